@@ -1,0 +1,1 @@
+"""Measurements of adaptation: corrupted data, error, latency, memory, reports."""

@@ -1,0 +1,225 @@
+"""`Adapter`: a network that adapts itself, one batch at a time."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edge_tta.checkpoint import Header, check_matches, check_tensors, load_state, save_state
+from edge_tta.config import MethodConfig, make_config
+from edge_tta.errors import ConfigError, StateError
+from edge_tta.method.state import State
+from edge_tta.method.step import Step
+from edge_tta.network.capture import capture, fingerprint_of
+from edge_tta.prepare import Images, InputSpec
+from edge_tta.views import make_views
+
+
+class Adapter:
+    """Predicts and adapts: `adapter(images) -> logits`.
+
+    Holds a frozen copy of the network, the method's step, and the state; the network given is not
+    changed. The graph is captured at the first call, for that call's image shape.
+
+    Args:
+        model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers.
+        method: `source`, `norm`, `tent` or `nanoadapt`; `nanoadapt:HOST` sets the host too.
+        host: what NanoAdapt wraps, `norm` or `tent`.
+        preset: `edge`, `paper`, or a TOML file of `MethodConfig` fields; for `nanoadapt` only.
+        device: `cpu`, `cuda` or `cuda:N`.
+        input_spec: the network's normalisation, used by the colour augmentations of views.
+        options: single fields of `MethodConfig` that win over the preset.
+
+    Raises:
+        ConfigError: an unknown or impossible choice.
+        ModelError: at the first call, if the network cannot be adapted.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: str = "nanoadapt",
+        host: str = "tent",
+        preset: str | Path = "edge",
+        device: str = "cpu",
+        *,
+        input_spec: InputSpec | None = None,
+        **options: Any,
+    ) -> None:
+        self.config: MethodConfig = make_config(method, host, preset, **options)
+        self.device = _device(device)
+        self.input_spec = input_spec or InputSpec()
+        self._model = copy.deepcopy(model).float().eval().requires_grad_(False).to(self.device)
+        self._fingerprint = fingerprint_of(self._model)
+        self._step: Step | None = None
+        self._shape: tuple[int, ...] = ()
+        self._state: State = {}
+        self._loaded: tuple[str, dict[str, Any]] | None = None
+        self._steps = self._position = self._updates = 0
+        self._moved = False
+
+    def __call__(self, images: Tensor | Images, *, learn: bool = True) -> Tensor:
+        """Logits (N, classes) of images (N, channels, H, W), adapting on the way.
+
+        Args:
+            images: normalised as the network expects, any N from 1.
+            learn: False: calibrate the statistics only, without the backward pass.
+
+        Raises:
+            ValueError: another number of axes, no image, or NaN or infinity among the values;
+                the state is as before.
+            ModelError: the network cannot be captured.
+        """
+        batch = torch.as_tensor(images, dtype=torch.float32)
+        if batch.ndim != 4 or not len(batch):
+            raise ValueError(
+                f"images must be (N, channels, H, W), N >= 1, got {tuple(batch.shape)}"
+            )
+        if not bool(torch.isfinite(batch).all()):
+            raise ValueError("images hold NaN or infinity; expected finite values")
+        step = self._prepared(tuple(batch.shape[1:]))
+        learn = learn and self.config.trains
+        views = self.config.views if learn else 0
+        if views:
+            rng = np.random.default_rng([self.config.seed, self._steps])
+            batch = torch.from_numpy(make_views(batch.cpu().numpy(), views, self.input_spec, rng))
+        run = step.learn if learn else step.observe
+        logits, self._state = run(
+            batch.to(self.device), self._state, views=1 + views, moved=self._moved
+        )
+        self._count(learn)
+        return logits
+
+    @property
+    def state(self) -> State:
+        """The state's tensors by name; see `edge_tta.method.state`. Empty before the first call."""
+        return dict(self._state)
+
+    @property
+    def steps(self) -> int:
+        """Batches seen since the source."""
+        return self._steps
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps since the source."""
+        return self._updates
+
+    @property
+    def position(self) -> int:
+        """Gradients accumulated since the last optimizer step, below `config.accumulation`."""
+        return self._position
+
+    def reset(self) -> None:
+        """Back to the source: everything learned is forgotten."""
+        self._loaded = None
+        self._state = {} if self._step is None else self._step.initial_state()
+        self._read_counters()
+
+    def save(self, path: str | Path) -> None:
+        """Writes the state as a safetensors file, whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written.
+            StateError: nothing to save, no image has been seen.
+        """
+        if self._step is None:
+            raise StateError("nothing to save yet: the adapter has seen no image")
+        arrays = {name: value.cpu().numpy() for name, value in self._state.items()}
+        save_state(path, arrays, self._header())
+
+    def load(self, path: str | Path) -> None:
+        """Continues from a saved state, exactly.
+
+        Raises:
+            StateError: missing, damaged, of another network, method or configuration; the
+                adapter and the file stay as they are.
+        """
+        arrays, header = load_state(path)
+        check_matches(path, header, self._header())
+        if self._step is not None:
+            self._adopt(str(path), arrays)
+        else:
+            self._loaded = (str(path), arrays)
+
+    def folded(self) -> nn.Module:
+        """A copy of the network with the calibrated statistics and learned parameters put in.
+
+        It is a plain module in evaluation mode that adapts no more.
+        """
+        model = copy.deepcopy(self._model)
+        if self._step is None:
+            return model
+        step = self._step
+        offsets = step.layers.split(self._state["offset"])
+        variances = step.layers.split(self._state["variance"])
+        with torch.no_grad():
+            for layer in step.program.layers:
+                model.get_buffer(layer.mean_name).copy_(layer.mean + offsets[layer.name])
+                model.get_buffer(layer.variance_name).copy_(variances[layer.name])
+            if "parameters" in self._state:
+                for name, value in step.parameters.split(self._state["parameters"]).items():
+                    model.get_parameter(name).copy_(value)
+        return model
+
+    def _prepared(self, shape: tuple[int, ...]) -> Step:
+        """The step for images of this shape; the state outlives a change of shape."""
+        if self._step is None or shape != self._shape:
+            first = self._step is None
+            self._step = Step(capture(self._model, shape, self._fingerprint), self.config)
+            self._shape = shape
+            if first:
+                self._state = self._step.initial_state()
+                if self._loaded is not None:
+                    self._adopt(*self._loaded)
+                    self._loaded = None
+        return self._step
+
+    def _adopt(self, path: str, arrays: dict[str, Any]) -> None:
+        assert self._step is not None
+        fresh = self._step.initial_state()
+        check_tensors(path, arrays, {name: value.cpu().numpy() for name, value in fresh.items()})
+        self._state = {name: torch.from_numpy(arrays[name]).to(self.device) for name in fresh}
+        self._read_counters()
+
+    def _header(self) -> Header:
+        layout: dict[str, Any] = {}
+        if self._step is not None:
+            for key, part in (("layers", self._step.layers), ("parameters", self._step.parameters)):
+                layout[key] = [list(pair) for pair in zip(part.names, part.shapes, strict=True)]
+        return Header(self._fingerprint, self.config.as_dict(), layout, self._steps)
+
+    def _read_counters(self) -> None:
+        """Mirrors the state's counters, so that no call waits for a device."""
+        self._steps = int(self._state["steps"]) if self._state else 0
+        self._position = int(self._state["position"]) if "position" in self._state else 0
+        self._updates = int(self._state["updates"]) if "updates" in self._state else 0
+        self._moved = "change" in self._state and bool((self._state["change"] != 0).any())
+
+    def _count(self, learned: bool) -> None:
+        self._steps += 1
+        self._moved = False
+        if learned:
+            self._position = (self._position + 1) % self.config.accumulation
+            self._moved = self._position == 0
+            self._updates += self._moved
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {name!r}; expected cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not supported; expected cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "no CUDA device is available to PyTorch; use --device cpu, or install a CUDA build of "
+            "PyTorch and check nvidia-smi"
+        )
+    return device

@@ -1,0 +1,144 @@
+"""State files: one safetensors file with the state's tensors and a header that says whose it is.
+
+The file is a delta: it holds what adaptation changed, never the network's frozen weights, and it
+names the network by SHA-256, so that it cannot be put on another one by mistake.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from edge_tta.errors import StateError
+from edge_tta.files import write_whole
+
+FORMAT = "edge_tta-state"
+VERSION = 1
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Whose state it is.
+
+    Attributes:
+        source_sha256: fingerprint of the source network.
+        config: fields of `MethodConfig`.
+        layout: names and shapes of the trained parameters and of the BatchNorm layers, in order.
+        steps: adaptation steps so far.
+    """
+
+    source_sha256: str
+    config: Mapping[str, Any]
+    layout: Mapping[str, Any]
+    steps: int
+
+
+def save_state(path: str | Path, arrays: Arrays, header: Header) -> None:
+    """Writes a state file, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "source_sha256": header.source_sha256,
+        "config": json.dumps(header.config, sort_keys=True),
+        "layout": json.dumps(header.layout),
+        "steps": str(header.steps),
+    }
+    write_whole(path, save(arrays, metadata))
+
+
+def load_state(path: str | Path) -> tuple[Arrays, Header]:
+    """Reads a state file. The file is never changed.
+
+    Raises:
+        StateError: missing, damaged, of a foreign format or version, or holding NaN or infinity.
+    """
+    advice = "keep it for inspection and start with another --state file"
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise StateError(f"no state file at {path}; check the path") from error
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise StateError(
+            f"{path} is damaged or not a state file ({_one_line(error)}); {advice}"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise StateError(f"{path} is a safetensors file but not a state of edge_tta; {advice}")
+    if metadata.get("version") != str(VERSION):
+        raise StateError(
+            f"{path} has state format version {metadata.get('version')}, this edge_tta reads "
+            f"version {VERSION}; use the edge_tta that wrote it, or start with another --state file"
+        )
+    try:
+        header = Header(
+            source_sha256=metadata["source_sha256"],
+            config=dict(json.loads(metadata["config"])),
+            layout=dict(json.loads(metadata["layout"])),
+            steps=int(metadata["steps"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise StateError(
+            f"the header of {path} is damaged ({_one_line(error)}); {advice}"
+        ) from error
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise StateError(f"{path} holds NaN or infinity in {name!r}; {advice}")
+    return arrays, header
+
+
+def check_matches(path: str | Path, header: Header, expected: Header) -> None:
+    """Refuses a state of another network, method or configuration.
+
+    Raises:
+        StateError: with the first difference.
+    """
+    if header.source_sha256 != expected.source_sha256:
+        raise StateError(
+            f"{path} belongs to another network (SHA-256 {header.source_sha256[:12]}..., this one "
+            f"is {expected.source_sha256[:12]}...); give the model it was made with, or another "
+            "--state file"
+        )
+    for name in sorted(set(header.config) | set(expected.config)):
+        there, here = header.config.get(name), expected.config.get(name)
+        if there != here:
+            raise StateError(
+                f"{path} was made with {name} = {there!r}, this run has {here!r}; use the same "
+                "options, or another --state file"
+            )
+
+
+def check_tensors(path: str | Path, arrays: Arrays, expected: Mapping[str, Any]) -> None:
+    """Refuses tensors that are missing, extra, or of another shape or type than `expected`'s.
+
+    Raises:
+        StateError: with the first difference.
+    """
+    for name in sorted(set(arrays) | set(expected)):
+        if name not in arrays or name not in expected:
+            what = "lacks" if name not in arrays else "has an unknown tensor"
+            raise StateError(f"{path} {what} {name!r}; it is damaged or of another edge_tta")
+        found, wanted = arrays[name], expected[name]
+        if found.shape != wanted.shape or found.dtype != wanted.dtype:
+            raise StateError(
+                f"{path}: {name!r} is {found.dtype} {found.shape}, expected {wanted.dtype} "
+                f"{wanted.shape}; it is damaged or of another network"
+            )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,0 +1,1 @@
+"""A road-sign camera that the project renders itself, and a small network trained on it."""

@@ -1,0 +1,144 @@
+"""A drive past road signs in changing weather, frame by frame, and sets of independent frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_tta.demo.conditions import CONDITIONS
+from edge_tta.demo.faces import CLASSES
+from edge_tta.demo.scenery import Scenery, make_scenery
+from edge_tta.demo.signs import FRAME_SIZE, Light, Pose, compose, random_light, reach, render
+
+CLEAR = "clear"
+
+_FIRST_CLEAR = 0.1  # part of the drive
+_GAP, _RAMP = 0.07, 0.16  # parts of one condition's time: clear, then growing; and back at its end
+_LENGTHS = (4, 10)  # frames that one sign is seen
+
+
+@dataclass(frozen=True)
+class DemoFrame:
+    """One frame, uint8 (160, 160, 3) RGB, of the sign `CLASSES[label]`.
+
+    `condition`: a name of `CONDITIONS`, or "clear" where `severity` (0 to 1) is 0.
+    """
+
+    frame: NDArray[np.uint8]
+    label: int
+    condition: str
+    severity: float
+
+
+@dataclass(frozen=True)
+class _Encounter:
+    """One sign that comes closer: chosen once, then seen at times from 0 to 1."""
+
+    label: int
+    scenery: Scenery
+    light: Light
+    far: float
+    near: float
+    height: float
+    offset: float
+    yaw: tuple[float, float]
+    roll: float
+    view: tuple[float, float]
+    phase: float
+
+    def at(self, time: float) -> NDArray[np.uint8]:
+        """The clean frame; the distance, not the scale, changes evenly."""
+        scale = 1.0 / (1.0 / self.far + time * (1.0 / self.near - 1.0 / self.far))
+        closer = (scale - self.far) / (self.near - self.far)
+        sway = np.sin(2.6 * time + self.phase), np.cos(3.1 * time + self.phase)
+        room = reach(scale)
+        x = self.scenery.side * (self.offset + 0.1 * closer) + 0.012 * sway[0]
+        y = self.height - 0.05 * closer + 0.012 * sway[1]
+        pose = Pose(
+            x=0.5 + float(np.clip(x, -room, room)),
+            y=0.5 + float(np.clip(y, -room, room)),
+            scale=scale,
+            yaw=self.yaw[0] + (self.yaw[1] - self.yaw[0]) * closer,
+            pitch=0.02 * sway[1],
+            roll=self.roll + 0.012 * sway[0],
+            view_x=self.view[0] - 4.0 * self.scenery.side * closer - 2.0 * sway[0],
+            view_y=self.view[1] - 2.0 * sway[1],
+            zoom=1.0 + 0.16 * closer,
+        )
+        return compose(self.scenery, pose, self.light, self.label)
+
+
+def _encounter(rng: np.random.Generator) -> _Encounter:
+    scenery = make_scenery(rng)
+    yaw = -scenery.side * rng.uniform(-0.1, 0.4)
+    return _Encounter(
+        label=int(rng.integers(len(CLASSES))),
+        scenery=scenery,
+        light=random_light(rng),
+        far=rng.uniform(0.37, 0.46),
+        near=rng.uniform(0.58, 0.73),
+        height=rng.uniform(-0.08, 0.08),
+        offset=rng.uniform(-0.08, 0.14),
+        yaw=(yaw, yaw * rng.uniform(1.0, 1.3)),
+        roll=rng.normal(0.0, 0.04),
+        view=(rng.uniform(-10.0, 10.0), rng.uniform(-10.0, 10.0)),
+        phase=rng.uniform(0.0, 2 * np.pi),
+    )
+
+
+def weather(frames: int) -> list[tuple[str, float]]:
+    """Condition and severity of each frame of a drive: clear, then one condition after another."""
+    first = round(_FIRST_CLEAR * frames)
+    names = tuple(CONDITIONS)
+    plan = [(CLEAR, 0.0)] * first
+    for index in range(first, frames):
+        progress = (index - first) / max(1, frames - first) * len(names)
+        which = int(progress)
+        inside = progress - which
+        severity = min(1.0, max(0.0, (min(inside, 1.0 - inside) - _GAP) / _RAMP))
+        plan.append((names[which] if severity > 0.0 else CLEAR, severity))
+    return plan
+
+
+def drive(frames: int = 1800, seed: int = 0) -> Iterator[DemoFrame]:
+    """A drive of `frames` frames; the same seed gives the same drive.
+
+    Signs come one after the other, each seen for 4 to 10 frames. After a clear start the conditions
+    come and go, with a short clear stretch between them. `seed` is at least 0.
+    """
+    if frames < 1:
+        raise ValueError(f"frames must be at least 1, got {frames}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    plan = weather(frames)
+    index = sign = 0
+    while index < frames:
+        rng = np.random.default_rng((seed, sign))
+        encounter = _encounter(rng)
+        length = int(rng.integers(_LENGTHS[0], _LENGTHS[1] + 1))
+        for step in range(min(length, frames - index)):
+            condition, severity = plan[index]
+            frame = encounter.at(step / (length - 1))
+            if severity > 0.0:
+                # What stays is drawn anew for each sign, what flickers for each frame.
+                lasting = np.random.default_rng((seed, sign, 1))
+                flicker = np.random.default_rng((seed, index, 2))
+                frame = CONDITIONS[condition](frame, severity, lasting, flicker)
+            yield DemoFrame(frame, encounter.label, condition, severity)
+            index += 1
+        sign += 1
+
+
+def clean_set(n: int, seed: int | tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """`n` independent clean frames, uint8 (n, 160, 160, 3) RGB, and labels (n,), all classes alike."""
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % len(CLASSES)).astype(np.int64)
+    frames = np.empty((n, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    for index, label in enumerate(labels):
+        frames[index] = render(rng, int(label))
+    return frames, labels

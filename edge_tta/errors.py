@@ -1,0 +1,27 @@
+"""Errors that a user can cause. Each message says what was wrong, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class EdgeTTAError(Exception):
+    """Base of every failure that the user can act on; the command line prints it as one line."""
+
+
+class SourceError(EdgeTTAError):
+    """A camera, video, folder or address that cannot be opened or read."""
+
+
+class ModelError(EdgeTTAError):
+    """A model that cannot be loaded, or that holds nothing that can be adapted."""
+
+
+class ConfigError(EdgeTTAError):
+    """A preset, method or option that does not exist or is out of range."""
+
+
+class StateError(EdgeTTAError):
+    """A saved state that is damaged, foreign, or belongs to another model or configuration."""
+
+
+class OutputError(EdgeTTAError):
+    """A file that cannot be written."""

@@ -1,0 +1,7 @@
+"""Streams of frames: cameras, videos, pictures, addresses."""
+
+from edge_tta.frames.capture import LiveSource
+from edge_tta.frames.opening import open_source
+from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels, RateLimit
+
+__all__ = ["Frame", "FrameSource", "LiveSource", "Pick", "Pixels", "RateLimit", "open_source"]

@@ -1,0 +1,90 @@
+"""Bytes and raw captures to uint8 RGB, and no picture from damaged ones."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_tta.frames.quiet import quiet_opencv
+from edge_tta.frames.source import Pixels
+
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".dib", ".webp", ".avif"}
+    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
+
+# In JPEG scan data FF is followed by 00 (a data byte FF), D0..D7 (restart) or FF (padding);
+# anything else is the marker that ends the scan.
+_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+
+
+def decode_picture(data: bytes) -> Pixels | None:
+    """The picture in an image file's bytes, uint8 (H, W, 3) RGB; None when it is damaged.
+
+    Grey is spread over the three channels, alpha is left out, 16 bits become the upper 8, and the
+    EXIF orientation is applied. A JPEG that breaks off is damaged too: OpenCV 4 would fill the
+    rest with grey, and such a picture must not reach the statistics.
+    """
+    if not data or not _is_whole(data):
+        return None
+    try:
+        with quiet_opencv():
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if pixels is None else to_rgb(pixels)
+
+
+def to_rgb(pixels: npt.NDArray[Any]) -> Pixels:
+    """OpenCV's (H, W), (H, W, 1), BGR or BGRA of 8 or 16 bits to a new uint8 (H, W, 3) RGB array.
+
+    Raises ValueError for other types and shapes.
+    """
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[-1]
+    code = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}.get(channels)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or code is None:
+        raise ValueError(
+            f"pixels must be uint8 or uint16 with 1, 3 or 4 channels, "
+            f"got {pixels.dtype} {pixels.shape}"
+        )
+    return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
+
+
+def _is_whole(data: bytes) -> bool:
+    """False for a JPEG without its end marker, or a PNG without its last chunk."""
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg_is_whole(data)
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" in data
+    return True
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Whether the walk over a JPEG's segments (ITU-T T.81, B.1) reaches the end marker.
+
+    A search for the last marker would be misled by thumbnails and by what telephones append.
+    """
+    at = 2
+    while at + 4 <= len(data) or data[at : at + 2] == b"\xff\xd9":
+        if data[at] != 0xFF:
+            return False
+        marker = data[at + 1]
+        if marker == _END_OF_IMAGE:
+            return True
+        if marker == 0xFF:
+            at += 1
+            continue
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == _START_OF_SCAN:
+            end = _SCAN_END.search(data, at)
+            if end is None:
+                return False
+            at = end.start()
+    return False

@@ -1,0 +1,40 @@
+"""Entropy-weighted gradient accumulation (EWGA, NanoAdapt Eq. 9).
+
+L = sum over i = 1..S of (r_i / S) min(1 / H(x_i), 1) L_o(x_i),
+r_i = (log S + log i) / (2 log S)
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of each row's softmax, (N, C) -> (N,), in [0, log C]."""
+    log_p = logits.log_softmax(1)
+    return -(log_p.exp() * log_p).sum(1)
+
+
+def entropy_weight(logits: Tensor) -> Tensor:
+    """min(1 / H, 1) of each row, (N, C) -> (N,), in (0, 1].
+
+    A constant for the backward pass: were it differentiated, Tent's weighted loss would be
+    min(H, 1), whose gradient vanishes just where the network is unsure.
+    """
+    return 1 / entropy(logits.detach()).clamp_min(1)
+
+
+def position_weight(position: Tensor, steps: int) -> Tensor:
+    """r_i / S for position i in 1..S, as a float32 scalar. S = 1, where r is 0/0, gives 1."""
+    if steps == 1:
+        return torch.ones_like(position, dtype=torch.float32)
+    log_steps = math.log(steps)
+    return (log_steps + position.to(torch.float32).log()) / (2 * log_steps * steps)
+
+
+def even_weight(position: Tensor, steps: int) -> Tensor:
+    """1 / S at every position: plain gradient accumulation."""
+    return torch.full_like(position, 1 / steps, dtype=torch.float32)

@@ -1,0 +1,72 @@
+"""Running statistics of BatchNorm inputs (NanoAdapt Eq. 4-5). Axes: N images, C channels, H, W.
+
+Eq. 5 keeps moving averages of x and x^2 and takes var = E[x^2] - E[x]^2, which in float32 loses
+every digit when |mean| >> std. The same quantities are kept here as (offset, variance): the offset
+of the mean from the source mean, and the variance itself. Blending these,
+
+    offset' = m offset + (1 - m) d,      var' = m var + (1 - m) v + m (1 - m) (offset - d)^2,
+
+is Eq. 5 term by term, never cancels, and never goes below zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# (offset from the source mean, variance), each (C,).
+Moments = tuple[Tensor, Tensor]
+
+# Smallest calibrated variance, relative to the source's. A first-order shift (Eq. 8) can pass zero.
+VARIANCE_FLOOR = 1e-4
+
+
+def batch_moments(z: Tensor, source_mean: Tensor) -> Moments:
+    """Offset from the source mean and biased variance of z (N, C, *spatial), each (C,), Eq. 4."""
+    axes = [0, *range(2, z.ndim)]
+    wide = z if z.dtype == torch.float64 else z.float()
+    variance, mean = torch.var_mean(wide, axes, correction=0)
+    return mean - source_mean, variance
+
+
+def blend(history: Moments, batch: Moments, smoothing: Tensor) -> Moments:
+    """Eq. 5 on (offset, variance): `smoothing` m in [0, 1] is the weight on the history."""
+    offset, variance = history
+    batch_offset, batch_variance = batch
+    news = 1 - smoothing
+    gap = offset - batch_offset
+    return (
+        smoothing * offset + news * batch_offset,
+        smoothing * variance + news * batch_variance + smoothing * news * gap * gap,
+    )
+
+
+def shift(
+    history: Moments,
+    change_of_mean: Tensor,
+    change_of_square: Tensor,
+    source_variance: Tensor,
+) -> Moments:
+    """Moves the history to new parameters by first order (Eq. 8).
+
+    The changes are those of E[x] and of E[(x - source mean)^2], each (C,). The variance stays at
+    or above VARIANCE_FLOOR of the source's.
+    """
+    offset, variance = history
+    moved = variance + change_of_square - (2 * offset + change_of_mean) * change_of_mean
+    return offset + change_of_mean, torch.maximum(moved, VARIANCE_FLOOR * source_variance)
+
+
+def smoothing_at(step: Tensor, smoothing: float, prior_frames: float, initial: str) -> Tensor:
+    """The weight on the history at a step (from 0), as a float32 scalar.
+
+    A short start averages the first steps evenly, with the source counting as `prior_frames`;
+    with initial = "first" the first step takes the batch's own statistics.
+    """
+    t = step.to(torch.float32)
+    m = torch.full_like(t, smoothing)
+    if prior_frames > 0:
+        m = torch.minimum(m, 1 - 1 / (t + prior_frames + 1))
+    if initial == "first":
+        m = torch.where(step == 0, torch.zeros_like(m), m)
+    return m

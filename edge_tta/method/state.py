@@ -1,0 +1,110 @@
+"""The state of an adaptation: a flat mapping of tensors, and nothing else that changes.
+
+Per-layer values stand one after the other in one vector each; `Layout` says where. C: BatchNorm
+channels of all layers together; P: trained parameters.
+
+    offset, variance          (C,)  calibrated statistics; offset is from the source mean
+    parameters                (P,)  trained parameters
+    gradient                  (P,)  accumulated since the last update
+    first, second             (P,)  optimizer moments
+    change                    (P,)  what the last step did to the parameters (Taylor terms only)
+    jacobian.<site>.<name>          running Jacobians (jacobian = "history" only)
+    steps, position, updates  ()    int64: steps so far, position i of Eq. 9, optimizer steps
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edge_tta.config import MethodConfig
+from edge_tta.method.terms import all_terms
+from edge_tta.network.program import Program
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each named tensor stands in a flat vector."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of values of each."""
+        return [math.prod(shape) for shape in self.shapes]
+
+    @property
+    def total(self) -> int:
+        """Length of the vector."""
+        return sum(self.sizes)
+
+    def split(self, vector: Tensor) -> dict[str, Tensor]:
+        """Views of the vector (total,), by name."""
+        parts = vector.split(self.sizes)
+        return {
+            name: part.view(shape)
+            for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
+        }
+
+    def join(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The vector (total,) of values by name."""
+        if not self.names:
+            return torch.zeros(0)  # a method that trains nothing
+        return torch.cat([values[name].reshape(-1) for name in self.names])
+
+
+def layer_layout(program: Program) -> Layout:
+    """The BatchNorm layers' channels."""
+    return Layout(
+        tuple(layer.name for layer in program.layers),
+        tuple((layer.channels,) for layer in program.layers),
+    )
+
+
+def parameter_layout(program: Program, config: MethodConfig) -> Layout:
+    """The trained parameters: none, BatchNorm affine, or those and the linear maps in front."""
+    names: dict[str, None] = {}
+    if config.trains:
+        for site in program.sites:
+            wanted = [site.layer.weight, site.layer.bias]
+            if config.adapt == "affine+conv" and site.linear is not None:
+                wanted += [site.linear.weight, site.linear.bias]
+            names.update({name: None for name in wanted if name is not None})
+    return Layout(tuple(names), tuple(tuple(program.parameters[n].shape) for n in names))
+
+
+def initial_state(program: Program, config: MethodConfig) -> State:
+    """The state before the first frame: source statistics and parameters."""
+    layers, parameters = layer_layout(program), parameter_layout(program, config)
+    device = program.device
+    variance = layers.join({layer.name: layer.variance for layer in program.layers})
+    state: State = {
+        "offset": torch.zeros_like(variance),
+        "variance": variance,
+        "steps": torch.zeros((), dtype=torch.int64, device=device),
+    }
+    if not config.trains:
+        return state
+    start = parameters.join({n: program.parameters[n] for n in parameters.names})
+    state |= {
+        "parameters": start.clone(),
+        "gradient": torch.zeros_like(start),
+        "first": torch.zeros_like(start),
+        "second": torch.zeros_like(start),
+        "position": torch.zeros((), dtype=torch.int64, device=device),
+        "updates": torch.zeros((), dtype=torch.int64, device=device),
+    }
+    if config.taylor != "none":
+        state["change"] = torch.zeros_like(start)
+        if config.jacobian == "history":
+            for term in all_terms(program, config, set(parameters.names)):
+                for key, shape in term.shapes.items():
+                    state[key] = variance.new_zeros(shape)
+    return state

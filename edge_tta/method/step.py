@@ -1,0 +1,361 @@
+"""The adaptation step: one pure function from images and state to logits and new state.
+
+    step.observe(images, state) -> (logits, new_state)      forward and calibration
+    step.learn(images, state)   -> (logits, new_state)      also backward, accumulation, optimizer
+
+`images` is (N * V, channels, H, W): N frames, V views of each, the views of a frame together and
+the frame itself first. Logits are of the N frames. Nothing else is read or changed: reset, save,
+resume and roll back are all "take the state". Branches on data are arithmetic (`torch.where`), so
+that a trace of the step is the whole algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from edge_tta.config import MethodConfig
+from edge_tta.method import accumulation, gradient, moments, taylor
+from edge_tta.method.hosts import LOSSES
+from edge_tta.method.optimizer import OPTIMIZERS
+from edge_tta.method.state import (
+    Layout,
+    State,
+    initial_state,
+    layer_layout,
+    parameter_layout,
+)
+from edge_tta.method.terms import Term, site_terms
+from edge_tta.network.program import Program
+
+
+class Step:
+    """The step of one method on one program. Holds no state."""
+
+    def __init__(self, program: Program, config: MethodConfig) -> None:
+        self.program, self.config = program, config
+        self.layers: Layout = layer_layout(program)
+        self.parameters: Layout = parameter_layout(program, config)
+        trained = set(self.parameters.names)
+        self.terms: list[list[Term]] = [
+            site_terms(site, program, config, trained) for site in program.sites
+        ]
+        self.uses = {
+            layer.name: sum(site.layer is layer for site in program.sites)
+            for layer in program.layers
+        }
+
+    def initial_state(self) -> State:
+        """The state before the first frame."""
+        return initial_state(self.program, self.config)
+
+    def observe(
+        self, images: Tensor, state: State, *, views: int = 1, moved: bool | None = None
+    ) -> tuple[Tensor, State]:
+        """Forward pass and calibration (Eq. 5, or Eq. 8 after an update).
+
+        Args:
+            views: V of `images`, >= 1.
+            moved: whether the last step changed the parameters; None: looked up in the state.
+
+        Returns:
+            Logits (N, classes), and the new state; the given one is not changed.
+        """
+        with torch.no_grad():
+            forward = Pass(self, state, self._values(state), views, moved)
+            logits = forward.run(images)
+            new = {**state, **forward.new_state(), "steps": state["steps"] + 1}
+            if "change" in state:
+                new["change"] = torch.zeros_like(state["change"])
+            return logits[::views], new
+
+    def learn(
+        self, images: Tensor, state: State, *, views: int = 1, moved: bool | None = None
+    ) -> tuple[Tensor, State]:
+        """`observe`, then the gradient of the host's loss into the accumulator (Eq. 9), and the
+        optimizer's step when S are together. A gradient that is not finite counts as zero.
+        """
+        config = self.config
+        if not config.trains:
+            return self.observe(images, state, views=views, moved=moved)
+        vector = state["parameters"].detach().requires_grad_()
+        with torch.enable_grad():
+            forward = Pass(self, state, self.parameters.split(vector), views, moved, learns=True)
+            logits = forward.run(images)
+            judged = logits if config.loss_over == "views" else logits[::views]
+            losses = LOSSES[config.host](judged)
+            if config.weighting == "ewga":
+                losses = losses * accumulation.entropy_weight(judged)
+            (news,) = torch.autograd.grad(losses.mean(), vector)
+        with torch.no_grad():
+            new = {
+                **state,
+                **forward.new_state(),
+                **self._update(state, news),
+                "steps": state["steps"] + 1,
+            }
+            shown = logits.detach()[::views]
+            if config.predict == "after":
+                shown = self._forward_again(images[::views], new)
+            return shown, new
+
+    def _update(self, state: State, news: Tensor) -> State:
+        config = self.config
+        position = state["position"] + 1
+        ramp = accumulation.position_weight
+        weight = (ramp if config.weighting == "ewga" else accumulation.even_weight)(
+            position, config.accumulation
+        )
+        finite = torch.isfinite(news).all()
+        total = state["gradient"] + torch.where(finite, weight * news, torch.zeros_like(news))
+        full = position >= config.accumulation
+        updates = state["updates"] + full
+        proposal = OPTIMIZERS[config.optimizer](
+            state["parameters"],
+            total,
+            state["first"],
+            state["second"],
+            state["updates"] + 1,
+            config.learning_rate,
+        )
+        new: State = {
+            "parameters": torch.where(full, proposal.parameters, state["parameters"]),
+            "first": torch.where(full, proposal.first, state["first"]),
+            "second": torch.where(full, proposal.second, state["second"]),
+            "gradient": torch.where(full, torch.zeros_like(total), total),
+            "position": torch.where(full, torch.zeros_like(position), position),
+            "updates": updates,
+        }
+        if "change" in state:
+            new["change"] = new["parameters"] - state["parameters"]
+        return new
+
+    def _forward_again(self, images: Tensor, state: State) -> Tensor:
+        """Logits with the new parameters and the statistics as they now are."""
+        forward = Pass(self, state, self._values(state), 1, moved=False, frozen=True)
+        return forward.run(images)
+
+    def _values(self, state: State) -> dict[str, Tensor]:
+        return self.parameters.split(state["parameters"]) if "parameters" in state else {}
+
+
+class Pass:
+    """One forward pass: normalises each BatchNorm site and collects the new statistics.
+
+    values: the trained parameters by name. learns: the gradient will be asked for. frozen: the
+    statistics stay as they are.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        state: State,
+        values: dict[str, Tensor],
+        views: int,
+        moved: bool | None,
+        *,
+        learns: bool = False,
+        frozen: bool = False,
+    ) -> None:
+        config = step.config
+        self._step, self._state, self._values, self._views = step, state, values, views
+        offsets = step.layers.split(state["offset"])
+        variances = step.layers.split(state["variance"])
+        self._moments = {name: (offsets[name], variances[name]) for name in offsets}
+        self._smoothing = (
+            torch.ones_like(state["steps"], dtype=torch.float32)
+            if frozen
+            else moments.smoothing_at(
+                state["steps"], config.smoothing, config.prior_frames, config.initial
+            )
+        )
+        self._gradient = gradient.PATHS[config.gradient if learns else "constant"]
+        self._through = learns and config.gradient != "constant"
+        self._history = config.jacobian == "history" and not frozen
+        self._changes: dict[str, Tensor] = {}
+        if "change" in state and not frozen:
+            if moved is None:
+                moved = bool((state["change"] != 0).any())
+            if moved:
+                self._changes = step.parameters.split(state["change"])
+        self._watch = not frozen and "change" in state and (self._history or bool(self._changes))
+        self._used: dict[int, tuple[Tensor, Tensor]] = {}
+        self._jacobians: State = {}
+
+    def run(self, images: Tensor) -> Tensor:
+        """Logits of all images."""
+        return self._step.program.run(images, self, watch=self._watch)
+
+    def new_state(self) -> State:
+        """The statistics and Jacobians after the pass."""
+        layers = self._step.layers
+        return {
+            "offset": layers.join({name: m[0] for name, m in self._moments.items()}),
+            "variance": layers.join({name: m[1] for name, m in self._moments.items()}),
+            **self._jacobians,
+        }
+
+    def parameter(self, name: str) -> Tensor:
+        """A parameter as trained so far."""
+        value = self._values.get(name)
+        return self._step.program.parameters[name] if value is None else value
+
+    def normalise(
+        self, index: int, z: Tensor, a: Tensor | None, paths: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """BatchNorm with the calibrated statistics."""
+        site = self._step.program.sites[index]
+        layer = site.layer
+        with torch.no_grad():
+            history = self._moments[layer.name]
+            terms = self._step.terms[index]
+            if self._watch and terms and a is not None:
+                history = self._shifted(history, index, z, a, paths)
+        with torch.set_grad_enabled(self._through):
+            frames = z[:: self._views] if self._step.config.statistics_over == "frame" else z
+            batch = moments.batch_moments(frames, layer.mean)
+            offset, variance = moments.blend(history, batch, self._smoothing)
+            self._moments[layer.name] = (offset.detach(), variance.detach())
+            if self._through and frames is not z:
+                batch = moments.batch_moments(z, layer.mean)
+            offset, variance = self._gradient(batch, (offset, variance))
+            mean = layer.mean + offset
+        if self._watch:
+            self._used[index] = (mean.detach(), variance.detach())
+        return gradient.normalise(
+            z,
+            mean,
+            variance,
+            None if layer.weight is None else self.parameter(layer.weight),
+            None if layer.bias is None else self.parameter(layer.bias),
+            layer.eps,
+        )
+
+    def _shifted(
+        self,
+        history: moments.Moments,
+        index: int,
+        z: Tensor,
+        a: Tensor,
+        paths: Sequence[Sequence[Tensor]],
+    ) -> moments.Moments:
+        """The history moved to the present parameters (Eq. 8); updates running Jacobians."""
+        layer = self._step.program.sites[index].layer
+        terms = TermValues(self._step, index, z.detach(), a.detach(), paths, self)
+        change = None
+        if self._changes:
+            change = (
+                terms.by_history(self._state, self._changes)
+                if self._history
+                else terms.by_direction(self._changes)
+            )
+        if self._history:
+            first = self._state["steps"] == 0  # the source's Jacobian is unknown: take the first
+            m = torch.where(first, torch.zeros_like(self._smoothing), self._smoothing)
+            for key, value in terms.jacobians().items():
+                self._jacobians[key] = m * self._state[key] + (1 - m) * value
+        if change is None:
+            return history
+        share = 1 / self._step.uses[layer.name]
+        return moments.shift(history, change.mean * share, change.square * share, layer.variance)
+
+    def normalised(self, index: int, z: Tensor) -> Tensor:
+        """x^ of an earlier site, before its affine part."""
+        mean, variance = self._used[index]
+        shape = (1, -1) + (1,) * (z.ndim - 2)
+        scale = torch.rsqrt(variance + self._step.program.sites[index].layer.eps)
+        return (z - mean.view(shape)) * scale.view(shape)
+
+
+class TermValues:
+    """The Taylor terms of one site on one batch."""
+
+    def __init__(
+        self,
+        step: Step,
+        index: int,
+        z: Tensor,
+        a: Tensor,
+        paths: Sequence[Sequence[Tensor]],
+        forward: Pass,
+    ) -> None:
+        site = step.program.sites[index]
+        assert site.linear is not None
+        self._site, self._linear, self._terms = site, site.linear, step.terms[index]
+        self._a, self._paths, self._pass = a, paths, forward
+        shape = (1, -1) + (1,) * (z.ndim - 2)
+        self._centred = z - site.layer.mean.view(shape)
+        self._weight = forward.parameter(site.linear.weight).detach()
+
+    def jacobians(self) -> State:
+        """This batch's Jacobians by state key."""
+        found: State = {}
+        for term in self._terms:
+            if term.kind == "bias":
+                axes = [0, *range(2, self._centred.ndim)]
+                found[f"{term.key}.square"] = 2 * self._centred.mean(axes)
+                continue
+            if term.kind == "weight":
+                jacobian = taylor.weight_jacobian(
+                    self._centred, self._a, tuple(self._weight.shape), self._linear
+                )
+            else:
+                jacobian = taylor.channel_jacobian(
+                    self._centred, self._field(term), self._weight, self._linear
+                )
+            found[f"{term.key}.mean"], found[f"{term.key}.square"] = jacobian
+        return found
+
+    def by_history(self, state: State, changes: dict[str, Tensor]) -> taylor.Change:
+        """First-order change by the running Jacobians."""
+        total: taylor.Change | None = None
+        for term in self._terms:
+            delta = changes[term.parameter]
+            square = state[f"{term.key}.square"]
+            if term.kind == "bias":
+                change = taylor.Change(delta, square * delta)
+            else:
+                jacobian = taylor.Jacobian(state[f"{term.key}.mean"], square)
+                apply = taylor.weight_change if term.kind == "weight" else taylor.channel_change
+                change = apply(jacobian, delta, self._linear.groups)
+            total = change if total is None else _sum(total, change)
+        assert total is not None
+        return total
+
+    def by_direction(self, changes: dict[str, Tensor]) -> taylor.Change:
+        """First-order change by one directional derivative on this batch."""
+        dz = torch.zeros_like(self._centred)
+        da: Tensor | None = None
+        for term in self._terms:
+            delta = changes[term.parameter]
+            if term.kind == "weight":
+                dz = dz + taylor.apply_linear(self._a, delta, None, self._linear)
+            elif term.kind == "bias":
+                dz = dz + delta.view((1, -1) + (1,) * (dz.ndim - 2))
+            else:
+                moved = self._field(term, delta)
+                da = moved if da is None else da + moved
+        if da is not None:
+            dz = dz + taylor.apply_linear(da, self._weight, None, self._linear)
+        return taylor.direction_change(self._centred, dz)
+
+    def _field(self, term: Term, scale: Tensor | None = None) -> Tensor:
+        """da / dgamma or da / dbeta, channel by channel, or along `scale` (C,)."""
+        path = self._site.paths[term.path]
+        z, y, *others = self._paths[term.path]
+        tangent = (
+            torch.ones_like(y)
+            if term.kind == "beta"
+            else self._pass.normalised(path.source, z.detach())
+        )
+        if scale is not None:
+            tangent = tangent * scale.view((1, -1) + (1,) * (y.ndim - 2))
+        return taylor.field_of(
+            path.module, y.detach(), tuple(other.detach() for other in others), tangent
+        )
+
+
+def _sum(a: taylor.Change, b: taylor.Change) -> taylor.Change:
+    return taylor.Change(a.mean + b.mean, a.square + b.square)

@@ -1,0 +1,119 @@
+"""Records as JSON lines, each complete on disk before the next frame."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from edge_tta.errors import OutputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class JsonlWriter:
+    """Writes one flushed JSON object a line, to a new file or, for "-", to standard output.
+
+    An existing file is replaced when the first record is ready, not before. Raises OutputError when
+    the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = None if os.fspath(path) == "-" else Path(path)
+        self._file: TextIO | None = sys.stdout if self._path is None else None
+        if self._path is not None:
+            _check_place(self._path)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record: numbers, texts, paths, numpy values, mappings and lists of these.
+
+        NaN and infinity, which JSON has not, become null. Raises TypeError for anything else.
+        """
+        line = json.dumps(jsonable(record), allow_nan=False)
+        try:
+            if self._file is None:
+                assert self._path is not None
+                self._file = self._path.open("w", encoding="utf-8", newline="\n")
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            if self._path is None:
+                _silence_stdout()
+            where = self._path or "standard output"
+            raise OutputError(
+                f"cannot write to {where}: {error.strerror}; make room or choose another place"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        if self._file is not None and self._path is not None:
+            # Every record was flushed: all that can fail here has been reported.
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def jsonable(value: Any) -> Any:
+    """`value` in JSON's own types, floats rounded by `rounded`. Raises TypeError."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return rounded(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [jsonable(item) for item in value]
+    raise TypeError(f"a record may not hold {type(value).__name__}")
+
+
+def rounded(value: float) -> float | None:
+    """To 6 decimals, small numbers to 6 significant digits; NaN and infinity to None.
+
+    Six decimals are a microsecond, and hide float32's tail: 0.1 instead of 0.10000000149.
+    """
+    if not math.isfinite(value):
+        return None
+    return round(value, 6) if abs(value) >= 1e-3 else float(f"{value:.6g}")
+
+
+def _check_place(path: Path) -> None:
+    """Find out now that nothing can be written there, without touching what is there."""
+    if path.is_dir():
+        raise OutputError(f"cannot write to {path}: it is a folder; add a file name")
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"cannot write to {path}: the folder {path.parent} does not exist; make it first"
+        )
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"cannot write to {path}: no permission; choose another folder")
+
+
+def _silence_stdout() -> None:
+    """Let Python's own flush at exit go nowhere, or it would report the closed pipe once more."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

@@ -1,0 +1,268 @@
+"""What the network saw, drawn onto the frame."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge_tta.frames.source import Pixels
+
+_Colour = tuple[int, int, int]
+
+# RGB.
+_WHITE: _Colour = (245, 245, 245)
+_DIM: _Colour = (170, 176, 184)
+_GREEN: _Colour = (88, 214, 141)
+_RED: _Colour = (240, 98, 90)
+_AMBER: _Colour = (245, 190, 80)
+_BLUE: _Colour = (96, 176, 245)
+_TRACK: _Colour = (78, 84, 92)
+
+_SHORT_SIDE = 480
+"""Pixels on the short side that the text sizes are made for, and that small frames are given."""
+_LONGEST_SIDE = 1920
+_ASCII_FOR = str.maketrans("\u2010\u2013\u2014\u2018\u2019\u201c\u201d", "---''\"\"")
+_PLAIN, _BOLD = cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What to show; what is None or empty is left out.
+
+    label, confidence: the adapted network's prediction and its probability, 0..1.
+    entropy: of the prediction, in nats. entropy_share: the same over its largest value, 0..1.
+    fps: frames per second of the whole loop.
+    state: what the adaptation does, such as "learning 7/16", "observing", "dropped: black".
+    frozen_label, frozen_confidence: what the network without adaptation says.
+    truth: the true class, spelled like the labels.
+    condition: such as "fog 5".
+    """
+
+    label: str = ""
+    confidence: float | None = None
+    entropy: float | None = None
+    entropy_share: float | None = None
+    fps: float | None = None
+    state: str = ""
+    frozen_label: str | None = None
+    frozen_confidence: float | None = None
+    truth: str | None = None
+    condition: str | None = None
+
+
+def draw(pixels: Pixels, info: Overlay, scale: float | None = None) -> Pixels:
+    """A new uint8 (H', W', 3) RGB frame with `info` on it; `pixels` (H, W, 3) stays as it is.
+
+    scale: by how much the frame is enlarged first; None enlarges small frames to 480 pixels on the
+    short side (or 1920 on the long one), so that the text can be read, and leaves others alone.
+    Raises ValueError for a frame that is not uint8 (H, W, 3) or a scale that is not above 0.
+    """
+    canvas = _enlarged(pixels, scale)
+    height, width = canvas.shape[:2]
+    unit = min(height, width) / _SHORT_SIDE
+    pen = _Pen(canvas, unit)
+    margin = pen.px(14)
+    if info.state or info.condition or info.fps is not None:
+        _draw_top(pen, info, margin, width - margin)
+    if info.label or info.frozen_label or info.truth:
+        _draw_bottom(pen, info, margin, width - margin)
+    return canvas
+
+
+def printable(text: str) -> str:
+    """Text in the characters that OpenCV's fonts have: ASCII; accents go, the rest becomes "?"."""
+    decomposed = unicodedata.normalize("NFKD", " ".join(text.split())).translate(_ASCII_FOR)
+    return "".join(
+        char if " " <= char <= "~" else "?"
+        for char in decomposed
+        if not unicodedata.combining(char)
+    )
+
+
+class _Pen:
+    """Draws in units of 1/480 of the frame's short side."""
+
+    def __init__(self, canvas: Pixels, unit: float) -> None:
+        self.canvas = canvas
+        self.height, self.width = canvas.shape[:2]
+        self._unit = unit
+
+    def px(self, units: float) -> int:
+        return max(1, round(units * self._unit))
+
+    def shade(self, top: int, bottom: int) -> None:
+        """Darken rows top..bottom to a panel that still lets the picture through."""
+        rows = self.canvas[max(0, top) : max(0, bottom)]
+        if rows.size:
+            cv2.convertScaleAbs(rows, rows, 0.28, 10)
+
+    def width_of(self, text: str, size: float, font: int) -> int:
+        return int(cv2.getTextSize(text, font, size * self._unit, self._weight(size))[0][0])
+
+    def text(
+        self, text: str, x: int, y: int, size: float, colour: _Colour, font: int = _PLAIN
+    ) -> None:
+        """Write with the baseline's left end at (x, y)."""
+        cv2.putText(
+            self.canvas,
+            text,
+            (x, y),
+            font,
+            size * self._unit,
+            colour,
+            self._weight(size),
+            cv2.LINE_AA,
+        )
+
+    def fitted(self, text: str, width: int, size: float, font: int = _PLAIN) -> str:
+        """`text`, shortened with an ellipsis to at most `width` pixels."""
+        text = printable(text)
+        if self.width_of(text, size, font) <= width:
+            return text
+        low, high = 0, len(text)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.width_of(text[:middle].rstrip() + "...", size, font) <= width:
+                low = middle
+            else:
+                high = middle - 1
+        return text[:low].rstrip() + "..." if low else ""
+
+    def dot(self, x: int, y: int, radius: float, colour: _Colour) -> None:
+        cv2.circle(self.canvas, (x, y), self.px(radius), colour, cv2.FILLED, cv2.LINE_AA)
+
+    def bar(self, left: int, right: int, y: int, share: float, colour: _Colour) -> None:
+        """A horizontal bar of which `share` (0..1, NaN as 0) is filled."""
+        share = min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
+        thickness = self.px(5)
+        cv2.rectangle(self.canvas, (left, y), (right, y + thickness), _TRACK, cv2.FILLED)
+        end = left + round((right - left) * share)
+        if end > left:
+            cv2.rectangle(self.canvas, (left, y), (end, y + thickness), colour, cv2.FILLED)
+
+    def _weight(self, size: float) -> int:
+        return max(1, round(1.6 * size * self._unit))
+
+
+def _draw_top(pen: _Pen, info: Overlay, left: int, right: int) -> None:
+    """One line: what the adaptation does, the condition, the speed."""
+    pen.shade(0, pen.px(34))
+    y, size = pen.px(23), 0.52
+    if info.fps is not None and math.isfinite(info.fps):
+        rate = f"{info.fps:.1f} fps" if info.fps < 100 else f"{info.fps:.0f} fps"
+        right -= pen.width_of(rate, size, _PLAIN)
+        pen.text(rate, right, y, size, _WHITE)
+        right -= pen.px(16)
+    if info.state:
+        pen.dot(left + pen.px(5), y - pen.px(6), 5, _state_colour(info.state))
+        left += pen.px(18)
+        state = pen.fitted(info.state, right - left, size)
+        pen.text(state, left, y, size, _WHITE)
+        left += pen.width_of(state, size, _PLAIN) + pen.px(20)
+    if info.condition:
+        condition = pen.fitted(info.condition, right - left, size)
+        pen.text(condition, left, y, size, _DIM)
+
+
+def _draw_bottom(pen: _Pen, info: Overlay, left: int, right: int) -> None:
+    """Predictions (beside each other when there are two), then the entropy and the truth."""
+    two = info.frozen_label is not None
+    footer = info.truth is not None or info.entropy is not None or info.entropy_share is not None
+    top = pen.height - pen.px(56 + 20 * two + 28 * footer)
+    pen.shade(top, pen.height)
+    first = top + pen.px(32 + 20 * two)
+    if two:
+        gap = pen.px(14)
+        middle = (left + right) // 2
+        pen.text("ADAPTED", left, top + pen.px(21), 0.4, _DIM)
+        pen.text("FROZEN", middle + gap, top + pen.px(21), 0.4, _DIM)
+        _draw_prediction(pen, info.label, info.confidence, info.truth, left, middle - gap, first)
+        _draw_prediction(
+            pen,
+            info.frozen_label or "",
+            info.frozen_confidence,
+            info.truth,
+            middle + gap,
+            right,
+            first,
+        )
+    else:
+        _draw_prediction(pen, info.label, info.confidence, info.truth, left, right, first)
+    if footer:
+        _draw_footer(pen, info, left, right, pen.height - pen.px(13))
+
+
+def _draw_prediction(
+    pen: _Pen,
+    label: str,
+    confidence: float | None,
+    truth: str | None,
+    left: int,
+    right: int,
+    y: int,
+) -> None:
+    """Dot (right or wrong, when the truth is known), label, confidence as number and bar."""
+    colour = _BLUE if truth is None else _GREEN if label == truth else _RED
+    size, start, end = 0.68, left, right
+    if truth is not None:
+        pen.dot(start + pen.px(7), y - pen.px(7), 7, colour)
+        start += pen.px(23)
+    if confidence is not None:
+        number = f"{100 * confidence:.0f}%" if math.isfinite(confidence) else "n/a"
+        end -= pen.width_of(number, size, _BOLD)
+        pen.text(number, end, y, size, _WHITE, _BOLD)
+        pen.bar(left, right, y + pen.px(10), confidence, colour)
+        end -= pen.px(12)
+    if pen.width_of(printable(label), size, _BOLD) > end - start:
+        size = 0.54
+    pen.text(pen.fitted(label, end - start, size, _BOLD), start, y, size, _WHITE, _BOLD)
+
+
+def _draw_footer(pen: _Pen, info: Overlay, left: int, right: int, y: int) -> None:
+    """The entropy on the right, as bar and number; the truth takes what is left."""
+    size = 0.46
+    if info.entropy is not None:
+        number = f"{info.entropy:.2f} nats" if math.isfinite(info.entropy) else "n/a"
+        right -= pen.width_of(number, size, _PLAIN)
+        pen.text(number, right, y, size, _DIM)
+        right -= pen.px(10)
+    if info.entropy_share is not None:
+        bar = right - pen.px(80)
+        pen.bar(bar, right, y - pen.px(8), info.entropy_share, _AMBER)
+        right = bar - pen.px(10)
+    if info.entropy is not None or info.entropy_share is not None:
+        right -= pen.width_of("entropy", size, _PLAIN)
+        pen.text("entropy", right, y, size, _DIM)
+        right -= pen.px(16)
+    if info.truth is not None:
+        truth = pen.fitted(f"truth: {info.truth}", right - left, size)
+        pen.text(truth, left, y, size, _WHITE)
+
+
+def _state_colour(state: str) -> _Colour:
+    if state.startswith("learning"):
+        return _GREEN
+    if state.startswith("observing"):
+        return _BLUE
+    return _DIM if state.startswith("source") else _AMBER
+
+
+def _enlarged(pixels: Pixels, scale: float | None) -> Pixels:
+    """A copy, enlarged by `scale` or, when None, as far as text needs it."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
+    if scale is not None and not (scale > 0 and math.isfinite(scale)):
+        raise ValueError(f"scale must be above 0, got {scale}")
+    height, width = pixels.shape[:2]
+    if scale is None:
+        wanted = min(_SHORT_SIDE / min(height, width), _LONGEST_SIDE / max(height, width))
+        scale = max(1.0, wanted)
+    if scale == 1.0:
+        return np.array(pixels, order="C")
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)

@@ -1,0 +1,148 @@
+"""Frames into a video file that is whole or not there."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from edge_tta.errors import OutputError
+from edge_tta.frames.quiet import quiet_opencv
+from edge_tta.frames.source import Pixels
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# What opens in the opencv-python wheels; avc1 (H.264) does not.
+_CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+_RESERVE = 2**20
+
+
+class VideoRecorder:
+    """Writes frames to NAME.part.EXT and renames it to NAME.EXT at the end.
+
+    Frame size is that of the first frame, made even by leaving out a last row or column (codecs
+    need it); later frames of another size are resized, since OpenCV would drop them silently.
+    An interruption inside the `with` block still ends in a whole file; without frames, in none.
+
+    path: its ending picks the codec: MPEG-4 for .mp4 .m4v .mov .mkv, Motion JPEG for .avi.
+    fps: frames per second at which it will play.
+    Raises OutputError when the file cannot be written, or the disk is full.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
+        self._path = Path(path)
+        if not (fps > 0 and math.isfinite(fps)):
+            raise ValueError(f"fps must be above 0, got {fps}")
+        # MPEG-4 has 16 bits for the time base: more decimals do not open.
+        self._fps = max(round(fps, 2), 0.01) if fps < 600 else float(round(fps))
+        if self._path.suffix.lower() not in _CODECS:
+            raise OutputError(
+                f"cannot record to {self._path}: its ending {self._path.suffix or '(none)'} is "
+                f"not one of {' '.join(_CODECS)}; use .mp4"
+            )
+        self._part = self._path.with_name(f"{self._path.stem}.part{self._path.suffix}")
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._written = 0
+        self._check_place()
+
+    def write(self, pixels: Pixels) -> None:
+        """Append uint8 (H, W, 3) RGB."""
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
+        # The writer does not tell when the disk is full.
+        if shutil.disk_usage(self._part.parent).free < _RESERVE:
+            raise OutputError(
+                f"the disk is full: {self._path} ends after {self._written} frames; "
+                f"make room or record to another disk"
+            )
+        if self._writer is None:
+            self._writer = self._start(pixels.shape[1], pixels.shape[0])
+        width, height = self._size
+        if pixels.shape[:2] != (height, width):
+            pixels = _fitted(pixels, width, height)
+        self._writer.write(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        self._written += 1
+
+    def close(self) -> None:
+        """Finish the file, check that it can be read, and give it its name. May be called twice."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        try:
+            self._check_result()
+            os.replace(self._part, self._path)
+        except OSError as error:
+            raise OutputError(f"cannot finish {self._path}: {error.strerror}") from error
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_place(self) -> None:
+        """Find out now, not after the first frame, that nothing can be written there."""
+        if self._path.is_dir():
+            raise OutputError(f"cannot record to {self._path}: it is a folder; add a file name")
+        if not self._path.parent.is_dir():
+            raise OutputError(
+                f"cannot record to {self._path}: the folder {self._path.parent} does not exist; "
+                f"make it first"
+            )
+        try:
+            self._part.touch()
+            self._part.unlink()
+        except OSError as error:
+            raise OutputError(
+                f"cannot record to {self._path}: {error.strerror}; choose another folder"
+            ) from error
+
+    def _start(self, width: int, height: int) -> cv2.VideoWriter:
+        self._size = (max(2, width & ~1), max(2, height & ~1))
+        codec = _CODECS[self._path.suffix.lower()]
+        with quiet_opencv():
+            code = cv2.VideoWriter.fourcc(*codec)
+            writer = cv2.VideoWriter(str(self._part), code, self._fps, self._size)
+        if not writer.isOpened():
+            self._part.unlink(missing_ok=True)
+            raise OutputError(
+                f"cannot record to {self._path}: this OpenCV cannot write {codec} at "
+                f"{width} x {height}, {self._fps:g} fps; try .avi"
+            )
+        return writer
+
+    def _check_result(self) -> None:
+        """Raise OutputError unless the file opens and its first frame decodes."""
+        size = self._part.stat().st_size if self._part.exists() else 0
+        with quiet_opencv():
+            capture = cv2.VideoCapture(str(self._part))
+            whole = size > 0 and capture.isOpened() and capture.grab()
+            capture.release()
+        if not whole:
+            raise OutputError(
+                f"{self._path} could not be written ({size} bytes after {self._written} frames): "
+                f"the disk is probably full; make room or record to another disk"
+            )
+
+
+def _fitted(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Cut off an odd last row or column; resize anything else."""
+    if 0 <= pixels.shape[0] - height <= 1 and 0 <= pixels.shape[1] - width <= 1:
+        return pixels[:height, :width]
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

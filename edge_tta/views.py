@@ -1,0 +1,104 @@
+"""Augmented views of frames for the proxy computation graph (NanoAdapt, PCG).
+
+Each view is made by one random augmentation, a different one for each view of a frame: rotation,
+crop, flip, grayscale, saturation. The paper names the five and not their strengths; those below
+are mild enough to keep what the picture shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_tta.prepare import Images, InputSpec
+
+# One picture (H, W, C) float32 in 0..255.
+Picture = npt.NDArray[np.float32]
+Augmentation = Callable[[Picture, np.random.Generator], Picture]
+
+MAX_ROTATION_DEG = 15.0
+MIN_CROP_SIDE = 0.75
+SATURATION_RANGE = (0.4, 1.6)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def rotate(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Turned about the centre by up to 15 degrees, edges mirrored."""
+    height, width = picture.shape[:2]
+    angle = rng.uniform(-MAX_ROTATION_DEG, MAX_ROTATION_DEG)
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    turned = cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    return _restore(turned, picture)
+
+
+def crop(picture: Picture, rng: np.random.Generator) -> Picture:
+    """A window of 75-100 % of each side, resized back."""
+    height, width = picture.shape[:2]
+    side = rng.uniform(MIN_CROP_SIDE, 1.0)
+    h, w = max(1, round(height * side)), max(1, round(width * side))
+    top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
+    window = np.ascontiguousarray(picture[top : top + h, left : left + w])
+    return _restore(cv2.resize(window, (width, height), interpolation=cv2.INTER_LINEAR), picture)
+
+
+def flip(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Left and right exchanged."""
+    return np.ascontiguousarray(picture[:, ::-1])
+
+
+def grayscale(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Luma in every channel."""
+    gray = (picture @ _LUMA)[..., None]
+    return np.broadcast_to(gray, picture.shape).astype(np.float32)
+
+
+def saturate(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Colour drawn towards or away from luma by a factor of 0.4-1.6, kept in 0..255."""
+    gray = (picture @ _LUMA)[..., None]
+    factor = np.float32(rng.uniform(*SATURATION_RANGE))
+    return np.clip(gray + factor * (picture - gray), 0, 255)
+
+
+GEOMETRIC: tuple[Augmentation, ...] = (rotate, crop, flip)
+COLOUR: tuple[Augmentation, ...] = (grayscale, saturate)
+MAX_VIEWS = len(GEOMETRIC) + len(COLOUR)
+
+
+def make_views(images: Images, count: int, spec: InputSpec, rng: np.random.Generator) -> Images:
+    """Each image followed by `count` views of it: (N, C, H, W) -> (N * (1 + count), C, H, W).
+
+    `images` are normalised as `spec` says, and so are the views. Colour augmentations need three
+    channels; images with another number take the geometric ones, which then may repeat.
+    """
+    n, channels = images.shape[:2]
+    out = np.empty((n, 1 + count, *images.shape[1:]), np.float32)
+    out[:, 0] = images
+    choices = GEOMETRIC + COLOUR if channels == 3 else GEOMETRIC
+    # The spec's channels may differ from the images'; geometry does not need pixel units.
+    in_pixels = channels == len(spec.mean)
+    pictures = spec.pixels(images) if in_pixels else images
+    for i in range(n):
+        picture = np.ascontiguousarray(pictures[i].transpose(1, 2, 0))
+        order = np.concatenate([rng.permutation(len(choices)) for _ in range(-(-count // 3))])
+        for k, which in enumerate(order[:count] if count else ()):
+            out[i, 1 + k] = choices[which](picture, rng).transpose(2, 0, 1)
+    views = out.reshape(-1, *images.shape[1:])
+    if in_pixels and count:
+        views = _renormalised(out, spec)
+    return views
+
+
+def _renormalised(out: Images, spec: InputSpec) -> Images:
+    """Views from 0..255 to the network's units; the frames themselves stay to the bit."""
+    mean = np.asarray(spec.mean, np.float32).reshape(1, 1, -1, 1, 1)
+    std = np.asarray(spec.std, np.float32).reshape(1, 1, -1, 1, 1)
+    out[:, 1:] = (out[:, 1:] / np.float32(spec.scale) - mean) / std
+    return out.reshape(-1, *out.shape[2:])
+
+
+def _restore(result: npt.NDArray[np.generic], like: Picture) -> Picture:
+    """OpenCV drops a channel axis of length one."""
+    return np.asarray(result, np.float32).reshape(like.shape)

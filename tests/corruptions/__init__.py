@@ -1,0 +1,1 @@
+"""Claims about the corruptions of bench, from their published definitions."""

@@ -1,0 +1,144 @@
+"""Video files: which frames come out, when, and what happens to files that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_tta.errors import SourceError
+from edge_tta.frames import Frame, RateLimit, open_source
+from edge_tta.frames.source import Pick
+from edge_tta.frames.video import VideoSource
+
+
+def _number(frame: Frame) -> int:
+    """The number that the clip fixture wrote into a frame's grey value."""
+    return round((float(frame.pixels.mean()) - 10) / 10)
+
+
+def _frames(path: Path, **options: float) -> list[Frame]:
+    with open_source(str(path), **options) as source:  # type: ignore[arg-type]
+        frames = list(source)
+        assert source.length == len(frames)
+    return frames
+
+
+def test_all_frames_come_out_in_order_with_media_time(clip: Path) -> None:
+    frames = _frames(clip)
+    assert [_number(frame) for frame in frames] == list(range(20))
+    assert [frame.index for frame in frames] == list(range(20))
+    assert [frame.time_s for frame in frames] == pytest.approx(
+        [i / 10 for i in range(20)], abs=1e-3
+    )
+    assert frames[3].name == "clip.avi#3"
+    assert frames[3].label is None
+    assert frames[3].pixels.shape == (48, 64, 3)
+
+
+def test_stride_keeps_the_sources_own_numbers_in_the_name(clip: Path) -> None:
+    frames = _frames(clip, stride=6)
+    assert [_number(frame) for frame in frames] == [0, 6, 12, 18]
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert [frame.name for frame in frames] == [f"clip.avi#{n}" for n in (0, 6, 12, 18)]
+    assert frames[1].time_s == pytest.approx(0.6, abs=1e-3)
+
+
+@pytest.mark.parametrize("fps", [0.3, 1.0, 2.0, 2.5, 3.0, 7.0, 9.9, 10.0, 12.0, 1000.0])
+def test_fps_thins_a_video_to_that_rate(clip: Path, fps: float) -> None:
+    frames = _frames(clip, fps=fps)
+    numbers = [_number(frame) for frame in frames]
+    assert numbers[0] == 0
+    assert len(set(numbers)) == len(numbers)
+    assert abs(len(numbers) - min(20.0, 2.0 * fps)) <= 1
+    assert set(np.diff(numbers)) <= {int(10 / fps), int(10 / fps) + 1, 1}
+
+
+def test_stride_counts_frames_that_fps_left(clip: Path) -> None:
+    assert [_number(frame) for frame in _frames(clip, fps=5.0, stride=3)] == [0, 6, 12, 18]
+
+
+@pytest.mark.parametrize("most", [1, 5, 20, 99])
+def test_max_frames_ends_the_stream(clip: Path, most: int) -> None:
+    assert len(_frames(clip, max_frames=most)) == min(most, 20)
+
+
+def test_fps_attribute_is_the_rate_of_what_comes_out(clip: Path) -> None:
+    for options, expected in [({}, 10.0), ({"stride": 4}, 2.5), ({"fps": 5.0, "stride": 2}, 2.5)]:
+        with open_source(str(clip), **options) as source:  # type: ignore[arg-type]
+            assert source.fps == pytest.approx(expected)
+
+
+def test_end_is_final_and_closing_twice_is_harmless(clip: Path) -> None:
+    with open_source(str(clip), stride=10) as source:
+        assert len(list(source)) == 2
+        assert source.read() is None
+    source.close()
+    assert source.read() is None
+
+
+def test_rate_limit_is_even_over_a_long_stream() -> None:
+    limit = RateLimit(7.0, 0.5 / 30)
+    taken = [number for number in range(30_000) if limit.takes(number / 30)]
+    assert len(taken) == 7_000
+    assert set(np.diff(taken)) == {4, 5}
+
+
+def test_rate_limit_survives_gaps_and_late_starts() -> None:
+    limit = RateLimit(1.0, 0.0)
+    times = [5.0, 5.5, 6.0, 20.3, 20.9, 21.2]
+    assert [time_s for time_s in times if limit.takes(time_s)] == [5.0, 6.0, 20.3, 21.2]
+
+
+def test_a_file_that_is_no_video_says_what_to_do(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fake.mp4"
+    path.write_text("hello " * 100)
+    with pytest.raises(SourceError, match="ffmpeg -i"):
+        open_source(str(path))
+    path.write_bytes(b"")
+    with pytest.raises(SourceError, match="is empty"):
+        open_source(str(path))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_video_that_breaks_off_gives_what_it_has(clip: Path) -> None:
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) * 2 // 3])
+    with open_source(str(clip)) as source:
+        assert 5 < len(list(source)) < 20
+
+
+class _NoCodec:
+    """A capture that opens but cannot decode."""
+
+    released = False
+
+    def grab(self) -> bool:
+        return False
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        raise cv2.error("unreachable")
+
+    def get(self, prop_id: int, /) -> float:
+        code = int.from_bytes(b"av01", "little")
+        return {cv2.CAP_PROP_FPS: 25.0, cv2.CAP_PROP_FOURCC: float(code)}.get(prop_id, 0.0)
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_a_missing_codec_is_named_and_the_file_released() -> None:
+    capture = _NoCodec()
+    with pytest.raises(SourceError, match="codec av01"):
+        VideoSource("clip.mp4", capture, Pick())
+    assert capture.released
+
+
+def test_real_clip_is_read_to_its_end(outside_data: Path) -> None:
+    frames = _frames(outside_data / "data" / "video" / "carnd_vehicle_test_video.mp4")
+    assert len(frames) == 38
+    assert frames[-1].time_s == pytest.approx(37 / 25, abs=1e-3)

@@ -1,0 +1,81 @@
+"""Running statistics: Eq. 5 exactly, safe in float32, never at or below zero."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_tta.method import moments
+
+
+def _stream(offset: float, count: int = 60, std: float = 1.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn((count, 1, 4, 6, 6), generator=generator, dtype=torch.float64) * std + offset
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5, 0.9, 0.98, 1.0])
+def test_blending_equals_eq5_on_raw_moments_in_float64(smoothing: float) -> None:
+    source_mean = torch.tensor([0.5, -1.0, 2.0, 0.0], dtype=torch.float64)
+    history = torch.zeros(4, dtype=torch.float64), torch.full((4,), 1.5, dtype=torch.float64)
+    first, second = source_mean.clone(), history[1] + source_mean**2
+    m = torch.tensor(smoothing, dtype=torch.float64)
+    for z in _stream(0.7):
+        history = moments.blend(history, moments.batch_moments(z, source_mean), m)
+        first = smoothing * first + (1 - smoothing) * z.mean((0, 2, 3))
+        second = smoothing * second + (1 - smoothing) * (z**2).mean((0, 2, 3))
+    torch.testing.assert_close(source_mean + history[0], first)
+    torch.testing.assert_close(history[1], second - first**2)
+
+
+@pytest.mark.parametrize("ratio", [1e2, 1e3, 1e4])
+def test_float32_variance_is_right_when_the_mean_is_large(ratio: float) -> None:
+    stream = _stream(ratio).float()
+    centre = torch.full((4,), float(stream[0].mean()))
+    history = torch.zeros(4), torch.ones(4)
+    exact = torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)
+    m = torch.tensor(0.98)
+    for z in stream:
+        history = moments.blend(history, moments.batch_moments(z, centre), m)
+        exact = moments.blend(exact, moments.batch_moments(z.double(), centre.double()), m.double())
+    torch.testing.assert_close(history[1].double(), exact[1], rtol=2e-3, atol=0)
+
+
+@given(variance=st.floats(0, 1e6), change=st.floats(-1e3, 1e3), square=st.floats(-1e6, 1e6))
+@settings(max_examples=200, deadline=None)
+def test_a_shifted_variance_stays_above_zero(variance: float, change: float, square: float) -> None:
+    source = torch.tensor([2.0])
+    _, shifted = moments.shift(
+        (torch.tensor([0.1]), torch.tensor([variance])),
+        torch.tensor([change]),
+        torch.tensor([square]),
+        source,
+    )
+    assert float(shifted) >= moments.VARIANCE_FLOOR * 2.0 * (1 - 1e-6)
+
+
+def test_shift_is_exact_for_an_affine_change_of_the_input() -> None:
+    z = _stream(0.3)[0]
+    centre = torch.tensor([0.2, 0.1, -0.5, 0.0], dtype=torch.float64)
+    history = moments.batch_moments(z, centre)
+    moved = moments.batch_moments(z + 0.25, centre)
+    # d E[(z - c)^2] is 2 E[z - c] 0.25 + 0.25^2, whose square is left out at first order: put in.
+    change = torch.full((4,), 0.25, dtype=torch.float64)
+    square = 2 * history[0] * 0.25 + 0.25**2
+    found = moments.shift(history, change, square, torch.ones(4, dtype=torch.float64))
+    torch.testing.assert_close(found[0], moved[0])
+    torch.testing.assert_close(found[1], moved[1])
+
+
+def test_a_short_start_averages_evenly_and_then_forgets_exponentially() -> None:
+    at = [float(moments.smoothing_at(torch.tensor(t), 0.99, 9.0, "source")) for t in range(200)]
+    assert at[0] == pytest.approx(0.9)  # the source counts as nine frames
+    assert at[1] == pytest.approx(1 - 1 / 11)
+    assert at[-1] == pytest.approx(0.99)
+    assert at == sorted(at)
+
+
+def test_first_batch_replaces_the_source_statistics_when_asked() -> None:
+    at = [float(moments.smoothing_at(torch.tensor(t), 0.9, 0, "first")) for t in range(2)]
+    assert at == [0.0, pytest.approx(0.9)]
