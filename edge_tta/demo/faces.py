@@ -137,7 +137,7 @@ def _car(canvas: Picture, x: float, colour: Colour) -> None:
     fill(canvas, box(x, 0.1, 0.42, 0.16), colour)
     stroke(canvas, box(x, 0.1, 0.42, 0.16), 0.14, colour, closed=True)
     roof = np.array([(-0.26, 0.02), (-0.16, -0.3), (0.16, -0.3), (0.26, 0.02)])
-    fill(canvas, roof + (x, 0.0), colour)
+    fill(canvas, roof + np.array((x, 0.0)), colour)
     fill(canvas, (roof - (0.0, -0.14)) * (0.66, 0.7) + (x, -0.11), _WHITE)
 
 

@@ -133,7 +133,7 @@ def drive(frames: int = 1800, seed: int = 0) -> Iterator[DemoFrame]:
 
 
 def clean_set(n: int, seed: int | tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """`n` independent clean frames, uint8 (n, 160, 160, 3) RGB, and labels (n,), all classes alike."""
+    """`n` independent clean frames, uint8 (n, 160, 160, 3) RGB, and labels (n,), classes evenly."""
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     rng = np.random.default_rng(seed)

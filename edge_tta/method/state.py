@@ -47,7 +47,7 @@ class Layout:
 
     def split(self, vector: Tensor) -> dict[str, Tensor]:
         """Views of the vector (total,), by name."""
-        parts = vector.split(self.sizes)
+        parts = torch.split(vector, self.sizes)
         return {
             name: part.view(shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)

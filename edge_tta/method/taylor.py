@@ -45,7 +45,7 @@ def apply_linear(a: Tensor, weight: Tensor, bias: Tensor | None, linear: LinearM
     """z = W * a + b."""
     if not linear.stride:
         return functional.linear(a, weight, bias)
-    return torch.ops.aten.convolution(
+    z: Tensor = torch.ops.aten.convolution(
         a,
         weight,
         bias,
@@ -56,6 +56,7 @@ def apply_linear(a: Tensor, weight: Tensor, bias: Tensor | None, linear: LinearM
         [0] * len(linear.stride),
         linear.groups,
     )
+    return z
 
 
 def mean_patch(a: Tensor, z: Tensor, kernel: tuple[int, ...], linear: LinearMap) -> Tensor:
@@ -89,7 +90,7 @@ def patch_correlation(
     if not linear.stride:
         return z.t() @ a / z.shape[0]
     positions = z.numel() // z.shape[1]
-    _, total, _ = torch.ops.aten.convolution_backward(
+    total: Tensor = torch.ops.aten.convolution_backward(
         z,
         a,
         z.new_empty(weight_shape),
@@ -101,7 +102,7 @@ def patch_correlation(
         [0] * len(linear.stride),
         linear.groups,
         [False, True, False],
-    )
+    )[1]
     return total / positions
 
 
@@ -154,9 +155,8 @@ def field_of(
     path: fx.GraphModule, y: Tensor, others: tuple[Tensor, ...], tangent: Tensor
 ) -> Tensor:
     """How a moves when y moves along `tangent` (y's shape), by forward-mode differentiation."""
-    _, field = torch.func.jvp(lambda value: path(value, *others), (y,), (tangent,))
-    moved: Tensor = field
-    return moved
+    field: Tensor = torch.func.jvp(lambda value: path(value, *others), (y,), (tangent,))[1]
+    return field
 
 
 def _by_output(values: Tensor, weight_shape: tuple[int, ...], groups: int) -> Tensor:

@@ -34,7 +34,8 @@ def capture(
     """A network as a program for images of `image_shape` (channels, H, W), any number at a time.
 
     The program shares the weights of `source`, which must be frozen: in evaluation mode,
-    without gradients, float32 (or float64). `fingerprint` is that of `source`, computed here if not given.
+    without gradients, float32 (or float64). `fingerprint` is that of
+    `source`, computed here if not given.
 
     Raises:
         ModelError: the network has no BatchNorm, one that keeps no statistics, one inside a

@@ -218,7 +218,8 @@ def _is_global_mean(node: fx.Node) -> bool:
         return False
     operand = node.args[0]
     axes = node.args[1]
-    assert isinstance(operand, fx.Node) and isinstance(axes, (list, tuple))
+    assert isinstance(operand, fx.Node)
+    assert isinstance(axes, (list, tuple))
     rank = _rank(operand)
     return rank > 2 and sorted(int(a) % rank for a in axes) == list(range(2, rank))  # type: ignore[arg-type]
 
