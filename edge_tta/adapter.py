@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from edge_tta.config import MethodConfig, make_config
 from edge_tta.errors import ConfigError, StateError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
-from edge_tta.network.capture import capture, fingerprint_of
+from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
 
@@ -27,7 +26,8 @@ class Adapter:
     changed. The graph is captured at the first call, for that call's image shape.
 
     Args:
-        model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers.
+        model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers; or the
+            `network` of another adapter, whose frozen weights are then shared.
         method: `source`, `norm`, `tent` or `nanoadapt`; `nanoadapt:HOST` sets the host too.
         host: what NanoAdapt wraps, `norm` or `tent`.
         preset: `edge`, `paper`, or a TOML file of `MethodConfig` fields; for `nanoadapt` only.
@@ -42,7 +42,7 @@ class Adapter:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | FrozenNetwork,
         method: str = "nanoadapt",
         host: str = "tent",
         preset: str | Path = "edge",
@@ -52,10 +52,11 @@ class Adapter:
         **options: Any,
     ) -> None:
         self.config: MethodConfig = make_config(method, host, preset, **options)
-        self.device = _device(device)
+        self.network = (
+            model if isinstance(model, FrozenNetwork) else FrozenNetwork(model, _device(device))
+        )
+        self.device = self.network.device
         self.input_spec = input_spec or InputSpec()
-        self._model = copy.deepcopy(model).float().eval().requires_grad_(False).to(self.device)
-        self._fingerprint = fingerprint_of(self._model)
         self._step: Step | None = None
         self._shape: tuple[int, ...] = ()
         self._state: State = {}
@@ -82,7 +83,7 @@ class Adapter:
             )
         if not bool(torch.isfinite(batch).all()):
             raise ValueError("images hold NaN or infinity; expected finite values")
-        step = self._prepared(tuple(batch.shape[1:]))
+        step = self.prepare(tuple(batch.shape[1:]))
         learn = learn and self.config.trains
         views = self.config.views if learn else 0
         if views:
@@ -94,6 +95,27 @@ class Adapter:
         )
         self._count(learn)
         return logits
+
+    def prepare(self, image_shape: tuple[int, ...]) -> Step:
+        """Captures the network for images (channels, H, W), which else the first call does.
+
+        The state outlives a change of shape. Returns the step that will run.
+
+        Raises:
+            ModelError: the network cannot be captured or holds nothing to adapt.
+            StateError: a loaded state does not fit.
+        """
+        if self._step is None or image_shape != self._shape:
+            step = Step(self.network.program(image_shape), self.config)
+            if self._step is None:
+                state = step.initial_state()
+                if self._loaded is not None:
+                    state = _fitted(*self._loaded, state)
+                    self._loaded = None
+                self._state = state
+                self._read_counters()
+            self._step, self._shape = step, image_shape
+        return self._step
 
     @property
     def state(self) -> State:
@@ -143,7 +165,8 @@ class Adapter:
         arrays, header = load_state(path)
         check_matches(path, header, self._header())
         if self._step is not None:
-            self._adopt(str(path), arrays)
+            self._state = _fitted(str(path), arrays, self._step.initial_state())
+            self._read_counters()
         else:
             self._loaded = (str(path), arrays)
 
@@ -152,7 +175,7 @@ class Adapter:
 
         It is a plain module in evaluation mode that adapts no more.
         """
-        model = copy.deepcopy(self._model)
+        model = self.network.copy()
         if self._step is None:
             return model
         step = self._step
@@ -167,32 +190,12 @@ class Adapter:
                     model.get_parameter(name).copy_(value)
         return model
 
-    def _prepared(self, shape: tuple[int, ...]) -> Step:
-        """The step for images of this shape; the state outlives a change of shape."""
-        if self._step is None or shape != self._shape:
-            first = self._step is None
-            self._step = Step(capture(self._model, shape, self._fingerprint), self.config)
-            self._shape = shape
-            if first:
-                self._state = self._step.initial_state()
-                if self._loaded is not None:
-                    self._adopt(*self._loaded)
-                    self._loaded = None
-        return self._step
-
-    def _adopt(self, path: str, arrays: dict[str, Any]) -> None:
-        assert self._step is not None
-        fresh = self._step.initial_state()
-        check_tensors(path, arrays, {name: value.cpu().numpy() for name, value in fresh.items()})
-        self._state = {name: torch.from_numpy(arrays[name]).to(self.device) for name in fresh}
-        self._read_counters()
-
     def _header(self) -> Header:
         layout: dict[str, Any] = {}
         if self._step is not None:
             for key, part in (("layers", self._step.layers), ("parameters", self._step.parameters)):
                 layout[key] = [list(pair) for pair in zip(part.names, part.shapes, strict=True)]
-        return Header(self._fingerprint, self.config.as_dict(), layout, self._steps)
+        return Header(self.network.fingerprint, self.config.as_dict(), layout, self._steps)
 
     def _read_counters(self) -> None:
         """Mirrors the state's counters, so that no call waits for a device."""
@@ -208,6 +211,12 @@ class Adapter:
             self._position = (self._position + 1) % self.config.accumulation
             self._moved = self._position == 0
             self._updates += self._moved
+
+
+def _fitted(path: str, arrays: dict[str, Any], fresh: State) -> State:
+    """Loaded arrays as a state like `fresh`. Raises StateError where they differ in shape."""
+    check_tensors(path, arrays, {name: value.cpu().numpy() for name, value in fresh.items()})
+    return {name: torch.from_numpy(arrays[name]).to(like.device) for name, like in fresh.items()}
 
 
 def _device(name: str) -> torch.device:

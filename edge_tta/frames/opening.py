@@ -29,10 +29,11 @@ def open_source(
     max_frames: int | None = None,
     classes: Sequence[str] | None = None,
 ) -> FrameSource:
-    """Open a camera, video, picture, folder, glob pattern or address.
+    """Open a camera, video, picture, folder, glob pattern, address, or the demo.
 
-    spec: "0" (camera number), "/dev/video0", a video or picture file, a folder, a pattern such as
-        "shots/*.jpg", an http(s), rtsp, rtmp, udp, tcp or srt address, or a GStreamer pipeline.
+    spec: "demo" (a drive that the package renders), "0" (camera number), "/dev/video0", a video
+        or picture file, a folder, a pattern such as "shots/*.jpg", an http(s), rtsp, rtmp, udp,
+        tcp or srt address, or a GStreamer pipeline.
     stride: every stride-th frame is given.
     fps: videos are thinned out to about so many frames per second of media time (before stride);
         cameras are asked for this rate, and live streams that are faster are thinned out; pictures
@@ -46,6 +47,10 @@ def open_source(
     spec = spec.strip()
     if not spec:
         raise SourceError("the source is empty; give a camera number, file, folder or address")
+    if spec == "demo":
+        from edge_tta.demo.source import DemoSource
+
+        return DemoSource(pick)
     if spec.isascii() and spec.isdecimal():
         return open_camera(spec, pick)
     scheme = urlsplit(spec).scheme.lower() if "://" in spec else ""

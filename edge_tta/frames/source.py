@@ -34,6 +34,7 @@ class Frame:
     name: the picture's file name (with its folder inside the source), or "source#number", where
         number counts the source's own frames, also those that stride or fps left out.
     label: true class index from 0, None when unknown.
+    condition: what disturbs the picture, where that is known; reports group by it.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Frame:
     time_s: float
     name: str
     label: int | None = None
+    condition: str | None = None
 
 
 class FrameSource(ABC):

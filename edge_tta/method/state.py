@@ -10,6 +10,8 @@ channels of all layers together; P: trained parameters.
     change                    (P,)  what the last step did to the parameters (Taylor terms only)
     jacobian.<site>.<name>          running Jacobians (jacobian = "history" only)
     steps, position, updates  ()    int64: steps so far, position i of Eq. 9, optimizer steps
+
+Several independent streams of one network have one state, each tensor with a stream axis in front.
 """
 
 from __future__ import annotations
@@ -46,18 +48,22 @@ class Layout:
         return sum(self.sizes)
 
     def split(self, vector: Tensor) -> dict[str, Tensor]:
-        """Views of the vector (total,), by name."""
-        parts = torch.split(vector, self.sizes)
+        """Views of the vector (..., total), by name, each (..., *shape)."""
+        parts = torch.split(vector, self.sizes, -1)
         return {
-            name: part.view(shape)
+            name: part.unflatten(-1, shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
 
     def join(self, values: Mapping[str, Tensor]) -> Tensor:
-        """The vector (total,) of values by name."""
-        if not self.names:
-            return torch.zeros(0)  # a method that trains nothing
-        return torch.cat([values[name].reshape(-1) for name in self.names])
+        """The vector (..., total) of values (..., *shape) by name."""
+        return torch.cat(
+            [
+                values[name].flatten(values[name].ndim - len(shape))
+                for name, shape in zip(self.names, self.shapes, strict=True)
+            ],
+            -1,
+        )
 
 
 def layer_layout(program: Program) -> Layout:
@@ -80,8 +86,18 @@ def parameter_layout(program: Program, config: MethodConfig) -> Layout:
     return Layout(tuple(names), tuple(tuple(program.parameters[n].shape) for n in names))
 
 
-def initial_state(program: Program, config: MethodConfig) -> State:
-    """The state before the first frame: source statistics and parameters."""
+def initial_state(program: Program, config: MethodConfig, streams: int | None = None) -> State:
+    """The state before the first frame: source statistics and parameters.
+
+    streams: a stream axis of so many equal states in front; None: no such axis.
+    """
+    state = _one_state(program, config)
+    if streams is None:
+        return state
+    return {name: value.expand(streams, *value.shape).clone() for name, value in state.items()}
+
+
+def _one_state(program: Program, config: MethodConfig) -> State:
     layers, parameters = layer_layout(program), parameter_layout(program, config)
     device = program.device
     variance = layers.join({layer.name: layer.variance for layer in program.layers})

@@ -7,6 +7,10 @@
 the frame itself first. Logits are of the N frames. Nothing else is read or changed: reset, save,
 resume and roll back are all "take the state". Branches on data are arithmetic (`torch.where`), so
 that a trace of the step is the whole algorithm.
+
+Several independent streams of one network run as one batch, which the frozen layers share: images
+are (streams * N * V, ...), the streams one after another, and every tensor of the state has a
+stream axis in front. The results are those of the streams run one by one.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import torch
 from torch import Tensor
 
 from edge_tta.config import MethodConfig
+from edge_tta.errors import ModelError
 from edge_tta.method import accumulation, gradient, moments, taylor
 from edge_tta.method.hosts import LOSSES
 from edge_tta.method.optimizer import OPTIMIZERS
@@ -28,16 +33,31 @@ from edge_tta.method.state import (
     parameter_layout,
 )
 from edge_tta.method.terms import Term, site_terms
-from edge_tta.network.program import Program
+from edge_tta.network.program import BatchNorm, Program
 
 
 class Step:
-    """The step of one method on one program. Holds no state."""
+    """The step of one method on one program. Holds no state.
 
-    def __init__(self, program: Program, config: MethodConfig) -> None:
-        self.program, self.config = program, config
+    streams: number of streams in a batch; None: one, without a stream axis in the state.
+
+    Raises ModelError when nothing of the network can be trained, or these streams not together.
+    """
+
+    def __init__(self, program: Program, config: MethodConfig, streams: int | None = None) -> None:
+        self.program, self.config, self.streams = program, config, streams
         self.layers: Layout = layer_layout(program)
         self.parameters: Layout = parameter_layout(program, config)
+        if config.trains and not self.parameters.names:
+            raise ModelError(
+                "no BatchNorm of the model has affine parameters, so there is nothing to train; "
+                "use --host norm, which only calibrates"
+            )
+        if streams is not None and not foldable(config):
+            raise ModelError(
+                "streams share a batch only where the convolutions are frozen and nothing is "
+                "shifted: adapt = 'affine' and taylor = 'none'"
+            )
         trained = set(self.parameters.names)
         self.terms: list[list[Term]] = [
             site_terms(site, program, config, trained) for site in program.sites
@@ -49,7 +69,7 @@ class Step:
 
     def initial_state(self) -> State:
         """The state before the first frame."""
-        return initial_state(self.program, self.config)
+        return initial_state(self.program, self.config, self.streams)
 
     def observe(
         self, images: Tensor, state: State, *, views: int = 1, moved: bool | None = None
@@ -88,7 +108,8 @@ class Step:
             losses = LOSSES[config.host](judged)
             if config.weighting == "ewga":
                 losses = losses * accumulation.entropy_weight(judged)
-            (news,) = torch.autograd.grad(losses.mean(), vector)
+            means = losses.view(*vector.shape[:-1], -1).mean(-1)
+            (news,) = torch.autograd.grad(means.sum(), vector)
         with torch.no_grad():
             new = {
                 **state,
@@ -108,16 +129,17 @@ class Step:
         weight = (ramp if config.weighting == "ewga" else accumulation.even_weight)(
             position, config.accumulation
         )
-        finite = torch.isfinite(news).all()
-        total = state["gradient"] + torch.where(finite, weight * news, torch.zeros_like(news))
-        full = position >= config.accumulation
-        updates = state["updates"] + full
+        finite = torch.isfinite(news).all(-1, keepdim=True)
+        weighted = weight[..., None] * news
+        total = state["gradient"] + torch.where(finite, weighted, torch.zeros_like(news))
+        is_full = position >= config.accumulation
+        full = is_full[..., None]
         proposal = OPTIMIZERS[config.optimizer](
             state["parameters"],
             total,
             state["first"],
             state["second"],
-            state["updates"] + 1,
+            (state["updates"] + 1)[..., None],
             config.learning_rate,
         )
         new: State = {
@@ -125,8 +147,8 @@ class Step:
             "first": torch.where(full, proposal.first, state["first"]),
             "second": torch.where(full, proposal.second, state["second"]),
             "gradient": torch.where(full, torch.zeros_like(total), total),
-            "position": torch.where(full, torch.zeros_like(position), position),
-            "updates": updates,
+            "position": torch.where(is_full, torch.zeros_like(position), position),
+            "updates": state["updates"] + is_full,
         }
         if "change" in state:
             new["change"] = new["parameters"] - state["parameters"]
@@ -170,7 +192,7 @@ class Pass:
             else moments.smoothing_at(
                 state["steps"], config.smoothing, config.prior_frames, config.initial
             )
-        )
+        )[..., None]
         self._gradient = gradient.PATHS[config.gradient if learns else "constant"]
         self._through = learns and config.gradient != "constant"
         self._history = config.jacobian == "history" and not frozen
@@ -189,12 +211,23 @@ class Pass:
         return self._step.program.run(images, self, watch=self._watch)
 
     def new_state(self) -> State:
-        """The statistics and Jacobians after the pass."""
+        """The statistics and Jacobians after the pass; the old ones if any is not finite."""
         layers = self._step.layers
-        return {
+        new = {
             "offset": layers.join({name: m[0] for name, m in self._moments.items()}),
             "variance": layers.join({name: m[1] for name, m in self._moments.items()}),
             **self._jacobians,
+        }
+        finite = torch.isfinite(new["offset"]).all(-1) & torch.isfinite(new["variance"]).all(-1)
+        for value in self._jacobians.values():
+            finite = finite & torch.isfinite(value).all()
+        return {
+            name: torch.where(
+                finite.view(finite.shape + (1,) * (value.ndim - finite.ndim)),
+                value,
+                self._state[name],
+            )
+            for name, value in new.items()
         }
 
     def parameter(self, name: str) -> Tensor:
@@ -213,25 +246,44 @@ class Pass:
             terms = self._step.terms[index]
             if self._watch and terms and a is not None:
                 history = self._shifted(history, index, z, a, paths)
+        streams = self._step.streams
+        folded = z if streams is None else fold(z, streams)
         with torch.set_grad_enabled(self._through):
-            frames = z[:: self._views] if self._step.config.statistics_over == "frame" else z
-            batch = moments.batch_moments(frames, layer.mean)
+            only = self._views if self._step.config.statistics_over == "frame" else 1
+            batch = self._batch_moments(folded[::only], layer)
             offset, variance = moments.blend(history, batch, self._smoothing)
             self._moments[layer.name] = (offset.detach(), variance.detach())
-            if self._through and frames is not z:
-                batch = moments.batch_moments(z, layer.mean)
+            if self._through and only > 1:
+                batch = self._batch_moments(folded, layer)
             offset, variance = self._gradient(batch, (offset, variance))
             mean = layer.mean + offset
         if self._watch:
             self._used[index] = (mean.detach(), variance.detach())
-        return gradient.normalise(
-            z,
-            mean,
-            variance,
-            None if layer.weight is None else self.parameter(layer.weight),
-            None if layer.bias is None else self.parameter(layer.bias),
+        out = gradient.normalise(
+            folded,
+            mean.flatten(),
+            variance.flatten(),
+            self._affine(layer.weight),
+            self._affine(layer.bias),
             layer.eps,
         )
+        return out if streams is None else unfold(out, streams)
+
+    def _batch_moments(self, folded: Tensor, layer: BatchNorm) -> moments.Moments:
+        """Moments (C,), or (streams, C) of folded streams."""
+        if self._step.streams is None:
+            return moments.batch_moments(folded, layer.mean)
+        offset, variance = moments.batch_moments(folded, layer.mean.repeat(self._step.streams))
+        return offset.view(-1, layer.channels), variance.view(-1, layer.channels)
+
+    def _affine(self, name: str | None) -> Tensor | None:
+        """An affine parameter for all folded channels."""
+        if name is None:
+            return None
+        value, streams = self.parameter(name), self._step.streams
+        if streams is None:
+            return value
+        return value.flatten() if name in self._values else value.repeat(streams)
 
     def _shifted(
         self,
@@ -267,6 +319,21 @@ class Pass:
         shape = (1, -1) + (1,) * (z.ndim - 2)
         scale = torch.rsqrt(variance + self._step.program.sites[index].layer.eps)
         return (z - mean.view(shape)) * scale.view(shape)
+
+
+def foldable(config: MethodConfig) -> bool:
+    """Whether several streams of a configuration can share a batch."""
+    return config.adapt == "affine" and config.taylor == "none"
+
+
+def fold(z: Tensor, streams: int) -> Tensor:
+    """(streams * n, C, *spatial) as (n, streams * C, *spatial): each stream has its own channels."""
+    return z.unflatten(0, (streams, -1)).transpose(0, 1).flatten(1, 2)
+
+
+def unfold(z: Tensor, streams: int) -> Tensor:
+    """The inverse of `fold`."""
+    return z.unflatten(1, (streams, -1)).transpose(0, 1).flatten(0, 1)
 
 
 class TermValues:

@@ -1,0 +1,77 @@
+"""Entry point: finds the subcommand, and turns failures into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from edge_tta import __version__
+from edge_tta.errors import EdgeTTAError
+
+# name: (module, what it does). Imported when called: only `run` needs a network, `bench` and
+# `export` are packages of their own that build on this one.
+COMMANDS = {
+    "run": ("edge_tta.cli.run", "adapt a network to a camera, video, folder or address"),
+    "doctor": ("edge_tta.cli.doctor", "what this machine has, and what is missing"),
+    "corrupt": ("bench.cli.corrupt", "make corrupted copies of pictures, to measure on"),
+    "bench": ("bench.cli.main", "measure error, latency and memory"),
+    "export": ("export.cli", "write what was learned for use elsewhere"),
+}
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit code.
+
+    0; 1 for a failure that the user can act on, told in one line; 2 for a wrong command line;
+    130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _quiet_dependencies()
+    try:
+        if not arguments or arguments[0] not in COMMANDS:
+            return _top_level(arguments)
+        command = importlib.import_module(COMMANDS[arguments[0]][0])
+        code: int = command.main(arguments[1:])
+        return code
+    except EdgeTTAError as error:
+        print(f"edge-tta: {_one_line(error)}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("edge-tta: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (edge-tta ... | head); Python's own flush at exit must not fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except SystemExit as leaving:  # argparse
+        return leaving.code if isinstance(leaving.code, int) else USAGE
+
+
+def _top_level(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="edge-tta",
+        description="Keeps a BatchNorm network accurate on the device itself, frame by frame.",
+        epilog="edge-tta COMMAND --help tells more.",
+    )
+    parser.add_argument("--version", action="version", version=f"edge-tta {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (_, what) in COMMANDS.items():
+        commands.add_parser(name, help=what, add_help=False)
+    parser.parse_args(arguments)
+    return USAGE
+
+
+def _quiet_dependencies() -> None:
+    """What users cannot act on: PyTorch deprecates parts of itself that it still uses."""
+    warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,128 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from edge_tta.class_names import read_class_names
+from edge_tta.config import HOSTS, METHODS
+from edge_tta.models import Model, load_model
+from edge_tta.prepare import per_channel
+
+
+def add_model(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """--model, --weights and what the network takes."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--model",
+        required=default is None,
+        default=default,
+        metavar="MODEL",
+        help="demo | torchvision:NAME | FILE.py:FACTORY"
+        + (f" (default: {default})" if default else ""),
+    )
+    group.add_argument("--weights", metavar="FILE", help="state dict (.safetensors, .pt, .pth)")
+    group.add_argument("--size", type=count, help="side of the square input in pixels")
+    group.add_argument("--scale", type=float, help="input is (rgb in 0..255 / scale - mean) / std")
+    group.add_argument("--mean", type=numbers, metavar="R,G,B", help="one value, or one a channel")
+    group.add_argument("--std", type=numbers, metavar="R,G,B", help="one value, or one a channel")
+    group.add_argument("--labels", metavar="FILE", help="class names: a line each, or JSON")
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """--method, --host, --preset, --views, --device."""
+    group = parser.add_argument_group("adaptation")
+    group.add_argument(
+        "--method", default="nanoadapt", metavar="METHOD", help=f"{' | '.join(METHODS)}"
+    )
+    group.add_argument(
+        "--host", default="tent", metavar="HOST", help=f"what nanoadapt wraps: {' | '.join(HOSTS)}"
+    )
+    group.add_argument("--preset", default="edge", help="edge | paper | FILE.toml (default: edge)")
+    group.add_argument("--views", type=natural, metavar="K", help="extra views of a frame, 0 to 5")
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """--device and --threads."""
+    group = parser.add_argument_group("machine")
+    group.add_argument("--device", default="cpu", help="cpu | cuda (default: cpu)")
+    group.add_argument("--threads", type=count, metavar="T", help="threads for the network")
+
+
+def model_from(arguments: argparse.Namespace) -> Model:
+    """The model, with what the user said of its input and classes."""
+    model = load_model(arguments.model, arguments.weights)
+    given = {
+        "size": arguments.size,
+        "scale": arguments.scale,
+        "mean": None if arguments.mean is None else per_channel(arguments.mean),
+        "std": None if arguments.std is None else per_channel(arguments.std),
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    labels = model.labels if arguments.labels is None else read_class_names(arguments.labels)
+    return dataclasses.replace(
+        model, input=dataclasses.replace(model.input, **changes), labels=labels
+    )
+
+
+def use_threads(threads: int | None) -> None:
+    """Sets how many threads the network may use; None: as many as there are cores."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number, or one a channel as R,G,B, got {text!r}"
+        ) from None
+
+
+def joined_numbers(arguments: Sequence[str]) -> list[str]:
+    """`--mean 0.5 0.4 0.3` as `--mean 0.5,0.4,0.3`, which argparse cannot tell from a SOURCE."""
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        joined.append(rest.pop(0))
+        if joined[-1] in ("--mean", "--std") and len(rest) >= 3 and all(map(_is_number, rest[:3])):
+            joined[-1] += "=" + ",".join(rest[:3])
+            del rest[:3]
+    return joined
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0."""
+    return _whole(text, 0)
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    if _is_number(text) and 0 < float(text) < float("inf"):
+        return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+
+
+def _whole(text: str, low: int) -> int:
+    if text.isascii() and text.isdecimal() and int(text) >= low:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from {low}, got {text!r}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,228 @@
+"""`edge-tta run SOURCE`: adapt a network to a stream of frames."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from edge_tta.adapter import Adapter
+from edge_tta.cli import options
+from edge_tta.frames import FrameSource, open_source
+from edge_tta.models import Model
+from edge_tta.run.curve import ErrorCurve
+from edge_tta.run.keeper import StateKeeper
+from edge_tta.run.reading import class_name
+from edge_tta.run.session import Outputs, Session
+from edge_tta.run.stopping import StopRequest
+from edge_tta.run.summary import latency_line, summary_table
+from edge_tta.show import JsonlWriter, VideoRecorder, Window, display_problem
+
+_PLAIN_EVERY_S = 10.0
+_DEFAULT_FPS = 25.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The subcommand's options."""
+    parser = argparse.ArgumentParser(
+        prog="edge-tta run",
+        description="Adapts a network to a stream of frames, one at a time, and predicts.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Stop with q in the window, or Ctrl-C: the frame at work is finished, files are "
+        "closed and the state is saved.",
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo",
+    )
+    options.add_model(parser, default="demo")
+    options.add_method(parser)
+    learning = parser.add_argument_group("rhythm")
+    learning.add_argument(
+        "--adapt-every",
+        type=options.count,
+        default=1,
+        metavar="Q",
+        help="learn on every Q-th frame",
+    )
+    learning.add_argument(
+        "--max-frames", type=options.count, metavar="N", help="stop after N frames"
+    )
+    learning.add_argument(
+        "--stride", type=options.count, default=1, help="take every STRIDE-th frame"
+    )
+    learning.add_argument("--fps", type=options.positive, help="frames per second to read")
+    out = parser.add_argument_group("what to see and keep")
+    screen = out.add_mutually_exclusive_group()
+    screen.add_argument("--show", action="store_true", help="open a window")
+    screen.add_argument("--headless", action="store_true", help="no window (the default)")
+    out.add_argument("--save", type=Path, metavar="OUT.mp4", help="annotated video")
+    out.add_argument("--jsonl", metavar="OUT.jsonl", help="a record a frame; - for standard output")
+    out.add_argument(
+        "--state", type=Path, metavar="FILE", help="resumed when it exists, saved as it goes"
+    )
+    out.add_argument(
+        "--save-every",
+        type=options.positive,
+        default=10.0,
+        metavar="S",
+        help="seconds between saves of the state (default: 10)",
+    )
+    out.add_argument(
+        "--compare",
+        metavar="METHODS",
+        help="methods to run beside, as source,norm; none (default: source where labels exist)",
+    )
+    out.add_argument("--plot", type=Path, metavar="OUT.png", help="error over time, with labels")
+    options.add_machine(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the subcommand; returns the exit code."""
+    arguments = parser().parse_args(options.joined_numbers(argv))
+    console = Console(stderr=True)
+    options.use_threads(arguments.threads)
+    with console.status("Loading the network"):
+        model = options.model_from(arguments)
+        adapter = Adapter(
+            model.module,
+            arguments.method,
+            arguments.host,
+            arguments.preset,
+            arguments.device,
+            input_spec=model.input,
+            views=arguments.views,
+        )
+        outputs = Outputs()
+        if arguments.state is not None:
+            outputs.keeper = StateKeeper(adapter, arguments.state, arguments.save_every)
+        adapter.prepare((3, model.input.size, model.input.size))
+    with StopRequest() as stop, ExitStack() as stack:
+        source = stack.enter_context(
+            open_source(
+                arguments.source,
+                stride=arguments.stride,
+                fps=arguments.fps,
+                max_frames=arguments.max_frames,
+                classes=model.labels,
+            )
+        )
+        _open_outputs(outputs, arguments, adapter, source, console, stack)
+        session = Session(
+            source,
+            adapter,
+            model.input,
+            model.labels,
+            outputs,
+            adapt_every=arguments.adapt_every,
+            compare=_compared(arguments.compare, adapter),
+        )
+        if outputs.keeper is not None and outputs.keeper.resumed:
+            console.print(f"resumed {arguments.state} at step {adapter.steps}", highlight=False)
+        try:
+            _watch(session, source, stop, console)
+        finally:
+            # Standard output belongs to the records when they go there.
+            _tell(session, source, model, adapter, Console(stderr=arguments.jsonl == "-"))
+    for path in (arguments.save, arguments.plot, arguments.state):
+        if path is not None and path.exists():
+            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    return 0 if stop.signal is None else 128 + stop.signal
+
+
+def _compared(given: str | None, adapter: Adapter) -> list[Adapter] | None:
+    """Adapters to run beside, on the same frozen weights; None: to be decided by the labels."""
+    if given is None:
+        return None
+    names = [name.strip() for name in given.split(",") if name.strip() not in ("", "none")]
+    found = {name: Adapter(adapter.network, name, input_spec=adapter.input_spec) for name in names}
+    return [other for other in found.values() if other.config.label != adapter.config.label]
+
+
+def _open_outputs(
+    outputs: Outputs,
+    arguments: argparse.Namespace,
+    adapter: Adapter,
+    source: FrameSource,
+    console: Console,
+    stack: ExitStack,
+) -> None:
+    if arguments.plot is not None:
+        outputs.curve = ErrorCurve(arguments.plot, adapter.config.label)
+        stack.callback(outputs.curve.save)
+    if arguments.jsonl is not None:
+        outputs.jsonl = stack.enter_context(JsonlWriter(arguments.jsonl))
+    if arguments.save is not None:
+        fps = source.fps or arguments.fps or _DEFAULT_FPS
+        outputs.video = stack.enter_context(VideoRecorder(arguments.save, fps))
+    if arguments.show:
+        problem = display_problem()
+        if problem is None:
+            outputs.window = stack.enter_context(Window(f"edge-tta: {source.name}"))
+        else:
+            console.print(f"edge-tta: {problem}; going on without a window", highlight=False)
+
+
+def _watch(session: Session, source: FrameSource, stop: StopRequest, console: Console) -> None:
+    """Runs the session with a progress bar, or a line now and then where there is no terminal."""
+    columns = (
+        [BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        if source.length is not None
+        else [SpinnerColumn(), MofNCompleteColumn()]
+    )
+    progress = Progress(
+        TextColumn("{task.description}"),
+        *columns,
+        TextColumn("{task.fields[said]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    said_s = started_s = time.monotonic()
+    with progress:
+        task = progress.add_task(source.name, total=source.length, said="")
+        for _ in session.frames(stop):
+            done, now_s = session.tally.frames, time.monotonic()
+            said = _so_far(session, done / max(now_s - started_s, 1e-9))
+            progress.update(task, completed=done, said=said)
+            if not console.is_terminal and now_s - said_s >= _PLAIN_EVERY_S:
+                said_s = now_s
+                total = f"/{source.length}" if source.length is not None else ""
+                console.print(f"{source.name}: {done}{total} frames, {said}", highlight=False)
+
+
+def _so_far(session: Session, fps: float) -> str:
+    errors = [
+        f"{name} {100 * errors.error():.1f} %" for name, errors in session.tally.errors.items()
+    ]
+    return ", ".join([f"{fps:.1f} fps", *(["error: " + ", ".join(errors)] if errors else [])])
+
+
+def _tell(
+    session: Session, source: FrameSource, model: Model, adapter: Adapter, console: Console
+) -> None:
+    """The table and what else there is to know at the end."""
+    tally = session.tally
+    if tally.frames:
+        names = {index: class_name(index, model.labels) for index in tally.predicted}
+        console.print(summary_table(tally, adapter.config.label, names))
+        console.print(latency_line(tally), highlight=False)
+    else:
+        console.print("no frame was seen", highlight=False)
+    if source.dropped:
+        dropped = ", ".join(f"{times} {why}" for why, times in source.dropped.most_common())
+        console.print(f"left out: {dropped}", highlight=False)

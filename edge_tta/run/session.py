@@ -1,0 +1,266 @@
+"""The loop: read, prepare, adapt and predict, compare, show, record. One frame at a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_tta.adapter import Adapter
+from edge_tta.frames.source import Frame, FrameSource, Pixels
+from edge_tta.prepare import Images, InputSpec
+from edge_tta.run.curve import ErrorCurve
+from edge_tta.run.keeper import StateKeeper
+from edge_tta.run.reading import Reading, class_name, read_logits
+from edge_tta.run.stopping import Stopped, StopRequest
+from edge_tta.run.tally import Errors, Tally
+from edge_tta.show import JsonlWriter, Overlay, VideoRecorder, Window, draw
+
+FROZEN = "source"
+
+
+@dataclass
+class Outputs:
+    """Where a run shows and records; each may be absent."""
+
+    window: Window | None = None
+    video: VideoRecorder | None = None
+    jsonl: JsonlWriter | None = None
+    keeper: StateKeeper | None = None
+    curve: ErrorCurve | None = None
+
+
+@dataclass
+class Seen:
+    """One frame after the network has seen it.
+
+    Attributes:
+        adapted: whether statistics or parameters changed.
+        why: what adaptation did, or why it did nothing.
+        others: readings of the compared methods, by label.
+        stages: seconds by stage.
+    """
+
+    frame: Frame
+    reading: Reading
+    adapted: bool
+    why: str
+    others: dict[str, Reading]
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+class Session:
+    """A run of one adapter, and of others beside it for comparison, over one source.
+
+    Args:
+        adapt_every: learn on every so many frames, from 1; on the others only statistics are
+            calibrated. Counted in the adapter's steps, so that a resumed run keeps the rhythm.
+        compare: adapters that see the same frames, by label. "auto" in place of a mapping:
+            the source network, as soon as a frame has a label.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        adapter: Adapter,
+        spec: InputSpec,
+        labels: tuple[str, ...] | None,
+        outputs: Outputs,
+        *,
+        adapt_every: int = 1,
+        compare: Sequence[Adapter] | None = None,
+    ) -> None:
+        self._source, self._adapter, self._spec, self._labels = source, adapter, spec, labels
+        self._outputs, self._adapt_every = outputs, adapt_every
+        self._compare: dict[str, Adapter] = {a.config.label: a for a in compare or ()}
+        self._compare_labelled = compare is None and adapter.config.method != FROZEN
+        self.tally = Tally()
+        self._rate = _Rate()
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Labels of the methods beside the adapted one."""
+        return tuple(self._compare)
+
+    def frames(self, stop: StopRequest) -> Iterator[Seen]:
+        """Runs, giving each frame when it has been dealt with, until the end, q, or `stop`.
+
+        The state is saved at the end, however it comes.
+
+        Raises:
+            SourceError: the source fails; OutputError: a file cannot be written.
+        """
+        try:
+            while not stop:
+                started = time.perf_counter()
+                frame = self._read(stop)
+                if frame is None:
+                    return
+                stages = {"read": time.perf_counter() - started}
+                seen = self._see(frame, stages)
+                goes_on = self._present(seen, stages)
+                self._rate.tick()
+                yield seen
+                if not goes_on:
+                    return
+        finally:
+            if self._outputs.keeper is not None:
+                self._outputs.keeper.save()
+
+    def _read(self, stop: StopRequest) -> Frame | None:
+        try:
+            stop.waiting = True
+            try:
+                return self._source.read()
+            finally:
+                stop.waiting = False
+        except Stopped:
+            return None
+
+    def _see(self, frame: Frame, stages: dict[str, float]) -> Seen:
+        with _timed(stages, "prepare"):
+            image = self._spec.prepare(frame.pixels)
+        with _timed(stages, "adapt"):
+            learns = self._adapter.steps % self._adapt_every == 0
+            reading = _predict(self._adapter, image, learns)
+        adapted, why = self._what_happened(learns)
+        if self._compare_labelled and frame.label is not None and FROZEN not in self._compare:
+            self._compare = {FROZEN: Adapter(self._adapter.network, FROZEN), **self._compare}
+        others: dict[str, Reading] = {}
+        if self._compare:
+            with _timed(stages, "compare"):
+                others = {name: _predict(a, image, True) for name, a in self._compare.items()}
+        seen = Seen(frame, reading, adapted, why, others, stages)
+        self._count(seen)
+        return seen
+
+    def _what_happened(self, learned: bool) -> tuple[bool, str]:
+        adapter = self._adapter
+        config = adapter.config
+        if config.method == FROZEN:
+            return False, "method source changes nothing"
+        if not config.trains:
+            return True, "calibrated"
+        if not learned:
+            return True, f"calibrated; learns every {self._adapt_every} frames"
+        if adapter.position == 0:
+            return True, f"updated, {adapter.updates} updates"
+        return True, f"accumulating {adapter.position}/{config.accumulation}"
+
+    def _count(self, seen: Seen) -> None:
+        tally, reading = self.tally, seen.reading
+        tally.frames += 1
+        tally.learned += seen.adapted
+        tally.predicted[reading.index] += 1
+        if math.isfinite(reading.entropy):
+            tally.finite += 1
+            tally.entropy_sum += reading.entropy
+        truth = seen.frame.label
+        if truth is None:
+            return
+        tally.labelled += 1
+        wrong = {name: r.index != truth for name, r in seen.others.items()}
+        wrong[self._adapter.config.label] = reading.index != truth
+        for name, is_wrong in wrong.items():
+            tally.errors.setdefault(name, Errors()).add(is_wrong, seen.frame.condition)
+        if self._outputs.curve is not None:
+            self._outputs.curve.add(seen.frame.condition, wrong)
+
+    def _present(self, seen: Seen, stages: dict[str, float]) -> bool:
+        """Shows and records; False when the user closed the window."""
+        outputs = self._outputs
+        goes_on = True
+        if outputs.window is not None or outputs.video is not None:
+            with _timed(stages, "show"):
+                picture = self._drawn(seen)
+                if outputs.video is not None:
+                    outputs.video.write(picture)
+                if outputs.window is not None:
+                    goes_on = outputs.window.show(picture)
+        if outputs.keeper is not None:
+            with _timed(stages, "save"):
+                outputs.keeper.save_if_due()
+        self.tally.time(stages)
+        if outputs.jsonl is not None:
+            outputs.jsonl.write(self._record(seen))
+        return goes_on
+
+    def _drawn(self, seen: Seen) -> Pixels:
+        frozen = seen.others.get(FROZEN)
+        truth = seen.frame.label
+        return draw(
+            seen.frame.pixels,
+            Overlay(
+                label=self._name(seen.reading.index),
+                confidence=seen.reading.confidence,
+                entropy=seen.reading.entropy,
+                entropy_share=seen.reading.entropy_share,
+                fps=self._rate.fps,
+                state=seen.why,
+                frozen_label=None if frozen is None else self._name(frozen.index),
+                frozen_confidence=None if frozen is None else frozen.confidence,
+                truth=None if truth is None else self._name(truth),
+                condition=seen.frame.condition,
+            ),
+        )
+
+    def _record(self, seen: Seen) -> dict[str, Any]:
+        frame, reading = seen.frame, seen.reading
+        record: dict[str, Any] = {
+            "source": self._source.name,
+            "frame": frame.index,
+            "name": frame.name,
+            "time_s": frame.time_s,
+            "prediction": reading.index,
+            "label": self._name(reading.index),
+            "confidence": reading.confidence,
+            "entropy": reading.entropy,
+            "adapted": seen.adapted,
+            "why": seen.why,
+            "step": self._adapter.steps,
+            "ms": {stage: 1e3 * seconds for stage, seconds in seen.stages.items()},
+        }
+        if frame.label is not None:
+            record["truth"] = frame.label
+        if frame.condition is not None:
+            record["condition"] = frame.condition
+        if seen.others:
+            record["compared"] = {
+                name: {"prediction": other.index, "confidence": other.confidence}
+                for name, other in seen.others.items()
+            }
+        return record
+
+    def _name(self, index: int) -> str:
+        return class_name(index, self._labels)
+
+
+class _Rate:
+    """Frames per second, smoothed over about a second."""
+
+    def __init__(self) -> None:
+        self.fps: float | None = None
+        self._last_s: float | None = None
+
+    def tick(self) -> None:
+        now_s = time.monotonic()
+        if self._last_s is not None and now_s > self._last_s:
+            seconds = now_s - self._last_s
+            share = min(1.0, max(0.05, seconds))
+            rate = 1 / seconds
+            self.fps = rate if self.fps is None else (1 - share) * self.fps + share * rate
+        self._last_s = now_s
+
+
+def _predict(adapter: Adapter, image: Images, learn: bool) -> Reading:
+    return read_logits(adapter(image, learn=learn)[0].cpu().numpy())
+
+
+@contextmanager
+def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    stages[name] = time.perf_counter() - started

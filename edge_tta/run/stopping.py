@@ -1,0 +1,62 @@
+"""Stopping a run from outside without losing anything."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class Stopped(BaseException):
+    """A stop was asked for while waiting for a frame."""
+
+
+class StopRequest:
+    """Notes Ctrl-C and the termination signals, so that the frame at work is finished first.
+
+    Only while the run waits for a frame (`waiting` is true), which can take seconds, the wait is
+    broken off, by `Stopped`. A second Ctrl-C ends the program at once.
+
+    Attributes:
+        signal: the signal that asked, None so far. Its exit status is 128 + signal.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.waiting = False
+        self._old: dict[int, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                    self._old[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+        if self.waiting:
+            self.waiting = False
+            raise Stopped
