@@ -1,1 +1,1 @@
-"""Measurements of adaptation: corrupted data, error, latency, memory, reports."""
+"""Measures what adaptation gives and costs, and makes the data to measure on."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from edge_tta.errors import OutputError
 
@@ -13,10 +15,18 @@ from edge_tta.errors import OutputError
 def write_whole(path: str | Path, data: bytes) -> None:
     """Writes a file so that at any moment, even after a power cut, it is the old one or the new.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and take the name at once.
-
     Raises:
         OutputError: the folder is missing or read-only, or the disk is full; the old file stays.
+    """
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes its name only when the block ends well; see `write_whole`.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and take the name at once.
     """
     target = Path(path)
     temporary = None
@@ -25,20 +35,22 @@ def write_whole(path: str | Path, data: bytes) -> None:
             dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
         ) as file:
             temporary = file.name
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         _like_a_new_file(temporary)
         os.replace(temporary, target)
+        temporary = None
         _sync_folder(target.parent)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise OutputError(
             f"cannot write {target}: {error.strerror or error}; expected an existing folder with "
             "room and write permission"
         ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
 
 
 def _like_a_new_file(path: str) -> None:

@@ -21,6 +21,7 @@ from rich.progress import (
 
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
+from edge_tta.cli.terminal import terminal
 from edge_tta.frames import FrameSource, open_source
 from edge_tta.models import Model
 from edge_tta.run.curve import ErrorCurve
@@ -95,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     arguments = parser().parse_args(options.joined_numbers(argv))
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     options.use_threads(arguments.threads)
     with console.status("Loading the network"):
         model = options.model_from(arguments)
@@ -133,15 +134,15 @@ def main(argv: Sequence[str]) -> int:
             compare=_compared(arguments.compare, adapter),
         )
         if outputs.keeper is not None and outputs.keeper.resumed:
-            console.print(f"resumed {arguments.state} at step {adapter.steps}", highlight=False)
+            console.print(f"resumed {arguments.state} at step {adapter.steps}")
         try:
             _watch(session, source, stop, console)
         finally:
             # Standard output belongs to the records when they go there.
-            _tell(session, source, model, adapter, Console(stderr=arguments.jsonl == "-"))
+            _tell(session, source, model, adapter, terminal(stderr=arguments.jsonl == "-"))
     for path in (arguments.save, arguments.plot, arguments.state):
         if path is not None and path.exists():
-            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+            console.print(f"wrote {path}")
     return 0 if stop.signal is None else 128 + stop.signal
 
 
@@ -175,7 +176,7 @@ def _open_outputs(
         if problem is None:
             outputs.window = stack.enter_context(Window(f"edge-tta: {source.name}"))
         else:
-            console.print(f"edge-tta: {problem}; going on without a window", highlight=False)
+            console.print(f"edge-tta: {problem}; going on without a window")
 
 
 def _watch(session: Session, source: FrameSource, stop: StopRequest, console: Console) -> None:
@@ -202,7 +203,7 @@ def _watch(session: Session, source: FrameSource, stop: StopRequest, console: Co
             if not console.is_terminal and now_s - said_s >= _PLAIN_EVERY_S:
                 said_s = now_s
                 total = f"/{source.length}" if source.length is not None else ""
-                console.print(f"{source.name}: {done}{total} frames, {said}", highlight=False)
+                console.print(f"{source.name}: {done}{total} frames, {said}")
 
 
 def _so_far(session: Session, fps: float) -> str:
@@ -220,9 +221,9 @@ def _tell(
     if tally.frames:
         names = {index: class_name(index, model.labels) for index in tally.predicted}
         console.print(summary_table(tally, adapter.config.label, names))
-        console.print(latency_line(tally), highlight=False)
+        console.print(latency_line(tally))
     else:
-        console.print("no frame was seen", highlight=False)
+        console.print("no frame was seen")
     if source.dropped:
         dropped = ", ".join(f"{times} {why}" for why, times in source.dropped.most_common())
-        console.print(f"left out: {dropped}", highlight=False)
+        console.print(f"left out: {dropped}")

@@ -25,8 +25,10 @@ def batch_moments(z: Tensor, source_mean: Tensor) -> Moments:
     """Offset from the source mean and biased variance of z (N, C, *spatial), each (C,), Eq. 4."""
     axes = [0, *range(2, z.ndim)]
     wide = z if z.dtype == torch.float64 else z.float()
-    variance, mean = torch.var_mean(wide, axes, correction=0)
-    return mean - source_mean, variance
+    # Two plain passes are as exact as torch.var_mean (Welford) and faster on a CPU.
+    mean = wide.mean(axes)
+    centred = wide - mean.view((1, -1) + (1,) * (z.ndim - 2))
+    return mean - source_mean, (centred * centred).mean(axes)
 
 
 def blend(history: Moments, batch: Moments, smoothing: Tensor) -> Moments:

@@ -51,7 +51,7 @@ class Layout:
         """Views of the vector (..., total), by name, each (..., *shape)."""
         parts = torch.split(vector, self.sizes, -1)
         return {
-            name: part.unflatten(-1, shape)
+            name: part.view(*part.shape[:-1], *shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
 

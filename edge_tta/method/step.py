@@ -327,13 +327,15 @@ def foldable(config: MethodConfig) -> bool:
 
 
 def fold(z: Tensor, streams: int) -> Tensor:
-    """(streams * n, C, *spatial) as (n, streams * C, *spatial): each stream has its own channels."""
-    return z.unflatten(0, (streams, -1)).transpose(0, 1).flatten(1, 2)
+    """(streams * n, C, *spatial) as (n, streams * C, *spatial), so that no channel is shared."""
+    n = z.shape[0] // streams
+    return z.view(streams, n, *z.shape[1:]).transpose(0, 1).flatten(1, 2)
 
 
 def unfold(z: Tensor, streams: int) -> Tensor:
     """The inverse of `fold`."""
-    return z.unflatten(1, (streams, -1)).transpose(0, 1).flatten(0, 1)
+    parts = z.view(z.shape[0], streams, z.shape[1] // streams, *z.shape[2:])
+    return parts.transpose(0, 1).flatten(0, 1)
 
 
 class TermValues:

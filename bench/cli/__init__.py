@@ -1,0 +1,1 @@
+"""Subcommands `edge-tta bench ...` and `edge-tta corrupt`."""

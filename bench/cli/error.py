@@ -1,0 +1,138 @@
+"""`edge-tta bench error`: methods on a labelled set, at any batch size and order."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.error import ErrorRow, measure_error
+from bench.methods import SYNTAX, parse_methods
+from bench.orders import parse_order
+from bench.results import write_results
+from bench.sets import CLEAN, load_set
+from edge_tta.cli import options
+from edge_tta.cli.terminal import terminal
+from edge_tta.network.frozen import FrozenNetwork
+
+
+def parser() -> argparse.ArgumentParser:
+    """The subcommand's options."""
+    parser = argparse.ArgumentParser(
+        prog="edge-tta bench error",
+        description="Error of methods on streams of corrupted pictures; the state starts from the "
+        "source for each corruption (but continual, mixed).",
+    )
+    options.add_model(parser)
+    parser.add_argument(
+        "--data", required=True, metavar="SET", help=".npz, CIFAR-C folder, ImageNet-C tree, folder"
+    )
+    parser.add_argument(
+        "--methods",
+        default="source,norm,tent,nanoadapt:norm,nanoadapt:tent",
+        help=f"separated by commas: {SYNTAX}",
+    )
+    parser.add_argument("--preset", default="edge", help="of methods that name none")
+    parser.add_argument(
+        "--batch-size", type=_counts, default=(1,), metavar="N[,N...]", help="frames at a time"
+    )
+    parser.add_argument(
+        "--order",
+        default="iid",
+        metavar="ORDER[,ORDER...]",
+        help="iid | correlated:L | continual | mixed",
+    )
+    parser.add_argument("--severity", type=int, choices=range(1, 6), default=5, help="1 to 5")
+    parser.add_argument("--corruptions", metavar="NAME[,NAME...]", help="only these")
+    parser.add_argument("--limit", type=options.count, help="the first so many pictures")
+    parser.add_argument("--seed", type=options.natural, default=0, help="of the order")
+    parser.add_argument("--seeds", type=options.count, default=1, help="how many, from --seed on")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="result file")
+    options.add_machine(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the subcommand; returns the exit code."""
+    arguments = parser().parse_args(options.joined_numbers(argv))
+    console = terminal(stderr=True)
+    options.use_threads(arguments.threads)
+    methods = parse_methods(arguments.methods, arguments.preset)
+    orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
+    with console.status("Loading the network and the pictures"):
+        model = options.model_from(arguments)
+        only = arguments.corruptions.split(",") if arguments.corruptions else None
+        data = load_set(
+            arguments.data,
+            model.input.size,
+            severity=arguments.severity,
+            limit=arguments.limit,
+            only=only,
+            classes=model.labels,
+        )
+        network = FrozenNetwork(model.module, torch.device(arguments.device))
+        program = network.program((3, model.input.size, model.input.size))
+    seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+    frames = len(methods) * len(seeds) * len(data) * len(data.corruptions)
+    rows: list[ErrorRow] = []
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        for order in orders:
+            for batch_size in arguments.batch_size:
+                title = f"{order}, N={batch_size}"
+                task = progress.add_task(title, total=frames)
+                for found in measure_error(
+                    program,
+                    model.input,
+                    data,
+                    methods,
+                    order=order,
+                    batch_size=batch_size,
+                    seeds=seeds,
+                    model=model.name,
+                    advance=partial(progress.advance, task),
+                ):
+                    rows += found
+                    progress.console.print(_line(found))
+    if arguments.json is not None:
+        write_results(arguments.json, ["bench", "error", *argv], [row.as_dict() for row in rows])
+    terminal().print(error_table(rows))
+    return 0
+
+
+def error_table(rows: Sequence[ErrorRow]) -> Table:
+    """Corruptions down, methods across, error in percent; the mean leaves clean pictures out."""
+    columns: dict[tuple[str, int, str], dict[str, ErrorRow]] = {}
+    for row in rows:
+        columns.setdefault((row.order, row.batch_size, row.label), {})[row.corruption] = row
+    corruptions = list(dict.fromkeys(row.corruption for row in rows))
+    table = Table(title="error %", title_justify="left", header_style="bold")
+    table.add_column("corruption", no_wrap=True)
+    for order, batch_size, label in columns:
+        table.add_column(f"{label} {order} N={batch_size}", justify="right", min_width=6)
+    for name in corruptions:
+        cells = [f"{100 * own[name].error:.1f}" if name in own else "-" for own in columns.values()]
+        table.add_row(name, *cells, end_section=name == corruptions[-1])
+    means = [f"{100 * mean_error(list(own.values())):.1f}" for own in columns.values()]
+    table.add_row("mean", *means, style="bold")
+    return table
+
+
+def mean_error(rows: Sequence[ErrorRow]) -> float:
+    """Over the corruptions; over clean pictures where there is nothing else."""
+    corrupted = [row.error for row in rows if row.corruption != CLEAN]
+    chosen = corrupted or [row.error for row in rows]
+    return sum(chosen) / len(chosen)
+
+
+def _line(rows: Sequence[ErrorRow]) -> str:
+    first = rows[0]
+    return f"{first.order}, N={first.batch_size}, {first.label}: {100 * mean_error(rows):.2f} %"
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(options.count(part) for part in text.split(","))

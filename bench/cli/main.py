@@ -1,0 +1,28 @@
+"""`edge-tta bench KIND`: finds the kind of measurement."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+KINDS = {
+    "error": ("bench.cli.error", "error of methods on corrupted pictures with labels"),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the subcommand; returns the exit code."""
+    if argv and argv[0] in KINDS:
+        code: int = importlib.import_module(KINDS[argv[0]][0]).main(argv[1:])
+        return code
+    parser = argparse.ArgumentParser(
+        prog="edge-tta bench",
+        description="Measures methods on this machine.",
+        epilog="edge-tta bench KIND --help tells more.",
+    )
+    kinds = parser.add_subparsers(metavar="KIND", required=True)
+    for name, (_, what) in KINDS.items():
+        kinds.add_parser(name, help=what, add_help=False)
+    parser.parse_args(argv)
+    return 2

@@ -1,0 +1,120 @@
+"""Measures the error of methods on a labelled set, in given orders and batch sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.error.streams import run_streams
+from bench.orders import Order, make_streams
+from bench.sets import LabelledSet
+from edge_tta.config import MethodConfig
+from edge_tta.network.program import Program
+from edge_tta.prepare import InputSpec
+
+_SOURCE_BATCH = 64
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """Error of one method on one corruption.
+
+    Attributes:
+        method, host: what ran; host is None but for nanoadapt.
+        label: the method as it was asked for.
+        error: share of wrong predictions, 0..1, over `n` frames of all seeds together.
+        error_low, error_high: its 95 % interval (Wilson).
+        by_seed: the error of each seed.
+        config: all fields of the method.
+    """
+
+    method: str
+    host: str | None
+    label: str
+    model: str
+    data: str
+    corruption: str
+    severity: int
+    batch_size: int
+    order: str
+    seed: int
+    n: int
+    error: float
+    error_low: float
+    error_high: float
+    by_seed: tuple[float, ...]
+    config: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for files."""
+        return asdict(self)
+
+
+def measure_error(
+    program: Program,
+    spec: InputSpec,
+    data: LabelledSet,
+    methods: Mapping[str, MethodConfig],
+    *,
+    order: Order,
+    batch_size: int = 1,
+    seeds: Sequence[int] = (0,),
+    model: str = "",
+    advance: Callable[[int], None] = lambda frames: None,
+) -> Iterator[list[ErrorRow]]:
+    """Rows by corruption for one method after another, in the order given."""
+    names = list(data.corruptions)
+    pictures = [data.corruptions[name] for name in names]
+    for label, config in methods.items():
+        streams = [
+            stream
+            for seed in seeds
+            for stream in make_streams(order, data.labels, len(names), seed)
+        ]
+        # A frozen network predicts the same in any batch.
+        size = _SOURCE_BATCH if config.method == "source" else batch_size
+        wrong = run_streams(program, config, spec, pictures, data.labels, streams, size, advance)
+        per_seed = len(streams) // len(seeds)
+        rows = []
+        for index, name in enumerate(names):
+            by_seed, all_wrong, n = [], 0, 0
+            for k in range(len(seeds)):
+                own = range(k * per_seed, (k + 1) * per_seed)
+                found = np.concatenate([wrong[i][streams[i].corruption == index] for i in own])
+                by_seed.append(float(found.mean()))
+                all_wrong, n = all_wrong + int(found.sum()), n + len(found)
+            low, high = wilson(all_wrong, n)
+            rows.append(
+                ErrorRow(
+                    method=config.method,
+                    host=config.host if config.method == "nanoadapt" else None,
+                    label=label,
+                    model=model,
+                    data=data.name,
+                    corruption=name,
+                    severity=data.severity,
+                    batch_size=batch_size,
+                    order=str(order),
+                    seed=seeds[0],
+                    n=n,
+                    error=all_wrong / n,
+                    error_low=low,
+                    error_high=high,
+                    by_seed=tuple(by_seed),
+                    config=config.as_dict(),
+                )
+            )
+        yield rows
+
+
+def wilson(wrong: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson, 1927). Frames of a stream are not quite independent."""
+    z = 1.959964
+    share, spread = wrong / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,59 @@
+"""Methods as the command line of `bench` names them."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from edge_tta.config import MethodConfig, make_config
+from edge_tta.errors import ConfigError
+
+SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...]"
+
+
+def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
+    """Configurations by label, from names separated by commas.
+
+    A name is METHOD[:HOST][@PRESET][+FIELD=VALUE...], such as `tent`, `nanoadapt:tent`,
+    `nanoadapt:tent@paper` or `nanoadapt:tent+smoothing=0.95+views=3`. The same field with several
+    values separated by `|` stands for one method each.
+
+    Raises:
+        ConfigError: an unknown method, host, preset or field, or a value out of range.
+    """
+    configs: dict[str, MethodConfig] = {}
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        for single in _spread(name):
+            configs[single] = _parse(single, preset)
+    if not configs:
+        raise ConfigError(f"no method given; expected {SYNTAX}, separated by commas")
+    return configs
+
+
+def _spread(name: str) -> list[str]:
+    """One name for each of the values that a field lists."""
+    head, *fields = name.split("+")
+    names = [head]
+    for field in fields:
+        key, _, values = field.partition("=")
+        names = [f"{n}+{key}={value}" for n in names for value in values.split("|")]
+    return names
+
+
+def _parse(name: str, preset: str) -> MethodConfig:
+    head, *fields = name.split("+")
+    method, _, own_preset = head.partition("@")
+    overrides: dict[str, Any] = {}
+    for field in fields:
+        key, equals, value = field.partition("=")
+        if not equals:
+            raise ConfigError(f"{name!r} is not understood; expected {SYNTAX}")
+        overrides[key] = _value(value)
+    return make_config(method, preset=own_preset or preset, **overrides)
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

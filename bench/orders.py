@@ -1,0 +1,89 @@
+"""Orders in which a stream's frames come: iid, correlated, continual, mixed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tta.errors import ConfigError
+
+Labels = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+
+_FORMS = "iid, correlated:L (runs of L frames of one class), continual, mixed"
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order of frames.
+
+    Attributes:
+        name: `iid` or `correlated` within one corruption after another, reset between them;
+            `continual` (iid within) the same without a reset; `mixed` draws over all corruptions.
+        run: frames of one class in a row, for `correlated`.
+    """
+
+    name: str
+    run: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.run}" if self.name == "correlated" else self.name
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream: for each frame, which corruption and which picture; both (frames,)."""
+
+    corruption: Indices
+    picture: Indices
+
+
+def parse_order(text: str) -> Order:
+    """An order as the command line writes it. Raises ConfigError for anything else."""
+    match = re.fullmatch(r"correlated:([1-9]\d*)", text)
+    if match:
+        return Order("correlated", int(match[1]))
+    if text in ("iid", "continual", "mixed"):
+        return Order(text)
+    raise ConfigError(f"unknown order {text!r}; expected {_FORMS}")
+
+
+def make_streams(order: Order, labels: Labels, corruptions: int, seed: int) -> list[Stream]:
+    """The streams of an order: one for each corruption, or a single one over all of them.
+
+    Every corruption's pictures come in an order of their own, drawn from `seed`.
+    """
+    orders = []
+    for corruption in range(corruptions):
+        rng = np.random.default_rng([seed, corruption])
+        if order.name == "correlated":
+            orders.append(runs(labels, order.run, rng))
+        else:
+            orders.append(rng.permutation(len(labels)))
+    streams = [
+        Stream(np.full(len(pictures), corruption), pictures)
+        for corruption, pictures in enumerate(orders)
+    ]
+    if order.name in ("iid", "correlated"):
+        return streams
+    which = np.concatenate([stream.corruption for stream in streams])
+    picture = np.concatenate([stream.picture for stream in streams])
+    if order.name == "mixed":
+        shuffled = np.random.default_rng([seed, corruptions]).permutation(len(which))
+        which, picture = which[shuffled], picture[shuffled]
+    return [Stream(which, picture)]
+
+
+def runs(labels: Labels, length: int, rng: np.random.Generator) -> Indices:
+    """All pictures (n,) in runs of `length` of one class; a class's last run may be shorter.
+
+    Runs come in random order, so that two of one class may follow each other.
+    """
+    parts: list[Indices] = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        parts += [members[start : start + length] for start in range(0, len(members), length)]
+    return np.concatenate([parts[i] for i in rng.permutation(len(parts))])
