@@ -2,17 +2,38 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
+DEMO ?= demo-out
 
-.PHONY: test
-test: $(VENV)/.installed
+.PHONY: demo test clean
+
+# The main job on the built-in road-sign camera: video, plot, log and state go to DEMO/.
+demo: $(VENV)/.demo
+	mkdir -p $(DEMO) && rm -f $(DEMO)/state.safetensors
+	$(BIN)/edge-tta run demo --model demo --compare source,norm \
+	  --save $(DEMO)/demo.mp4 --plot $(DEMO)/error.png \
+	  --jsonl $(DEMO)/frames.jsonl --state $(DEMO)/state.safetensors
+
+# What .ci/run calls: lint, format, types, import contracts, tests.
+test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
 
-$(VENV)/.installed: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[plot]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed, got $$($(PYTHON) --version); set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip

@@ -170,6 +170,15 @@ class Adapter:
         else:
             self._loaded = (str(path), arrays)
 
+    def frozen_logits(self, images: Tensor | Images) -> Tensor:
+        """Logits with the present statistics and parameters; the state stays as it is.
+
+        images: (N, channels, H, W), of the shape that the adapter is prepared for.
+        """
+        batch = torch.as_tensor(images, dtype=torch.float32)
+        step = self.prepare(tuple(batch.shape[1:]))
+        return step.frozen_logits(batch.to(self.device), self._state)
+
     def folded(self) -> nn.Module:
         """A copy of the network with the calibrated statistics and learned parameters put in.
 

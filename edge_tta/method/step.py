@@ -119,7 +119,7 @@ class Step:
             }
             shown = logits.detach()[::views]
             if config.predict == "after":
-                shown = self._forward_again(images[::views], new)
+                shown = self.frozen_logits(images[::views], new)
             return shown, new
 
     def _update(self, state: State, news: Tensor) -> State:
@@ -154,10 +154,11 @@ class Step:
             new["change"] = new["parameters"] - state["parameters"]
         return new
 
-    def _forward_again(self, images: Tensor, state: State) -> Tensor:
-        """Logits with the new parameters and the statistics as they now are."""
-        forward = Pass(self, state, self._values(state), 1, moved=False, frozen=True)
-        return forward.run(images)
+    def frozen_logits(self, images: Tensor, state: State) -> Tensor:
+        """Logits with the parameters and statistics as they are in the state."""
+        with torch.no_grad():
+            forward = Pass(self, state, self._values(state), 1, moved=False, frozen=True)
+            return forward.run(images)
 
     def _values(self, state: State) -> dict[str, Tensor]:
         return self.parameters.split(state["parameters"]) if "parameters" in state else {}
