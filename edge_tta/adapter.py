@@ -188,12 +188,12 @@ class Adapter:
         if self._step is None:
             return model
         step = self._step
-        offsets = step.layers.split(self._state["offset"])
-        variances = step.layers.split(self._state["variance"])
+        statistics = step.statistics(self._state)
         with torch.no_grad():
             for layer in step.program.layers:
-                model.get_buffer(layer.mean_name).copy_(layer.mean + offsets[layer.name])
-                model.get_buffer(layer.variance_name).copy_(variances[layer.name])
+                mean, variance = statistics[layer.name]
+                model.get_buffer(layer.mean_name).copy_(mean)
+                model.get_buffer(layer.variance_name).copy_(variance)
             if "parameters" in self._state:
                 for name, value in step.parameters.split(self._state["parameters"]).items():
                     model.get_parameter(name).copy_(value)

@@ -56,6 +56,9 @@ class MethodConfig:
             1 - 1 / (t + prior_frames + 1): the source statistics count as that many frames, and the
             first frames are averaged before the exponential forgetting begins. 0: none, as in the
             paper.
+        anchor: how much of the frames' spread is taken for chance, so that calibrated statistics
+            are drawn back to the source (`moments.anchored`), >= 0: 1 / anchor is the number of
+            independent frames that the stream is trusted to hold at any time. 0 (the paper): off.
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the
             first batch's own.
         adapt: what trains: BatchNorm's `affine` parameters, or those and the convolution in front
@@ -85,6 +88,7 @@ class MethodConfig:
     host: str = "tent"
     smoothing: float = 0.98
     prior_frames: float = 0.0
+    anchor: float = 0.0
     initial: str = "source"
     adapt: str = "affine"
     taylor: str = "none"
@@ -108,6 +112,7 @@ class MethodConfig:
                 )
         _check_number("smoothing", self.smoothing, 0.0, 1.0)
         _check_number("prior_frames", self.prior_frames, 0.0, math.inf)
+        _check_number("anchor", self.anchor, 0.0, math.inf)
         _check_number("learning_rate", self.learning_rate, 0.0, math.inf)
         _check_number("accumulation", self.accumulation, 1, 1_000_000, whole=True)
         _check_number("views", self.views, 0, 5, whole=True)

@@ -93,13 +93,18 @@ def main(argv: Sequence[str]) -> int:
                     order=order,
                     batch_size=batch_size,
                     seeds=seeds,
-                    model=model.name,
+                    model=Path(model.name).name,
                     advance=partial(progress.advance, task),
                 ):
                     rows += found
                     progress.console.print(_line(found))
     if arguments.json is not None:
-        write_results(arguments.json, ["bench", "error", *argv], [row.as_dict() for row in rows])
+        write_results(
+            arguments.json,
+            ["bench", "error", *argv],
+            [row.as_dict() for row in rows],
+            {label: config.as_dict() for label, config in methods.items()},
+        )
     terminal().print(error_table(rows))
     return 0
 
@@ -110,10 +115,14 @@ def error_table(rows: Sequence[ErrorRow]) -> Table:
     for row in rows:
         columns.setdefault((row.order, row.batch_size, row.label), {})[row.corruption] = row
     corruptions = list(dict.fromkeys(row.corruption for row in rows))
-    table = Table(title="error %", title_justify="left", header_style="bold")
+    settings = {(order, batch_size) for order, batch_size, _ in columns}
+    title = "error %" + (", {}, N = {}".format(*settings.pop()) if len(settings) == 1 else "")
+    table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("corruption", no_wrap=True)
     for order, batch_size, label in columns:
-        table.add_column(f"{label} {order} N={batch_size}", justify="right", min_width=6)
+        setting = f" {order} N={batch_size}" if settings else ""
+        # Long names break at their joints.
+        table.add_column(label.replace(":", ": ").replace("+", " +") + setting, justify="right")
     for name in corruptions:
         cells = [f"{100 * own[name].error:.1f}" if name in own else "-" for own in columns.values()]
         table.add_row(name, *cells, end_section=name == corruptions[-1])

@@ -25,11 +25,10 @@ class ErrorRow:
 
     Attributes:
         method, host: what ran; host is None but for nanoadapt.
-        label: the method as it was asked for.
+        label: the method as it was asked for; the result file has its fields.
         error: share of wrong predictions, 0..1, over `n` frames of all seeds together.
         error_low, error_high: its 95 % interval (Wilson).
         by_seed: the error of each seed.
-        config: all fields of the method.
     """
 
     method: str
@@ -47,7 +46,6 @@ class ErrorRow:
     error_low: float
     error_high: float
     by_seed: tuple[float, ...]
-    config: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for files."""
@@ -105,7 +103,6 @@ def measure_error(
                     error_low=low,
                     error_high=high,
                     by_seed=tuple(by_seed),
-                    config=config.as_dict(),
                 )
             )
         yield rows

@@ -4,6 +4,7 @@ Per-layer values stand one after the other in one vector each; `Layout` says whe
 channels of all layers together; P: trained parameters.
 
     offset, variance          (C,)  calibrated statistics; offset is from the source mean
+    spread                    (2L,) running spread of batch statistics, L layers (anchor only)
     parameters                (P,)  trained parameters
     gradient                  (P,)  accumulated since the last update
     first, second             (P,)  optimizer moments
@@ -74,6 +75,11 @@ def layer_layout(program: Program) -> Layout:
     )
 
 
+def spread_layout(program: Program) -> Layout:
+    """Two numbers for each BatchNorm layer."""
+    return Layout(tuple(layer.name for layer in program.layers), ((2,),) * len(program.layers))
+
+
 def parameter_layout(program: Program, config: MethodConfig) -> Layout:
     """The trained parameters: none, BatchNorm affine, or those and the linear maps in front."""
     names: dict[str, None] = {}
@@ -106,6 +112,8 @@ def _one_state(program: Program, config: MethodConfig) -> State:
         "variance": variance,
         "steps": torch.zeros((), dtype=torch.int64, device=device),
     }
+    if config.anchor > 0:
+        state["spread"] = variance.new_zeros(spread_layout(program).total)
     if not config.trains:
         return state
     start = parameters.join({n: program.parameters[n] for n in parameters.names})

@@ -31,9 +31,13 @@ from edge_tta.method.state import (
     initial_state,
     layer_layout,
     parameter_layout,
+    spread_layout,
 )
 from edge_tta.method.terms import Term, site_terms
 from edge_tta.network.program import BatchNorm, Program
+
+# Of the running spread of batch statistics (`anchor`): it need not be sharp, and be there soon.
+SPREAD_SMOOTHING = 0.98
 
 
 class Step:
@@ -47,6 +51,7 @@ class Step:
     def __init__(self, program: Program, config: MethodConfig, streams: int | None = None) -> None:
         self.program, self.config, self.streams = program, config, streams
         self.layers: Layout = layer_layout(program)
+        self.spreads: Layout = spread_layout(program)
         self.parameters: Layout = parameter_layout(program, config)
         if config.trains and not self.parameters.names:
             raise ModelError(
@@ -160,6 +165,15 @@ class Step:
             forward = Pass(self, state, self._values(state), 1, moved=False, frozen=True)
             return forward.run(images)
 
+    def statistics(self, state: State) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and variance that each layer normalises with, by name, each (..., C)."""
+        forward = Pass(self, state, {}, 1, moved=False, frozen=True)
+        found = {}
+        for layer in self.program.layers:
+            offset, variance = forward.believed(layer)
+            found[layer.name] = layer.mean + offset, variance
+        return found
+
     def _values(self, state: State) -> dict[str, Tensor]:
         return self.parameters.split(state["parameters"]) if "parameters" in state else {}
 
@@ -187,6 +201,9 @@ class Pass:
         offsets = step.layers.split(state["offset"])
         variances = step.layers.split(state["variance"])
         self._moments = {name: (offsets[name], variances[name]) for name in offsets}
+        self._spreads: dict[str, Tensor] = (
+            step.spreads.split(state["spread"]) if config.anchor > 0 else {}
+        )
         self._smoothing = (
             torch.ones_like(state["steps"], dtype=torch.float32)
             if frozen
@@ -194,6 +211,11 @@ class Pass:
                 state["steps"], config.smoothing, config.prior_frames, config.initial
             )
         )[..., None]
+        self._spread_smoothing = (
+            torch.ones_like(self._smoothing)
+            if frozen
+            else moments.smoothing_at(state["steps"], SPREAD_SMOOTHING, 0.5, "source")[..., None]
+        )
         self._gradient = gradient.PATHS[config.gradient if learns else "constant"]
         self._through = learns and config.gradient != "constant"
         self._history = config.jacobian == "history" and not frozen
@@ -219,6 +241,8 @@ class Pass:
             "variance": layers.join({name: m[1] for name, m in self._moments.items()}),
             **self._jacobians,
         }
+        if self._spreads:
+            new["spread"] = self._step.spreads.join(self._spreads)
         finite = torch.isfinite(new["offset"]).all(-1) & torch.isfinite(new["variance"]).all(-1)
         for value in self._jacobians.values():
             finite = finite & torch.isfinite(value).all()
@@ -254,6 +278,8 @@ class Pass:
             batch = self._batch_moments(folded[::only], layer)
             offset, variance = moments.blend(history, batch, self._smoothing)
             self._moments[layer.name] = (offset.detach(), variance.detach())
+            if self._spreads:
+                offset, variance = self._anchored(layer, batch, (offset, variance))
             if self._through and only > 1:
                 batch = self._batch_moments(folded, layer)
             offset, variance = self._gradient(batch, (offset, variance))
@@ -269,6 +295,29 @@ class Pass:
             layer.eps,
         )
         return out if streams is None else unfold(out, streams)
+
+    def believed(self, layer: BatchNorm) -> moments.Moments:
+        """The running moments of a layer as far as they are believed."""
+        if not self._spreads:
+            return self._moments[layer.name]
+        return moments.anchored(
+            self._moments[layer.name],
+            self._spreads[layer.name],
+            self._step.config.anchor,
+            layer.variance,
+            layer.eps,
+        )
+
+    def _anchored(
+        self, layer: BatchNorm, batch: moments.Moments, running: moments.Moments
+    ) -> moments.Moments:
+        """Running moments drawn back to the source; updates the layer's spread."""
+        with torch.no_grad():
+            m = self._spread_smoothing
+            news = moments.spread_of(batch, running, layer.variance, layer.eps)
+            self._spreads[layer.name] = m * self._spreads[layer.name] + (1 - m) * news
+        spread, anchor = self._spreads[layer.name], self._step.config.anchor
+        return moments.anchored(running, spread, anchor, layer.variance, layer.eps)
 
     def _batch_moments(self, folded: Tensor, layer: BatchNorm) -> moments.Moments:
         """Moments (C,), or (streams, C) of folded streams."""
