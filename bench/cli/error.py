@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -105,28 +105,35 @@ def main(argv: Sequence[str]) -> int:
             [row.as_dict() for row in rows],
             {label: config.as_dict() for label, config in methods.items()},
         )
-    terminal().print(error_table(rows))
+    for table in error_tables(rows):
+        terminal().print(table)
     return 0
 
 
-def error_table(rows: Sequence[ErrorRow]) -> Table:
-    """Corruptions down, methods across, error in percent; the mean leaves clean pictures out."""
-    columns: dict[tuple[str, int, str], dict[str, ErrorRow]] = {}
+def error_tables(rows: Sequence[ErrorRow]) -> Iterator[Table]:
+    """A table for each order and batch size."""
+    settings: dict[tuple[str, int], list[ErrorRow]] = {}
     for row in rows:
-        columns.setdefault((row.order, row.batch_size, row.label), {})[row.corruption] = row
+        settings.setdefault((row.order, row.batch_size), []).append(row)
+    for (order, batch_size), own in settings.items():
+        yield _table(f"error %, {order}, N = {batch_size}", own)
+
+
+def _table(title: str, rows: Sequence[ErrorRow]) -> Table:
+    """Corruptions down, methods across; the mean leaves clean pictures out."""
+    methods: dict[str, dict[str, ErrorRow]] = {}
+    for row in rows:
+        methods.setdefault(row.label, {})[row.corruption] = row
     corruptions = list(dict.fromkeys(row.corruption for row in rows))
-    settings = {(order, batch_size) for order, batch_size, _ in columns}
-    title = "error %" + (", {}, N = {}".format(*settings.pop()) if len(settings) == 1 else "")
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("corruption", no_wrap=True)
-    for order, batch_size, label in columns:
-        setting = f" {order} N={batch_size}" if settings else ""
+    for label in methods:
         # Long names break at their joints.
-        table.add_column(label.replace(":", ": ").replace("+", " +") + setting, justify="right")
+        table.add_column(label.replace(":", ": ").replace("+", " +"), justify="right", min_width=4)
     for name in corruptions:
-        cells = [f"{100 * own[name].error:.1f}" if name in own else "-" for own in columns.values()]
+        cells = [f"{100 * own[name].error:.1f}" if name in own else "-" for own in methods.values()]
         table.add_row(name, *cells, end_section=name == corruptions[-1])
-    means = [f"{100 * mean_error(list(own.values())):.1f}" for own in columns.values()]
+    means = [f"{100 * mean_error(list(own.values())):.1f}" for own in methods.values()]
     table.add_row("mean", *means, style="bold")
     return table
 

@@ -63,7 +63,10 @@ def _top_level(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (_, what) in COMMANDS.items():
         commands.add_parser(name, help=what, add_help=False)
-    parser.parse_args(arguments)
+    if not arguments:
+        parser.print_help(sys.stderr)
+    else:
+        parser.parse_args(arguments)
     return USAGE
 
 

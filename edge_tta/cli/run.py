@@ -26,7 +26,6 @@ from edge_tta.frames import FrameSource, open_source
 from edge_tta.models import Model
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
-from edge_tta.run.reading import class_name
 from edge_tta.run.session import Outputs, Session
 from edge_tta.run.stopping import StopRequest
 from edge_tta.run.summary import latency_line, summary_table
@@ -219,8 +218,7 @@ def _tell(
     """The table and what else there is to know at the end."""
     tally = session.tally
     if tally.frames:
-        names = {index: class_name(index, model.labels) for index in tally.predicted}
-        console.print(summary_table(tally, adapter.config.label, names))
+        console.print(summary_table(tally, adapter.config.label, model.labels))
         console.print(latency_line(tally))
     else:
         console.print("no frame was seen")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.reading import Reading, class_name, read_logits
 from edge_tta.run.stopping import Stopped, StopRequest
-from edge_tta.run.tally import Errors, Tally
+from edge_tta.run.tally import Errors, Mean, Tally
 from edge_tta.show import JsonlWriter, Overlay, VideoRecorder, Window, draw
 
 FROZEN = "source"
@@ -151,19 +151,17 @@ class Session:
         return True, f"accumulating {adapter.position}/{config.accumulation}"
 
     def _count(self, seen: Seen) -> None:
-        tally, reading = self.tally, seen.reading
+        tally = self.tally
+        readings = {**seen.others, self._adapter.config.label: seen.reading}
         tally.frames += 1
-        tally.learned += seen.adapted
-        tally.predicted[reading.index] += 1
-        if math.isfinite(reading.entropy):
-            tally.finite += 1
-            tally.entropy_sum += reading.entropy
+        for name, reading in readings.items():
+            tally.predicted.setdefault(name, Counter())[reading.index] += 1
+            tally.entropies.setdefault(name, Mean()).add(reading.entropy)
         truth = seen.frame.label
         if truth is None:
             return
         tally.labelled += 1
-        wrong = {name: r.index != truth for name, r in seen.others.items()}
-        wrong[self._adapter.config.label] = reading.index != truth
+        wrong = {name: reading.index != truth for name, reading in readings.items()}
         for name, is_wrong in wrong.items():
             tally.errors.setdefault(name, Errors()).add(is_wrong, seen.frame.condition)
         if self._outputs.curve is not None:

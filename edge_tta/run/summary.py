@@ -6,38 +6,51 @@ import math
 
 from rich.table import Table
 
+from edge_tta.run.reading import class_name
 from edge_tta.run.tally import Tally
 
 _TITLES = {"source": "frozen (source)", "norm": "Pred BN (norm)"}
 
 
-def summary_table(tally: Tally, adapted: str, name_of: dict[int, str]) -> Table:
-    """Errors of the adapted network beside the others, in all and by condition, where labelled."""
-    conditions = tally.conditions()
+def summary_table(tally: Tally, adapted: str, labels: tuple[str, ...] | None) -> Table:
+    """The adapted network beside the others: errors, in all and by condition, where labelled.
+
+    Without labels: what can be seen without them. Neither of it says which method is right.
+    """
     table = Table(title=f"{tally.frames} frames", title_justify="left", header_style="bold")
     table.add_column("method", no_wrap=True)
-    if not tally.labelled:
-        table.add_column("mean entropy (nats)", justify="right")
-        table.add_column("classes seen", justify="right")
-        table.add_column("most often", justify="right")
-        most = tally.predicted.most_common(1)
-        often = (
-            f"{name_of.get(most[0][0], most[0][0])} {most[0][1] / tally.frames:.0%}" if most else ""
-        )
-        table.add_row(adapted, _number(tally.mean_entropy, 3), str(len(tally.predicted)), often)
-        return table
+    if tally.labelled:
+        _add_errors(table, tally, adapted)
+    else:
+        _add_unlabelled(table, tally, labels)
+    return table
+
+
+def _add_errors(table: Table, tally: Tally, adapted: str) -> None:
+    conditions = tally.conditions()
     table.add_column("error %", justify="right")
     for condition in conditions if len(conditions) > 1 else ():
         table.add_column(condition, justify="right")
     frozen = tally.errors.get("source")
-    for name in (*(n for n in tally.errors if n != adapted), adapted):
-        errors = tally.errors[name]
+    for name, errors in tally.errors.items():
         cells = [_percent(errors.error())]
         if len(conditions) > 1:
             cells += [_percent(errors.error(condition)) for condition in conditions]
         better = name == adapted and frozen is not None and errors.error() < frozen.error()
         table.add_row(_TITLES.get(name, name), *cells, style="green" if better else None)
-    return table
+
+
+def _add_unlabelled(table: Table, tally: Tally, labels: tuple[str, ...] | None) -> None:
+    table.add_column("mean entropy (nats)", justify="right")
+    table.add_column("classes predicted", justify="right")
+    table.add_column("most often")
+    for name, predicted in tally.predicted.items():
+        often = ", ".join(
+            f"{class_name(index, labels)} {times / predicted.total():.0%}"
+            for index, times in predicted.most_common(2)
+        )
+        entropy = _number(tally.entropies[name].value, 3)
+        table.add_row(_TITLES.get(name, name), entropy, str(len(predicted)), often)
 
 
 def latency_line(tally: Tally) -> str:

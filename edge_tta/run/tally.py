@@ -32,6 +32,25 @@ class Errors:
         return wrong / seen if seen else math.nan
 
 
+@dataclass
+class Mean:
+    """Mean of what was added."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        """One more; left out if it is not finite."""
+        if math.isfinite(value):
+            self.total += value
+            self.count += 1
+
+    @property
+    def value(self) -> float:
+        """The mean; NaN without any."""
+        return self.total / self.count if self.count else math.nan
+
+
 class Latencies:
     """Seconds that something took, over the latest few thousand times."""
 
@@ -57,18 +76,16 @@ class Tally:
     Attributes:
         errors: by method label, over labelled frames.
         latencies: by stage.
-        predicted: how often each class was predicted by the adapted network.
-        entropy_sum: of the adapted network's predictions that were finite, in nats.
+        predicted: how often each class was predicted, by method label.
+        entropies: of predictions that were finite, in nats, by method label.
     """
 
     frames: int = 0
     labelled: int = 0
-    learned: int = 0
-    entropy_sum: float = 0.0
-    finite: int = 0
     errors: dict[str, Errors] = field(default_factory=dict)
+    entropies: dict[str, Mean] = field(default_factory=dict)
     latencies: dict[str, Latencies] = field(default_factory=dict)
-    predicted: Counter[int] = field(default_factory=Counter)
+    predicted: dict[str, Counter[int]] = field(default_factory=dict)
 
     def conditions(self) -> list[str]:
         """The named conditions in the order they came."""
@@ -81,8 +98,3 @@ class Tally:
         """Add one frame's seconds by stage."""
         for stage, seconds in stages.items():
             self.latencies.setdefault(stage, Latencies()).add(seconds)
-
-    @property
-    def mean_entropy(self) -> float:
-        """Of the adapted network's predictions, in nats; NaN without any."""
-        return self.entropy_sum / self.finite if self.finite else math.nan

@@ -1,6 +1,6 @@
 """NanoAdapt written from Eq. 4-12 as plainly as possible: raw moments, autograd Jacobians, loops.
 
-The oracle of the `paper` preset. Slow on purpose, and for one explicit network only: the residual
+The oracle of the `paper` preset. Plain on purpose, and for one explicit network only: the residual
 one of `tests.networks`, whose layers are listed by hand.
 """
 
@@ -113,16 +113,20 @@ class Reference:
                 change = (parameter.detach() - old[id(parameter)]).reshape(-1)
                 first = first + by_mean @ change
                 second = second + by_square @ change
+
             # This batch's Jacobians, by autograd.
-            now = []
-            for k, parameter in enumerate(front):
+            def statistics(*values: Tensor) -> tuple[Tensor, Tensor]:
+                x = rebuild(*values)
+                return x.mean(axes), (x**2).mean(axes)
 
-                def statistics(value: Tensor, k: int = k) -> tuple[Tensor, Tensor]:
-                    x = rebuild(*[value if j == k else p.detach() for j, p in enumerate(front)])
-                    return x.mean(axes), (x**2).mean(axes)
-
-                found = torch.autograd.functional.jacobian(statistics, parameter.detach())
-                now.append(tuple(j.reshape(j.shape[0], -1) for j in found))
+            at = tuple(parameter.detach() for parameter in front)
+            by: Any = ((), ())
+            if at:
+                by = torch.autograd.functional.jacobian(statistics, at, vectorize=True)
+            now = [
+                (by_mean.reshape(len(by_mean), -1), by_square.reshape(len(by_square), -1))
+                for by_mean, by_square in zip(*by, strict=True)
+            ]
             before = self.jacobian.get(name)
             new_jacobian[name] = (
                 now
@@ -164,16 +168,10 @@ class Reference:
 
             def rebuild(*front: Tensor) -> Tensor:
                 own, affine = front[:count], front[count:]
-                weight = (
-                    own[0].detach()
-                    if own and not own[0].requires_grad
-                    else (own[0] if own else module.weight.detach())
-                )
-                bias = (
-                    own[1]
-                    if count == 2
-                    else (None if module.bias is None else module.bias.detach())
-                )
+                weight = own[0] if own else module.weight.detach()
+                bias = None if module.bias is None else module.bias.detach()
+                if count == 2:
+                    bias = own[1]
                 inner = path(*affine) if affine else a.detach()
                 return conv(module, inner, weight, bias)
 

@@ -1,4 +1,4 @@
-"""The `paper` preset equals the slow, obvious reference over 50 steps (NanoAdapt Eq. 4-12)."""
+"""The `paper` preset equals the plain reference over 50 steps (NanoAdapt Eq. 4-12)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,151 @@
+"""`edge-tta bench error` from the command line to the result file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.sets import load_set
+from edge_tta.config import make_config
+from edge_tta.models import load_model
+from tests.bench.pictures import pictures
+from tests.cli.commands import Result, assert_one_line_of_advice, call
+
+NET = """
+import torch
+from torch import nn
+
+INPUT = {"size": 16, "mean": 0.5, "std": 0.25}
+
+def make():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
+    )
+"""
+N = 18
+METHODS = ("source", "norm", "nanoadapt:tent", "nanoadapt:norm+smoothing=0.5")
+ORDERS, SIZES, SEEDS = ("iid", "correlated:3"), (1, 4), 2
+
+
+def _set(path: Path) -> Path:
+    labels = np.random.default_rng(0).integers(0, 4, N)
+    arrays = {name: pictures(seed, N, 20) for seed, name in ((1, "fog"), (2, "snow"))}
+    np.savez(path, allow_pickle=False, **arrays, labels=labels, severity=np.int64(3))
+    return path
+
+
+def _bench(where: Path, *words: object) -> Result:
+    (where / "net.py").write_text(NET)
+    model = ("--model", f"{where / 'net.py'}:make")
+    return call("bench", "error", *model, "--data", _set(where / "tiny.npz"), *words)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result, dict[str, Any]]:
+    where = tmp_path_factory.mktemp("bench")
+    result = _bench(
+        *(where, "--methods", ",".join(METHODS), "--order", ",".join(ORDERS)),
+        *("--batch-size", "1,4", "--seed", 7, "--seeds", SEEDS, "--json", where / "out.json"),
+    )
+    assert result.code == 0, result.err
+    return where, result, json.loads((where / "out.json").read_text())
+
+
+def test_there_is_a_row_for_every_method_order_batch_size_and_corruption(
+    measured: tuple[Path, Result, dict[str, Any]],
+) -> None:
+    rows = measured[2]["results"]
+    keys = {(r["label"], r["order"], r["batch_size"], r["corruption"]) for r in rows}
+    assert len(rows) == len(keys) == len(METHODS) * len(ORDERS) * len(SIZES) * 2
+    assert {key[0] for key in keys} == set(METHODS)
+    assert {key[1] for key in keys} == set(ORDERS)
+    assert {key[2] for key in keys} == set(SIZES)
+
+
+def test_rows_hold_what_the_schema_says(measured: tuple[Path, Result, dict[str, Any]]) -> None:
+    found = measured[2]
+    assert found["schema"] == 1
+    assert {"processor", "threads", "torch", "commit"} <= set(found["environment"])
+    assert found["command"].startswith("edge-tta bench error --model ")
+    for row in found["results"]:
+        assert {"method", "host", "corruption", "severity", "batch_size", "order", "n"} <= set(row)
+        assert 0 <= row["error_low"] <= row["error"] <= row["error_high"] <= 1
+        assert row["error"] == pytest.approx(np.mean(row["by_seed"]), abs=1e-6)
+        assert (row["n"], len(row["by_seed"])) == (N * SEEDS, SEEDS)
+        assert (row["model"], row["data"], row["severity"]) == ("net.py:make", "tiny", 3)
+        assert row["seed"] == 7
+        assert row["host"] == {"nanoadapt:tent": "tent"}.get(
+            row["label"], "norm" if row["method"] == "nanoadapt" else None
+        )
+
+
+def test_the_file_holds_every_field_of_every_method(
+    measured: tuple[Path, Result, dict[str, Any]],
+) -> None:
+    methods = measured[2]["methods"]
+    assert set(methods) == set(METHODS) == {row["label"] for row in measured[2]["results"]}
+    expected = make_config("nanoadapt", "norm", smoothing=0.5).as_dict()
+    assert methods["nanoadapt:norm+smoothing=0.5"] == expected
+
+
+def test_the_error_of_source_is_the_network_s(
+    measured: tuple[Path, Result, dict[str, Any]],
+) -> None:
+    where, _, found = measured
+    model = load_model(f"{where / 'net.py'}:make")
+    data = load_set(where / "tiny.npz", model.input.size)
+    for row in found["results"]:
+        if row["label"] == "source":
+            images = model.input.normalise(data.corruptions[row["corruption"]])
+            with torch.no_grad():
+                wrong = model.module(torch.from_numpy(images)).argmax(1).numpy() != data.labels
+            assert row["error"] == pytest.approx(wrong.mean(), abs=1e-6)
+
+
+def test_the_table_shows_corruptions_and_their_mean(
+    measured: tuple[Path, Result, dict[str, Any]],
+) -> None:
+    out, err = measured[1].out, measured[1].err
+    assert out.startswith("error %")
+    assert all(name in out for name in ("fog", "snow", "mean"))
+    for label in METHODS:
+        assert f"correlated:3, N=4, {label}: " in err
+
+
+def test_a_second_run_measures_the_same(tmp_path: Path) -> None:
+    words = ("--methods", "nanoadapt:tent+views=2+accumulation=2", "--order", "mixed")
+    found = []
+    for name in ("one.json", "two.json"):
+        assert _bench(tmp_path, *words, "--json", tmp_path / name).code == 0
+        found.append(json.loads((tmp_path / name).read_text())["results"])
+    assert found[0] == found[1]
+
+
+def test_corruptions_and_limit_choose(tmp_path: Path) -> None:
+    words = ("--methods", "norm", "--corruptions", "snow", "--limit", 5, "--json")
+    assert _bench(tmp_path, *words, tmp_path / "out.json").code == 0
+    (row,) = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert (row["corruption"], row["n"]) == ("snow", 5)
+
+
+def test_a_corruption_that_is_not_there_is_told(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "norm", "--corruptions", "rain")
+    assert_one_line_of_advice(result, "has no rain; it has fog, snow")
+
+
+def test_a_result_file_that_cannot_be_written_is_told_before_measuring(tmp_path: Path) -> None:
+    """A measurement takes hours; its file must not be found impossible only then."""
+    result = _bench(tmp_path, "--methods", "norm", "--json", tmp_path / "gone" / "out.json")
+    assert_one_line_of_advice(result, "gone")
+
+
+def test_a_method_of_wrong_syntax_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "tent+preset=paper")
+    assert_one_line_of_advice(result, "preset")

@@ -1,0 +1,75 @@
+"""Methods as `bench` names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.methods import parse_methods
+from edge_tta.config import make_config
+from edge_tta.errors import ConfigError
+
+
+def test_plain_names_are_the_methods_in_the_order_given() -> None:
+    found = parse_methods(" tent, source ,norm,nanoadapt,nanoadapt:norm ")
+    assert list(found) == ["tent", "source", "norm", "nanoadapt", "nanoadapt:norm"]
+    assert found["tent"] == make_config("tent")
+    assert found["nanoadapt"] == make_config("nanoadapt", "tent", "edge")
+    assert found["nanoadapt:norm"] == make_config("nanoadapt", "norm", "edge")
+
+
+def test_a_method_without_a_preset_takes_the_one_for_all() -> None:
+    found = parse_methods("nanoadapt:tent,nanoadapt:tent@edge", "paper")
+    assert found["nanoadapt:tent"] == make_config("nanoadapt", preset="paper")
+    assert found["nanoadapt:tent@edge"] == make_config("nanoadapt", preset="edge")
+
+
+def test_a_preset_may_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("smoothing = 0.5\n")
+    assert parse_methods(f"nanoadapt:tent@{file}")[f"nanoadapt:tent@{file}"].smoothing == 0.5
+
+
+def test_fields_win_over_the_preset_and_keep_their_type() -> None:
+    text = "nanoadapt:tent@paper+smoothing=0.95+views=2+predict=after+learning_rate=1e-2"
+    config = parse_methods(text)[text]
+    expected = make_config(
+        preset="paper", smoothing=0.95, views=2, predict="after", learning_rate=1e-2
+    )
+    assert config == expected
+
+
+def test_a_field_with_several_values_is_a_method_each() -> None:
+    found = parse_methods("nanoadapt+views=0|2+smoothing=0.9|0.99,norm")
+    assert list(found) == [
+        "nanoadapt+views=0+smoothing=0.9",
+        "nanoadapt+views=0+smoothing=0.99",
+        "nanoadapt+views=2+smoothing=0.9",
+        "nanoadapt+views=2+smoothing=0.99",
+        "norm",
+    ]
+    assert found["nanoadapt+views=2+smoothing=0.99"] == make_config(views=2, smoothing=0.99)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no method given"),
+        (" , ,", "no method given"),
+        ("tnet", "unknown method 'tnet'"),
+        ("nanoadapt:tnet", "host must be one of"),
+        ("nanoadapt@gone", "unknown preset 'gone'"),
+        ("nanoadapt+smooth=0.9", "smooth; did you mean smoothing"),
+        ("nanoadapt+views", "is not understood"),
+        ("nanoadapt+views=many", "views must be a whole number"),
+        ("nanoadapt+views=", "views must be a whole number"),
+        ("nanoadapt+views=0|9", "views must be a whole number"),
+        ("nanoadapt+smoothing=1.5", "smoothing"),
+        ("tent+preset=paper", "preset"),
+        ("nanoadapt+method=tent", "method"),
+    ],
+)
+def test_what_is_not_understood_is_told(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse_methods(text)

@@ -1,0 +1,211 @@
+"""`edge-tta run` over folders of pictures: its options, and what it tells."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from edge_tta.adapter import Adapter
+from edge_tta.demo.spec import INPUT, LABELS
+from edge_tta.frames import open_source
+from edge_tta.frames.source import Pixels
+from edge_tta.models import load_model
+from edge_tta.prepare import InputSpec
+from tests.cli.commands import assert_one_line_of_advice, call, records, rows_of
+from tests.cli.conftest import Folder
+
+
+def test_source_predicts_as_the_network_itself_and_changes_nothing(
+    folder: Folder, tmp_path: Path
+) -> None:
+    pictures, log, state = folder(0, 6), tmp_path / "log.jsonl", tmp_path / "state.safetensors"
+    words = ("--method", "source", "--jsonl", log, "--state", state)
+    assert call("run", pictures, *words).code == 0
+    network = load_model("demo").module
+    seen = records(log)
+    with open_source(str(pictures)) as source, torch.no_grad():
+        for record, frame in zip(seen, source, strict=True):
+            expected = network(torch.from_numpy(INPUT.prepare(frame.pixels)))[0]
+            assert record["prediction"] == int(expected.argmax())
+            assert record["confidence"] == pytest.approx(float(expected.softmax(0).max()), abs=1e-5)
+    assert not any(record["adapted"] for record in seen)
+    kept = load_file(state)
+    fresh = Adapter(network, "source").prepare((3, 64, 64)).initial_state()
+    for name in ("offset", "variance"):
+        np.testing.assert_array_equal(kept[name], fresh[name].numpy())
+
+
+def test_adapt_every_learns_on_every_third_frame_only(folder: Folder, tmp_path: Path) -> None:
+    log, state = tmp_path / "log.jsonl", tmp_path / "state.safetensors"
+    words = ("--adapt-every", 3, "--jsonl", log, "--state", state)
+    assert call("run", folder(0, 8), *words).code == 0
+    seen = records(log)
+    learned = [r["frame"] for r in seen if r["why"].startswith("accumulating")]
+    assert learned == [0, 3, 6]
+    assert {r["why"] for r in seen if r["frame"] not in learned} == {
+        "calibrated; learns every 3 frames"
+    }
+    assert load_file(state)["position"] == 3
+    assert load_file(state)["steps"] == 8
+
+
+def test_a_run_without_labels_tells_of_entropy_and_of_no_error(
+    folder: Folder, tmp_path: Path
+) -> None:
+    log, plot = tmp_path / "log.jsonl", tmp_path / "plot.png"
+    result = call("run", folder(0, 5), "--jsonl", log, "--plot", plot)
+    assert result.code == 0
+    assert "error" not in result.out
+    assert "mean entropy (nats)" in " ".join(result.out.split())
+    assert "frozen" not in result.out
+    assert not plot.exists()
+    for record in records(log):
+        assert not {"truth", "condition", "compared"} & set(record)
+        assert "compare" not in record["ms"]
+
+
+def test_a_picture_that_was_there_before_is_not_told_to_be_written(
+    folder: Folder, tmp_path: Path
+) -> None:
+    plot = tmp_path / "plot.png"
+    plot.write_bytes(b"of yesterday")
+    result = call("run", folder(0, 2), "--plot", plot)
+    assert plot.read_bytes() == b"of yesterday"
+    assert "wrote" not in result.err
+
+
+def test_a_run_with_labels_shows_the_frozen_network_beside(labelled: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    result = call("run", labelled, "--jsonl", log)
+    assert result.code == 0
+    seen = records(log)
+    assert all(set(record["compared"]) == {"source"} for record in seen)
+    rows = rows_of(result.out)
+    assert set(rows) == {"frozen (source)", "nanoadapt:tent"}
+    frozen = np.mean([r["compared"]["source"]["prediction"] != r["truth"] for r in seen])
+    assert rows["frozen (source)"] == [f"{100 * frozen:.1f}"]
+    assert frozen < 0.5  # clean signs, so that labels.csv was understood
+
+
+def test_compare_none_runs_nothing_beside(labelled: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    result = call("run", labelled, "--jsonl", log, "--compare", "none")
+    assert set(rows_of(result.out)) == {"nanoadapt:tent"}
+    assert all("compared" not in record for record in records(log))
+
+
+def test_class_names_of_a_file_are_those_of_the_log(folder: Folder, tmp_path: Path) -> None:
+    names, log = tmp_path / "names.txt", tmp_path / "log.jsonl"
+    names.write_text("\n".join(f"sign {index}" for index in range(len(LABELS))))
+    assert call("run", folder(0, 3), "--labels", names, "--jsonl", log).code == 0
+    for record in records(log):
+        assert record["label"] == f"sign {record['prediction']}"
+
+
+def test_records_on_standard_output_are_alone_there(folder: Folder) -> None:
+    result = call("run", folder(0, 4), "--jsonl", "-")
+    assert result.code == 0
+    assert [json.loads(line)["frame"] for line in result.out.splitlines()] == [0, 1, 2, 3]
+    assert "4 frames" in result.err
+
+
+def test_damaged_pictures_are_counted_and_told(folder: Folder) -> None:
+    pictures = folder(0, 3)
+    (pictures / "1.png").write_bytes(b"not a picture")
+    result = call("run", pictures)
+    assert result.code == 0
+    assert "2 frames" in result.out
+    assert "left out: 1 unreadable" in result.out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a display is not a variable")
+def test_without_a_display_the_run_goes_on_with_one_line(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    result = call("run", folder(0, 3), "--show")
+    assert result.code == 0
+    assert "3 frames" in result.out
+    (line,) = result.err.splitlines()
+    assert line.startswith("edge-tta: no display")
+    assert line.endswith("going on without a window")
+
+
+class _ShortWindow:
+    """A window whose user presses q at the third frame."""
+
+    shown: ClassVar[list[Any]] = []
+
+    def __init__(self, title: str) -> None:
+        self.shown.clear()
+
+    def __enter__(self) -> _ShortWindow:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shown.append("closed")
+
+    def show(self, pixels: Pixels) -> bool:
+        self.shown.append(pixels.shape)
+        return len(self.shown) < 3
+
+
+def test_q_in_the_window_ends_the_run_after_that_frame(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_tta.cli.run.display_problem", lambda: None)
+    monkeypatch.setattr("edge_tta.cli.run.Window", _ShortWindow)
+    log = tmp_path / "log.jsonl"
+    result = call("run", folder(0, 6), "--show", "--jsonl", log)
+    assert result.code == 0
+    assert len(records(log)) == 3
+    assert _ShortWindow.shown == [(480, 640, 3)] * 3 + ["closed"]
+
+
+def test_a_model_of_an_own_file_runs_with_the_input_that_was_given(
+    folder: Folder, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.bn = nn.BatchNorm2d(3)\n"
+        "    def forward(self, x):\n"
+        "        assert x.shape[-1] == 20, x.shape\n"
+        "        return self.bn(x).mean((2, 3))\n"
+    )
+    log = tmp_path / "log.jsonl"
+    words = ("--model", f"{tmp_path / 'net.py'}:Net", "--size", 20, "--method", "source")
+    given = ("--scale", 1, "--mean", "100", "90", "80", "--std", "2")
+    pictures = folder(0, 2)
+    assert call("run", pictures, *words, *given, "--jsonl", log).code == 0
+    seen = records(log)
+    assert [record["label"] for record in seen] == [f"class {r['prediction']}" for r in seen]
+    as_pixels = InputSpec(20, 1.0, (0.0,) * 3, (1.0,) * 3)
+    with open_source(str(pictures)) as source:
+        for record, frame in zip(seen, source, strict=True):
+            means = (as_pixels.prepare(frame.pixels)[0].mean((1, 2)) - [100, 90, 80]) / 2
+            logits = means / np.sqrt(1 + 1e-5)
+            share = np.exp(logits - logits.max())
+            assert record["prediction"] == int(logits.argmax())
+            assert record["confidence"] == pytest.approx(share.max() / share.sum(), abs=1e-4)
+
+
+def test_an_output_that_cannot_be_made_is_told_before_the_first_frame(
+    folder: Folder, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.jsonl"
+    log.mkdir()
+    state = tmp_path / "state.safetensors"
+    result = call("run", folder(0, 2), "--jsonl", log, "--state", state)
+    assert_one_line_of_advice(result, "it is a folder")
+    assert not state.exists()

@@ -1,0 +1,125 @@
+"""`edge-tta run --state`: resumed exactly, and never overwritten when it is another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.cli.commands import assert_one_line_of_advice, call, records
+from tests.cli.conftest import Folder
+
+FIRST, ALL = 14, 30
+"""The update after 16 frames falls into the second part."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--preset", "edge"),
+        ("--preset", "paper"),
+        ("--preset", "edge", "--views", "2", "--adapt-every", "4"),
+        ("--method", "tent"),
+        ("--method", "norm"),
+    ],
+    ids=" ".join,
+)
+def test_state_after_resume_equals_uninterrupted_run_to_the_bit(
+    words: tuple[str, ...], folder: Folder, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    assert call("run", folder(0, ALL), *words, "--state", whole, *_log(tmp_path, "whole")).code == 0
+    assert call("run", folder(0, FIRST), *words, "--state", parts).code == 0
+    between = load_file(parts)
+    resumed = call(
+        *("run", folder(FIRST, ALL), *words, "--state", parts, *_log(tmp_path, "second"))
+    )
+    assert resumed.code == 0
+    assert f"resumed {parts} at step {FIRST}" in resumed.err
+    _assert_same_tensors(whole, parts)
+    found = load_file(parts)
+    assert any(not np.array_equal(between[name], found[name]) for name in found)
+    told, told_again = (
+        [(r["step"], r["why"], r["prediction"], r["confidence"]) for r in records(log)]
+        for log in (tmp_path / "whole.jsonl", tmp_path / "second.jsonl")
+    )
+    assert told_again == told[FIRST:]
+
+
+def test_a_state_is_the_same_whether_saved_once_or_after_every_frame(
+    folder: Folder, tmp_path: Path
+) -> None:
+    once, often = tmp_path / "once.safetensors", tmp_path / "often.safetensors"
+    pictures = folder(0, 4)
+    assert call("run", pictures, "--state", once).code == 0
+    assert call("run", pictures, "--state", often, "--save-every", "1e-9").code == 0
+    _assert_same_tensors(once, often)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--preset", "paper"), "another --state file"),
+        (("--method", "norm"), "made with method = 'nanoadapt'"),
+        (("--views", "1"), "made with views = "),
+    ],
+    ids=str,
+)
+def test_a_state_of_other_options_is_refused(
+    words: tuple[str, ...], said: str, folder: Folder, tmp_path: Path
+) -> None:
+    state, pictures = tmp_path / "state.safetensors", folder(0, 2)
+    assert call("run", pictures, "--state", state).code == 0
+    _assert_refused(tmp_path, state, pictures, *words, said=said)
+
+
+def test_a_state_of_another_network_is_refused(folder: Folder, tmp_path: Path) -> None:
+    net, pictures, state = tmp_path / "net.py", folder(0, 2), tmp_path / "state.safetensors"
+    net.write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    model = ("--model", f"{net}:make", "--size", "8")
+    assert call("run", pictures, *model, "--state", state).code == 0
+    _assert_refused(tmp_path, state, pictures, said="another network")
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "a folder", "weights"])
+def test_a_damaged_state_is_refused(damage: str, folder: Folder, tmp_path: Path) -> None:
+    state, pictures = tmp_path / "state.safetensors", folder(0, 2)
+    if damage == "a folder":
+        state.mkdir()
+    elif damage == "weights":
+        from edge_tta.demo.network import WEIGHTS
+
+        state.write_bytes(WEIGHTS.read_bytes())
+    else:
+        assert call("run", pictures, "--state", state).code == 0
+        data = {"garbage": b"\xff" * 500, "empty": b"", "cut": state.read_bytes()[:-100]}
+        state.write_bytes(data[damage])
+    _assert_refused(tmp_path, state, pictures, said="another --state file")
+
+
+def _assert_same_tensors(one: Path, other: Path) -> None:
+    expected, found = load_file(one), load_file(other)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert value.tobytes() == found[name].tobytes(), name
+
+
+def _assert_refused(where: Path, state: Path, pictures: Path, *words: str, said: str) -> None:
+    """Exit code 1; the state file and the folder are as before."""
+    before = sorted(where.iterdir())
+    content = None if state.is_dir() else state.read_bytes()
+    outputs = ("--save", where / "out.mp4", "--plot", where / "out.png", *_log(where, "out"))
+    result = call("run", pictures, *words, "--state", state, *outputs)
+    assert_one_line_of_advice(result, str(state), said)
+    assert sorted(where.iterdir()) == before
+    assert content is None or state.read_bytes() == content
+
+
+def _log(where: Path, name: str) -> tuple[str, Path]:
+    return "--jsonl", where / f"{name}.jsonl"

@@ -1,0 +1,107 @@
+"""Counts over a run, and the table made of them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from rich.console import Console
+
+from edge_tta.run.summary import latency_line, summary_table
+from edge_tta.run.tally import Errors, Latencies, Tally
+
+
+def _errors(*seen: tuple[bool, str | None]) -> Errors:
+    errors = Errors()
+    for wrong, condition in seen:
+        errors.add(wrong, condition)
+    return errors
+
+
+def test_error_is_the_share_of_wrong_predictions_in_all_and_by_condition() -> None:
+    errors = _errors((True, "fog"), (False, "fog"), (False, "rain"), (True, "fog"), (False, None))
+    assert errors.error() == 2 / 5
+    assert errors.error("fog") == 2 / 3
+    assert errors.error("rain") == 0
+    assert errors.error("") == 0
+
+
+def test_error_of_nothing_is_not_a_number() -> None:
+    assert math.isnan(Errors().error())
+    assert math.isnan(_errors((True, "fog")).error("rain"))
+
+
+def test_a_quantile_is_a_latency_that_was_measured() -> None:
+    latencies = Latencies()
+    for seconds in (5.0, 1.0, 4.0, 2.0, 3.0, 10.0, 9.0, 8.0, 7.0, 6.0):
+        latencies.add(seconds)
+    assert latencies.quantile(0.5) == 5.0
+    assert latencies.quantile(0.9) == 9.0
+    assert latencies.quantile(0.0) == 1.0
+    assert latencies.quantile(1.0) == 10.0
+
+
+def test_quantiles_are_of_the_latest_latencies_only() -> None:
+    latencies = Latencies()
+    for _ in range(100):
+        latencies.add(1000.0)
+    for _ in range(10_000):
+        latencies.add(1.0)
+    assert latencies.quantile(1.0) == 1.0
+    assert math.isnan(Latencies().quantile(0.5))
+
+
+def test_conditions_are_listed_once_in_the_order_they_came() -> None:
+    tally = Tally()
+    tally.errors["norm"] = _errors((True, "fog"), (True, None), (False, "rain"), (True, "fog"))
+    tally.errors["source"] = _errors((True, "rain"), (True, "glare"))
+    assert tally.conditions() == ["fog", "rain", "glare"]
+
+
+def test_mean_entropy_is_over_finite_ones() -> None:
+    assert math.isnan(Tally().mean_entropy)
+    assert Tally(frames=9, finite=4, entropy_sum=6.0).mean_entropy == 1.5
+
+
+def test_stages_are_timed_apart() -> None:
+    tally = Tally()
+    tally.time({"read": 0.001, "adapt": 0.010})
+    tally.time({"read": 0.003, "adapt": 0.020, "show": 0.5})
+    assert latency_line(tally) == (
+        "ms a frame, median (p90): read 1.0 (3.0), adapt 10.0 (20.0), show 500.0 (500.0)"
+    )
+
+
+def test_the_table_puts_the_adapted_network_last_and_the_conditions_across() -> None:
+    tally = Tally(frames=4, labelled=4)
+    tally.errors["nanoadapt:tent"] = _errors((True, "fog"), (False, "fog"), (False, "rain"))
+    tally.errors["source"] = _errors((True, "fog"), (True, "fog"), (False, "rain"))
+    lines = _printed(tally)
+    assert lines[1].split("|")[1:] == ["error %", "fog", "rain"]
+    assert lines[2:] == ["frozen (source)|66.7|100.0|0.0", "nanoadapt:tent|33.3|50.0|0.0"]
+
+
+def test_a_method_that_came_late_has_a_dash_where_it_saw_nothing() -> None:
+    tally = Tally(frames=2, labelled=2)
+    tally.errors["nanoadapt:tent"] = _errors((True, "fog"), (False, "rain"))
+    tally.errors["source"] = _errors((True, "rain"))
+    assert _printed(tally)[2] == "frozen (source)|100.0|-|100.0"
+
+
+def test_without_labels_the_table_tells_of_entropy_and_classes() -> None:
+    tally = Tally(frames=4, finite=4, entropy_sum=2.0)
+    tally.predicted.update([7, 7, 7, 1])
+    lines = _printed(tally, {7: "stop"})
+    assert lines[2] == "nanoadapt:tent|0.500|2|stop 75%"
+    assert "error" not in lines[1]
+
+
+def _printed(tally: Tally, names: dict[int, str] | None = None) -> list[str]:
+    """Lines of the table, cells separated by |, without rules."""
+    console = Console(width=200, color_system=None)
+    with console.capture() as capture:
+        console.print(summary_table(tally, "nanoadapt:tent", names or {}))
+    lines = [line for line in capture.get().splitlines() if line[0] not in "┏┡└├"]
+    return [
+        "|".join(cell.strip() for cell in re.split("[│┃]", line.strip("│┃ "))) for line in lines
+    ]
