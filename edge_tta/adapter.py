@@ -9,9 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge_tta.checkpoint import Header, check_matches, check_tensors, load_state, save_state
+from edge_tta.checkpoint import (
+    Arrays,
+    Header,
+    check_matches,
+    check_tensors,
+    load_state,
+    save_state,
+)
 from edge_tta.config import MethodConfig, make_config
-from edge_tta.errors import ConfigError, StateError
+from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.frozen import FrozenNetwork
@@ -60,15 +67,16 @@ class Adapter:
         self._step: Step | None = None
         self._shape: tuple[int, ...] = ()
         self._state: State = {}
-        self._loaded: tuple[str, dict[str, Any]] | None = None
         self._steps = self._position = self._updates = 0
         self._moved = False
 
+    # Tensors made in inference mode cannot take part in a backward pass, now or later.
+    @torch.inference_mode(False)
     def __call__(self, images: Tensor | Images, *, learn: bool = True) -> Tensor:
         """Logits (N, classes) of images (N, channels, H, W), adapting on the way.
 
         Args:
-            images: normalised as the network expects, any N from 1.
+            images: normalised as the network expects, any N from 1; not changed.
             learn: False: calibrate the statistics only, without the backward pass.
 
         Raises:
@@ -76,11 +84,7 @@ class Adapter:
                 the state is as before.
             ModelError: the network cannot be captured.
         """
-        batch = torch.as_tensor(images, dtype=torch.float32)
-        if batch.ndim != 4 or not len(batch):
-            raise ValueError(
-                f"images must be (N, channels, H, W), N >= 1, got {tuple(batch.shape)}"
-            )
+        batch = _batch(images)
         if not bool(torch.isfinite(batch).all()):
             raise ValueError("images hold NaN or infinity; expected finite values")
         step = self.prepare(tuple(batch.shape[1:]))
@@ -96,6 +100,7 @@ class Adapter:
         self._count(learn)
         return logits
 
+    @torch.inference_mode(False)
     def prepare(self, image_shape: tuple[int, ...]) -> Step:
         """Captures the network for images (channels, H, W), which else the first call does.
 
@@ -103,16 +108,11 @@ class Adapter:
 
         Raises:
             ModelError: the network cannot be captured or holds nothing to adapt.
-            StateError: a loaded state does not fit.
         """
         if self._step is None or image_shape != self._shape:
             step = Step(self.network.program(image_shape), self.config)
             if self._step is None:
-                state = step.initial_state()
-                if self._loaded is not None:
-                    state = _fitted(*self._loaded, state)
-                    self._loaded = None
-                self._state = state
+                self._state = step.initial_state()
                 self._read_counters()
             self._step, self._shape = step, image_shape
         return self._step
@@ -139,7 +139,6 @@ class Adapter:
 
     def reset(self) -> None:
         """Back to the source: everything learned is forgotten."""
-        self._loaded = None
         self._state = {} if self._step is None else self._step.initial_state()
         self._read_counters()
 
@@ -155,8 +154,9 @@ class Adapter:
         arrays = {name: value.cpu().numpy() for name, value in self._state.items()}
         save_state(path, arrays, self._header())
 
+    @torch.inference_mode(False)
     def load(self, path: str | Path) -> None:
-        """Continues from a saved state, exactly.
+        """Continues from a saved state, exactly. Captures the network if no image has been seen.
 
         Raises:
             StateError: missing, damaged, of another network, method or configuration; the
@@ -164,18 +164,21 @@ class Adapter:
         """
         arrays, header = load_state(path)
         check_matches(path, header, self._header())
-        if self._step is not None:
-            self._state = _fitted(str(path), arrays, self._step.initial_state())
-            self._read_counters()
-        else:
-            self._loaded = (str(path), arrays)
+        shape = self._shape or header.image_shape
+        try:
+            step = self._step or Step(self.network.program(shape), self.config)
+        except ModelError as error:
+            raise StateError(f"{path} was saved for images {shape}, but {error}") from error
+        state = _fitted(path, arrays, step.initial_state())
+        self._step, self._shape, self._state = step, shape, state
+        self._read_counters()
 
     def frozen_logits(self, images: Tensor | Images) -> Tensor:
         """Logits with the present statistics and parameters; the state stays as it is.
 
-        images: (N, channels, H, W), of the shape that the adapter is prepared for.
+        images: as in a call.
         """
-        batch = torch.as_tensor(images, dtype=torch.float32)
+        batch = _batch(images)
         step = self.prepare(tuple(batch.shape[1:]))
         return step.frozen_logits(batch.to(self.device), self._state)
 
@@ -204,7 +207,8 @@ class Adapter:
         if self._step is not None:
             for key, part in (("layers", self._step.layers), ("parameters", self._step.parameters)):
                 layout[key] = [list(pair) for pair in zip(part.names, part.shapes, strict=True)]
-        return Header(self.network.fingerprint, self.config.as_dict(), layout, self._steps)
+        config = self.config.as_dict()
+        return Header(self.network.fingerprint, config, layout, self._shape, self._steps)
 
     def _read_counters(self) -> None:
         """Mirrors the state's counters, so that no call waits for a device."""
@@ -222,7 +226,24 @@ class Adapter:
             self._updates += self._moved
 
 
-def _fitted(path: str, arrays: dict[str, Any], fresh: State) -> State:
+def _batch(images: Tensor | Images) -> Tensor:
+    """Images (N, channels, H, W) as float32, without a graph, whatever they lie in.
+
+    Raises ValueError for another number of axes or no image.
+    """
+    if isinstance(images, Tensor):
+        batch = images.detach().to(torch.float32)
+        batch = batch.clone() if batch.is_inference() else batch
+    else:
+        # A copy: PyTorch cannot take read-only arrays or negative strides.
+        with np.errstate(over="ignore"):
+            batch = torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
+    if batch.ndim != 4 or not len(batch):
+        raise ValueError(f"images must be (N, channels, H, W), N >= 1, got {tuple(batch.shape)}")
+    return batch
+
+
+def _fitted(path: str | Path, arrays: Arrays, fresh: State) -> State:
     """Loaded arrays as a state like `fresh`. Raises StateError where they differ in shape."""
     check_tensors(path, arrays, {name: value.cpu().numpy() for name, value in fresh.items()})
     return {name: torch.from_numpy(arrays[name]).to(like.device) for name, like in fresh.items()}

@@ -6,6 +6,7 @@ names the network by SHA-256, so that it cannot be put on another one by mistake
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,12 +35,14 @@ class Header:
         source_sha256: fingerprint of the source network.
         config: fields of `MethodConfig`.
         layout: names and shapes of the trained parameters and of the BatchNorm layers, in order.
+        image_shape: (channels, H, W) that the network was last run on.
         steps: adaptation steps so far.
     """
 
     source_sha256: str
     config: Mapping[str, Any]
     layout: Mapping[str, Any]
+    image_shape: tuple[int, ...]
     steps: int
 
 
@@ -55,7 +58,9 @@ def save_state(path: str | Path, arrays: Arrays, header: Header) -> None:
         "source_sha256": header.source_sha256,
         "config": json.dumps(header.config, sort_keys=True),
         "layout": json.dumps(header.layout),
+        "image_shape": json.dumps(header.image_shape),
         "steps": str(header.steps),
+        "tensors_sha256": digest_of(arrays),
     }
     write_whole(path, save(arrays, metadata))
 
@@ -89,16 +94,29 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
             source_sha256=metadata["source_sha256"],
             config=dict(json.loads(metadata["config"])),
             layout=dict(json.loads(metadata["layout"])),
+            image_shape=_shape(json.loads(metadata["image_shape"])),
             steps=int(metadata["steps"]),
         )
+        digest = metadata["tensors_sha256"]
     except (KeyError, ValueError, TypeError) as error:
         raise StateError(
             f"the header of {path} is damaged ({_one_line(error)}); {advice}"
         ) from error
+    if digest != digest_of(arrays):
+        raise StateError(f"{path} is damaged: its values are not those that were written; {advice}")
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise StateError(f"{path} holds NaN or infinity in {name!r}; {advice}")
     return arrays, header
+
+
+def digest_of(arrays: Arrays) -> str:
+    """SHA-256 over the names, types, shapes and values of tensors."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}|{array.dtype}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def check_matches(path: str | Path, header: Header, expected: Header) -> None:
@@ -138,6 +156,15 @@ def check_tensors(path: str | Path, arrays: Arrays, expected: Mapping[str, Any])
                 f"{path}: {name!r} is {found.dtype} {found.shape}, expected {wanted.dtype} "
                 f"{wanted.shape}; it is damaged or of another network"
             )
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    """(channels, H, W). Raises ValueError for anything else."""
+    if not isinstance(values, list) or len(values) != 3:
+        raise ValueError(f"image_shape is {values!r}")
+    if not all(isinstance(value, int) and value > 0 for value in values):
+        raise ValueError(f"image_shape is {values!r}")
+    return tuple(values)
 
 
 def _one_line(error: BaseException) -> str:

@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import load, save
 
 from edge_tta.adapter import Adapter
-from edge_tta.checkpoint import Arrays
+from edge_tta.checkpoint import Arrays, digest_of
 from edge_tta.errors import OutputError, StateError
 from edge_tta.network.capture import fingerprint_of
 from tests.adapters import WINDOW, adapter, assert_same, stream
@@ -47,7 +47,7 @@ def _header(data: bytes) -> dict[str, Any]:
     return header
 
 
-def _refused(path: Path, match: str = "") -> str:
+def _refused(path: Path, match: str | None = None) -> str:
     """The one line that both a used and a fresh adapter refuse the file with."""
     before = path.read_bytes() if path.is_file() else None
     used, fresh = _used(), adapter(CASE)
@@ -131,10 +131,12 @@ def test_any_flipped_bit_of_a_tensor_is_refused(file: Path) -> None:
 
 
 def _rewritten(path: Path, change: Callable[[Arrays, dict[str, str]], object]) -> None:
-    """Writes the file again with changed tensors or metadata."""
+    """Writes the file again with changed tensors or metadata, and the checksum of those."""
     data = path.read_bytes()
     arrays, metadata = dict(load(data)), _header(data)["__metadata__"]
     change(arrays, metadata)
+    if "tensors_sha256" in metadata:  # else every change of a tensor would be refused as damage
+        metadata["tensors_sha256"] = digest_of(arrays)
     path.write_bytes(save(arrays, metadata))
 
 
@@ -155,6 +157,10 @@ METADATA: dict[str, tuple[Callable[[Arrays, dict[str, str]], object], str]] = {
     "configuration a number": (lambda a, m: m.update(config="1"), "damaged"),
     "a field too few": (lambda a, m: m.update(config="{}"), "made with"),
     "steps no number": (lambda a, m: m.update(steps="many"), "damaged"),
+    "no checksum": (lambda a, m: m.pop("tensors_sha256"), "damaged"),
+    "image without rows": (lambda a, m: m.update(image_shape="[3, 0, 8]"), "damaged"),
+    "image of two axes": (lambda a, m: m.update(image_shape="[8, 8]"), "damaged"),
+    "image no shape": (lambda a, m: m.update(image_shape='"large"'), "damaged"),
 }
 
 
@@ -163,6 +169,15 @@ def test_a_foreign_or_damaged_header_is_refused(file: Path, name: str) -> None:
     change, match = METADATA[name]
     _rewritten(file, change)
     _refused(file, match)
+
+
+def test_a_state_for_images_that_the_network_cannot_take_is_refused(file: Path) -> None:
+    _rewritten(file, lambda a, m: m.update(image_shape="[4, 8, 8]"))
+    fresh = adapter(CASE)
+    with pytest.raises(StateError, match=r"saved for images \(4, 8, 8\), but the model cannot"):
+        fresh.load(file)
+    images = stream(1)[0]
+    assert torch.equal(fresh(images), adapter(CASE)(images))
 
 
 def _set(name: str, value: float) -> Callable[[Arrays, dict[str, str]], object]:

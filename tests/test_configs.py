@@ -23,7 +23,7 @@ def test_the_paper_preset_has_the_paper_s_numbers() -> None:
     config = make_config("nanoadapt", "tent", "paper")
     assert (config.smoothing, config.views, config.learning_rate) == (0.98, 3, 1e-3)
     assert (config.optimizer, config.gradient, config.weighting) == ("adam", "proxy", "ewga")
-    assert (config.prior_frames, config.anchor) == (0, 0)
+    assert config.prior_frames == 0
 
 
 def test_the_package_holds_every_named_preset() -> None:
