@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
 import sys
 import urllib.error
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from edge_tta.errors import ConfigError, ModelError
 from edge_tta.prepare import InputSpec, per_channel
 
 _FORMS = "demo, torchvision:NAME or FILE.py:FACTORY"
+_INPUT_FIELDS = ("size", "scale", "mean", "std")
+# torchvision builds these with an auxiliary classifier and a normalisation of their own.
+_AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
 
 
 @dataclass(frozen=True)
@@ -104,78 +108,96 @@ def _torchvision(name: str, weights: str | Path | None) -> Model:
         return Model(f"torchvision:{name}", module, spec, labels)
     state = read_weights(weights)
     classes = _classes_of(state)
-    options: dict[str, Any] = (
-        {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    )
-    if classes is not None and classes != len(labels):
-        module = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
-        return Model(f"torchvision:{name}", _filled(module, state, weights), spec)
+    published = classes is None or classes == len(labels)
+    options: dict[str, Any] = {} if published else {"num_classes": classes}
+    if name in _AUXILIARY:
+        # The published weights expect another normalisation, which the network applies itself.
+        options |= {
+            "init_weights": False,
+            "transform_input": published,
+            "aux_logits": any(key.startswith(_AUXILIARY[name]) for key in state),
+        }
     module = torchvision.models.get_model(name, weights=None, **options)
-    return Model(f"torchvision:{name}", _filled(module, state, weights), spec, labels)
+    module = _filled(module, state, weights)
+    return Model(f"torchvision:{name}", module, spec, labels if published else None)
 
 
 def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
     if not path.is_file():
         raise ModelError(f"there is no file {path}; check the path, or give one of {_FORMS}")
-    module = _imported(path)
-    make = getattr(module, factory, None)
-    if not callable(make):
-        functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        near = difflib.get_close_matches(factory, functions, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ModelError(f"{path} has no function {factory!r}{hint}")
-    try:
-        network = make()
-    except Exception as error:
-        raise ModelError(
-            f"{path}:{factory} fails with {type(error).__name__}: {_one_line(error)}; "
-            "expected a function without arguments that returns an nn.Module"
-        ) from error
+    with _importable(path.resolve().parent):
+        module = _imported(path)
+        make = getattr(module, factory, None)
+        if not callable(make):
+            known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+            near = difflib.get_close_matches(factory, known, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise ModelError(f"{path} has no function {factory!r}{hint}")
+        try:
+            network = make()
+        except (Exception, SystemExit) as error:
+            raise ModelError(
+                f"{path}:{factory} fails with {type(error).__name__}: {_one_line(error)}; "
+                "expected a function without arguments that returns an nn.Module"
+            ) from error
     if not isinstance(network, nn.Module):
         raise ModelError(
             f"{path}:{factory} returns a {type(network).__name__}; expected an nn.Module"
         )
     if weights is not None:
         network = _filled(network, read_weights(weights), weights)
-    labels = _entry(getattr(module, "LABELS", None), factory)
     return Model(
         f"{path}:{factory}",
         network,
         _input_of(getattr(module, "INPUT", None), path, factory),
-        None if labels is None else tuple(str(label) for label in labels),
+        _labels_of(getattr(module, "LABELS", None), path, factory),
     )
 
 
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """The folder can be imported from, as when Python runs a file in it."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the file itself may have taken it off
+            sys.path.remove(str(folder))
+
+
 def _imported(path: Path) -> Any:
-    """The file as a module; its folder can be imported from, as when Python runs the file."""
+    """The file as a module."""
     name = f"edge_tta_model_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
-            f"{path} cannot be imported: {type(error).__name__}: {_one_line(error)}"
+            f"{path} cannot be imported: {type(error).__name__}: {_one_line(error)}; "
+            "expected a Python file that runs without arguments"
         ) from error
-    finally:
-        sys.path.remove(folder)
     return module
 
 
 def _input_of(given: Any, path: Path, factory: str) -> InputSpec:
     """`INPUT` of a model file as an InputSpec; what it leaves out is ImageNet's."""
-    entry = _entry(given, factory)
+    expected = f"INPUT in {path} must be a mapping with {', '.join(_INPUT_FIELDS)}"
+    entry = given
+    if isinstance(given, Mapping):
+        if factory in given:
+            entry = given[factory]
+        elif not any(name in given for name in _INPUT_FIELDS):
+            if not all(isinstance(value, Mapping) for value in given.values()):
+                raise ModelError(f"{expected}, or of such by factory, got {given!r}")
+            entry = None
     if entry is None:
         return InputSpec()
     if not isinstance(entry, Mapping):
-        raise ModelError(
-            f"INPUT in {path} must be a mapping with size, scale, mean, std, got {entry!r}"
-        )
+        raise ModelError(f"{expected}, got {entry!r}")
     fields = {key: entry[key] for key in ("size", "scale") if key in entry}
     try:
         fields |= {key: per_channel(entry[key]) for key in ("mean", "std") if key in entry}
@@ -184,20 +206,18 @@ def _input_of(given: Any, path: Path, factory: str) -> InputSpec:
         raise ModelError(f"INPUT in {path}: {_one_line(error)}") from error
 
 
-def _entry(given: Any, factory: str) -> Any:
-    """A mapping's own entry for the factory; else the value, unless it holds other factories'."""
-    if isinstance(given, Mapping):
-        if factory in given:
-            return given[factory]
-        return (
-            None
-            if any(
-                isinstance(value, Mapping | list | tuple) and key not in ("mean", "std")
-                for key, value in given.items()
-            )
-            else given
+def _labels_of(given: Any, path: Path, factory: str) -> tuple[str, ...] | None:
+    """`LABELS` of a model file: the class names, or None where it names other factories' only."""
+    by_factory = isinstance(given, Mapping) and all(isinstance(key, str) for key in given)
+    entry = given.get(factory) if by_factory else given
+    if entry is None:
+        return None
+    if not isinstance(entry, (list, tuple)):
+        raise ModelError(
+            f"LABELS in {path} must be a list of class names, or a mapping from factory to such "
+            f"a list, got a {type(entry).__name__}"
         )
-    return given
+    return tuple(str(label) for label in entry)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
