@@ -35,8 +35,8 @@ def _spread(name: str) -> list[str]:
     head, *fields = name.split("+")
     names = [head]
     for field in fields:
-        key, _, values = field.partition("=")
-        names = [f"{n}+{key}={value}" for n in names for value in values.split("|")]
+        key, equals, values = field.partition("=")
+        names = [f"{n}+{key}{equals}{value}" for n in names for value in values.split("|")]
     return names
 
 
@@ -48,6 +48,8 @@ def _parse(name: str, preset: str) -> MethodConfig:
         key, equals, value = field.partition("=")
         if not equals:
             raise ConfigError(f"{name!r} is not understood; expected {SYNTAX}")
+        if key in ("method", "host", "preset"):
+            raise ConfigError(f"{key} is no field that {name!r} may set; expected {SYNTAX}")
         overrides[key] = _value(value)
     return make_config(method, preset=own_preset or preset, **overrides)
 

@@ -6,7 +6,9 @@ Every corruption of a set holds the same pictures in the same order.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,26 +72,20 @@ def load_set(
     """
     path = Path(path)
     if path.suffix == ".npz":
-        arrays, labels, severity = _from_npz(path, limit, only, severity)
+        arrays, labels, severity = _from_npz(path, only, severity)
     elif path.is_dir() and (path / "labels.npy").is_file():
-        arrays, labels = _from_npy(path, severity, limit, only)
+        arrays, labels = _from_npy(path, severity, only)
     elif path.is_dir():
         arrays, labels, severity = _from_folders(path, severity, limit, only, size, classes)
     else:
         raise SourceError(f"no set at {path}; {_FORMS}")
     if not arrays:
         raise SourceError(f"{path} holds no corruption; {_FORMS}")
+    _check_labels(path, labels)
     for name, array in arrays.items():
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3:
-            raise SourceError(
-                f"{path}: {name} is {array.dtype} {array.shape}; expected uint8 (n, H, W, 3)"
-            )
-        if len(array) != len(labels):
-            raise SourceError(
-                f"{path}: {name} has {len(array)} pictures and there are {len(labels)} labels"
-            )
-    sized = {name: _sized(array, size) for name, array in arrays.items()}
-    return LabelledSet(path.stem, severity, sized, labels.astype(np.int64))
+        _check_pictures(path, name, array, len(labels))
+    sized = {name: _sized(array[:limit], size) for name, array in arrays.items()}
+    return LabelledSet(path.stem, severity, sized, labels[:limit].astype(np.int64))
 
 
 def load_npz_pictures(
@@ -101,60 +97,115 @@ def load_npz_pictures(
         SourceError: they are not there.
     """
     wanted = "expected an .npz with images (n, H, W, 3) uint8 and labels (n,)"
+    with _arrays_of(path, wanted) as file:
+        for name in ("images", "labels"):
+            if name not in file:
+                raise SourceError(f"{path} has no array {name!r}; {wanted}")
+        images, labels = file["images"], file["labels"]
+        more = {"classes": file["classes"]} if "classes" in file else {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            images, labels = file["images"][:limit], file["labels"][:limit]
-            more = {"classes": file["classes"]} if "classes" in file.files else {}
-    except KeyError as error:
-        raise SourceError(f"{path} lacks an array ({_one_line(error)}); {wanted}") from error
-    except _BAD_FILE as error:
+        _check_labels(path, labels)
+        _check_pictures(path, "images", images, len(labels))
+    except SourceError as error:
+        raise SourceError(f"{error}; {wanted}") from error
+    return images[:limit], labels[:limit], more
+
+
+def check_classes(path: str | Path, data: LabelledSet, classes: int) -> None:
+    """Refuses labels that a network of so many classes cannot predict.
+
+    Raises:
+        SourceError: there are some.
+    """
+    largest = int(data.labels.max())
+    if largest >= classes:
+        raise SourceError(
+            f"{path} has the label {largest} and the network has {classes} classes (0 to "
+            f"{classes - 1}); give the network that belongs to these pictures"
+        )
+
+
+@contextmanager
+def _arrays_of(path: Path, wanted: str) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
+    """The arrays of an .npz; SourceError where it, or one that is asked for, cannot be read."""
+    try:
+        # A file of our own: NumPy leaves the one it opened unclosed when it is damaged.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            yield file
+    except OSError as error:
+        raise SourceError(f"cannot read {path} ({error.strerror or error}); {wanted}") from error
+    except (ValueError, zipfile.BadZipFile, EOFError, TypeError, zlib.error) as error:
         raise SourceError(f"cannot read {path} ({_one_line(error)}); {wanted}") from error
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(labels):
-        raise SourceError(f"{path}: images are {images.dtype} {images.shape}; {wanted}")
-    return images, labels, more
-
-
-_BAD_FILE = (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError)
 
 
 def _from_npz(
-    path: Path, limit: int | None, only: Sequence[str] | None, severity: int
+    path: Path, only: Sequence[str] | None, severity: int
 ) -> tuple[dict[str, Pixels], npt.NDArray[Any], int]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if "labels" not in file.files:
-                raise SourceError(f"{path} has no array 'labels'; {_FORMS}")
-            names = [n for n in file.files if n not in ("labels", "classes", "severity")]
-            clean_only = names == ["images"]
-            chosen = _chosen([CLEAN] if clean_only else names, only, path)
-            arrays = {n: file["images" if clean_only else n][:limit] for n in chosen}
-            known = int(file["severity"]) if "severity" in file.files else severity
-            return arrays, file["labels"][:limit], 0 if clean_only else known
-    except _BAD_FILE as error:
-        raise SourceError(f"cannot read {path} ({_one_line(error)}); {_FORMS}") from error
+    with _arrays_of(path, _FORMS) as file:
+        if "labels" not in file:
+            raise SourceError(f"{path} has no array 'labels'; {_FORMS}")
+        names = [name for name in file if name not in ("labels", "classes", "severity")]
+        clean_only = names == ["images"]
+        chosen = _chosen([CLEAN] if clean_only else names, only, path)
+        arrays = {name: file["images" if clean_only else name] for name in chosen}
+        known = int(file["severity"]) if "severity" in file else severity
+        return arrays, file["labels"], 0 if clean_only else known
 
 
 def _from_npy(
-    folder: Path, severity: int, limit: int | None, only: Sequence[str] | None
+    folder: Path, severity: int, only: Sequence[str] | None
 ) -> tuple[dict[str, Pixels], npt.NDArray[Any]]:
-    """Five severities stacked, one fifth of the file each."""
+    """Five severities stacked, one fifth of the file each.
+
+    Official sets repeat the labels for each severity; a single copy is understood too.
+    """
     names = sorted(p.stem for p in folder.glob("*.npy") if p.stem != "labels")
+    arrays: dict[str, Pixels] = {}
+    labels = _npy(folder / "labels.npy")
+    own_labels = labels
+    for name in _chosen(names, only, folder):
+        stacked = _npy(folder / f"{name}.npy")
+        if stacked.ndim == 0 or len(stacked) % 5:
+            raise SourceError(
+                f"{folder}: {name} is {stacked.dtype} {stacked.shape}; expected five severities "
+                "stacked, each with the same pictures"
+            )
+        n = len(stacked) // 5
+        own = slice((severity - 1) * n, severity * n)
+        if labels.ndim == 1 and len(labels) == len(stacked):
+            own_labels = labels[own]
+        _check_pictures(folder, name, stacked[own], len(own_labels) if labels.ndim else 0)
+        arrays[name] = stacked[own]
+    return arrays, own_labels
+
+
+def _npy(path: Path) -> npt.NDArray[Any]:
     try:
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
-        arrays = {}
-        for name in _chosen(names, only, folder):
-            stacked = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            n = len(stacked) // 5
-            part = stacked[(severity - 1) * n : severity * n]
-            arrays[name] = np.ascontiguousarray(part[:limit])
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"cannot read {folder} ({_one_line(error)}); {_FORMS}") from error
-    n = len(labels) // 5
-    # Official sets repeat the labels for each severity; a single copy is understood too.
-    five = all(len(a) <= n for a in arrays.values()) if limit is None else len(labels) % 5 == 0
-    if five and n and np.array_equal(labels[:n], labels[n : 2 * n]):
-        labels = labels[(severity - 1) * n : severity * n]
-    return arrays, labels[:limit]
+        raise SourceError(f"cannot read {path} ({_one_line(error)}); {_FORMS}") from error
+    return array
+
+
+def _check_labels(path: Path, labels: npt.NDArray[Any]) -> None:
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise SourceError(
+            f"{path}: labels are {labels.dtype} {labels.shape}; expected a class number from 0 "
+            "for each picture, integers (n,)"
+        )
+    if not len(labels):
+        raise SourceError(f"{path} holds no picture; expected one at least")
+    if labels.min() < 0:
+        raise SourceError(f"{path} has the label {labels.min()}; expected class numbers from 0")
+
+
+def _check_pictures(path: Path, name: str, array: npt.NDArray[Any], count: int) -> None:
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3:
+        raise SourceError(
+            f"{path}: {name} is {array.dtype} {array.shape}; expected uint8 (n, H, W, 3)"
+        )
+    if len(array) != count:
+        raise SourceError(f"{path}: {name} has {len(array)} pictures and there are {count} labels")
 
 
 def _from_folders(
@@ -165,8 +216,9 @@ def _from_folders(
     size: int,
     classes: Sequence[str] | None,
 ) -> tuple[dict[str, Pixels], npt.NDArray[Any], int]:
-    """<corruption>/<severity>/ anywhere below the root (ImageNet-C groups them); else clean."""
-    found = sorted(p for p in (*root.glob("*/[1-5]"), *root.glob("*/*/[1-5]")) if p.is_dir())
+    """<corruption>/<severity>/, or in groups <group>/<corruption>/<severity>/; else clean."""
+    # Not both: below a severity there may be classes that are called by their numbers.
+    found = _severities(root, "*/[1-5]") or _severities(root, "*/*/[1-5]")
     folders = {p.parent.name: p for p in found if p.name == str(severity)}
     if found and not folders:
         raise SourceError(
@@ -200,6 +252,11 @@ def _from_folders(
     return arrays, labels, severity
 
 
+def _severities(root: Path, pattern: str) -> list[Path]:
+    folders = (path for path in root.glob(pattern) if path.is_dir())
+    return sorted(p for p in folders if CLEAN not in p.relative_to(root).parts)
+
+
 def _chosen(names: Sequence[str], only: Sequence[str] | None, path: Path) -> list[str]:
     if only is None:
         return list(names)
@@ -211,7 +268,7 @@ def _chosen(names: Sequence[str], only: Sequence[str] | None, path: Path) -> lis
 
 def _sized(array: Pixels, size: int) -> Pixels:
     if array.shape[1:3] == (size, size):
-        return array
+        return np.ascontiguousarray(array)
     return np.stack([resize(frame, size) for frame in array])
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,12 @@ import numpy.typing as npt
 from rich.progress import Progress
 
 from bench.corruptions import CORRUPTIONS, GROUPS, FrostTextures, corrupt, load_frost_textures
+from bench.corruptions.generate import SMALLEST_SIDE
 from bench.sets import CLEAN, load_npz_pictures
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError, OutputError, SourceError
-from edge_tta.files import whole_file, write_whole
+from edge_tta.files import whole_file
 from edge_tta.frames import open_source
 from edge_tta.prepare import Pixels, resize
 
@@ -64,20 +68,28 @@ def main(argv: Sequence[str]) -> int:
     def make(frames: Pixels, name: str, severity: int, first: int) -> Pixels:
         if name == CLEAN:
             return frames
+        if min(frames.shape[1:3]) < SMALLEST_SIDE:
+            raise ConfigError(
+                f"pictures of {frames.shape[2]} x {frames.shape[1]} are too small to corrupt; "
+                f"expected sides of at least {SMALLEST_SIDE} pixels: --size {SMALLEST_SIDE} or more"
+            )
         return corrupt(
             frames, name, severity, arguments.seed, first_index=first, frost_textures=textures
         )
 
     console = terminal(stderr=True)
+    left_out = 0
     with Progress(console=console, disable=not console.is_terminal) as progress:
         if arguments.src.suffix == ".npz":
             _from_npz(arguments, names, severities, make, progress)
         elif arguments.src.is_dir():
-            _from_folder(arguments, names, severities, make, progress)
+            left_out = _from_folder(arguments, names, severities, make, progress)
         else:
             raise SourceError(
                 f"cannot read {arguments.src}; expected an .npz with images and labels, or a folder"
             )
+    if left_out:
+        console.print(f"left out: {left_out} unreadable")
     console.print(f"wrote {arguments.dst}")
     return 0
 
@@ -118,26 +130,21 @@ def _from_npz(
             raise ConfigError(
                 "an .npz holds one severity; give --severity 1 to 5, or a folder as DST"
             )
-        arrays: dict[str, npt.NDArray[Any]] = {name: made(name, severities[0]) for name in names}
+        if arguments.dst.exists() and arguments.dst.samefile(arguments.src):
+            raise ConfigError(f"{arguments.dst} is SRC itself; choose another DST")
+        # Opened first, so that a wrong place is told before the work.
         with whole_file(arguments.dst) as file:
-            np.savez(
-                file,
-                allow_pickle=False,
-                **arrays,
-                **more,
-                labels=labels,
-                severity=np.int64(severities[0]),
-            )
+            arrays: dict[str, npt.NDArray[Any]] = {n: made(n, severities[0]) for n in names}
+            np.savez(file, **arrays, **more, labels=labels, severity=np.int64(severities[0]))
         return
     if len(severities) == 1:
         raise ConfigError("a CIFAR-C folder holds five severities; give --severity all, or DST.npz")
-    _make_folder(arguments.dst)
-    for name in names:
-        stacked = np.concatenate([made(name, severity) for severity in severities])
-        with whole_file(arguments.dst / f"{name}.npy") as file:
-            np.save(file, stacked)
-    with whole_file(arguments.dst / "labels.npy") as file:
-        np.save(file, np.tile(labels, len(severities)))
+    parts = [Path(f"{name}.npy") for name in (*names, "labels")]
+    with _whole_folder(arguments.dst, parts) as folder:
+        for name in names:
+            stacked = np.concatenate([made(name, severity) for severity in severities])
+            np.save(folder / f"{name}.npy", stacked)
+        np.save(folder / "labels.npy", np.tile(labels, len(severities)))
 
 
 def _from_folder(
@@ -146,35 +153,70 @@ def _from_folder(
     severities: Sequence[int],
     make: Corrupt,
     progress: Progress,
-) -> None:
-    with open_source(str(arguments.src), max_frames=arguments.limit) as source:
-        total = (source.length or 0) * len(names) * len(severities)
-        task = progress.add_task("corrupting", total=total)
-        folders = [
-            (name, severity, arguments.dst / name / ("" if name == CLEAN else str(severity)))
-            for name in names
-            for severity in (severities if name != CLEAN else [0])
-        ]
-        tables = sorted(arguments.src.glob("labels.csv"))
-        for _, _, folder in folders:
-            _make_folder(folder)
-            for table in tables:
-                shutil.copyfile(table, folder / table.name)
+) -> int:
+    """Returns how many pictures were left out, because they cannot be read."""
+    parts = [
+        (name, severity, Path(name, "" if name == CLEAN else str(severity)))
+        for name in names
+        for severity in (severities if name != CLEAN else [0])
+    ]
+    with (
+        open_source(str(arguments.src), max_frames=arguments.limit) as source,
+        _whole_folder(arguments.dst, [part for _, _, part in parts]) as folder,
+    ):
+        task = progress.add_task("corrupting", total=(source.length or 0) * len(parts))
+        for table in sorted(arguments.src.rglob("labels.csv")):
+            for _, _, part in parts:
+                target = folder / part / table.relative_to(arguments.src)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(table, target)
         for frame in source:
             pixels = frame.pixels
             if arguments.size is not None:
                 pixels = resize(pixels, arguments.size)
-            for name, severity, folder in folders:
+            for name, severity, part in parts:
+                target = folder / part / Path(frame.name).with_suffix(".png")
+                if target.exists():
+                    raise SourceError(
+                        f"{arguments.src} has two pictures that would become "
+                        f"{target.relative_to(folder / part)}; rename one of them"
+                    )
                 picture = make(pixels[None], name, severity, frame.index)[0]
-                target = folder / Path(frame.name).with_suffix(".png")
-                _make_folder(target.parent)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-                write_whole(target, cv2.imencode(".png", bgr)[1].tobytes())
+                target.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
                 progress.advance(task)
+        return source.dropped.total()
 
 
-def _make_folder(path: Path) -> None:
+@contextlib.contextmanager
+def _whole_folder(path: Path, parts: Sequence[Path]) -> Iterator[Path]:
+    """A folder to fill, whose `parts` are put into `path` only when the block ends well.
+
+    Raises:
+        OutputError: a part is there already, or the folder cannot be made or written.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"cannot make the folder {path}: it is a file; choose another name")
+    for part in parts:
+        if (path / part).exists():
+            raise OutputError(
+                f"{path / part} is there already; remove it, or choose another folder"
+            )
+    filled: Path | None = None
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        place = path if path.is_dir() else path.parent
+        place.mkdir(parents=True, exist_ok=True)
+        filled = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=place))
+        yield filled
+        for part in parts:
+            (path / part).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(filled / part, path / part)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {path}: {error.strerror}") from error
+        raise OutputError(
+            f"cannot make the folder {path}: {error.strerror or error}; expected a new folder in "
+            "a place with room and write permission"
+        ) from error
+    finally:
+        if filled is not None:
+            shutil.rmtree(filled, ignore_errors=True)

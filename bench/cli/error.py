@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from rich.progress import Progress
 from rich.table import Table
 
@@ -15,10 +14,11 @@ from bench.error import ErrorRow, measure_error
 from bench.methods import SYNTAX, parse_methods
 from bench.orders import parse_order
 from bench.results import write_results
-from bench.sets import CLEAN, load_set
+from bench.sets import CLEAN, check_classes, load_set
+from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
-from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.run.place import check_place
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,11 +62,16 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(options.joined_numbers(argv))
     console = terminal(stderr=True)
     options.use_threads(arguments.threads)
+    if arguments.json is not None:
+        check_place(arguments.json)
     methods = parse_methods(arguments.methods, arguments.preset)
     orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
     with console.status("Loading the network and the pictures"):
         model = options.model_from(arguments)
-        only = arguments.corruptions.split(",") if arguments.corruptions else None
+        network = Adapter(model.module, "source", device=arguments.device).network
+        only = None
+        if arguments.corruptions is not None:
+            only = [name.strip() for name in arguments.corruptions.split(",")]
         data = load_set(
             arguments.data,
             model.input.size,
@@ -75,8 +80,8 @@ def main(argv: Sequence[str]) -> int:
             only=only,
             classes=model.labels,
         )
-        network = FrozenNetwork(model.module, torch.device(arguments.device))
         program = network.program((3, model.input.size, model.input.size))
+        check_classes(arguments.data, data, program.classes)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     frames = len(methods) * len(seeds) * len(data) * len(data.corruptions)
     rows: list[ErrorRow] = []

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edge_tta.errors import EdgeTTAError, OutputError
 from edge_tta.files import write_whole
+from edge_tta.run.place import check_place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,14 +29,11 @@ class ErrorCurve:
     """
 
     def __init__(self, path: Path, adapted: str) -> None:
-        if not path.parent.is_dir():
-            raise OutputError(
-                f"cannot plot to {path}: the folder {path.parent} does not exist; make it first"
-            )
         if path.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise OutputError(
                 f"cannot plot to {path}: expected a name ending in .png, .svg or .pdf"
             )
+        check_place(path)
         try:
             import matplotlib as _  # noqa: F401
         except ImportError as error:

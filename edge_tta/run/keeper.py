@@ -6,26 +6,22 @@ import time
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.errors import OutputError
+from edge_tta.run.place import check_place
 
 
 class StateKeeper:
     """Saves an adapter's state at most every `every_s` seconds, and at the end.
 
-    Raises OutputError at once when the folder is not there, StateError when the file exists and
+    Raises OutputError at once when nothing can be written there, StateError when the file exists and
     is not this adapter's.
     """
 
     def __init__(self, adapter: Adapter, path: Path, every_s: float) -> None:
-        if not path.parent.is_dir():
-            raise OutputError(
-                f"cannot keep the state in {path}: the folder {path.parent} does not exist; "
-                "make it first"
-            )
         self._adapter, self._path, self._every_s = adapter, path, every_s
         self.resumed = path.exists()
         if self.resumed:
             adapter.load(path)
+        check_place(path)
         self._saved_steps = -1
         self._due_s = time.monotonic() + every_s
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from rich.table import Table
 
@@ -22,7 +23,7 @@ def summary_table(tally: Tally, adapted: str, labels: tuple[str, ...] | None) ->
     if tally.labelled:
         _add_errors(table, tally, adapted)
     else:
-        _add_unlabelled(table, tally, labels)
+        _add_unlabelled(table, tally, adapted, labels)
     return table
 
 
@@ -32,7 +33,8 @@ def _add_errors(table: Table, tally: Tally, adapted: str) -> None:
     for condition in conditions if len(conditions) > 1 else ():
         table.add_column(condition, justify="right")
     frozen = tally.errors.get("source")
-    for name, errors in tally.errors.items():
+    for name in _adapted_last(tally.errors, adapted):
+        errors = tally.errors[name]
         cells = [_percent(errors.error())]
         if len(conditions) > 1:
             cells += [_percent(errors.error(condition)) for condition in conditions]
@@ -40,17 +42,24 @@ def _add_errors(table: Table, tally: Tally, adapted: str) -> None:
         table.add_row(_TITLES.get(name, name), *cells, style="green" if better else None)
 
 
-def _add_unlabelled(table: Table, tally: Tally, labels: tuple[str, ...] | None) -> None:
+def _add_unlabelled(
+    table: Table, tally: Tally, adapted: str, labels: tuple[str, ...] | None
+) -> None:
     table.add_column("mean entropy (nats)", justify="right")
     table.add_column("classes predicted", justify="right")
     table.add_column("most often")
-    for name, predicted in tally.predicted.items():
+    for name in _adapted_last(tally.predicted, adapted):
+        predicted = tally.predicted[name]
         often = ", ".join(
             f"{class_name(index, labels)} {times / predicted.total():.0%}"
             for index, times in predicted.most_common(2)
         )
         entropy = _number(tally.entropies[name].value, 3)
         table.add_row(_TITLES.get(name, name), entropy, str(len(predicted)), often)
+
+
+def _adapted_last(names: Iterable[str], adapted: str) -> list[str]:
+    return sorted(names, key=lambda name: name == adapted)
 
 
 def latency_line(tally: Tally) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 
 from rich.console import Console
 
 from edge_tta.run.summary import latency_line, summary_table
-from edge_tta.run.tally import Errors, Latencies, Tally
+from edge_tta.run.tally import Errors, Latencies, Mean, Tally
 
 
 def _errors(*seen: tuple[bool, str | None]) -> Errors:
@@ -58,9 +59,12 @@ def test_conditions_are_listed_once_in_the_order_they_came() -> None:
     assert tally.conditions() == ["fog", "rain", "glare"]
 
 
-def test_mean_entropy_is_over_finite_ones() -> None:
-    assert math.isnan(Tally().mean_entropy)
-    assert Tally(frames=9, finite=4, entropy_sum=6.0).mean_entropy == 1.5
+def test_a_mean_is_over_finite_values() -> None:
+    mean = Mean()
+    assert math.isnan(mean.value)
+    for value in (1.0, math.nan, 2.0, math.inf):
+        mean.add(value)
+    assert mean.value == 1.5
 
 
 def test_stages_are_timed_apart() -> None:
@@ -88,19 +92,25 @@ def test_a_method_that_came_late_has_a_dash_where_it_saw_nothing() -> None:
     assert _printed(tally)[2] == "frozen (source)|100.0|-|100.0"
 
 
-def test_without_labels_the_table_tells_of_entropy_and_classes() -> None:
-    tally = Tally(frames=4, finite=4, entropy_sum=2.0)
-    tally.predicted.update([7, 7, 7, 1])
-    lines = _printed(tally, {7: "stop"})
-    assert lines[2] == "nanoadapt:tent|0.500|2|stop 75%"
+def test_without_labels_the_table_tells_of_entropy_and_classes_by_method() -> None:
+    tally = Tally(frames=4)
+    tally.predicted["nanoadapt:tent"] = Counter([0, 0, 0, 1])
+    tally.predicted["norm"] = Counter([1, 1, 1, 1])
+    tally.entropies["nanoadapt:tent"] = Mean(2.0, 4)
+    tally.entropies["norm"] = Mean()
+    lines = _printed(tally, ("stop", "yield"))
     assert "error" not in lines[1]
+    assert lines[2:] == [
+        "Pred BN (norm)|-|1|yield 100%",
+        "nanoadapt:tent|0.500|2|stop 75%, yield 25%",
+    ]
 
 
-def _printed(tally: Tally, names: dict[int, str] | None = None) -> list[str]:
+def _printed(tally: Tally, labels: tuple[str, ...] | None = None) -> list[str]:
     """Lines of the table, cells separated by |, without rules."""
     console = Console(width=200, color_system=None)
     with console.capture() as capture:
-        console.print(summary_table(tally, "nanoadapt:tent", names or {}))
+        console.print(summary_table(tally, "nanoadapt:tent", labels))
     lines = [line for line in capture.get().splitlines() if line[0] not in "┏┡└├"]
     return [
         "|".join(cell.strip() for cell in re.split("[│┃]", line.strip("│┃ "))) for line in lines
