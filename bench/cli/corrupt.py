@@ -13,7 +13,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from rich.progress import Progress
 
 from bench.corruptions import CORRUPTIONS, GROUPS, FrostTextures, corrupt, load_frost_textures
@@ -134,7 +133,7 @@ def _from_npz(
             raise ConfigError(f"{arguments.dst} is SRC itself; choose another DST")
         # Opened first, so that a wrong place is told before the work.
         with whole_file(arguments.dst) as file:
-            arrays: dict[str, npt.NDArray[Any]] = {n: made(n, severities[0]) for n in names}
+            arrays: dict[str, Any] = {n: made(n, severities[0]) for n in names}
             np.savez(file, **arrays, **more, labels=labels, severity=np.int64(severities[0]))
         return
     if len(severities) == 1:

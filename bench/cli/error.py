@@ -69,6 +69,8 @@ def main(argv: Sequence[str]) -> int:
     with console.status("Loading the network and the pictures"):
         model = options.model_from(arguments)
         network = Adapter(model.module, "source", device=arguments.device).network
+        program = network.program((3, model.input.size, model.input.size))
+        options.check_labels(model, program.classes)
         only = None
         if arguments.corruptions is not None:
             only = [name.strip() for name in arguments.corruptions.split(",")]
@@ -80,7 +82,6 @@ def main(argv: Sequence[str]) -> int:
             only=only,
             classes=model.labels,
         )
-        program = network.program((3, model.input.size, model.input.size))
         check_classes(arguments.data, data, program.classes)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     frames = len(methods) * len(seeds) * len(data) * len(data.corruptions)

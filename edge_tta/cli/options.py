@@ -10,6 +10,7 @@ import torch
 
 from edge_tta.class_names import read_class_names
 from edge_tta.config import HOSTS, METHODS
+from edge_tta.errors import ConfigError
 from edge_tta.models import Model, load_model
 from edge_tta.prepare import per_channel
 
@@ -67,6 +68,19 @@ def model_from(arguments: argparse.Namespace) -> Model:
     return dataclasses.replace(
         model, input=dataclasses.replace(model.input, **changes), labels=labels
     )
+
+
+def check_labels(model: Model, classes: int) -> None:
+    """Refuses class names of another network.
+
+    Raises:
+        ConfigError: their number is not that of the network's outputs.
+    """
+    if model.labels is not None and len(model.labels) != classes:
+        raise ConfigError(
+            f"there are {len(model.labels)} class names and the network has {classes} outputs; "
+            "give one name for each, in their order: --labels FILE"
+        )
 
 
 def use_threads(threads: int | None) -> None:

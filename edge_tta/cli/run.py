@@ -22,12 +22,13 @@ from rich.progress import (
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
+from edge_tta.errors import ConfigError
 from edge_tta.frames import FrameSource, open_source
 from edge_tta.models import Model
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.session import Outputs, Session
-from edge_tta.run.stopping import StopRequest
+from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.run.summary import latency_line, summary_table
 from edge_tta.show import JsonlWriter, VideoRecorder, Window, display_problem
 
@@ -111,17 +112,18 @@ def main(argv: Sequence[str]) -> int:
         outputs = Outputs()
         if arguments.state is not None:
             outputs.keeper = StateKeeper(adapter, arguments.state, arguments.save_every)
-        adapter.prepare((3, model.input.size, model.input.size))
+        step = adapter.prepare((3, model.input.size, model.input.size))
+        options.check_labels(model, step.program.classes)
+        compare = _compared(arguments, adapter)
+    kept = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
+    before = {path: _stamp(path) for path in kept}
     with StopRequest() as stop, ExitStack() as stack:
-        source = stack.enter_context(
-            open_source(
-                arguments.source,
-                stride=arguments.stride,
-                fps=arguments.fps,
-                max_frames=arguments.max_frames,
-                classes=model.labels,
-            )
-        )
+        try:
+            with stop.wait():
+                source = _open_source(arguments, model)
+        except Stopped:
+            return _exit_code(stop)
+        stack.enter_context(source)
         _open_outputs(outputs, arguments, adapter, source, console, stack)
         session = Session(
             source,
@@ -130,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
             model.labels,
             outputs,
             adapt_every=arguments.adapt_every,
-            compare=_compared(arguments.compare, adapter),
+            compare=compare,
         )
         if outputs.keeper is not None and outputs.keeper.resumed:
             console.print(f"resumed {arguments.state} at step {adapter.steps}")
@@ -139,18 +141,56 @@ def main(argv: Sequence[str]) -> int:
         finally:
             # Standard output belongs to the records when they go there.
             _tell(session, source, model, adapter, terminal(stderr=arguments.jsonl == "-"))
-    for path in (arguments.save, arguments.plot, arguments.state):
-        if path is not None and path.exists():
+    for path in kept:
+        if _stamp(path) != before[path]:
             console.print(f"wrote {path}")
+    return _exit_code(stop)
+
+
+def _exit_code(stop: StopRequest) -> int:
     return 0 if stop.signal is None else 128 + stop.signal
 
 
-def _compared(given: str | None, adapter: Adapter) -> list[Adapter] | None:
-    """Adapters to run beside, on the same frozen weights; None: to be decided by the labels."""
-    if given is None:
+def _open_source(arguments: argparse.Namespace, model: Model) -> FrameSource:
+    """The source; ConfigError when a result would be written over it."""
+    for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
+        if out not in (None, "-") and _same_file(Path(arguments.source), Path(out)):
+            raise ConfigError(f"{out} is the source itself; choose another name for the result")
+    return open_source(
+        arguments.source,
+        stride=arguments.stride,
+        fps=arguments.fps,
+        max_frames=arguments.max_frames,
+        classes=model.labels,
+    )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.is_file() and one.samefile(other)
+    except OSError:
+        return False
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tells a file from the one that stood there before; None: there is none."""
+    try:
+        found = path.stat()
+    except OSError:
         return None
-    names = [name.strip() for name in given.split(",") if name.strip() not in ("", "none")]
-    found = {name: Adapter(adapter.network, name, input_spec=adapter.input_spec) for name in names}
+    return found.st_ino, found.st_mtime_ns
+
+
+def _compared(arguments: argparse.Namespace, adapter: Adapter) -> list[Adapter] | None:
+    """Adapters to run beside, on the same frozen weights; None: to be decided by the labels."""
+    if arguments.compare is None:
+        return None
+    names = [name.strip() for name in arguments.compare.split(",")]
+    found = {
+        name: Adapter(adapter.network, name, preset=arguments.preset, input_spec=adapter.input_spec)
+        for name in names
+        if name not in ("", "none")
+    }
     return [other for other in found.values() if other.config.label != adapter.config.label]
 
 

@@ -12,8 +12,8 @@ from edge_tta.run.place import check_place
 class StateKeeper:
     """Saves an adapter's state at most every `every_s` seconds, and at the end.
 
-    Raises OutputError at once when nothing can be written there, StateError when the file exists and
-    is not this adapter's.
+    Raises OutputError at once when nothing can be written there, StateError when the file exists
+    and is not this adapter's.
     """
 
     def __init__(self, adapter: Adapter, path: Path, every_s: float) -> None:

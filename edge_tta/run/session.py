@@ -112,11 +112,8 @@ class Session:
 
     def _read(self, stop: StopRequest) -> Frame | None:
         try:
-            stop.waiting = True
-            try:
+            with stop.wait():
                 return self._source.read()
-            finally:
-                stop.waiting = False
         except Stopped:
             return None
 

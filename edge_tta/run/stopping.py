@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +24,8 @@ class Stopped(BaseException):
 class StopRequest:
     """Notes Ctrl-C and the termination signals, so that the frame at work is finished first.
 
-    Only while the run waits for a frame (`waiting` is true), which can take seconds, the wait is
-    broken off, by `Stopped`. A second Ctrl-C ends the program at once.
+    Only while the run waits for its source (`wait`), which can take seconds, the wait is broken
+    off, by `Stopped`. A second Ctrl-C ends the program at once.
 
     Attributes:
         signal: the signal that asked, None so far. Its exit status is 128 + signal.
@@ -52,6 +54,15 @@ class StopRequest:
     ) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def wait(self) -> Iterator[None]:
+        """A block that may be broken off."""
+        self.waiting = True
+        try:
+            yield
+        finally:
+            self.waiting = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:

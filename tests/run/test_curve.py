@@ -70,7 +70,7 @@ def test_without_labelled_frames_no_picture_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["gone/curve.png", "curve.jpg", "curve"])
 def test_a_place_that_does_not_do_is_told_at_once(name: str, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot (plot|write) to"):
+    with pytest.raises(OutputError, match=r"cannot (plot|write) to"):
         ErrorCurve(tmp_path / name, "norm")
 
 
