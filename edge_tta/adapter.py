@@ -182,6 +182,7 @@ class Adapter:
         step = self.prepare(tuple(batch.shape[1:]))
         return step.frozen_logits(batch.to(self.device), self._state)
 
+    @torch.inference_mode(False)
     def folded(self) -> nn.Module:
         """A copy of the network with the calibrated statistics and learned parameters put in.
 
@@ -191,15 +192,17 @@ class Adapter:
         if self._step is None:
             return model
         step = self._step
+        tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+        tensors |= model.named_buffers(remove_duplicate=False)
         statistics = step.statistics(self._state)
         with torch.no_grad():
             for layer in step.program.layers:
                 mean, variance = statistics[layer.name]
-                model.get_buffer(layer.mean_name).copy_(mean)
-                model.get_buffer(layer.variance_name).copy_(variance)
+                tensors[layer.mean_name].copy_(mean)
+                tensors[layer.variance_name].copy_(variance)
             if "parameters" in self._state:
                 for name, value in step.parameters.split(self._state["parameters"]).items():
-                    model.get_parameter(name).copy_(value)
+                    tensors[name].copy_(value)
         return model
 
     def _header(self) -> Header:

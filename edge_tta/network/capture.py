@@ -7,9 +7,13 @@ the normaliser; everything else stays as it is and is frozen.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import operator
-from collections.abc import Iterable
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -17,15 +21,9 @@ from torch import Tensor, fx, nn
 
 from edge_tta.errors import ModelError
 from edge_tta.network.predecessors import Predecessors
-from edge_tta.network.program import BatchNorm, Program, Site
-
-BATCH_NORM = torch.ops.aten.batch_norm.default
-# Free of state in evaluation mode, and the identity there.
-_IDENTITIES = {
-    torch.ops.aten.dropout.default,
-    torch.ops.aten.feature_dropout.default,
-    torch.ops.aten.alpha_dropout.default,
-}
+from edge_tta.network.program import Program, Site
+from edge_tta.network.rewriting import make_functional, open_graph
+from edge_tta.network.sites import FoundSite, Values, find_sites, refuse_regions
 
 
 def capture(
@@ -39,7 +37,8 @@ def capture(
 
     Raises:
         ModelError: the network has no BatchNorm, one that keeps no statistics, one inside a
-            control-flow branch, cannot be exported, or does not return logits (N, classes).
+            control-flow branch, cannot be exported, does not return logits (N, classes), or
+            answers to an image by the others of its batch.
     """
     tensors = [*source.parameters(), *source.buffers()]
     device = tensors[0].device if tensors else torch.device("cpu")
@@ -48,11 +47,12 @@ def capture(
     images = torch.randn((2, *image_shape), generator=generator).to(device, dtype)
     with torch.no_grad():
         try:
-            expected = source(images)
+            expected = source(images.clone())
         except Exception as error:
             raise ModelError(
                 f"the model cannot take images of shape {(2, *image_shape)}: {_first_line(error)}; "
-                "set --size to the network's input size"
+                "expected a forward pass of that tensor alone; set --size to the network's input "
+                "size"
             ) from error
     if not isinstance(expected, Tensor) or expected.ndim != 2:
         raise ModelError(
@@ -60,10 +60,12 @@ def capture(
             "wrap it in a module that returns only those"
         )
     exported = _export(source, images)
+    refuse_regions(exported)
     graph, values = _frozen_graph(exported)
-    _make_functional(graph)
-    sites = _find_sites(graph, values)
-    predecessors = Predecessors(graph, values, {id(site.node): site.index for site in sites})
+    make_functional(graph)
+    owned = _owned(source, values)
+    sites = find_sites(graph, owned)
+    predecessors = Predecessors(graph, owned, {id(site.node): site.index for site in sites})
     program = _assemble(
         exported.graph_module,
         graph,
@@ -81,24 +83,24 @@ def fingerprint_of(model: nn.Module) -> str:
     """SHA-256 over the names, types, shapes and bytes of a model's parameters and buffers."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
+        if not isinstance(value, Tensor):  # what a module's get_extra_state adds
+            continue
         array = value.detach().cpu().contiguous()
         digest.update(f"{name}|{array.dtype}|{tuple(array.shape)}|".encode())
         digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-class _FoundSite:
-    """A BatchNorm call while the graph is still torch.fx nodes."""
-
-    def __init__(self, index: int, node: fx.Node, layer: BatchNorm) -> None:
-        self.index, self.node, self.layer = index, node, layer
-
-
 def _export(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
     """The graph with a free batch axis."""
-    batch = torch.export.Dim("batch", min=1)
+    shapes: Any = {0: torch.export.Dim("batch", min=1)}
+    first = next(iter(inspect.signature(model.forward).parameters.values()), None)
+    if first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL:
+        shapes = (shapes,)
     try:
-        return torch.export.export(model, (images,), dynamic_shapes=({0: batch},))
+        # Where gradients are off anyway, no_grad in the forward pass leaves no trace.
+        with torch.no_grad(), _quiet():
+            return torch.export.export(model, (images,), dynamic_shapes=(shapes,))
     except Exception as error:
         raise ModelError(
             "the model's forward pass cannot be captured as a graph with a free batch axis: "
@@ -107,9 +109,22 @@ def _export(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
         ) from error
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch.export prints whole graphs before it fails; what it raises says enough."""
+    level = logging.root.manager.disable
+    logging.disable(max(level, logging.WARNING))
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
 def _frozen_graph(
     exported: torch.export.ExportedProgram,
-) -> tuple[fx.Graph, dict[str, tuple[str, Tensor]]]:
+) -> tuple[fx.Graph, Values]:
     """The graph, and for each lifted placeholder its fully qualified name and value."""
     signature = exported.graph_signature
     names: dict[str, str] = {
@@ -124,122 +139,21 @@ def _frozen_graph(
             "the model changes its own buffers or its input in evaluation mode; "
             "expected a forward pass without side effects"
         )
-    for node in exported.graph.nodes:
-        for branch in node.all_input_nodes if isinstance(node.target, _HOP) else ():
-            if branch.op == "get_attr" and _holds_batch_norm(exported.graph_module, branch):
-                raise ModelError(
-                    "a BatchNorm stands inside a control-flow branch (torch.cond or a loop) and "
-                    "cannot be adapted; move it out of the branch"
-                )
     return exported.graph, values
 
 
-_HOP = torch._ops.HigherOrderOperator
-
-
-def _holds_batch_norm(root: nn.Module, node: fx.Node) -> bool:
-    branch = getattr(root, str(node.target), None)
-    if not isinstance(branch, fx.GraphModule):
-        return False
-    return any(
-        inner.target is BATCH_NORM
-        for module in branch.modules()
-        if isinstance(module, fx.GraphModule)
-        for inner in module.graph.nodes
-    )
-
-
-def _make_functional(graph: fx.Graph) -> None:
-    """Replaces in-place operations: autograd and recomputation need the old values intact.
-
-    Later readers of the changed tensor read the new one. Views of it do not follow; the parity
-    check at the end of the capture refuses a network where that matters.
-    """
-    for node in list(graph.nodes):
-        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
-            continue
-        if node.target in _IDENTITIES and node.args[2] is False:
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-            continue
-        name = node.target._schema.name.split("::")[1]
-        if not (node.target._schema.is_mutable and name.endswith("_")):
-            continue
-        packet = getattr(torch.ops.aten, name[:-1], None)
-        overload = getattr(packet, node.target._overloadname, None) if packet else None
-        if overload is None:
-            raise ModelError(
-                f"the model uses {node.target}, which changes a tensor in place and has no plain "
-                "form; replace it in the model's forward pass"
-            )
-        changed = node.args[0]
-        node.target = overload
-        if overload in _IDENTITIES and node.args[2] is False:
-            node.replace_all_uses_with(changed)
-            graph.erase_node(node)
-        else:
-            _read_instead(graph, changed, node)
-    graph.eliminate_dead_code()
-
-
-def _read_instead(graph: fx.Graph, old: fx.Node, new: fx.Node) -> None:
-    later = False
-    for node in graph.nodes:
-        if later:
-            node.replace_input_with(old, new)
-        later = later or node is new
-
-
-def _find_sites(graph: fx.Graph, values: dict[str, tuple[str, Tensor]]) -> list[_FoundSite]:
-    layers: dict[str, BatchNorm] = {}
-    sites: list[_FoundSite] = []
-    for node in graph.nodes:
-        if node.target is not BATCH_NORM:
-            continue
-        _, weight, bias, mean, variance, training, _, eps, _ = node.args
-        if training or mean is None or variance is None:
-            raise ModelError(
-                f"BatchNorm {_owner(node)} keeps no statistics (track_running_stats=False), so "
-                "there is nothing to calibrate; train it with running statistics"
-            )
-        if mean.name not in values or variance.name not in values:
-            raise ModelError(
-                f"the statistics of BatchNorm {_owner(node)} are computed in the forward pass; "
-                "expected buffers of the module"
-            )
-        name = _layer_name(values[mean.name][0])
-        if name not in layers:
-            layers[name] = BatchNorm(
-                name=name,
-                channels=values[mean.name][1].numel(),
-                eps=float(eps),
-                mean_name=values[mean.name][0],
-                variance_name=values[variance.name][0],
-                mean=values[mean.name][1],
-                variance=values[variance.name][1],
-                weight=None if weight is None else values[weight.name][0],
-                bias=None if bias is None else values[bias.name][0],
-            )
-        sites.append(_FoundSite(len(sites), node, layers[name]))
-    if not sites:
-        raise ModelError(
-            "the model holds no BatchNorm with running statistics, so there is nothing to adapt; "
-            "expected a network with BatchNorm layers that are not folded or frozen"
-        )
-    for site in sites:
-        if not bool(torch.isfinite(site.layer.variance).all() & (site.layer.variance >= 0).all()):
-            raise ModelError(
-                f"BatchNorm {site.layer.name} has a running variance that is negative or not "
-                "finite; expected the statistics of a trained network"
-            )
-    return sites
+def _owned(source: nn.Module, values: Values) -> Values:
+    """Those of the values that are the module's parameters and buffers, not plain attributes."""
+    names = {name for name, _ in source.named_parameters(remove_duplicate=False)}
+    names |= {name for name, _ in source.named_buffers(remove_duplicate=False)}
+    return {node: found for node, found in values.items() if found[0] in names}
 
 
 def _assemble(
     module: nn.Module,
     graph: fx.Graph,
-    values: dict[str, tuple[str, Tensor]],
-    found: list[_FoundSite],
+    values: Values,
+    found: list[FoundSite],
     predecessors: Predecessors,
     classes: int,
     fingerprint: str,
@@ -257,7 +171,7 @@ def _assemble(
     layers = {site.layer.name: site.layer for site in sites}
 
     def build(watch: bool) -> fx.GraphModule:
-        return _open_graph(module, graph, values, found, predecessors, set(trainable), watch)
+        return open_graph(module, graph, values, found, predecessors, set(trainable), watch)
 
     return Program(
         sites=tuple(sites),
@@ -268,62 +182,6 @@ def _assemble(
         classes=classes,
         fingerprint=fingerprint,
     )
-
-
-def _open_graph(
-    module: nn.Module,
-    graph: fx.Graph,
-    values: dict[str, tuple[str, Tensor]],
-    found: list[_FoundSite],
-    predecessors: Predecessors,
-    trainable: set[str],
-    watch: bool,
-) -> fx.GraphModule:
-    """The graph as a module of (images, normaliser), BatchNorm replaced by the normaliser."""
-    root = nn.Module()
-    out = fx.Graph()
-    copies: dict[fx.Node, Any] = {}
-    site_of = {id(item.node): item for item in found}
-    images = normaliser = None
-    dead = _constants_of_batch_norm_only(graph)
-    for node in graph.nodes:
-        if node.op == "placeholder" and node.name not in values:
-            images, normaliser = out.placeholder("images"), out.placeholder("normaliser")
-            copies[node] = images
-            break
-    for node in graph.nodes:
-        if node.op == "get_attr":  # branches without BatchNorm
-            setattr(root, node.target, getattr(module, node.target))
-            copies[node] = out.get_attr(node.target)
-        elif node.op == "placeholder":
-            if node.name in values and node not in dead:
-                name, value = values[node.name]
-                if name in trainable:
-                    copies[node] = out.call_method("parameter", (normaliser, name))
-                else:
-                    root.register_buffer(node.name, value, persistent=False)
-                    copies[node] = out.get_attr(node.name)
-        elif id(node) in site_of:
-            a, paths = predecessors.watched(node) if watch else (None, ())
-            arguments = (normaliser, site_of[id(node)].index, node.args[0], a, paths)
-            copied = fx.map_arg(arguments, lambda n: copies.get(n, n))
-            copies[node] = out.call_method("normalise", copied)
-        elif node.op == "output":
-            out.output(copies[node.args[0][0]])
-        else:
-            copies[node] = out.node_copy(node, lambda n: copies[n])
-    return fx.GraphModule(root, out)
-
-
-def _constants_of_batch_norm_only(graph: fx.Graph) -> set[fx.Node]:
-    """Placeholders that only BatchNorm nodes read: the normaliser holds those."""
-    return {
-        node
-        for node in graph.nodes
-        if node.op == "placeholder"
-        and node.users
-        and all(user.target is BATCH_NORM and node is not user.args[0] for user in node.users)
-    }
 
 
 class _AsTrained:
@@ -345,27 +203,36 @@ class _AsTrained:
 
 
 def _check_parity(program: Program, images: Tensor, expected: Tensor) -> None:
+    if not bool(torch.isfinite(expected).all()):
+        raise ModelError(
+            "the model answers random images with NaN or infinity; check that its weights are "
+            "whole and that images are normalised as they should be"
+        )
+    for watch in (False, True):
+        if not _agree(program, images, expected, watch):
+            raise ModelError(
+                "the captured graph does not compute what the model computes; the model "
+                "probably changes views of tensors in place or draws random numbers: rewrite "
+                "those operations"
+            )
+    if not _agree(program, images[:1], expected[:1], False):
+        raise ModelError(
+            "the model answers to one image alone otherwise than to the same image in a batch; "
+            "expected logits that depend on their own image only: look for squeeze() without an "
+            "axis, and for operations over the batch axis"
+        )
+
+
+def _agree(program: Program, images: Tensor, expected: Tensor, watch: bool) -> bool:
     with torch.no_grad():
-        for watch in (False, True):
+        try:
             logits = program.run(images, _AsTrained(program), watch=watch)
-            if logits.shape != expected.shape or not torch.allclose(
-                logits, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())
-            ):
-                raise ModelError(
-                    "the captured graph does not compute what the model computes; the model "
-                    "probably changes views of tensors in place or draws random numbers: rewrite "
-                    "those operations"
-                )
-
-
-def _layer_name(buffer: str) -> str:
-    return buffer.removesuffix(".running_mean")
-
-
-def _owner(node: fx.Node) -> str:
-    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
-    last = list(stack.values())[-1:] or [(node.name, None)]
-    return str(operator.itemgetter(0)(last[0])).replace("L['self'].", "") or node.name
+        except (RuntimeError, IndexError):  # shapes that fit two images only
+            return False
+    scale = float(expected.abs().max())
+    return logits.shape == expected.shape and torch.allclose(
+        logits, expected, rtol=1e-3, atol=1e-3 * scale
+    )
 
 
 def _first_line(error: BaseException) -> str:

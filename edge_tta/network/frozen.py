@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import nn
 
+from edge_tta.errors import ModelError
 from edge_tta.network.capture import capture, fingerprint_of
 from edge_tta.network.program import Program
 
@@ -14,16 +15,32 @@ from edge_tta.network.program import Program
 class FrozenNetwork:
     """A copy of a model in evaluation mode, float32, on one device; the model is not changed.
 
+    What DataParallel or torch.compile wrapped is taken out of the wrapper.
+
     Attributes:
         fingerprint: SHA-256 of the weights.
+
+    Raises:
+        ModelError: no module, one of TorchScript, or one that cannot be copied.
     """
 
+    # Tensors made in inference mode cannot take part in a backward pass.
+    @torch.inference_mode(False)
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self._model = copy.deepcopy(model).float().eval().requires_grad_(False).to(device)
+        model = _unwrapped(model)
+        try:
+            self._model = copy.deepcopy(model).float().eval().requires_grad_(False).to(device)
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+            raise ModelError(
+                f"the model cannot be copied to {device}: {reason}; expected a module whose "
+                "attributes copy.deepcopy takes, with weights that are there"
+            ) from error
         self._program: tuple[tuple[int, ...], Program] | None = None
         self.device = device
         self.fingerprint = fingerprint_of(self._model)
 
+    @torch.inference_mode(False)
     def program(self, image_shape: tuple[int, ...]) -> Program:
         """The network captured for images (channels, H, W); the last shape's is kept.
 
@@ -37,3 +54,20 @@ class FrozenNetwork:
     def copy(self) -> nn.Module:
         """The module, to be changed freely."""
         return copy.deepcopy(self._model)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The module itself. Raises ModelError where there is none that can be captured."""
+    while isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        model = model.module
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is TorchScript, which cannot be captured; give the nn.Module that it was "
+            "made from"
+        )
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"the model is a {type(model).__name__}; expected an nn.Module, with its weights loaded"
+        )
+    return model

@@ -116,7 +116,8 @@ class Program:
         """Logits (N, classes) of images (N, channels, H, W)."""
         module: Any = self.watching if watch else self.plain
         logits: Tensor = module(images, normaliser)
-        return logits
+        # Some networks squeeze the batch axis of one image away.
+        return logits.reshape(-1, self.classes)
 
     @property
     def device(self) -> torch.device:

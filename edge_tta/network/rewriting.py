@@ -1,0 +1,116 @@
+"""Rewrites an exported graph: nothing in place, and BatchNorm calls open to a normaliser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from edge_tta.errors import ModelError
+from edge_tta.network.predecessors import Predecessors
+from edge_tta.network.sites import BATCH_NORM, FoundSite, Values
+
+# Free of state in evaluation mode, and the identity there.
+_IDENTITIES = {
+    torch.ops.aten.dropout.default,
+    torch.ops.aten.feature_dropout.default,
+    torch.ops.aten.alpha_dropout.default,
+}
+
+
+def make_functional(graph: fx.Graph) -> None:
+    """Replaces in-place operations: autograd and recomputation need the old values intact.
+
+    Later readers of the changed tensor read the new one. Views of it do not follow; the parity
+    check at the end of the capture refuses a network where that matters.
+    """
+    for node in list(graph.nodes):
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        if node.target in _IDENTITIES and node.args[2] is False:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+            continue
+        name = node.target._schema.name.split("::")[1]
+        if not (node.target._schema.is_mutable and name.endswith("_")):
+            continue
+        packet = getattr(torch.ops.aten, name[:-1], None)
+        overload = getattr(packet, node.target._overloadname, None) if packet else None
+        if overload is None:
+            raise ModelError(
+                f"the model uses {node.target}, which changes a tensor in place and has no plain "
+                "form; replace it in the model's forward pass"
+            )
+        changed = node.args[0]
+        node.target = overload
+        if overload in _IDENTITIES and node.args[2] is False:
+            node.replace_all_uses_with(changed)
+            graph.erase_node(node)
+        else:
+            _read_instead(graph, changed, node)
+    graph.eliminate_dead_code()
+
+
+def open_graph(
+    module: nn.Module,
+    graph: fx.Graph,
+    values: Values,
+    found: list[FoundSite],
+    predecessors: Predecessors,
+    trainable: set[str],
+    watch: bool,
+) -> fx.GraphModule:
+    """The graph as a module of (images, normaliser), BatchNorm replaced by the normaliser."""
+    root = nn.Module()
+    out = fx.Graph()
+    copies: dict[fx.Node, Any] = {}
+    site_of = {id(item.node): item for item in found}
+    images = normaliser = None
+    dead = _constants_of_batch_norm_only(graph)
+    for node in graph.nodes:
+        if node.op == "placeholder" and node.name not in values:
+            images, normaliser = out.placeholder("images"), out.placeholder("normaliser")
+            copies[node] = images
+            break
+    for node in graph.nodes:
+        if node.op == "get_attr":  # branches without BatchNorm
+            setattr(root, node.target, getattr(module, node.target))
+            copies[node] = out.get_attr(node.target)
+        elif node.op == "placeholder":
+            if node.name in values and node not in dead:
+                name, value = values[node.name]
+                if name in trainable:
+                    copies[node] = out.call_method("parameter", (normaliser, name))
+                else:
+                    root.register_buffer(node.name, value, persistent=False)
+                    copies[node] = out.get_attr(node.name)
+        elif id(node) in site_of:
+            a, paths = predecessors.watched(node) if watch else (None, ())
+            arguments = (normaliser, site_of[id(node)].index, node.args[0], a, paths)
+            copied = fx.map_arg(arguments, lambda n: copies.get(n, n))
+            copies[node] = out.call_method("normalise", copied)
+        elif node.op == "output":
+            out.output(copies[node.args[0][0]])
+        else:
+            copies[node] = out.node_copy(node, lambda n: copies[n])
+    return fx.GraphModule(root, out)
+
+
+def _read_instead(graph: fx.Graph, old: fx.Node, new: fx.Node) -> None:
+    later = False
+    for node in graph.nodes:
+        if later:
+            node.replace_input_with(old, new)
+        later = later or node is new
+
+
+def _constants_of_batch_norm_only(graph: fx.Graph) -> set[fx.Node]:
+    """Placeholders that only BatchNorm nodes read: the normaliser holds those."""
+    return {
+        node
+        for node in graph.nodes
+        if node.op == "placeholder"
+        and node.users
+        and all(user.target is BATCH_NORM and node is not user.args[0] for user in node.users)
+    }
