@@ -134,7 +134,8 @@ def _from_npz(
         # Opened first, so that a wrong place is told before the work.
         with whole_file(arguments.dst) as file:
             arrays: dict[str, Any] = {n: made(n, severities[0]) for n in names}
-            np.savez(file, **arrays, **more, labels=labels, severity=np.int64(severities[0]))
+            arrays |= {**more, "labels": labels, "severity": np.int64(severities[0])}
+            np.savez(file, **arrays)
         return
     if len(severities) == 1:
         raise ConfigError("a CIFAR-C folder holds five severities; give --severity all, or DST.npz")

@@ -71,9 +71,8 @@ def main(argv: Sequence[str]) -> int:
         network = Adapter(model.module, "source", device=arguments.device).network
         program = network.program((3, model.input.size, model.input.size))
         options.check_labels(model, program.classes)
-        only = None
-        if arguments.corruptions is not None:
-            only = [name.strip() for name in arguments.corruptions.split(",")]
+        names = (name.strip() for name in (arguments.corruptions or "").split(","))
+        only = list(dict.fromkeys(filter(None, names))) or None
         data = load_set(
             arguments.data,
             model.input.size,
