@@ -12,6 +12,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
+from edge_tta.run.place import check_place
 from export.adapted import adapter_of, delta_weights, folded_weights, write_weights
 
 KINDS: dict[str, tuple[Callable[[Adapter, tuple[int, ...]], dict[str, Tensor]], str]] = {
@@ -37,6 +38,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(options.joined_numbers(argv))
     if arguments.out.suffix != ".safetensors":
         raise ConfigError(f"--out must end in .safetensors, got {arguments.out}")
+    for given in (arguments.state, arguments.weights):
+        if given is not None and options.same_file(arguments.out, Path(given)):
+            raise ConfigError(f"--out is {given} itself, which is read; choose another name")
+    check_place(arguments.out)
     model = options.model_from(arguments)
     adapter = adapter_of(model, arguments.state)
     weights = KINDS[arguments.kind][0](adapter, (3, model.input.size, model.input.size))

@@ -129,7 +129,7 @@ def _from_npz(
             raise ConfigError(
                 "an .npz holds one severity; give --severity 1 to 5, or a folder as DST"
             )
-        if arguments.dst.exists() and arguments.dst.samefile(arguments.src):
+        if options.same_file(arguments.dst, arguments.src):
             raise ConfigError(f"{arguments.dst} is SRC itself; choose another DST")
         # Opened first, so that a wrong place is told before the work.
         with whole_file(arguments.dst) as file:

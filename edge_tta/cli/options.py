@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -81,6 +82,14 @@ def check_labels(model: Model, classes: int) -> None:
             f"there are {len(model.labels)} class names and the network has {classes} outputs; "
             "give one name for each, in their order: --labels FILE"
         )
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both name one file that exists."""
+    try:
+        return one.is_file() and one.samefile(other)
+    except OSError:
+        return False
 
 
 def use_threads(threads: int | None) -> None:

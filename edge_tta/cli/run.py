@@ -154,7 +154,7 @@ def _exit_code(stop: StopRequest) -> int:
 def _open_source(arguments: argparse.Namespace, model: Model) -> FrameSource:
     """The source; ConfigError when a result would be written over it."""
     for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
-        if out not in (None, "-") and _same_file(Path(arguments.source), Path(out)):
+        if out not in (None, "-") and options.same_file(Path(arguments.source), Path(out)):
             raise ConfigError(f"{out} is the source itself; choose another name for the result")
     return open_source(
         arguments.source,
@@ -163,13 +163,6 @@ def _open_source(arguments: argparse.Namespace, model: Model) -> FrameSource:
         max_frames=arguments.max_frames,
         classes=model.labels,
     )
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.is_file() and one.samefile(other)
-    except OSError:
-        return False
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from edge_tta.demo.spec import LABELS
 from edge_tta.demo.stream import drive
 from edge_tta.frames.source import Frame, FrameSource, Pick
 
@@ -13,15 +16,17 @@ class DemoSource(FrameSource):
     """A drive past road signs, every frame labelled; see `edge_tta.demo.stream`.
 
     `pick.max_frames` makes a shorter or longer drive, with all its weather in it; `pick.stride`
-    leaves frames of it out; `pick.fps` says how fast it plays.
+    leaves frames of it out; `pick.fps` says how fast it plays. For a network of other `classes`
+    the signs have no label.
     """
 
-    def __init__(self, pick: Pick, seed: int = 0) -> None:
+    def __init__(self, pick: Pick, seed: int = 0, classes: Sequence[str] | None = None) -> None:
         length = pick.max_frames or pick.count(FRAMES)
         super().__init__("demo", length=length, fps=pick.fps or FPS)
         self._stride = pick.stride
         self._frames = enumerate(drive(length * pick.stride, seed))
         self._given = 0
+        self._labelled = classes is None or tuple(classes) == LABELS
 
     def read(self) -> Frame | None:
         """The next frame, its condition in `condition`."""
@@ -30,7 +35,7 @@ class DemoSource(FrameSource):
                 continue
             index, self._given = self._given, self._given + 1
             assert self.fps is not None
-            return Frame(
-                index, seen.frame, index / self.fps, f"demo#{number}", seen.label, seen.condition
-            )
+            label = seen.label if self._labelled else None
+            name = f"demo#{number}"
+            return Frame(index, seen.frame, index / self.fps, name, label, seen.condition)
         return None

@@ -50,7 +50,7 @@ def open_source(
     if spec == "demo":
         from edge_tta.demo.source import DemoSource
 
-        return DemoSource(pick)
+        return DemoSource(pick, classes=classes)
     if spec.isascii() and spec.isdecimal():
         return open_camera(spec, pick)
     scheme = urlsplit(spec).scheme.lower() if "://" in spec else ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_tta.adapter import Adapter
+from edge_tta.errors import SourceError
 from edge_tta.frames.source import Frame, FrameSource, Pixels
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.run.curve import ErrorCurve
@@ -77,6 +78,7 @@ class Session:
         self._outputs, self._adapt_every = outputs, adapt_every
         self._compare: dict[str, Adapter] = {a.config.label: a for a in compare or ()}
         self._compare_labelled = compare is None and adapter.config.method != FROZEN
+        self._classes = adapter.prepare((3, spec.size, spec.size)).program.classes
         self.tally = Tally()
         self._rate = _Rate()
 
@@ -118,6 +120,7 @@ class Session:
             return None
 
     def _see(self, frame: Frame, stages: dict[str, float]) -> Seen:
+        self._check_label(frame)
         with _timed(stages, "prepare"):
             image = self._spec.prepare(frame.pixels)
         with _timed(stages, "adapt"):
@@ -133,6 +136,14 @@ class Session:
         seen = Seen(frame, reading, adapted, why, others, stages)
         self._count(seen)
         return seen
+
+    def _check_label(self, frame: Frame) -> None:
+        classes = self._classes
+        if frame.label is not None and not 0 <= frame.label < classes:
+            raise SourceError(
+                f"{frame.name} has the label {frame.label} and the network has {classes} classes "
+                f"(0 to {classes - 1}); correct or remove the labels, or give the network of them"
+            )
 
     def _what_happened(self, learned: bool) -> tuple[bool, str]:
         adapter = self._adapter
