@@ -171,6 +171,7 @@ def test_own_frost_is_used(clean: Path, tmp_path: Path) -> None:
         (("clean.npz", "out.npz", "--corruption", "contrast", "--size", "15"), "16"),
         (("grey.npz", "out.npz", "--corruption", "contrast"), "grey.npz"),
         (("photos", "out", "--corruption", "contrast", "--size", "15"), "16"),
+        (("clean.npz", "clean.npz", "--corruption", "contrast"), "SRC itself"),
         (("photos", "clean.npz", "--corruption", "contrast"), "clean.npz"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -188,3 +189,55 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     before = sorted(tmp_path.iterdir()), clean.read_bytes()
     assert_one_line_of_advice(call("corrupt", *words), said)
     assert (sorted(tmp_path.iterdir()), clean.read_bytes()) == before
+
+
+@pytest.mark.parametrize("there", ["contrast/5", "clean"])
+def test_a_part_of_an_older_tree_is_not_mixed_with_a_new_one(
+    there: str, folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "tree"
+    (target / there).mkdir(parents=True)
+    result = call("corrupt", folder, target, "--corruption", "contrast,clean")
+    assert_one_line_of_advice(result, str(target / there), "is there already")
+    assert [path for path in target.rglob("*") if path.is_file()] == []
+
+
+def test_corruptions_can_be_added_to_a_tree(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tree"
+    for name in NAMES:
+        assert call("corrupt", folder, target, "--corruption", name).code == 0
+    assert {path.name for path in target.iterdir()} == set(NAMES)
+
+
+def test_two_pictures_of_one_name_are_told(folder: Path, tmp_path: Path) -> None:
+    twin = next(folder.rglob("*.png")).with_suffix(".bmp")
+    cv2.imwrite(str(twin), IMAGES[0])
+    result = call("corrupt", folder, tmp_path / "tree", "--corruption", "contrast")
+    assert_one_line_of_advice(result, "two pictures", twin.stem)
+    assert not (tmp_path / "tree").exists()
+
+
+def test_an_unreadable_picture_is_counted_and_told(folder: Path, tmp_path: Path) -> None:
+    next(folder.rglob("*.png")).write_bytes(b"damaged")
+    result = call("corrupt", folder, tmp_path / "tree", "--corruption", "contrast")
+    assert result.code == 0
+    assert "left out: 1 unreadable" in result.err
+    assert len(list((tmp_path / "tree").rglob("*.png"))) == N - 1
+
+
+def test_an_interruption_leaves_no_part_of_a_tree(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+
+    def interrupted(*args: object, **kwargs: object) -> object:
+        done.append(1)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return args[0]
+
+    monkeypatch.setattr("bench.cli.corrupt.corrupt", interrupted)
+    before = sorted(tmp_path.iterdir())
+    assert call("corrupt", folder, tmp_path / "tree", "--corruption", "contrast").code == 130
+    assert len(done) == 3
+    assert sorted(tmp_path.iterdir()) == before

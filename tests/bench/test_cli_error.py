@@ -149,3 +149,23 @@ def test_a_result_file_that_cannot_be_written_is_told_before_measuring(tmp_path:
 def test_a_method_of_wrong_syntax_is_told_before_anything_is_read(tmp_path: Path) -> None:
     result = _bench(tmp_path, "--methods", "tent+preset=paper")
     assert_one_line_of_advice(result, "preset")
+
+
+def test_labels_that_the_network_cannot_predict_are_told(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    np.savez(tmp_path / "other.npz", fog=pictures(1, 3, 20), labels=np.array([0, 4, 1]))
+    words = ("--model", f"{tmp_path / 'net.py'}:make", "--data", tmp_path / "other.npz")
+    result = call("bench", "error", *words, "--methods", "source")
+    assert_one_line_of_advice(result, "label 4", "4 classes")
+
+
+def test_names_of_other_classes_are_told(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\nowl\n")
+    result = _bench(tmp_path, "--methods", "norm", "--labels", tmp_path / "names.txt")
+    assert_one_line_of_advice(result, "3 class names", "4 outputs")
+
+
+def test_a_device_is_no_result_file(tmp_path: Path) -> None:
+    """The finished file is renamed, which would replace it."""
+    result = _bench(tmp_path, "--methods", "norm", "--json", "/dev/null")
+    assert_one_line_of_advice(result, "/dev/null", "not an ordinary file")

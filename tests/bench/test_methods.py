@@ -68,6 +68,7 @@ def test_a_field_with_several_values_is_a_method_each() -> None:
         ("nanoadapt+smoothing=1.5", "smoothing"),
         ("tent+preset=paper", "preset"),
         ("nanoadapt+method=tent", "method"),
+        ("nanoadapt+host=norm", "host"),
     ],
 )
 def test_what_is_not_understood_is_told(text: str, said: str) -> None:

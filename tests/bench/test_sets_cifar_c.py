@@ -73,6 +73,13 @@ def test_labels_of_another_number_are_told(tmp_path: Path) -> None:
         load_set(folder, SIZE)
 
 
+def test_what_is_not_five_severities_is_told(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "CIFAR-C", LABELS)
+    np.save(folder / "fog.npy", pictures(1, n=N + 1))
+    with pytest.raises(SourceError, match="expected five severities"):
+        load_set(folder, SIZE)
+
+
 def test_an_unknown_corruption_is_told(tmp_path: Path) -> None:
     folder = _write(tmp_path / "CIFAR-C", LABELS)
     with pytest.raises(SourceError, match="has no rain; it has fog, snow"):

