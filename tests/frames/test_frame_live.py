@@ -143,9 +143,11 @@ def test_an_unplugged_camera_that_repeats_its_last_frame_ends_the_stream() -> No
 
 def test_a_driver_that_blocks_ends_the_stream() -> None:
     camera = FakeCamera([GOOD[0]])
-    with _open(camera, silence_s=0.1) as source:
-        with pytest.raises(SourceError, match=r"nothing arrives for 0\.1 s"):
-            source.read()
+    with (
+        _open(camera, silence_s=0.1) as source,
+        pytest.raises(SourceError, match=r"nothing arrives for 0\.1 s"),
+    ):
+        source.read()
 
 
 def test_a_camera_that_warms_up_with_black_frames_is_used() -> None:
