@@ -38,7 +38,9 @@ def crop(picture: Picture, rng: np.random.Generator) -> Picture:
     """A window of 75-100 % of each side, resized back."""
     height, width = picture.shape[:2]
     side = rng.uniform(MIN_CROP_SIDE, 1.0)
-    h, w = max(1, round(height * side)), max(1, round(width * side))
+    # At least a row and a column less: a window of everything would be the frame once more.
+    h = max(1, min(round(height * side), height - 1))
+    w = max(1, min(round(width * side), width - 1))
     top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
     window = np.ascontiguousarray(picture[top : top + h, left : left + w])
     return _restore(cv2.resize(window, (width, height), interpolation=cv2.INTER_LINEAR), picture)
@@ -73,6 +75,8 @@ def make_views(images: Images, count: int, spec: InputSpec, rng: np.random.Gener
     `images` are normalised as `spec` says, and so are the views. Colour augmentations need three
     channels; images with another number take the geometric ones, which then may repeat.
     """
+    if not count:
+        return images.copy()
     n, channels = images.shape[:2]
     out = np.empty((n, 1 + count, *images.shape[1:]), np.float32)
     out[:, 0] = images
@@ -83,12 +87,9 @@ def make_views(images: Images, count: int, spec: InputSpec, rng: np.random.Gener
     for i in range(n):
         picture = np.ascontiguousarray(pictures[i].transpose(1, 2, 0))
         order = np.concatenate([rng.permutation(len(choices)) for _ in range(-(-count // 3))])
-        for k, which in enumerate(order[:count] if count else ()):
+        for k, which in enumerate(order[:count]):
             out[i, 1 + k] = choices[which](picture, rng).transpose(2, 0, 1)
-    views = out.reshape(-1, *images.shape[1:])
-    if in_pixels and count:
-        views = _renormalised(out, spec)
-    return views
+    return _renormalised(out, spec) if in_pixels else out.reshape(-1, *images.shape[1:])
 
 
 def _renormalised(out: Images, spec: InputSpec) -> Images:

@@ -1,0 +1,85 @@
+"""The private copy of a network, and what cannot be copied."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from edge_tta.adapter import Adapter
+from edge_tta.errors import ModelError
+from edge_tta.network.frozen import FrozenNetwork
+from tests.networks import network
+
+CPU = torch.device("cpu")
+
+
+def test_the_copy_is_frozen_float32_in_evaluation_mode_and_the_model_stays_as_it_is() -> None:
+    model = network("residual").double().train()
+    copied = FrozenNetwork(model, CPU).copy()
+    assert {p.dtype for p in copied.parameters()} == {torch.float32}
+    assert not any(p.requires_grad for p in copied.parameters())
+    assert not any(module.training for module in copied.modules())
+    assert {p.dtype for p in model.parameters()} == {torch.float64}
+    assert all(p.requires_grad for p in model.parameters())
+    assert model.training
+
+
+def test_changing_the_model_or_a_copy_later_changes_nothing() -> None:
+    model = network("plain")
+    held = FrozenNetwork(model, CPU)
+    images = torch.randn(2, 3, 8, 8)
+    expected = held.copy()(images)
+    with torch.no_grad():
+        for changed in (model, held.copy()):
+            changed.head.bias.add_(1)
+    assert torch.equal(held.copy()(images), expected)
+
+
+def test_the_program_of_a_shape_is_captured_once() -> None:
+    held = FrozenNetwork(network("used-twice"), CPU)
+    program = held.program((3, 8, 8))
+    assert held.program((3, 8, 8)) is program
+    assert held.program((3, 10, 10)) is not program
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_a_wrapped_model_is_the_model_in_the_wrapper(wrap: Callable[[nn.Module], Any]) -> None:
+    model = network("used-twice")
+    held = FrozenNetwork(wrap(model), CPU)
+    assert held.fingerprint == FrozenNetwork(model, CPU).fingerprint
+    assert type(held.copy()) is type(model)
+
+
+def test_an_adapter_made_in_inference_mode_learns() -> None:
+    images = torch.randn(2, 3, 8, 8)
+    wanted = Adapter(network("used-twice"), "tent")
+    with torch.inference_mode():
+        given = Adapter(network("used-twice"), "tent")
+    for _ in range(2):
+        assert torch.equal(given(images), wanted(images))
+    assert given.updates == 2
+
+
+def _with_lock(model: nn.Module) -> nn.Module:
+    model.lock = threading.Lock()  # type: ignore[assignment]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: network("plain").state_dict(), "is a OrderedDict; expected an nn.Module"),
+        (lambda: _with_lock(network("plain")), "cannot be copied to cpu: cannot pickle"),
+        (lambda: nn.Sequential(nn.LazyBatchNorm2d()), "cannot be copied to cpu: .*uninitialized"),
+    ],
+    ids=["state dict", "lock", "lazy"],
+)
+def test_what_cannot_be_copied_is_refused_in_one_line(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(ModelError, match=said) as caught:
+        FrozenNetwork(make(), CPU)
+    assert "\n" not in str(caught.value)
