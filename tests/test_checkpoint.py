@@ -237,7 +237,7 @@ def test_a_state_of_another_configuration_is_refused_by_field(
 
 def test_a_state_of_another_method_is_refused(tmp_path: Path) -> None:
     _used("tent").save(tmp_path / "other")
-    _refused(tmp_path / "other", "made with")
+    _refused(tmp_path / "other", "made with method = 'tent'")
 
 
 def _no_room(*args: Any, **options: Any) -> Any:

@@ -182,7 +182,8 @@ def test_a_state_of_unknown_fields_is_refused(model: Model, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("out", "said"), [("out.pt", ".safetensors"), ("gone/out.safetensors", "does not exist; make it first")]
+    ("out", "said"),
+    [("out.pt", ".safetensors"), ("gone/out.safetensors", "does not exist; make it first")],
 )
 def test_a_place_that_does_not_do_is_told(
     out: str, said: str, model: Model, tmp_path: Path
