@@ -30,6 +30,7 @@ PRESETS = ("edge", "paper")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "method": METHODS,
     "host": HOSTS,
+    "calibration": ("running", "anchored"),
     "initial": ("source", "first"),
     "adapt": ("affine", "affine+conv"),
     "taylor": ("none", "affine", "conv", "affine+conv"),
@@ -56,9 +57,14 @@ class MethodConfig:
             1 - 1 / (t + prior_frames + 1): the source statistics count as that many frames, and the
             first frames are averaged before the exponential forgetting begins. 0: none, as in the
             paper.
-        anchor: how much of the frames' spread is taken for chance, so that calibrated statistics
-            are drawn back to the source (`moments.anchored`), >= 0: 1 / anchor is the number of
-            independent frames that the stream is trusted to hold at any time. 0 (the paper): off.
+        calibration: `running` (the paper: Eq. 5), or `anchored` (`edge_tta.method.anchored`): two
+            running statistics, believed only as far as chance cannot explain their distance from
+            the source. The next three fields are for `anchored` alone.
+        anchor: share of the frames' spread that is taken for chance, >= 0: 1 / anchor is how many
+            independent frames the stream is trusted to hold at a time. 0 believes everything.
+        lasting_smoothing: `smoothing` of the longer running statistics, in [0, 1].
+        catch_up: how far the longer statistics follow the recent ones at each step where those
+            are believed, in [0, 1].
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the
             first batch's own.
         adapt: what trains: BatchNorm's `affine` parameters, or those and the convolution in front
@@ -88,7 +94,10 @@ class MethodConfig:
     host: str = "tent"
     smoothing: float = 0.98
     prior_frames: float = 0.0
-    anchor: float = 0.0
+    calibration: str = "running"
+    anchor: float = 0.7
+    lasting_smoothing: float = 0.998
+    catch_up: float = 0.5
     initial: str = "source"
     adapt: str = "affine"
     taylor: str = "none"
@@ -113,6 +122,8 @@ class MethodConfig:
         _check_number("smoothing", self.smoothing, 0.0, 1.0)
         _check_number("prior_frames", self.prior_frames, 0.0, math.inf)
         _check_number("anchor", self.anchor, 0.0, math.inf)
+        _check_number("lasting_smoothing", self.lasting_smoothing, 0.0, 1.0)
+        _check_number("catch_up", self.catch_up, 0.0, 1.0)
         _check_number("learning_rate", self.learning_rate, 0.0, math.inf)
         _check_number("accumulation", self.accumulation, 1, 1_000_000, whole=True)
         _check_number("views", self.views, 0, 5, whole=True)

@@ -11,6 +11,8 @@ is Eq. 5 term by term, never cancels, and never goes below zero.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -43,6 +45,14 @@ def blend(history: Moments, batch: Moments, smoothing: Tensor) -> Moments:
     )
 
 
+def pooled(batches: Sequence[Moments]) -> Moments:
+    """Moments of equal shares together: of a layer that is used several times."""
+    total = batches[0]
+    for count, batch in enumerate(batches[1:], 1):
+        total = blend(total, batch, torch.as_tensor(count / (count + 1)))
+    return total
+
+
 def shift(
     history: Moments,
     change_of_mean: Tensor,
@@ -72,48 +82,3 @@ def smoothing_at(step: Tensor, smoothing: float, prior_frames: float, initial: s
     if initial == "first":
         m = torch.where(step == 0, torch.zeros_like(m), m)
     return m
-
-
-def spread_of(batch: Moments, running: Moments, source_variance: Tensor, eps: float) -> Tensor:
-    """How far one batch's statistics lie from the running ones: (..., 2), means over channels.
-
-    First the squared distance of the means in units of the source variance, then that of the
-    logarithms of the variances (with BatchNorm's eps, so that dead channels do not count).
-    """
-    gap = (batch[0] - running[0]).square() / (source_variance + eps)
-    ratio = ((batch[1] + eps) / (running[1] + eps)).log()
-    return torch.stack([gap.mean(-1), ratio.square().mean(-1)], -1)
-
-
-def anchored(
-    running: Moments, spread: Tensor, anchor: float, source_variance: Tensor, eps: float
-) -> Moments:
-    """Running statistics drawn back to the source as far as chance could explain their distance.
-
-    A positive-part James-Stein estimate, for each layer on its own. The running statistics stand
-    off the source by s = mean over channels of offset^2 / variance (for variances: of the squared
-    logarithm of their ratio). If the frames of a stream are alike (one place, one class), they
-    are not many independent ones but a few, `1 / anchor`, and their mean misses the true one by
-    about anchor * spread. So only the share max(0, 1 - anchor * spread / s) of the distance is
-    believed. Layers that tell classes apart, whose statistics follow what is in the picture, stay
-    near the source; layers that a disturbance moves by far more than pictures do are calibrated
-    almost fully.
-
-    Args:
-        running: (offset, variance), each (..., C).
-        spread: running mean of `spread_of`, (..., 2).
-        anchor: share of the spread taken for chance, >= 0; 0 believes everything.
-    """
-    offset, variance = running
-    scale = source_variance + eps
-    log_ratio = ((variance + eps) / scale).log()
-    believed = _believed(offset.square() / scale, spread[..., 0], anchor)
-    believed_ratio = _believed(log_ratio.square(), spread[..., 1], anchor)
-    drawn = scale * (log_ratio * believed_ratio).exp() - eps
-    return offset * believed, drawn.clamp_min(0)
-
-
-def _believed(shift: Tensor, spread: Tensor, anchor: float) -> Tensor:
-    """max(0, 1 - anchor * spread / mean shift), (..., 1); 1 where anchor is 0."""
-    size = shift.mean(-1).clamp_min(torch.finfo(shift.dtype).tiny)
-    return (1 - anchor * spread / size).clamp_min(0)[..., None]

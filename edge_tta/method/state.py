@@ -3,8 +3,9 @@
 Per-layer values stand one after the other in one vector each; `Layout` says where. C: BatchNorm
 channels of all layers together; P: trained parameters.
 
-    offset, variance          (C,)  calibrated statistics; offset is from the source mean
-    spread                    (2L,) running spread of batch statistics, L layers (anchor only)
+    offset, variance          (C,)  running statistics; offset is from the source mean
+    lasting_offset, lasting_variance (C,)  the same over a longer time (anchored only)
+    spread                    (2L,) running spread of single batches, L layers (anchored only)
     parameters                (P,)  trained parameters
     gradient                  (P,)  accumulated since the last update
     first, second             (P,)  optimizer moments
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from edge_tta.config import MethodConfig
+from edge_tta.method.anchored import FIRST_SPREAD
 from edge_tta.method.terms import all_terms
 from edge_tta.network.program import Program
 
@@ -75,11 +77,6 @@ def layer_layout(program: Program) -> Layout:
     )
 
 
-def spread_layout(program: Program) -> Layout:
-    """Two numbers for each BatchNorm layer."""
-    return Layout(tuple(layer.name for layer in program.layers), ((2,),) * len(program.layers))
-
-
 def parameter_layout(program: Program, config: MethodConfig) -> Layout:
     """The trained parameters: none, BatchNorm affine, or those and the linear maps in front."""
     names: dict[str, None] = {}
@@ -112,8 +109,11 @@ def _one_state(program: Program, config: MethodConfig) -> State:
         "variance": variance,
         "steps": torch.zeros((), dtype=torch.int64, device=device),
     }
-    if config.anchor > 0:
-        state["spread"] = variance.new_zeros(spread_layout(program).total)
+    if config.calibration == "anchored":
+        state["lasting_offset"] = torch.zeros_like(variance)
+        state["lasting_variance"] = variance.clone()
+        first = variance.new_tensor(FIRST_SPREAD)
+        state["spread"] = first.repeat_interleave(len(program.layers))
     if not config.trains:
         return state
     start = parameters.join({n: program.parameters[n] for n in parameters.names})

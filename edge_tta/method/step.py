@@ -23,6 +23,7 @@ from torch import Tensor
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
 from edge_tta.method import accumulation, gradient, moments, taylor
+from edge_tta.method.anchored import Anchor
 from edge_tta.method.hosts import LOSSES
 from edge_tta.method.optimizer import OPTIMIZERS
 from edge_tta.method.state import (
@@ -31,13 +32,9 @@ from edge_tta.method.state import (
     initial_state,
     layer_layout,
     parameter_layout,
-    spread_layout,
 )
 from edge_tta.method.terms import Term, site_terms
 from edge_tta.network.program import BatchNorm, Program
-
-# Of the running spread of batch statistics (`anchor`): it need not be sharp, and be there soon.
-SPREAD_SMOOTHING = 0.98
 
 
 class Step:
@@ -51,7 +48,6 @@ class Step:
     def __init__(self, program: Program, config: MethodConfig, streams: int | None = None) -> None:
         self.program, self.config, self.streams = program, config, streams
         self.layers: Layout = layer_layout(program)
-        self.spreads: Layout = spread_layout(program)
         self.parameters: Layout = parameter_layout(program, config)
         if config.trains and not self.parameters.names:
             raise ModelError(
@@ -67,6 +63,7 @@ class Step:
         self.terms: list[list[Term]] = [
             site_terms(site, program, config, trained) for site in program.sites
         ]
+        self.anchor = Anchor(program.layers, config) if config.calibration == "anchored" else None
         self.uses = {
             layer.name: sum(site.layer is layer for site in program.sites)
             for layer in program.layers
@@ -167,12 +164,19 @@ class Step:
 
     def statistics(self, state: State) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and variance that each layer normalises with, by name, each (..., C)."""
-        forward = Pass(self, state, {}, 1, moved=False, frozen=True)
-        found = {}
-        for layer in self.program.layers:
-            offset, variance = forward.believed(layer)
-            found[layer.name] = layer.mean + offset, variance
-        return found
+        used = self.used(state)
+        offsets, variances = self.layers.split(used[0]), self.layers.split(used[1])
+        return {
+            layer.name: (layer.mean + offsets[layer.name], variances[layer.name])
+            for layer in self.program.layers
+        }
+
+    def used(self, state: State) -> moments.Moments:
+        """The statistics that the state stands for, (..., C) each."""
+        if self.anchor is None:
+            return state["offset"], state["variance"]
+        believed = self.anchor.believed(*running(state))
+        return believed.offset, believed.variance
 
     def _values(self, state: State) -> dict[str, Tensor]:
         return self.parameters.split(state["parameters"]) if "parameters" in state else {}
@@ -198,12 +202,16 @@ class Pass:
     ) -> None:
         config = step.config
         self._step, self._state, self._values, self._views = step, state, values, views
-        offsets = step.layers.split(state["offset"])
-        variances = step.layers.split(state["variance"])
-        self._moments = {name: (offsets[name], variances[name]) for name in offsets}
-        self._spreads: dict[str, Tensor] = (
-            step.spreads.split(state["spread"]) if config.anchor > 0 else {}
-        )
+        # What a layer normalises with, then what else a change of the parameters moves (Eq. 8).
+        held = [step.used(state)]
+        if step.anchor is not None and not frozen:
+            held += running(state)[:2]
+        parts = [(step.layers.split(part[0]), step.layers.split(part[1])) for part in held]
+        self._held: dict[str, tuple[moments.Moments, ...]] = {
+            name: tuple((part[0][name], part[1][name]) for part in parts)
+            for name in step.layers.names
+        }
+        self._batches: dict[str, list[moments.Moments]] = {}
         self._smoothing = (
             torch.ones_like(state["steps"], dtype=torch.float32)
             if frozen
@@ -211,11 +219,6 @@ class Pass:
                 state["steps"], config.smoothing, config.prior_frames, config.initial
             )
         )[..., None]
-        self._spread_smoothing = (
-            torch.ones_like(self._smoothing)
-            if frozen
-            else moments.smoothing_at(state["steps"], SPREAD_SMOOTHING, 0.5, "source")[..., None]
-        )
         self._gradient = gradient.PATHS[config.gradient if learns else "constant"]
         self._through = learns and config.gradient != "constant"
         self._history = config.jacobian == "history" and not frozen
@@ -235,17 +238,11 @@ class Pass:
 
     def new_state(self) -> State:
         """The statistics and Jacobians after the pass; the old ones if any is not finite."""
-        layers = self._step.layers
-        new = {
-            "offset": layers.join({name: m[0] for name, m in self._moments.items()}),
-            "variance": layers.join({name: m[1] for name, m in self._moments.items()}),
-            **self._jacobians,
-        }
-        if self._spreads:
-            new["spread"] = self._step.spreads.join(self._spreads)
-        finite = torch.isfinite(new["offset"]).all(-1) & torch.isfinite(new["variance"]).all(-1)
-        for value in self._jacobians.values():
-            finite = finite & torch.isfinite(value).all()
+        new = {**self._new_statistics(), **self._jacobians}
+        finite = torch.ones_like(self._state["steps"], dtype=torch.bool)
+        for value in new.values():
+            axes = tuple(range(finite.ndim, value.ndim))
+            finite = finite & torch.isfinite(value).all(axes)
         return {
             name: torch.where(
                 finite.view(finite.shape + (1,) * (value.ndim - finite.ndim)),
@@ -253,6 +250,34 @@ class Pass:
                 self._state[name],
             )
             for name, value in new.items()
+        }
+
+    def _new_statistics(self) -> State:
+        step = self._step
+        flat = [
+            (
+                step.layers.join({n: held[i][0] for n, held in self._held.items()}),
+                step.layers.join({n: held[i][1] for n, held in self._held.items()}),
+            )
+            for i in range(len(next(iter(self._held.values()))))
+        ]
+        if step.anchor is None:
+            ((offset, variance),) = flat
+            return {"offset": offset, "variance": variance}
+        pooled = {name: moments.pooled(found) for name, found in self._batches.items()}
+        batch = (
+            step.layers.join({name: found[0] for name, found in pooled.items()}),
+            step.layers.join({name: found[1] for name, found in pooled.items()}),
+        )
+        recent, lasting, spread = step.anchor.update(
+            flat[1], flat[2], self._state["spread"], batch, self._state["steps"]
+        )
+        return {
+            "offset": recent[0],
+            "variance": recent[1],
+            "lasting_offset": lasting[0],
+            "lasting_variance": lasting[1],
+            "spread": spread,
         }
 
     def parameter(self, name: str) -> Tensor:
@@ -267,19 +292,24 @@ class Pass:
         site = self._step.program.sites[index]
         layer = site.layer
         with torch.no_grad():
-            history = self._moments[layer.name]
+            held = self._held[layer.name]
             terms = self._step.terms[index]
             if self._watch and terms and a is not None:
-                history = self._shifted(history, index, z, a, paths)
+                held = self._shifted(held, index, z, a, paths)
         streams = self._step.streams
         folded = z if streams is None else fold(z, streams)
         with torch.set_grad_enabled(self._through):
             only = self._views if self._step.config.statistics_over == "frame" else 1
             batch = self._batch_moments(folded[::only], layer)
-            offset, variance = moments.blend(history, batch, self._smoothing)
-            self._moments[layer.name] = (offset.detach(), variance.detach())
-            if self._spreads:
-                offset, variance = self._anchored(layer, batch, (offset, variance))
+            if self._step.anchor is None:
+                offset, variance = moments.blend(held[0], batch, self._smoothing)
+                held = ((offset.detach(), variance.detach()),)
+            else:
+                offset, variance = held[0]
+                self._batches.setdefault(layer.name, []).append(
+                    (batch[0].detach(), batch[1].detach())
+                )
+            self._held[layer.name] = held
             if self._through and only > 1:
                 batch = self._batch_moments(folded, layer)
             offset, variance = self._gradient(batch, (offset, variance))
@@ -295,29 +325,6 @@ class Pass:
             layer.eps,
         )
         return out if streams is None else unfold(out, streams)
-
-    def believed(self, layer: BatchNorm) -> moments.Moments:
-        """The running moments of a layer as far as they are believed."""
-        if not self._spreads:
-            return self._moments[layer.name]
-        return moments.anchored(
-            self._moments[layer.name],
-            self._spreads[layer.name],
-            self._step.config.anchor,
-            layer.variance,
-            layer.eps,
-        )
-
-    def _anchored(
-        self, layer: BatchNorm, batch: moments.Moments, running: moments.Moments
-    ) -> moments.Moments:
-        """Running moments drawn back to the source; updates the layer's spread."""
-        with torch.no_grad():
-            m = self._spread_smoothing
-            news = moments.spread_of(batch, running, layer.variance, layer.eps)
-            self._spreads[layer.name] = m * self._spreads[layer.name] + (1 - m) * news
-        spread, anchor = self._spreads[layer.name], self._step.config.anchor
-        return moments.anchored(running, spread, anchor, layer.variance, layer.eps)
 
     def _batch_moments(self, folded: Tensor, layer: BatchNorm) -> moments.Moments:
         """Moments (C,), or (streams, C) of folded streams."""
@@ -337,13 +344,13 @@ class Pass:
 
     def _shifted(
         self,
-        history: moments.Moments,
+        held: tuple[moments.Moments, ...],
         index: int,
         z: Tensor,
         a: Tensor,
         paths: Sequence[Sequence[Tensor]],
-    ) -> moments.Moments:
-        """The history moved to the present parameters (Eq. 8); updates running Jacobians."""
+    ) -> tuple[moments.Moments, ...]:
+        """The histories moved to the present parameters (Eq. 8); updates running Jacobians."""
         layer = self._step.program.sites[index].layer
         terms = TermValues(self._step, index, z.detach(), a.detach(), paths, self)
         change = None
@@ -359,9 +366,10 @@ class Pass:
             for key, value in terms.jacobians().items():
                 self._jacobians[key] = m * self._state[key] + (1 - m) * value
         if change is None:
-            return history
+            return held
         share = 1 / self._step.uses[layer.name]
-        return moments.shift(history, change.mean * share, change.square * share, layer.variance)
+        mean, square = change.mean * share, change.square * share
+        return tuple(moments.shift(history, mean, square, layer.variance) for history in held)
 
     def normalised(self, index: int, z: Tensor) -> Tensor:
         """x^ of an earlier site, before its affine part."""
@@ -369,6 +377,15 @@ class Pass:
         shape = (1, -1) + (1,) * (z.ndim - 2)
         scale = torch.rsqrt(variance + self._step.program.sites[index].layer.eps)
         return (z - mean.view(shape)) * scale.view(shape)
+
+
+def running(state: State) -> tuple[moments.Moments, moments.Moments, Tensor]:
+    """Recent and lasting statistics and the spread, of anchored calibration."""
+    return (
+        (state["offset"], state["variance"]),
+        (state["lasting_offset"], state["lasting_variance"]),
+        state["spread"],
+    )
 
 
 def foldable(config: MethodConfig) -> bool:
