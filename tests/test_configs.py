@@ -21,6 +21,7 @@ def test_every_preset_makes_a_configuration(preset: str | Path, host: str) -> No
 def test_the_paper_preset_has_the_paper_s_numbers() -> None:
     """m of Eq. 5, k and the learning rate as published."""
     config = make_config("nanoadapt", "tent", "paper")
+    assert config.calibration == "running"
     assert (config.smoothing, config.views, config.learning_rate) == (0.98, 3, 1e-3)
     assert (config.optimizer, config.gradient, config.weighting) == ("adam", "proxy", "ewga")
     assert config.prior_frames == 0
