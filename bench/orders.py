@@ -1,4 +1,4 @@
-"""Orders in which a stream's frames come: iid, correlated, continual, mixed."""
+"""Orders in which a stream's frames come: iid, correlated, still, continual, mixed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from edge_tta.errors import ConfigError
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
 
-_FORMS = "iid, correlated:L (runs of L frames of one class), continual, mixed"
+_FORMS = (
+    "iid, correlated:L (runs of L frames of one class), still:L (each picture L times in a row), "
+    "continual, mixed"
+)
+
+
+_WITH_RUNS = ("correlated", "still")
 
 
 @dataclass(frozen=True)
@@ -21,16 +27,22 @@ class Order:
     """An order of frames.
 
     Attributes:
-        name: `iid` or `correlated` within one corruption after another, reset between them;
-            `continual` (iid within) the same without a reset; `mixed` draws over all corruptions.
-        run: frames of one class in a row, for `correlated`.
+        name: `iid`, `correlated` or `still` within one corruption after another, reset between
+            them; `continual` (iid within) the same without a reset; `mixed` draws over all
+            corruptions.
+        run: frames of one class in a row, for `correlated`; of one picture, for `still`.
     """
 
     name: str
     run: int = 1
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.run}" if self.name == "correlated" else self.name
+        return f"{self.name}:{self.run}" if self.name in _WITH_RUNS else self.name
+
+    @property
+    def repeats(self) -> int:
+        """How often each picture comes."""
+        return self.run if self.name == "still" else 1
 
 
 @dataclass(frozen=True)
@@ -43,9 +55,9 @@ class Stream:
 
 def parse_order(text: str) -> Order:
     """An order as the command line writes it. Raises ConfigError for anything else."""
-    match = re.fullmatch(r"correlated:([1-9]\d*)", text)
+    match = re.fullmatch(rf"({'|'.join(_WITH_RUNS)}):([1-9]\d*)", text)
     if match:
-        return Order("correlated", int(match[1]))
+        return Order(match[1], int(match[2]))
     if text in ("iid", "continual", "mixed"):
         return Order(text)
     raise ConfigError(f"unknown order {text!r}; expected {_FORMS}")
@@ -62,12 +74,12 @@ def make_streams(order: Order, labels: Labels, corruptions: int, seed: int) -> l
         if order.name == "correlated":
             orders.append(runs(labels, order.run, rng))
         else:
-            orders.append(rng.permutation(len(labels)))
+            orders.append(np.repeat(rng.permutation(len(labels)), order.repeats))
     streams = [
         Stream(np.full(len(pictures), corruption), pictures)
         for corruption, pictures in enumerate(orders)
     ]
-    if order.name in ("iid", "correlated"):
+    if order.name in ("iid", *_WITH_RUNS):
         return streams
     which = np.concatenate([stream.corruption for stream in streams])
     picture = np.concatenate([stream.picture for stream in streams])

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         "--order",
         default="iid",
         metavar="ORDER[,ORDER...]",
-        help="iid | correlated:L | continual | mixed",
+        help="iid | correlated:L | still:L | continual | mixed",
     )
     parser.add_argument("--severity", type=int, choices=range(1, 6), default=5, help="1 to 5")
     parser.add_argument("--corruptions", metavar="NAME[,NAME...]", help="only these")
@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
         for order in orders:
             for batch_size in arguments.batch_size:
                 title = f"{order}, N={batch_size}"
-                task = progress.add_task(title, total=frames)
+                task = progress.add_task(title, total=frames * order.repeats)
                 for found in measure_error(
                     program,
                     model.input,

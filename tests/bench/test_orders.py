@@ -25,7 +25,8 @@ def test_an_order_is_written_as_it_was_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "IID", "correlated", "correlated:", "correlated:0", "correlated:-3", "iid:3"]
+    "text",
+    ["", "IID", "correlated", "correlated:", "correlated:0", "correlated:-3", "iid:3", "still"],
 )
 def test_other_orders_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="correlated:L"):
@@ -102,3 +103,11 @@ def test_runs_come_in_random_order() -> None:
 
 def test_equal_orders_are_equal() -> None:
     assert parse_order("correlated:30") == Order("correlated", 30) != parse_order("correlated:3")
+
+
+def test_each_picture_stands_still_for_as_long_as_asked() -> None:
+    assert str(parse_order("still:4")) == "still:4"
+    for stream in _streams("still:4"):
+        shown = stream.picture.reshape(-1, 4)
+        assert (shown == shown[:, :1]).all()
+        assert sorted(shown[:, 0]) == list(range(len(LABELS)))
