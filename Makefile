@@ -7,9 +7,10 @@ DEMO ?= demo-out
 .PHONY: demo test clean
 
 # The main job on the built-in road-sign camera: video, plot, log and state go to DEMO/.
+# So small a network gains nothing from a second thread, and suffers when its core is busy.
 demo: $(VENV)/.demo
 	mkdir -p $(DEMO) && rm -f $(DEMO)/state.safetensors
-	$(BIN)/edge-tta run demo --model demo --compare source,norm \
+	$(BIN)/edge-tta run demo --model demo --compare source,norm --threads 1 \
 	  --save $(DEMO)/demo.mp4 --plot $(DEMO)/error.png \
 	  --jsonl $(DEMO)/frames.jsonl --state $(DEMO)/state.safetensors
 
