@@ -103,13 +103,13 @@ def main(argv: Sequence[str]) -> int:
                 ):
                     rows += found
                     progress.console.print(_line(found))
-    if arguments.json is not None:
-        write_results(
-            arguments.json,
-            ["bench", "error", *argv],
-            [row.as_dict() for row in rows],
-            {label: config.as_dict() for label, config in methods.items()},
-        )
+                    if arguments.json is not None:  # after each method: hours may not be lost
+                        write_results(
+                            arguments.json,
+                            ["bench", "error", *argv],
+                            [row.as_dict() for row in rows],
+                            {label: config.as_dict() for label, config in methods.items()},
+                        )
     for table in error_tables(rows):
         terminal().print(table)
     return 0

@@ -169,3 +169,27 @@ def test_a_device_is_no_result_file(tmp_path: Path) -> None:
     """The finished file is renamed, which would replace it."""
     result = _bench(tmp_path, "--methods", "norm", "--json", "/dev/null")
     assert_one_line_of_advice(result, "/dev/null", "not an ordinary file")
+
+
+def test_what_was_measured_before_an_interruption_is_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bench.cli.error as command
+
+    measure = command.measure_error
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        rows = measure(*args, **options)
+        yield next(rows)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "measure_error", interrupted)
+    (tmp_path / "net.py").write_text(NET)
+    result = call(
+        "bench", "error", "--model", f"{tmp_path / 'net.py'}:make",
+        "--data", str(_set(tmp_path / "set.npz")), "--methods", "source,norm",
+        "--json", str(tmp_path / "found.json"),
+    )  # fmt: skip
+    assert result.code == 130
+    rows = json.loads((tmp_path / "found.json").read_text())["results"]
+    assert {row["label"] for row in rows} == {"source"}
