@@ -29,7 +29,7 @@ from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.session import Outputs, Session
 from edge_tta.run.stopping import Stopped, StopRequest
-from edge_tta.run.summary import latency_line, summary_table
+from edge_tta.run.summary import latency_line, summary_table, warning_line
 from edge_tta.show import JsonlWriter, VideoRecorder, Window, display_problem
 
 _PLAIN_EVERY_S = 10.0
@@ -253,6 +253,9 @@ def _tell(
     if tally.frames:
         console.print(summary_table(tally, adapter.config.label, model.labels))
         console.print(latency_line(tally))
+        warning = warning_line(tally, adapter.config.label)
+        if warning is not None:
+            console.print(f"warning: {warning}", style="yellow")
     else:
         console.print("no frame was seen")
     if source.dropped:

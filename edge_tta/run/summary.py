@@ -71,6 +71,32 @@ def latency_line(tally: Tally) -> str:
     return "ms a frame, median (p90): " + ", ".join(parts)
 
 
+def warning_line(tally: Tally, adapted: str) -> str | None:
+    """What to do where adaptation did harm, or seems to; None where nothing says so.
+
+    With labels that is an error above the frozen network's. Without, a mean entropy half as large
+    again as the frozen network's and more than half a nat above it: calibration that takes the
+    evidence away ends in doubt.
+    """
+    instead = "; for a stream like this use --method source"
+    errors, entropies = tally.errors, tally.entropies
+    if "source" in errors and adapted in errors:
+        own, frozen = errors[adapted].error(), errors["source"].error()
+        if own > frozen:
+            return (
+                f"{adapted} is wrong more often than the frozen network, {_percent(own)} % against "
+                f"{_percent(frozen)} %{instead}"
+            )
+    elif "source" in entropies and adapted in entropies:
+        own, frozen = entropies[adapted].value, entropies["source"].value
+        if own > max(1.5 * frozen, frozen + 0.5):
+            return (
+                f"{adapted} is far less certain than the frozen network, {own:.2f} nats against "
+                f"{frozen:.2f}: frames that hardly change take their own evidence away{instead}"
+            )
+    return None
+
+
 def _percent(error: float) -> str:
     return _number(100 * error, 1)
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 from rich.console import Console
 
-from edge_tta.run.summary import latency_line, summary_table
+from edge_tta.run.summary import latency_line, summary_table, warning_line
 from edge_tta.run.tally import Errors, Latencies, Mean, Tally
 
 
@@ -115,3 +115,33 @@ def _printed(tally: Tally, labels: tuple[str, ...] | None = None) -> list[str]:
     return [
         "|".join(cell.strip() for cell in re.split("[│┃]", line.strip("│┃ "))) for line in lines
     ]
+
+
+def _labelled(frozen: int, adapted: int) -> Tally:
+    """Of ten frames so many wrong."""
+    tally = Tally()
+    for name, wrong in (("source", frozen), ("tent", adapted)):
+        tally.errors[name] = _errors(*((i < wrong, None) for i in range(10)))
+        tally.entropies[name] = Mean(10.0 * (name == "tent"), 10)
+    return tally
+
+
+def test_more_errors_than_the_frozen_network_are_warned_of() -> None:
+    assert warning_line(_labelled(3, 3), "tent") is None
+    assert warning_line(_labelled(9, 3), "tent") is None  # labels count, not entropy
+    said = warning_line(_labelled(3, 4), "tent")
+    assert said is not None
+    assert "40.0 % against 30.0 %" in said
+    assert "--method source" in said
+
+
+def test_far_more_doubt_than_the_frozen_network_is_warned_of_without_labels() -> None:
+    for frozen, adapted, warns in ((2.6, 5.9, True), (2.6, 3.2, False), (0.1, 0.5, False)):
+        tally = Tally(entropies={"source": Mean(frozen, 1), "tent": Mean(adapted, 1)})
+        assert (warning_line(tally, "tent") is not None) == warns
+
+
+def test_a_run_without_the_frozen_network_is_not_warned_of() -> None:
+    tally = _labelled(0, 9)
+    del tally.errors["source"], tally.entropies["source"]
+    assert warning_line(tally, "tent") is None
