@@ -56,7 +56,7 @@ class MethodConfig:
         prior_frames: short start. The smoothing of step t (from 0) is at most
             1 - 1 / (t + prior_frames + 1): the source statistics count as that many frames, and the
             first frames are averaged before the exponential forgetting begins. 0: none, as in the
-            paper.
+            paper. Anchored, the recent statistics start with a quarter of it.
         calibration: `running` (the paper: Eq. 5), or `anchored` (`edge_tta.method.anchored`): two
             running statistics, believed only as far as chance cannot explain their distance from
             the source. The next three fields are for `anchored` alone.

@@ -2,8 +2,8 @@
 
 A camera's frames resemble each other. The running statistics of Eq. 5 then follow what is in the
 picture (one class, one place), and a network normalised with them is worse than the source. Here
-each layer holds two running statistics, `recent` (some ten frames) and `lasting` (some hundreds),
-and believes them by a positive-part James-Stein estimate:
+each layer holds two running statistics, `recent` (some twenty frames) and `lasting` (some five
+hundred), and believes them by a positive-part James-Stein estimate:
 
     lasting' = source   + l(lasting, source) (lasting - source)
     used     = lasting' + l(recent, lasting') (recent - lasting')
@@ -36,7 +36,6 @@ from edge_tta.method import moments
 from edge_tta.method.moments import Moments
 from edge_tta.network.program import BatchNorm
 
-# Of the running spread: it need not be sharp, and be there soon.
 # Of the running spread: classes come and go, and their variety is to be remembered.
 SPREAD_SMOOTHING = 0.998
 
