@@ -26,8 +26,6 @@ all layers, (..., 2 L) means and variances of L layers; the dots are an axis of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -47,16 +45,8 @@ ALL_NEWS = (0.05, 0.1)
 FIRST_SPREAD = (0.1, 0.2)
 
 
-@dataclass(frozen=True)
-class Believed:
-    """Statistics to normalise with, and how far the recent ones were believed.
-
-    All (..., C); `trust`, of means and of variances, in [0, 1].
-    """
-
-    offset: Tensor
-    variance: Tensor
-    trust: tuple[Tensor, Tensor]
+# How far statistics are believed: their means and their variances, (..., C) each, in [0, 1].
+Trust = tuple[Tensor, Tensor]
 
 
 class Anchor:
@@ -72,12 +62,11 @@ class Anchor:
         )
         self._counts = counts.to(self._source.dtype)
 
-    def believed(self, recent: Moments, lasting: Moments, spread: Tensor) -> Believed:
-        """The statistics to normalise with. spread: (..., 2 L)."""
+    def believed(self, recent: Moments, lasting: Moments, spread: Tensor) -> tuple[Moments, Trust]:
+        """The statistics to normalise with, and the trust in the recent. spread: (..., 2 L)."""
         source = torch.zeros_like(lasting[0]), self._source
         centre, _ = self._drawn(lasting, source, spread)
-        used, trust = self._drawn(recent, centre, spread)
-        return Believed(*used, trust)
+        return self._drawn(recent, centre, spread)
 
     def update(
         self, recent: Moments, lasting: Moments, spread: Tensor, batch: Moments, step: Tensor
@@ -86,14 +75,14 @@ class Anchor:
         config, at = self._config, step[..., None]
         news = self._news(batch, recent)
         found = torch.cat(self._distances(batch, lasting), -1)
-        weight = 1 - moments.smoothing_at(at, SPREAD_SMOOTHING, 1, "source")
+        weight = 1 - moments.smoothing_at(at, SPREAD_SMOOTHING, 1)
         spread = spread + weight * torch.cat([news, news], -1) * (found - spread)
         news = news[..., self._layer]
-        m = moments.smoothing_at(at, config.smoothing, config.prior_frames / 4, "source")
+        m = moments.smoothing_at(at, config.smoothing, config.prior_frames / 4)
         recent = moments.blend(recent, batch, 1 - (1 - m) * news)
-        m = moments.smoothing_at(at, config.lasting_smoothing, config.prior_frames, "source")
+        m = moments.smoothing_at(at, config.lasting_smoothing, config.prior_frames)
         lasting = moments.blend(lasting, batch, 1 - (1 - m) * news)
-        trust = self.believed(recent, lasting, spread).trust
+        _, trust = self.believed(recent, lasting, spread)
         share = [config.catch_up * news * part for part in trust]
         offset = lasting[0] + share[0] * (recent[0] - lasting[0])
         variance = lasting[1] + share[1] * (recent[1] - lasting[1])
@@ -105,26 +94,32 @@ class Anchor:
         shares = (of_means / ALL_NEWS[0]).clamp_max(1), (of_variances / ALL_NEWS[1]).clamp_max(1)
         return (shares[0] + shares[1]) / 2
 
-    def _drawn(
-        self, running: Moments, centre: Moments, spread: Tensor
-    ) -> tuple[Moments, tuple[Tensor, Tensor]]:
+    def _drawn(self, running: Moments, centre: Moments, spread: Tensor) -> tuple[Moments, Trust]:
+        """Running statistics drawn to the centre as far as chance explains their distance."""
         noise = self._config.anchor * spread
+        gap, ratio = self._gaps(running, centre)
         shares = []
-        for size, chance in zip(self._distances(running, centre), noise.chunk(2, -1), strict=True):
+        for size, chance in zip(self._sizes(gap, ratio), noise.chunk(2, -1), strict=True):
             tiny = torch.finfo(size.dtype).tiny
             share = (1 - chance / size.clamp_min(tiny)).clamp_min(0)
             shares.append(share[..., self._layer])
+        offset = centre[0] + shares[0] * gap
         base = centre[1] + self._eps
-        ratio = ((running[1] + self._eps) / base).log()
-        offset = centre[0] + shares[0] * (running[0] - centre[0])
         variance = (base * (shares[1] * ratio).exp() - self._eps).clamp_min(0)
         return (offset, variance), (shares[0], shares[1])
 
     def _distances(self, a: Moments, b: Moments) -> tuple[Tensor, Tensor]:
         """Of the means and of the variances, (..., L) each."""
-        gap = (a[0] - b[0]).square() / (self._source + self._eps)
-        ratio = ((a[1] + self._eps) / (b[1] + self._eps)).log()
-        return self._mean(gap), self._mean(ratio.square())
+        return self._sizes(*self._gaps(a, b))
+
+    def _gaps(self, a: Moments, b: Moments) -> tuple[Tensor, Tensor]:
+        """Of the means, and the log ratio of the variances, (..., C) each."""
+        return a[0] - b[0], ((a[1] + self._eps) / (b[1] + self._eps)).log()
+
+    def _sizes(self, gap: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared, means over each layer's channels, (..., L) each."""
+        of_means = gap.square() / (self._source + self._eps)
+        return self._mean(of_means), self._mean(ratio.square())
 
     def _mean(self, values: Tensor) -> Tensor:
         """Mean over each layer's channels, (..., C) -> (..., L)."""

@@ -69,7 +69,9 @@ def shift(
     return offset + change_of_mean, torch.maximum(moved, VARIANCE_FLOOR * source_variance)
 
 
-def smoothing_at(step: Tensor, smoothing: float, prior_frames: float, initial: str) -> Tensor:
+def smoothing_at(
+    step: Tensor, smoothing: float, prior_frames: float, initial: str = "source"
+) -> Tensor:
     """The weight on the history at a step (from 0), as a float32 scalar.
 
     A short start averages the first steps evenly, with the source counting as `prior_frames`;

@@ -15,7 +15,7 @@ stream axis in front. The results are those of the streams run one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -164,10 +164,9 @@ class Step:
 
     def statistics(self, state: State) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and variance that each layer normalises with, by name, each (..., C)."""
-        used = self.used(state)
-        offsets, variances = self.layers.split(used[0]), self.layers.split(used[1])
+        used = by_layer(self.layers, self.used(state))
         return {
-            layer.name: (layer.mean + offsets[layer.name], variances[layer.name])
+            layer.name: (layer.mean + used[layer.name][0], used[layer.name][1])
             for layer in self.program.layers
         }
 
@@ -175,8 +174,8 @@ class Step:
         """The statistics that the state stands for, (..., C) each."""
         if self.anchor is None:
             return state["offset"], state["variance"]
-        believed = self.anchor.believed(*running(state))
-        return believed.offset, believed.variance
+        used, _ = self.anchor.believed(*memories(state))
+        return used
 
     def _values(self, state: State) -> dict[str, Tensor]:
         return self.parameters.split(state["parameters"]) if "parameters" in state else {}
@@ -205,11 +204,10 @@ class Pass:
         # What a layer normalises with, then what else a change of the parameters moves (Eq. 8).
         held = [step.used(state)]
         if step.anchor is not None and not frozen:
-            held += running(state)[:2]
-        parts = [(step.layers.split(part[0]), step.layers.split(part[1])) for part in held]
+            held += memories(state)[:2]
+        parts = [by_layer(step.layers, part) for part in held]
         self._held: dict[str, tuple[moments.Moments, ...]] = {
-            name: tuple((part[0][name], part[1][name]) for part in parts)
-            for name in step.layers.names
+            name: tuple(part[name] for part in parts) for name in step.layers.names
         }
         self._batches: dict[str, list[moments.Moments]] = {}
         self._smoothing = (
@@ -254,23 +252,18 @@ class Pass:
 
     def _new_statistics(self) -> State:
         step = self._step
-        flat = [
-            (
-                step.layers.join({n: held[i][0] for n, held in self._held.items()}),
-                step.layers.join({n: held[i][1] for n, held in self._held.items()}),
-            )
-            for i in range(len(next(iter(self._held.values()))))
+        held = [
+            flat(step.layers, dict(zip(self._held, part, strict=True)))
+            for part in zip(*self._held.values(), strict=True)
         ]
         if step.anchor is None:
-            ((offset, variance),) = flat
+            ((offset, variance),) = held
             return {"offset": offset, "variance": variance}
         pooled = {name: moments.pooled(found) for name, found in self._batches.items()}
-        batch = (
-            step.layers.join({name: found[0] for name, found in pooled.items()}),
-            step.layers.join({name: found[1] for name, found in pooled.items()}),
-        )
+        batch = flat(step.layers, pooled)
+        _, recent, lasting = held
         recent, lasting, spread = step.anchor.update(
-            flat[1], flat[2], self._state["spread"], batch, self._state["steps"]
+            recent, lasting, self._state["spread"], batch, self._state["steps"]
         )
         return {
             "offset": recent[0],
@@ -379,7 +372,21 @@ class Pass:
         return (z - mean.view(shape)) * scale.view(shape)
 
 
-def running(state: State) -> tuple[moments.Moments, moments.Moments, Tensor]:
+def by_layer(layers: Layout, vectors: moments.Moments) -> dict[str, moments.Moments]:
+    """Moments (..., C) of all layers, as views by layer."""
+    offsets, variances = layers.split(vectors[0]), layers.split(vectors[1])
+    return {name: (offsets[name], variances[name]) for name in layers.names}
+
+
+def flat(layers: Layout, found: Mapping[str, moments.Moments]) -> moments.Moments:
+    """The inverse of `by_layer`."""
+    return (
+        layers.join({name: value[0] for name, value in found.items()}),
+        layers.join({name: value[1] for name, value in found.items()}),
+    )
+
+
+def memories(state: State) -> tuple[moments.Moments, moments.Moments, Tensor]:
     """Recent and lasting statistics and the spread, of anchored calibration."""
     return (
         (state["offset"], state["variance"]),

@@ -130,8 +130,7 @@ class Running:
         self.t += 1
 
     def used(self) -> tuple[Tensor, Tensor]:
-        found = self.anchor.believed(self.recent, self.lasting, self.spread)
-        return found.offset, found.variance
+        return self.anchor.believed(self.recent, self.lasting, self.spread)[0]
 
 
 def test_update_and_use_equal_the_definition_over_60_frames() -> None:
