@@ -18,7 +18,6 @@ _FORMS = (
     "continual, mixed"
 )
 
-
 _WITH_RUNS = ("correlated", "still")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.errors import SourceError
+from edge_tta.errors import SourceError, one_line
 from edge_tta.frames import open_source
 from edge_tta.prepare import Pixels, resize
 
@@ -135,7 +135,7 @@ def _arrays_of(path: Path, wanted: str) -> Iterator[Mapping[str, npt.NDArray[Any
     except OSError as error:
         raise SourceError(f"cannot read {path} ({error.strerror or error}); {wanted}") from error
     except (ValueError, zipfile.BadZipFile, EOFError, TypeError, zlib.error) as error:
-        raise SourceError(f"cannot read {path} ({_one_line(error)}); {wanted}") from error
+        raise SourceError(f"cannot read {path} ({one_line(error, 120)}); {wanted}") from error
 
 
 def _from_npz(
@@ -183,7 +183,7 @@ def _npy(path: Path) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"cannot read {path} ({_one_line(error)}); {_FORMS}") from error
+        raise SourceError(f"cannot read {path} ({one_line(error, 120)}); {_FORMS}") from error
     return array
 
 
@@ -270,7 +270,3 @@ def _sized(array: Pixels, size: int) -> Pixels:
     if array.shape[1:3] == (size, size):
         return np.ascontiguousarray(array)
     return np.stack([resize(frame, size) for frame in array])
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

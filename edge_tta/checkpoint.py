@@ -18,7 +18,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from edge_tta.errors import StateError
+from edge_tta.errors import StateError, one_line
 from edge_tta.files import write_whole
 
 FORMAT = "edge_tta-state"
@@ -80,7 +80,7 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
         raise StateError(f"no state file at {path}; check the path") from error
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise StateError(
-            f"{path} is damaged or not a state file ({_one_line(error)}); {advice}"
+            f"{path} is damaged or not a state file ({one_line(error, 120)}); {advice}"
         ) from error
     if metadata.get("format") != FORMAT:
         raise StateError(f"{path} is a safetensors file but not a state of edge_tta; {advice}")
@@ -100,7 +100,7 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
         digest = metadata["tensors_sha256"]
     except (KeyError, ValueError, TypeError) as error:
         raise StateError(
-            f"the header of {path} is damaged ({_one_line(error)}); {advice}"
+            f"the header of {path} is damaged ({one_line(error, 120)}); {advice}"
         ) from error
     if digest != digest_of(arrays):
         raise StateError(f"{path} is damaged: its values are not those that were written; {advice}")
@@ -167,7 +167,3 @@ def _shape(values: Any) -> tuple[int, ...]:
     if not all(isinstance(value, int) and value > 0 for value in values):
         raise ValueError(f"image_shape is {values!r}")
     return tuple(values)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def one_line(error: BaseException, limit: int | None = None) -> str:
+    """An error's message without line breaks, of `limit` characters at most; else its type."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
 class EdgeTTAError(Exception):
     """Base of every failure that the user can act on; the command line prints it as one line."""
 

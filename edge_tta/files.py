@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, in places found fit before the work."""
 
 from __future__ import annotations
 
@@ -10,6 +10,36 @@ from pathlib import Path
 from typing import IO
 
 from edge_tta.errors import OutputError
+
+
+def check_folder(path: Path, doing: str = "write to") -> None:
+    """Refuses a path that is a folder, or whose folder is missing.
+
+    Raises:
+        OutputError: it is so; `doing` says what cannot be done.
+    """
+    if path.is_dir():
+        raise OutputError(f"cannot {doing} {path}: it is a folder; add a file name")
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"cannot {doing} {path}: the folder {path.parent} does not exist; make it first"
+        )
+
+
+def check_place(path: Path) -> None:
+    """Whether `write_whole` can put a file there, as far as can be told beforehand.
+
+    Raises:
+        OutputError: no such folder, no permission, or something there that is not a file.
+    """
+    check_folder(path)
+    if path.exists() and not path.is_file():
+        # The finished file is renamed, which would replace a device by an ordinary file.
+        raise OutputError(f"cannot write to {path}: it is not an ordinary file; choose another")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write to {path}: no permission for the folder {path.parent}; choose another"
+        )
 
 
 def write_whole(path: str | Path, data: bytes) -> None:

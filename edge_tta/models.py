@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edge_tta.errors import ConfigError, ModelError
+from edge_tta.errors import ConfigError, ModelError, one_line
 from edge_tta.prepare import InputSpec, per_channel
 
 _FORMS = "demo, torchvision:NAME or FILE.py:FACTORY"
@@ -102,7 +102,7 @@ def _torchvision(name: str, weights: str | Path | None) -> Model:
             module = torchvision.models.get_model(name, weights=entry)
         except (OSError, urllib.error.URLError, RuntimeError) as error:
             raise ModelError(
-                f"the weights of torchvision:{name} cannot be downloaded ({_one_line(error)}); "
+                f"the weights of torchvision:{name} cannot be downloaded ({one_line(error, 200)}); "
                 "connect to the network, or give a file: --weights FILE"
             ) from error
         return Model(f"torchvision:{name}", module, spec, labels)
@@ -137,7 +137,7 @@ def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
             network = make()
         except (Exception, SystemExit) as error:
             raise ModelError(
-                f"{path}:{factory} fails with {type(error).__name__}: {_one_line(error)}; "
+                f"{path}:{factory} fails with {type(error).__name__}: {one_line(error, 200)}; "
                 "expected a function without arguments that returns an nn.Module"
             ) from error
     if not isinstance(network, nn.Module):
@@ -177,7 +177,7 @@ def _imported(path: Path) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise ModelError(
-            f"{path} cannot be imported: {type(error).__name__}: {_one_line(error)}; "
+            f"{path} cannot be imported: {type(error).__name__}: {one_line(error, 200)}; "
             "expected a Python file that runs without arguments"
         ) from error
     return module
@@ -203,7 +203,7 @@ def _input_of(given: Any, path: Path, factory: str) -> InputSpec:
         fields |= {key: per_channel(entry[key]) for key in ("mean", "std") if key in entry}
         return InputSpec(**fields)
     except (ConfigError, TypeError, ValueError) as error:
-        raise ModelError(f"INPUT in {path}: {_one_line(error)}") from error
+        raise ModelError(f"INPUT in {path}: {one_line(error, 200)}") from error
 
 
 def _labels_of(given: Any, path: Path, factory: str) -> tuple[str, ...] | None:
@@ -263,7 +263,7 @@ def _filled(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> nn
         found = module.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise ModelError(
-            f"{path} does not fit the model: {_one_line(error).split(': ', 1)[-1]}"
+            f"{path} does not fit the model: {one_line(error, 200).split(': ', 1)[-1]}"
         ) from error
     missing = [key for key in found.missing_keys if not key.endswith("num_batches_tracked")]
     for what, keys in (("lacks", missing), ("has the unknown", found.unexpected_keys)):
@@ -279,7 +279,3 @@ def _classes_of(state: Mapping[str, Tensor]) -> int | None:
     """Outputs of the last linear layer of a state dict, which is a torchvision classifier's."""
     linear = [value for value in state.values() if value.ndim == 2]
     return len(linear[-1]) if linear else None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -12,7 +12,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
-from edge_tta.run.place import check_place
+from edge_tta.files import check_place
 from export.adapted import adapter_of, delta_weights, folded_weights, write_weights
 
 KINDS: dict[str, tuple[Callable[[Adapter, tuple[int, ...]], dict[str, Tensor]], str]] = {

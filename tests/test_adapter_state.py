@@ -53,24 +53,26 @@ def test_saving_changes_neither_state_nor_course(case: str, tmp_path: Path) -> N
     assert_same(saving.state, quiet.state)
 
 
-@pytest.mark.parametrize("case", ["norm", "nanoadapt:tent/edge", "nanoadapt:tent/paper"])
-def test_folded_has_a_loaded_state_before_the_first_image(case: str, tmp_path: Path) -> None:
-    """Who loads a state and exports it at once must not get the source network."""
+def _used_and_loaded(case: str, path: Path) -> tuple[Adapter, Adapter]:
+    """An adapter after an update and a step, and a fresh one with its state."""
     first, loaded = adapter(case), adapter(case)
     for images in stream(WINDOW + 1):
         first(images)
-    first.save(tmp_path / "state")
-    loaded.load(tmp_path / "state")
+    first.save(path)
+    loaded.load(path)
+    return first, loaded
+
+
+@pytest.mark.parametrize("case", ["norm", "nanoadapt:tent/edge", "nanoadapt:tent/paper"])
+def test_folded_has_a_loaded_state_before_the_first_image(case: str, tmp_path: Path) -> None:
+    """Who loads a state and exports it at once must not get the source network."""
+    first, loaded = _used_and_loaded(case, tmp_path / "state")
     images = stream(1, seed=3)[0]
     torch.testing.assert_close(loaded.folded()(images), first.folded()(images))
 
 
 def test_counters_tell_of_a_loaded_state_before_the_first_image(tmp_path: Path) -> None:
-    first, loaded = adapter("nanoadapt:tent/edge"), adapter("nanoadapt:tent/edge")
-    for images in stream(WINDOW + 1):
-        first(images)
-    first.save(tmp_path / "state")
-    loaded.load(tmp_path / "state")
+    _, loaded = _used_and_loaded("nanoadapt:tent/edge", tmp_path / "state")
     assert (loaded.steps, loaded.updates, loaded.position) == (WINDOW + 1, 1, 1)
 
 
@@ -87,11 +89,7 @@ def test_a_loaded_state_may_be_saved_again_before_the_first_image(tmp_path: Path
 
 
 def test_a_state_survives_a_change_of_image_size(tmp_path: Path) -> None:
-    first, loaded = adapter("nanoadapt:tent/paper"), adapter("nanoadapt:tent/paper")
-    for images in stream(WINDOW + 1):
-        first(images)
-    first.save(tmp_path / "state")
-    loaded.load(tmp_path / "state")
+    first, loaded = _used_and_loaded("nanoadapt:tent/paper", tmp_path / "state")
     larger = stream(1, size=10)[0]
     assert torch.equal(loaded(larger), first(larger))
 

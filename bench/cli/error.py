@@ -18,7 +18,7 @@ from bench.sets import CLEAN, check_classes, load_set
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
-from edge_tta.run.place import check_place
+from edge_tta.files import check_place
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,6 +85,16 @@ def main(argv: Sequence[str]) -> int:
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     frames = len(methods) * len(seeds) * len(data) * len(data.corruptions)
     rows: list[ErrorRow] = []
+
+    def save() -> None:
+        if arguments.json is not None:
+            write_results(
+                arguments.json,
+                ["bench", "error", *argv],
+                [row.as_dict() for row in rows],
+                {label: config.as_dict() for label, config in methods.items()},
+            )
+
     with Progress(console=console, disable=not console.is_terminal) as progress:
         for order in orders:
             for batch_size in arguments.batch_size:
@@ -103,13 +113,7 @@ def main(argv: Sequence[str]) -> int:
                 ):
                     rows += found
                     progress.console.print(_line(found))
-                    if arguments.json is not None:  # after each method: hours may not be lost
-                        write_results(
-                            arguments.json,
-                            ["bench", "error", *argv],
-                            [row.as_dict() for row in rows],
-                            {label: config.as_dict() for label, config in methods.items()},
-                        )
+                    save()  # after each method: hours may not be lost
     for table in error_tables(rows):
         terminal().print(table)
     return 0

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 from edge_tta import __version__
-from edge_tta.errors import EdgeTTAError
+from edge_tta.errors import EdgeTTAError, one_line
 
 # name: (module, what it does). Imported when called: only `run` needs a network, `bench` and
 # `export` are packages of their own that build on this one.
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = command.main(arguments[1:])
         return code
     except EdgeTTAError as error:
-        print(f"edge-tta: {_one_line(error)}", file=sys.stderr)
+        print(f"edge-tta: {one_line(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("edge-tta: interrupted", file=sys.stderr)
@@ -74,7 +74,3 @@ def _quiet_dependencies() -> None:
     """What users cannot act on: PyTorch deprecates parts of itself that it still uses."""
     warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -50,7 +50,7 @@ def capture(
             expected = source(images.clone())
         except Exception as error:
             raise ModelError(
-                f"the model cannot take images of shape {(2, *image_shape)}: {_first_line(error)}; "
+                f"the model cannot take images of shape {(2, *image_shape)}: {first_line(error)}; "
                 "expected a forward pass of that tensor alone; set --size to the network's input "
                 "size"
             ) from error
@@ -104,7 +104,7 @@ def _export(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
     except Exception as error:
         raise ModelError(
             "the model's forward pass cannot be captured as a graph with a free batch axis: "
-            f"{_first_line(error)}; remove branches that depend on the data and shapes that fix "
+            f"{first_line(error)}; remove branches that depend on the data and shapes that fix "
             "the batch size"
         ) from error
 
@@ -235,7 +235,8 @@ def _agree(program: Program, images: Tensor, expected: Tensor, watch: bool) -> b
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error of PyTorch says first; the rest is graphs and traces."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]
 

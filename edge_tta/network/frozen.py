@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edge_tta.errors import ModelError
-from edge_tta.network.capture import capture, fingerprint_of
+from edge_tta.network.capture import capture, fingerprint_of, first_line
 from edge_tta.network.program import Program
 
 
@@ -31,10 +31,9 @@ class FrozenNetwork:
         try:
             self._model = copy.deepcopy(model).float().eval().requires_grad_(False).to(device)
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
             raise ModelError(
-                f"the model cannot be copied to {device}: {reason}; expected a module whose "
-                "attributes copy.deepcopy takes, with weights that are there"
+                f"the model cannot be copied to {device}: {first_line(error)}; expected a "
+                "module whose attributes copy.deepcopy takes, with weights that are there"
             ) from error
         self._program: tuple[tuple[int, ...], Program] | None = None
         self.device = device

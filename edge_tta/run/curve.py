@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tta.errors import EdgeTTAError, OutputError
-from edge_tta.files import write_whole
-from edge_tta.run.place import check_place
+from edge_tta.files import check_place, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

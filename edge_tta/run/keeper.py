@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.run.place import check_place
+from edge_tta.files import check_place
 
 
 class StateKeeper:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from edge_tta.errors import OutputError
+from edge_tta.files import check_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -101,12 +102,7 @@ def rounded(value: float) -> float | None:
 
 def _check_place(path: Path) -> None:
     """Find out now that nothing can be written there, without touching what is there."""
-    if path.is_dir():
-        raise OutputError(f"cannot write to {path}: it is a folder; add a file name")
-    if not path.parent.is_dir():
-        raise OutputError(
-            f"cannot write to {path}: the folder {path.parent} does not exist; make it first"
-        )
+    check_folder(path)
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise OutputError(f"cannot write to {path}: no permission; choose another folder")
 

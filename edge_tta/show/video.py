@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from edge_tta.errors import OutputError
+from edge_tta.files import check_folder
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Pixels
 
@@ -98,13 +99,7 @@ class VideoRecorder:
 
     def _check_place(self) -> None:
         """Find out now, not after the first frame, that nothing can be written there."""
-        if self._path.is_dir():
-            raise OutputError(f"cannot record to {self._path}: it is a folder; add a file name")
-        if not self._path.parent.is_dir():
-            raise OutputError(
-                f"cannot record to {self._path}: the folder {self._path.parent} does not exist; "
-                f"make it first"
-            )
+        check_folder(self._path, "record to")
         try:
             self._part.touch()
             self._part.unlink()

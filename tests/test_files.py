@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_tta.errors import OutputError
-from edge_tta.run.place import check_place
+from edge_tta.files import check_place
 
 
 def test_a_new_file_and_an_old_one_can_be_written(tmp_path: Path) -> None:
