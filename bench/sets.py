@@ -23,6 +23,15 @@ from edge_tta.prepare import Pixels, resize
 CLEAN = "clean"
 """Name of the pictures without corruption; not counted in means over corruptions."""
 
+DRIFT = "drift"
+"""Name of a stream whose corruption changes from frame to frame."""
+
+DRIFT_TABLE = "drift.csv"
+"""File beside a drift's pictures that tells what was done to each."""
+
+_BESIDE = ("labels", "classes", "severity", "kinds", "severities")
+"""Arrays of an .npz that are no pictures; the last two tell of each frame of a drift."""
+
 _FORMS = (
     "expected an .npz file (one uint8 array (n, H, W, 3) for each corruption, and labels), a "
     "CIFAR-C folder (<corruption>.npy, labels.npy), an ImageNet-C tree "
@@ -144,10 +153,12 @@ def _from_npz(
     with _arrays_of(path, _FORMS) as file:
         if "labels" not in file:
             raise SourceError(f"{path} has no array 'labels'; {_FORMS}")
-        names = [name for name in file if name not in ("labels", "classes", "severity")]
+        names = [name for name in file if name not in _BESIDE]
         clean_only = names == ["images"]
         chosen = _chosen([CLEAN] if clean_only else names, only, path)
         arrays = {name: file["images" if clean_only else name] for name in chosen}
+        if "severities" in file:  # of each frame, in a drift
+            severity = 0
         known = int(file["severity"]) if "severity" in file else severity
         return arrays, file["labels"], 0 if clean_only else known
 
@@ -226,7 +237,7 @@ def _from_folders(
             f"{', '.join(sorted({p.name for p in found}))}: choose one with --severity"
         )
     if not folders:
-        folders, severity = {CLEAN: root}, 0
+        folders, severity = {DRIFT if (root / DRIFT_TABLE).is_file() else CLEAN: root}, 0
     elif (root / CLEAN).is_dir():
         folders[CLEAN] = root / CLEAN
     arrays: dict[str, Pixels] = {}

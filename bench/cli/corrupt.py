@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rich.progress import Progress
 
+from bench.cli.drift import Corrupt, add_option, drift
+from bench.cli.writing import whole_folder, write_png
 from bench.corruptions import CORRUPTIONS, GROUPS, FrostTextures, corrupt, load_frost_textures
 from bench.corruptions.generate import SMALLEST_SIDE
 from bench.sets import CLEAN, load_npz_pictures
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
-from edge_tta.errors import ConfigError, OutputError, SourceError
+from edge_tta.errors import ConfigError, SourceError
 from edge_tta.files import whole_file
 from edge_tta.frames import open_source
 from edge_tta.prepare import Pixels, resize
 
 _CHUNK = 64
-Corrupt = Callable[[Pixels, str, int, int], Pixels]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,19 +32,24 @@ def parser() -> argparse.ArgumentParser:
         prog="edge-tta corrupt",
         description="Writes corrupted copies of pictures (the 15 corruptions of ImageNet-C and "
         "CIFAR-C). An .npz becomes an .npz (one severity) or a CIFAR-C folder (--severity all); a "
-        "folder becomes a tree CORRUPTION/SEVERITY/.",
+        "folder becomes a tree CORRUPTION/SEVERITY/. With --drift an .npz, folder or video becomes "
+        "one stream whose corruption changes slowly.",
     )
     parser.add_argument(
-        "src", metavar="SRC", type=Path, help=".npz with images and labels, or folder"
+        "src", metavar="SRC", type=Path, help=".npz with images and labels, or folder, or video"
     )
-    parser.add_argument("dst", metavar="DST", type=Path, help=".npz or new folder")
+    parser.add_argument("dst", metavar="DST", type=Path, help=".npz, new folder, or video")
     parser.add_argument(
         "--corruption",
         default="all",
         metavar="NAME[,NAME...]",
         help=f"all | clean | {' | '.join(GROUPS)} | a name; several separated by commas",
     )
-    parser.add_argument("--severity", default="5", choices=[*"12345", "all"], help="1 to 5, or all")
+    strength = parser.add_mutually_exclusive_group()
+    strength.add_argument(
+        "--severity", default="5", choices=[*"12345", "all"], help="1 to 5, or all (default: 5)"
+    )
+    add_option(strength)
     parser.add_argument("--seed", type=options.natural, default=0)
     parser.add_argument("--limit", type=options.count, help="the first so many pictures")
     parser.add_argument("--size", type=options.count, help="side of the pictures, cut square")
@@ -79,13 +81,16 @@ def main(argv: Sequence[str]) -> int:
     console = terminal(stderr=True)
     left_out = 0
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        if arguments.src.suffix == ".npz":
+        if arguments.drift is not None:
+            left_out = drift(arguments, names, make, progress)
+        elif arguments.src.suffix == ".npz":
             _from_npz(arguments, names, severities, make, progress)
         elif arguments.src.is_dir():
             left_out = _from_folder(arguments, names, severities, make, progress)
         else:
             raise SourceError(
-                f"cannot read {arguments.src}; expected an .npz with images and labels, or a folder"
+                f"cannot read {arguments.src}; expected an .npz with images and labels, a folder, "
+                "or with --drift a video (--drift 3 for severity 3 throughout)"
             )
     if left_out:
         console.print(f"left out: {left_out} unreadable")
@@ -140,7 +145,7 @@ def _from_npz(
     if len(severities) == 1:
         raise ConfigError("a CIFAR-C folder holds five severities; give --severity all, or DST.npz")
     parts = [Path(f"{name}.npy") for name in (*names, "labels")]
-    with _whole_folder(arguments.dst, parts) as folder:
+    with whole_folder(arguments.dst, parts) as folder:
         for name in names:
             stacked = np.concatenate([made(name, severity) for severity in severities])
             np.save(folder / f"{name}.npy", stacked)
@@ -162,7 +167,7 @@ def _from_folder(
     ]
     with (
         open_source(str(arguments.src), max_frames=arguments.limit) as source,
-        _whole_folder(arguments.dst, [part for _, _, part in parts]) as folder,
+        whole_folder(arguments.dst, [part for _, _, part in parts]) as folder,
     ):
         task = progress.add_task("corrupting", total=(source.length or 0) * len(parts))
         for table in sorted(arguments.src.rglob("labels.csv")):
@@ -182,41 +187,6 @@ def _from_folder(
                         f"{target.relative_to(folder / part)}; rename one of them"
                     )
                 picture = make(pixels[None], name, severity, frame.index)[0]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-                target.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
+                write_png(target, picture)
                 progress.advance(task)
         return source.dropped.total()
-
-
-@contextlib.contextmanager
-def _whole_folder(path: Path, parts: Sequence[Path]) -> Iterator[Path]:
-    """A folder to fill, whose `parts` are put into `path` only when the block ends well.
-
-    Raises:
-        OutputError: a part is there already, or the folder cannot be made or written.
-    """
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"cannot make the folder {path}: it is a file; choose another name")
-    for part in parts:
-        if (path / part).exists():
-            raise OutputError(
-                f"{path / part} is there already; remove it, or choose another folder"
-            )
-    filled: Path | None = None
-    try:
-        place = path if path.is_dir() else path.parent
-        place.mkdir(parents=True, exist_ok=True)
-        filled = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=place))
-        yield filled
-        for part in parts:
-            (path / part).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(filled / part, path / part)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {path}: {error.strerror or error}; expected a new folder in "
-            "a place with room and write permission"
-        ) from error
-    finally:
-        if filled is not None:
-            shutil.rmtree(filled, ignore_errors=True)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # What opens in the opencv-python wheels; avc1 (H.264) does not.
 _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+VIDEO_SUFFIXES = tuple(_CODECS)
+"""Endings of files that `VideoRecorder` can write."""
+
 _RESERVE = 2**20
 
 
