@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from bench.corruptions import TABLES, corrupt
 from bench.corruptions.blur import disk_kernel, glass_origins
 from bench.corruptions.motion import motion_blurred, motion_kernel
 from bench.corruptions.resampling import zoomed
 from bench.corruptions.tables import Disk, Motion
+from tests.corruptions.oracles import published_shuffle
 from tests.corruptions.scenes import scenes
 
 DISKS = [row for table in TABLES.values() for row in table["defocus_blur"]]
@@ -70,19 +70,6 @@ def test_motion_blur_of_a_dot_is_its_kernel_turned_round() -> None:
 def test_motion_blur_repeats_the_border() -> None:
     flat = np.full((32, 32, 3), 200, np.uint8)
     assert np.unique(motion_blurred(flat, Motion(20, 15.0), 30.0)).tolist() == [200]
-
-
-def published_shuffle(
-    height: int, width: int, reach: int, offset: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The published loop, with its exchange of views, over pixels that hold their own index."""
-    picture = np.arange(height * width).reshape(height, width, 1)
-    for row in range(height - reach, reach, -1):
-        for column in range(width - reach, reach, -1):
-            down, right = offset[:, row - reach - 1, column - reach - 1]
-            here, there = picture[row, column], picture[row + down, column + right]
-            here[:], there[:] = there, here
-    return picture.ravel()
 
 
 @pytest.mark.parametrize("reach", [1, 2, 3, 4])

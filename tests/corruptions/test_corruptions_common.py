@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bench.corruptions import CORRUPTIONS, GROUPS, TABLES, corrupt
 from bench.corruptions.tables import TableName
+from tests.corruptions.published import PUBLISHED
 from tests.corruptions.scenes import psnr, scenes
 
 DETERMINISTIC = {
@@ -46,6 +47,21 @@ def test_there_are_fifteen_in_four_groups_in_the_published_order() -> None:
 def test_each_table_has_five_severities_of_each_corruption(table: TableName) -> None:
     assert set(TABLES[table]) == set(CORRUPTIONS)
     assert all(len(row) == 5 for row in TABLES[table].values())
+
+
+@every_corruption
+@both_tables
+def test_parameters_are_the_published_ones(name: str, table: TableName) -> None:
+    for parameter, wanted in zip(TABLES[table][name], PUBLISHED[table][name], strict=True):
+        assert flat(parameter) == pytest.approx(wanted, rel=1e-12)
+
+
+def flat(parameter: object) -> tuple[float, ...]:
+    """A published tuple, whether or not its numbers are grouped."""
+    if isinstance(parameter, tuple):
+        return tuple(number for part in parameter for number in flat(part))
+    assert isinstance(parameter, int | float)
+    return (parameter,)
 
 
 @every_corruption

@@ -15,6 +15,7 @@ from bench.corruptions.frost import CIFAR_SCALE, PANES, drawn_textures
 from bench.corruptions.plasma import plasma
 from bench.corruptions.tables import TableName
 from edge_tta.errors import SourceError
+from tests.corruptions.oracles import plain_plasma
 from tests.corruptions.scenes import scenes
 
 FOG = {"cifar": (0.2, 0.5, 0.75, 1.0, 1.5), "imagenet": (1.5, 2.0, 2.5, 2.5, 3.0)}
@@ -27,27 +28,6 @@ FROST = {
 every_cell = pytest.mark.parametrize(
     ("table", "severity"), [(table, severity) for table in FOG for severity in range(1, 6)]
 )
-
-
-def plain_plasma(side: int, decay: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Diamond-square point by point, in the order in which ``plasma`` uses its noise."""
-    noise = iter(rng.uniform(-1.0, 1.0, size=side * side - 1))
-    height = np.zeros((side, side))
-    step, amplitude = side, 1.0
-    while step >= 2:
-        half = step // 2
-        for shift, neighbours in (
-            ((half, half), ((-half, -half), (-half, half), (half, -half), (half, half))),
-            ((0, half), ((-half, 0), (half, 0), (0, -half), (0, half))),
-            ((half, 0), ((-half, 0), (half, 0), (0, -half), (0, half))),
-        ):
-            for row in range(shift[0], side, step):
-                for column in range(shift[1], side, step):
-                    around = [height[(row + r) % side, (column + c) % side] for r, c in neighbours]
-                    height[row, column] = sum(around) / 4 + amplitude * next(noise)
-        step, amplitude = half, amplitude / decay**2
-    height -= height.min()
-    return np.asarray(height / height.max())
 
 
 @pytest.mark.parametrize(("side", "decay"), [(2, 2.0), (8, 1.4), (32, 3.0)])
