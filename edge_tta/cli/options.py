@@ -6,14 +6,16 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from edge_tta.class_names import read_class_names
 from edge_tta.config import HOSTS, METHODS
 from edge_tta.errors import ConfigError
-from edge_tta.models import Model, load_model
 from edge_tta.prepare import per_channel
+
+# PyTorch takes a second and a half to import: only the commands that need a network wait for it.
+if TYPE_CHECKING:
+    from edge_tta.models import Model
 
 
 def add_model(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -57,6 +59,8 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def model_from(arguments: argparse.Namespace) -> Model:
     """The model, with what the user said of its input and classes."""
+    from edge_tta.models import load_model
+
     model = load_model(arguments.model, arguments.weights)
     given = {
         "size": arguments.size,
@@ -95,6 +99,8 @@ def same_file(one: Path, other: Path) -> bool:
 def use_threads(threads: int | None) -> None:
     """Sets how many threads the network may use; None: as many as there are cores."""
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
 
 
