@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.error import ErrorRow, measure_error
+from bench.error import ErrorRow, mean_of, measure_error
 from bench.methods import SYNTAX, parse_methods
 from bench.orders import parse_order
 from bench.results import write_results
-from bench.sets import CLEAN, check_classes, load_set
+from bench.sets import check_classes, load_set
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
@@ -129,7 +129,7 @@ def error_tables(rows: Sequence[ErrorRow]) -> Iterator[Table]:
 
 
 def _table(title: str, rows: Sequence[ErrorRow]) -> Table:
-    """Corruptions down, methods across; the mean leaves clean pictures out."""
+    """Corruptions down, methods across; the mean (with its interval) leaves clean pictures out."""
     methods: dict[str, dict[str, ErrorRow]] = {}
     for row in rows:
         methods.setdefault(row.label, {})[row.corruption] = row
@@ -142,21 +142,19 @@ def _table(title: str, rows: Sequence[ErrorRow]) -> Table:
     for name in corruptions:
         cells = [f"{100 * own[name].error:.1f}" if name in own else "-" for own in methods.values()]
         table.add_row(name, *cells, end_section=name == corruptions[-1])
-    means = [f"{100 * mean_error(list(own.values())):.1f}" for own in methods.values()]
-    table.add_row("mean", *means, style="bold")
+    means = [mean_of(list(own.values())) for own in methods.values()]
+    table.add_row("mean", *(f"{100 * mean.error:.1f}" for mean in means), style="bold")
+    table.add_row("95 % from", *(f"{100 * mean.low:.1f}" for mean in means))
+    table.add_row("95 % to", *(f"{100 * mean.high:.1f}" for mean in means))
     return table
 
 
-def mean_error(rows: Sequence[ErrorRow]) -> float:
-    """Over the corruptions; over clean pictures where there is nothing else."""
-    corrupted = [row.error for row in rows if row.corruption != CLEAN]
-    chosen = corrupted or [row.error for row in rows]
-    return sum(chosen) / len(chosen)
-
-
 def _line(rows: Sequence[ErrorRow]) -> str:
-    first = rows[0]
-    return f"{first.order}, N={first.batch_size}, {first.label}: {100 * mean_error(rows):.2f} %"
+    first, mean = rows[0], mean_of(rows)
+    return (
+        f"{first.order}, N={first.batch_size}, {first.label}: {100 * mean.error:.2f} % "
+        f"({100 * mean.low:.1f} to {100 * mean.high:.1f})"
+    )
 
 
 def _counts(text: str) -> tuple[int, ...]:
