@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.drift import load_drift_set
 from bench.error import ErrorRow, mean_of, measure_error
 from bench.methods import SYNTAX, parse_methods
 from bench.orders import parse_order
 from bench.results import write_results
-from bench.sets import check_classes, load_set
+from bench.sets import LabelledSet, check_classes, load_set
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
@@ -26,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-tta bench error",
         description="Error of methods on streams of corrupted pictures; the state starts from the "
-        "source for each corruption (but continual, mixed).",
+        "source for each corruption (but continual, mixed, drift).",
     )
     options.add_model(parser)
     parser.add_argument(
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--order",
         default="iid",
         metavar="ORDER[,ORDER...]",
-        help="iid | correlated:L | still:L | continual | mixed",
+        help="iid | correlated:L | still:L | continual | mixed | drift",
     )
     parser.add_argument("--severity", type=int, choices=range(1, 6), default=5, help="1 to 5")
     parser.add_argument("--corruptions", metavar="NAME[,NAME...]", help="only these")
@@ -73,17 +74,18 @@ def main(argv: Sequence[str]) -> int:
         options.check_labels(model, program.classes)
         names = (name.strip() for name in (arguments.corruptions or "").split(","))
         only = list(dict.fromkeys(filter(None, names))) or None
-        data = load_set(
-            arguments.data,
-            model.input.size,
-            severity=arguments.severity,
-            limit=arguments.limit,
-            only=only,
-            classes=model.labels,
-        )
-        check_classes(arguments.data, data, program.classes)
+        sets: dict[bool, LabelledSet] = {}  # one whose severity drifts, or one of one severity
+        for drifts in dict.fromkeys(order.name == "drift" for order in orders):
+            load = load_drift_set if drifts else partial(load_set, severity=arguments.severity)
+            sets[drifts] = load(
+                arguments.data,
+                model.input.size,
+                limit=arguments.limit,
+                only=only,
+                classes=model.labels,
+            )
+            check_classes(arguments.data, sets[drifts], program.classes)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
-    frames = len(methods) * len(seeds) * len(data) * len(data.corruptions)
     rows: list[ErrorRow] = []
 
     def save() -> None:
@@ -97,9 +99,11 @@ def main(argv: Sequence[str]) -> int:
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
         for order in orders:
+            data = sets[order.name == "drift"]
+            frames = len(methods) * len(seeds) * len(data) * len(data.corruptions) * order.repeats
             for batch_size in arguments.batch_size:
                 title = f"{order}, N={batch_size}"
-                task = progress.add_task(title, total=frames * order.repeats)
+                task = progress.add_task(title, total=frames)
                 for found in measure_error(
                     program,
                     model.input,

@@ -135,6 +135,30 @@ def test_corruptions_and_limit_choose(tmp_path: Path) -> None:
     assert (row["corruption"], row["n"]) == ("snow", 5)
 
 
+def test_drift_takes_its_frames_from_all_severities_beside_another_order(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    np.savez(tmp_path / "set.npz", images=pictures(1, N, 20), labels=np.arange(N) % 4)
+    made = call(
+        "corrupt", tmp_path / "set.npz", tmp_path / "C", "--severity", "all",
+        "--corruption", "clean,contrast",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    result = call(
+        "bench", "error", "--model", f"{tmp_path / 'net.py'}:make", "--data", tmp_path / "C",
+        "--methods", "norm", "--order", "iid,drift", "--json", tmp_path / "out.json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    rows = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert [(r["order"], r["corruption"], r["severity"], r["n"]) for r in rows] == [
+        ("iid", "clean", 5, N), ("iid", "contrast", 5, N), ("drift", "contrast", 0, N),
+    ]  # fmt: skip
+
+
+def test_drift_on_a_set_of_one_severity_is_told(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "norm", "--order", "drift")
+    assert_one_line_of_advice(result, "drift needs the severities 1 to 5", "--severity all")
+
+
 def test_a_corruption_that_is_not_there_is_told(tmp_path: Path) -> None:
     result = _bench(tmp_path, "--methods", "norm", "--corruptions", "rain")
     assert_one_line_of_advice(result, "has no rain; it has fog, snow")
