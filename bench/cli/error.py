@@ -10,16 +10,19 @@ from pathlib import Path
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.cli.report import report
 from bench.drift import load_drift_set
 from bench.error import ErrorRow, mean_of, measure_error
 from bench.methods import SYNTAX, parse_methods
 from bench.orders import parse_order
-from bench.results import write_results
+from bench.report import check_report_folder
+from bench.results import Results, make_results, write_results
 from bench.sets import LabelledSet, check_classes, load_set
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.files import check_place
+from edge_tta.run.curve import need_matplotlib
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=options.natural, default=0, help="of the order")
     parser.add_argument("--seeds", type=options.count, default=1, help="how many, from --seed on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="result file")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="folder for a page with tables and plots"
+    )
     options.add_machine(parser)
     return parser
 
@@ -65,6 +71,9 @@ def main(argv: Sequence[str]) -> int:
     options.use_threads(arguments.threads)
     if arguments.json is not None:
         check_place(arguments.json)
+    if arguments.report is not None:
+        need_matplotlib()
+        check_report_folder(arguments.report)
     methods = parse_methods(arguments.methods, arguments.preset)
     orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
     with console.status("Loading the network and the pictures"):
@@ -88,14 +97,13 @@ def main(argv: Sequence[str]) -> int:
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     rows: list[ErrorRow] = []
 
-    def save() -> None:
-        if arguments.json is not None:
-            write_results(
-                arguments.json,
-                ["bench", "error", *argv],
-                [row.as_dict() for row in rows],
-                {label: config.as_dict() for label, config in methods.items()},
-            )
+    def results() -> Results:
+        return make_results(
+            "this run" if arguments.json is None else arguments.json.name,
+            ["bench", "error", *argv],
+            [row.as_dict() for row in rows],
+            {label: config.as_dict() for label, config in methods.items()},
+        )
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
         for order in orders:
@@ -117,9 +125,13 @@ def main(argv: Sequence[str]) -> int:
                 ):
                     rows += found
                     progress.console.print(_line(found))
-                    save()  # after each method: hours may not be lost
+                    if arguments.json is not None:  # each time: hours may not be lost
+                        write_results(arguments.json, results())
     for table in error_tables(rows):
         terminal().print(table)
+    if arguments.report is not None:
+        inputs = [] if arguments.json is None else [arguments.json]
+        report([results()], arguments.report, inputs=inputs)
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.error.rows import ErrorRow
-from bench.orders import parse_order
+from bench.orders import Order, parse_order
 from bench.sets import CLEAN
 
 _Z = 1.959964
@@ -38,6 +38,16 @@ def wilson(wrong: float, n: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def interval_of(share: float, frames: int, seeds: int, order: Order) -> tuple[float, float]:
+    """Wilson's interval of a share over so many frames of all seeds together.
+
+    It counts different pictures, not frames: more seeds, or a picture that stands still, bring no
+    new ones.
+    """
+    pictures = frames / seeds / order.repeats
+    return wilson(share * pictures, pictures)
+
+
 def student(freedom: int) -> float:
     """Two-sided 95 % point of Student's t, to 1e-4 (Cornish and Fisher's expansion above 10)."""
     if freedom < 1:
@@ -58,9 +68,8 @@ def mean_of(rows: Sequence[ErrorRow]) -> Mean:
 
     Two things make it uncertain, and their squares add:
 
-    - the pictures. Each corruption's error has a Wilson interval over its different pictures (more
-      seeds, or a picture that stands still, bring no new ones). These are combined as independent
-      ones (MOVER, Zou and Donner, 2008): low = mean - sqrt(sum (error - low_k)^2) / K. The same
+    - the pictures. The corruptions' intervals (`interval_of`) are combined as independent ones
+      (MOVER, Zou and Donner, 2008): low = mean - sqrt(sum (error_k - low_k)^2) / K. The same
       pictures come in every corruption, so for other pictures this is rather too narrow; for the
       difference of two methods on the same pictures it is rather too wide.
     - the order, known from two seeds on: Student's t interval of the seeds' means.
@@ -74,8 +83,7 @@ def mean_of(rows: Sequence[ErrorRow]) -> Mean:
     error = sum(row.error for row in chosen) / len(chosen)
     below = above = 0.0
     for row in chosen:
-        pictures = row.n / len(row.by_seed) / parse_order(row.order).repeats
-        low, high = wilson(row.error * pictures, pictures)
+        low, high = interval_of(row.error, row.n, len(row.by_seed), parse_order(row.order))
         below, above = below + (row.error - low) ** 2, above + (high - row.error) ** 2
     order = _half_width_over_seeds([row.by_seed for row in chosen])
     return Mean(

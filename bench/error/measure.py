@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bench.error.intervals import wilson
+from bench.error.intervals import interval_of
 from bench.error.rows import ErrorRow
 from bench.error.streams import run_streams
 from bench.orders import Order, make_streams
@@ -51,7 +51,7 @@ def measure_error(
                 found = np.concatenate([wrong[i][streams[i].corruption == index] for i in own])
                 by_seed.append(float(found.mean()))
                 all_wrong, n = all_wrong + int(found.sum()), n + len(found)
-            low, high = wilson(all_wrong, n)
+            low, high = interval_of(all_wrong / n, n, len(seeds), order)
             rows.append(
                 ErrorRow(
                     method=config.method,

@@ -15,7 +15,7 @@ class ErrorRow:
         label: the method as it was asked for; the result file has its fields.
         severity: 1 to 5, or 0 where it is unknown or changes along the stream (drift).
         error: share of wrong predictions, 0..1, over `n` frames of all seeds together.
-        error_low, error_high: its 95 % interval (Wilson).
+        error_low, error_high: its 95 % interval (Wilson), over the different pictures of `n`.
         by_seed: the error of each seed.
     """
 
