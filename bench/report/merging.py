@@ -65,8 +65,8 @@ def merge(files: Sequence[Results]) -> Merged:
             names[label] = name
             methods[name] = {**fields, **methods.get(name, {})}
         for row in file.rows:
-            label = str(row.get("label", ""))
-            rows.append({**row, "label": names.get(label, label)})
+            label = str(row.get("label"))
+            rows.append({**row, "label": names[label]} if label in names else row)
     return Merged(files, rows, methods, notes)
 
 

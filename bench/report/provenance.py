@@ -28,11 +28,15 @@ def _files(files: Sequence[Results]) -> Table:
                 int(row["seed"]) + k
                 for row in file.rows
                 if isinstance(row.get("seed"), int)
-                for k in range(len(row.get("by_seed", ())) or 1)
+                for k in range(_count(row.get("by_seed")))
             }
         )
         rows.append([code(file.name), str(len(file.rows)), _ranges(seeds), _text(file, "commit")])
     return Table(["file", "rows", "seeds", "commit"], rows, figures=False)
+
+
+def _count(seeds: Any) -> int:
+    return len(seeds) if isinstance(seeds, list | tuple) and seeds else 1
 
 
 def _ranges(numbers: Sequence[int]) -> str:

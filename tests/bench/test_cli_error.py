@@ -195,6 +195,30 @@ def test_a_device_is_no_result_file(tmp_path: Path) -> None:
     assert_one_line_of_advice(result, "/dev/null", "not an ordinary file")
 
 
+def test_a_report_comes_straight_after_the_run(tmp_path: Path) -> None:
+    words = ("--methods", "source,ablation:tent", "--batch-size", "1,4", "--json")
+    result = _bench(tmp_path, *words, tmp_path / "out.json", "--report", tmp_path / "report")
+    assert result.code == 0, result.err
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "### Ablation, host tent" in page
+    assert (tmp_path / "report" / "batch-size-iid.png").stat().st_size > 10_000
+    # The same as from the file, later.
+    again = call("bench", "report", tmp_path / "out.json", "--out", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert (tmp_path / "again" / "report.md").read_text() == page
+
+
+def test_a_report_needs_no_result_file(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "norm", "--report", tmp_path / "report")
+    assert result.code == 0, result.err
+    assert "`this run`" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_told_before_measuring(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "norm", "--report", tmp_path / "net.py")
+    assert_one_line_of_advice(result, "it is a file")
+
+
 def test_what_was_measured_before_an_interruption_is_in_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
