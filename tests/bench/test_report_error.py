@@ -166,7 +166,7 @@ def _sizes() -> ErrorResults:
 
 def test_the_mean_is_drawn_against_the_batch_size_on_a_log_axis() -> None:
     (axes,) = draw_by_batch_size(_sizes(), "iid", ["source", "tent"]).axes
-    lines = {line.get_label(): line for line in axes.lines}
+    lines = {bar.get_label(): bar.lines[0] for bar in axes.containers}
     np.testing.assert_array_equal(lines["tent"].get_xdata(orig=False), [1, 10, 200])
     np.testing.assert_allclose(lines["tent"].get_ydata(orig=False), [85, 45, 25])
     np.testing.assert_allclose(lines["source"].get_ydata(orig=False), [45, 45, 45])

@@ -49,7 +49,7 @@ def test_the_page_has_means_differences_and_what_it_was_measured_with(tmp_path: 
     assert "`zoo.py:net` on `some`, severity 5" in page
     assert "| `nanoadapt:tent` | 52.0 (" in page
     assert "| fog | -20.0 | **+2.0 ▲** |" in page
-    assert "iid, N = 1: 3 of 6 errors" in page
+    assert "- iid, N = 1: 3 of 6\n" in page
     assert "edge-tta bench error --json r.json" in page
     assert "| processor | Some CPU |" in page
     assert "| `r.json` | 18 | 0 | abc1234 |" in page

@@ -43,23 +43,23 @@ def draw_by_batch_size(results: ErrorResults, order: str, labels: Sequence[str])
     for label in labels:
         means = [(size, results.mean(order, size, label)) for size in sizes]
         points = [(size, mean) for size, mean in means if mean is not None]
-        x = [size for size, _ in points]
-        low, high = [100 * m.low for _, m in points], [100 * m.high for _, m in points]
-        top = max([top, *high])
         source = label == results.source
-        axes.fill_between(
-            x, low, high, color=results.look.colour(label), alpha=0.14, linewidth=0, zorder=1
-        )
-        axes.plot(
-            x,
+        axes.errorbar(
+            [size for size, _ in points],
             [100 * mean.error for _, mean in points],
+            yerr=[
+                [100 * (mean.error - mean.low) for _, mean in points],
+                [100 * (mean.high - mean.error) for _, mean in points],
+            ],
             color=SOURCE if source else results.look.colour(label),
             marker="" if source else results.look.marker(label),
             markersize=5.5,
+            elinewidth=1.1,
             linewidth=1.6 if source else 1.9,
             linestyle=(0, (5, 2.5)) if source else "-",
             label=label,
         )
+        top = max([top, *(100 * mean.high for _, mean in points)])
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_xticks([], minor=True)

@@ -41,6 +41,10 @@ def by_order(results: ErrorResults, hidden: Sequence[str] = ()) -> Section:
         ]
         parts.append(Table([f"N = {size}: mean error % (95 %)", *named], rows))
         parts += [DAGGER] if any("†" in cell for row in rows for cell in row) else []
+        parts.append(
+            f"Negative transfer: errors more than {100 * WORSE:g} point worse than source's, of "
+            "each method on each corruption and on clean pictures."
+        )
         parts.append("\n".join(f"- {line}" for line in _transfer(results, orders, size)))
     return Section("Mean error by order", parts, 3)
 
@@ -106,10 +110,8 @@ def _transfer(results: ErrorResults, orders: Sequence[str], size: int) -> Iterat
     for order in orders:
         counted = negative_transfer(results, order, size)
         if counted is not None:
-            yield (
-                f"{order}, N = {size}: {counted[0]} of {counted[1]} errors (a method on a "
-                f"corruption, or on clean pictures) are more than {100 * WORSE:g} point worse than "
-                "source."
-            )
+            yield f"{order}, N = {size}: {counted[0]} of {counted[1]}"
         elif results.source is None or not results.cells(order, size, results.source):
-            yield f"{order}, N = {size}: source was not measured, so no difference to it is known."
+            yield f"{order}, N = {size}: not known, source was not measured"
+        else:
+            yield f"{order}, N = {size}: nothing but source was measured"
