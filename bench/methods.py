@@ -5,10 +5,21 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from edge_tta.config import MethodConfig, make_config
+from edge_tta.config import HOSTS, MethodConfig, make_config
 from edge_tta.errors import ConfigError
 
-SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...]"
+SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...], or ablation:HOST"
+
+_BATCH = {"smoothing": 0.0, "taylor": "none"}
+_AT_ONCE = {"accumulation": 1, "weighting": "mean"}
+_NO_PROXY = {"views": 0, "gradient": "calibrated"}
+_ABLATION: dict[str, dict[str, Any]] = {
+    "+DBC": {**_AT_ONCE, **_NO_PROXY},
+    "+EWGA": {**_BATCH, **_NO_PROXY},
+    "+DBC+EWGA": _NO_PROXY,
+    "+DBC+EWGA+PCG": {},
+}
+"""What each variant of the paper's Table 4 switches off in the preset `paper`."""
 
 
 def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
@@ -16,18 +27,42 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
 
     A name is METHOD[:HOST][@PRESET][+FIELD=VALUE...], such as `tent`, `nanoadapt:tent`,
     `nanoadapt:tent@paper` or `nanoadapt:tent+smoothing=0.95+views=3`. The same field with several
-    values separated by `|` stands for one method each.
+    values separated by `|` stands for one method each. `ablation:tent` stands for `tent`,
+    `tent+DBC`, `tent+EWGA`, `tent+DBC+EWGA` and `tent+DBC+EWGA+PCG`, as in the paper's Table 4.
 
     Raises:
         ConfigError: an unknown method, host, preset or field, or a value out of range.
     """
     configs: dict[str, MethodConfig] = {}
     for name in filter(None, (part.strip() for part in text.split(","))):
+        if name.partition(":")[0] == "ablation":
+            configs.update(ablation(name.partition(":")[2]))
+            continue
         for single in _spread(name):
             configs[single] = _parse(single, preset)
     if not configs:
         raise ConfigError(f"no method given; expected {SYNTAX}, separated by commas")
     return configs
+
+
+def ablation(host: str) -> dict[str, MethodConfig]:
+    """The paper's Table 4: the host alone, and with parts of the preset `paper`, by label.
+
+    A host that does not train has no gradient that EWGA or PCG could change: DBC is its only part.
+
+    Raises:
+        ConfigError: no such host.
+    """
+    if host not in HOSTS:
+        raise ConfigError(f"unknown host in 'ablation:{host}'; expected one of {', '.join(HOSTS)}")
+    found = {host: make_config(host)}
+    whole = make_config("nanoadapt", host, "paper")
+    for parts, fields in _ABLATION.items():
+        if whole.trains:
+            found[host + parts] = make_config("nanoadapt", host, "paper", **fields)
+        elif parts == "+DBC":
+            found[host + parts] = whole
+    return found
 
 
 def _spread(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Orders in which a stream's frames come: iid, correlated, still, continual, mixed."""
+"""Orders in which a stream's frames come: iid, correlated, still, continual, mixed, drift."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.corruptions.drift import UP_AND_DOWN, shared_out
 from edge_tta.errors import ConfigError
 
 Labels = npt.NDArray[np.int64]
@@ -15,7 +16,7 @@ Indices = npt.NDArray[np.int64]
 
 _FORMS = (
     "iid, correlated:L (runs of L frames of one class), still:L (each picture L times in a row), "
-    "continual, mixed"
+    "continual, mixed, drift (severity of one kind after another up and down)"
 )
 
 _WITH_RUNS = ("correlated", "still")
@@ -28,7 +29,8 @@ class Order:
     Attributes:
         name: `iid`, `correlated` or `still` within one corruption after another, reset between
             them; `continual` (iid within) the same without a reset; `mixed` draws over all
-            corruptions.
+            corruptions; `drift` is `continual` with the severity of each kind going up and down,
+            for a set that `bench.drift.load_drift_set` made.
         run: frames of one class in a row, for `correlated`; of one picture, for `still`.
     """
 
@@ -57,7 +59,7 @@ def parse_order(text: str) -> Order:
     match = re.fullmatch(rf"({'|'.join(_WITH_RUNS)}):([1-9]\d*)", text)
     if match:
         return Order(match[1], int(match[2]))
-    if text in ("iid", "continual", "mixed"):
+    if text in ("iid", "continual", "mixed", "drift"):
         return Order(text)
     raise ConfigError(f"unknown order {text!r}; expected {_FORMS}")
 
@@ -72,6 +74,10 @@ def make_streams(order: Order, labels: Labels, corruptions: int, seed: int) -> l
         rng = np.random.default_rng([seed, corruption])
         if order.name == "correlated":
             orders.append(runs(labels, order.run, rng))
+        elif order.name == "drift":
+            steps = drift_steps(len(labels), corruption)
+            shuffled = rng.permutation(len(labels))
+            orders.append(shuffled[np.argsort(steps[shuffled], kind="stable")])
         else:
             orders.append(np.repeat(rng.permutation(len(labels)), order.repeats))
     streams = [
@@ -98,3 +104,14 @@ def runs(labels: Labels, length: int, rng: np.random.Generator) -> Indices:
         members = rng.permutation(np.flatnonzero(labels == label))
         parts += [members[start : start + length] for start in range(0, len(members), length)]
     return np.concatenate([parts[i] for i in rng.permutation(len(parts))])
+
+
+def drift_steps(pictures: int, corruption: int) -> Indices:
+    """At which step of UP_AND_DOWN each picture of a corruption comes, (pictures,).
+
+    The steps have equally many pictures. Which ones is drawn, but the same for every seed, so that
+    each picture has one severity and a frozen network errs the same in all.
+    """
+    steps = np.array(shared_out(pictures, len(UP_AND_DOWN)), np.int64)
+    # The last word sets these draws apart from those of the orders, [seed, corruption].
+    return np.random.default_rng([0, corruption, 1]).permutation(steps)

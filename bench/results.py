@@ -6,40 +6,104 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.environment import environment
+from edge_tta.errors import EdgeTTAError, one_line
 from edge_tta.files import write_whole
 from edge_tta.show.jsonl import jsonable
 
 SCHEMA = 1
+_EXPECTED = "expected a result file, as edge-tta bench ... --json FILE writes it"
 
 
-def write_results(
-    path: str | Path,
+class ResultError(EdgeTTAError):
+    """A result file that cannot be read, or results that do not belong together."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a result file holds.
+
+    Attributes:
+        name: of the file, for reports.
+        methods: all fields of each method, by the label that rows carry.
+    """
+
+    name: str
+    command: str
+    environment: Mapping[str, Any]
+    methods: Mapping[str, Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]]
+
+
+def make_results(
+    name: str,
     command: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
     methods: Mapping[str, Mapping[str, Any]],
-) -> None:
-    """Writes a result file, whole or not at all.
+) -> Results:
+    """The results of a measurement that ran here and now.
 
     Args:
         command: words after `edge-tta`; the folder that EDGE_TTA_DATA names is written so.
-        methods: all fields of each method, by the label that rows carry.
+    """
+    line = "edge-tta " + " ".join(_quoted(word) for word in command)
+    return Results(name, line, environment(), methods, rows)
+
+
+def write_results(path: str | Path, results: Results) -> None:
+    """Writes a result file, whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
     head = {
         "schema": SCHEMA,
-        "command": "edge-tta " + " ".join(_quoted(word) for word in command),
-        "environment": environment(),
-        "methods": methods,
+        "command": results.command,
+        "environment": results.environment,
+        "methods": results.methods,
     }
-    lines = ",\n".join("  " + json.dumps(jsonable(row), allow_nan=False) for row in rows)
+    lines = ",\n".join("  " + json.dumps(jsonable(row), allow_nan=False) for row in results.rows)
     text = json.dumps(jsonable(head), indent=1)[:-2] + f',\n "results": [\n{lines}\n ]\n}}\n'
     write_whole(path, text.encode())
+
+
+def read_results(path: str | Path) -> Results:
+    """Reads a result file.
+
+    Raises:
+        ResultError: it cannot be read, is no result file, or is of another schema.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or one_line(error, 120)
+        raise ResultError(f"cannot read {path} ({reason}); {_EXPECTED}") from error
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"{path} is not JSON ({one_line(error, 120)}); {_EXPECTED}") from error
+    if not isinstance(content, dict) or "schema" not in content:
+        raise ResultError(f"{path} is not a result file: it has no schema; {_EXPECTED}")
+    if content["schema"] != SCHEMA:
+        raise ResultError(
+            f"{path} has the schema {content['schema']!r} and this edge-tta reads {SCHEMA}; use "
+            "the version that wrote it, or measure again"
+        )
+    machine, methods, rows = (content.get(key) for key in ("environment", "methods", "results"))
+    if not (
+        isinstance(machine, dict)
+        and isinstance(methods, dict)
+        and isinstance(rows, list)
+        and all(isinstance(part, dict) for part in (*methods.values(), *rows))
+    ):
+        raise ResultError(
+            f"{path} lacks its environment, methods or results, or they are not as schema {SCHEMA} "
+            f"has them; {_EXPECTED}"
+        )
+    return Results(path.name, str(content.get("command", "")), machine, methods, rows)
 
 
 def _quoted(word: str) -> str:

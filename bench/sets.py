@@ -45,7 +45,7 @@ class LabelledSet:
 
     Attributes:
         name: for reports.
-        severity: 1 to 5, or 0 where unknown or clean.
+        severity: 1 to 5, or 0 where unknown, clean or several.
         corruptions: name -> pictures (n, size, size, 3) uint8 RGB.
         labels: (n,) int64.
     """
@@ -95,6 +95,13 @@ def load_set(
         _check_pictures(path, name, array, len(labels))
     sized = {name: _sized(array[:limit], size) for name, array in arrays.items()}
     return LabelledSet(path.stem, severity, sized, labels[:limit].astype(np.int64))
+
+
+def severities_of(path: Path) -> tuple[int, ...]:
+    """The severities that a CIFAR-C folder or an ImageNet-C tree has; none for what has but one."""
+    if (path / "labels.npy").is_file():
+        return (1, 2, 3, 4, 5)
+    return tuple(sorted({int(folder.name) for folder in _severity_folders(path)}))
 
 
 def load_npz_pictures(
@@ -228,8 +235,7 @@ def _from_folders(
     classes: Sequence[str] | None,
 ) -> tuple[dict[str, Pixels], npt.NDArray[Any], int]:
     """<corruption>/<severity>/, or in groups <group>/<corruption>/<severity>/; else clean."""
-    # Not both: below a severity there may be classes that are called by their numbers.
-    found = _severities(root, "*/[1-5]") or _severities(root, "*/*/[1-5]")
+    found = _severity_folders(root)
     folders = {p.parent.name: p for p in found if p.name == str(severity)}
     if found and not folders:
         raise SourceError(
@@ -263,7 +269,12 @@ def _from_folders(
     return arrays, labels, severity
 
 
-def _severities(root: Path, pattern: str) -> list[Path]:
+def _severity_folders(root: Path) -> list[Path]:
+    # Not both: below a severity there may be classes that are called by their numbers.
+    return _folders(root, "*/[1-5]") or _folders(root, "*/*/[1-5]")
+
+
+def _folders(root: Path, pattern: str) -> list[Path]:
     folders = (path for path in root.glob(pattern) if path.is_dir())
     return sorted(p for p in folders if CLEAN not in p.relative_to(root).parts)
 

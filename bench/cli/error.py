@@ -10,15 +10,19 @@ from pathlib import Path
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.error import ErrorRow, measure_error
+from bench.cli.report import report
+from bench.drift import load_drift_set
+from bench.error import ErrorRow, mean_of, measure_error
 from bench.methods import SYNTAX, parse_methods
 from bench.orders import parse_order
-from bench.results import write_results
-from bench.sets import CLEAN, check_classes, load_set
+from bench.report import check_report_folder
+from bench.results import Results, make_results, write_results
+from bench.sets import LabelledSet, check_classes, load_set
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.files import check_place
+from edge_tta.run.curve import need_matplotlib
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-tta bench error",
         description="Error of methods on streams of corrupted pictures; the state starts from the "
-        "source for each corruption (but continual, mixed).",
+        "source for each corruption (but continual, mixed, drift).",
     )
     options.add_model(parser)
     parser.add_argument(
@@ -45,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "--order",
         default="iid",
         metavar="ORDER[,ORDER...]",
-        help="iid | correlated:L | still:L | continual | mixed",
+        help="iid | correlated:L | still:L | continual | mixed | drift",
     )
     parser.add_argument("--severity", type=int, choices=range(1, 6), default=5, help="1 to 5")
     parser.add_argument("--corruptions", metavar="NAME[,NAME...]", help="only these")
@@ -53,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=options.natural, default=0, help="of the order")
     parser.add_argument("--seeds", type=options.count, default=1, help="how many, from --seed on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="result file")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="folder for a page with tables and plots"
+    )
     options.add_machine(parser)
     return parser
 
@@ -64,6 +71,9 @@ def main(argv: Sequence[str]) -> int:
     options.use_threads(arguments.threads)
     if arguments.json is not None:
         check_place(arguments.json)
+    if arguments.report is not None:
+        need_matplotlib()
+        check_report_folder(arguments.report)
     methods = parse_methods(arguments.methods, arguments.preset)
     orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
     with console.status("Loading the network and the pictures"):
@@ -73,33 +83,35 @@ def main(argv: Sequence[str]) -> int:
         options.check_labels(model, program.classes)
         names = (name.strip() for name in (arguments.corruptions or "").split(","))
         only = list(dict.fromkeys(filter(None, names))) or None
-        data = load_set(
-            arguments.data,
-            model.input.size,
-            severity=arguments.severity,
-            limit=arguments.limit,
-            only=only,
-            classes=model.labels,
-        )
-        check_classes(arguments.data, data, program.classes)
+        sets: dict[bool, LabelledSet] = {}  # one whose severity drifts, or one of one severity
+        for drifts in dict.fromkeys(order.name == "drift" for order in orders):
+            load = load_drift_set if drifts else partial(load_set, severity=arguments.severity)
+            sets[drifts] = load(
+                arguments.data,
+                model.input.size,
+                limit=arguments.limit,
+                only=only,
+                classes=model.labels,
+            )
+            check_classes(arguments.data, sets[drifts], program.classes)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
-    frames = len(methods) * len(seeds) * len(data) * len(data.corruptions)
     rows: list[ErrorRow] = []
 
-    def save() -> None:
-        if arguments.json is not None:
-            write_results(
-                arguments.json,
-                ["bench", "error", *argv],
-                [row.as_dict() for row in rows],
-                {label: config.as_dict() for label, config in methods.items()},
-            )
+    def results() -> Results:
+        return make_results(
+            "this run" if arguments.json is None else arguments.json.name,
+            ["bench", "error", *argv],
+            [row.as_dict() for row in rows],
+            {label: config.as_dict() for label, config in methods.items()},
+        )
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
         for order in orders:
+            data = sets[order.name == "drift"]
+            frames = len(methods) * len(seeds) * len(data) * len(data.corruptions) * order.repeats
             for batch_size in arguments.batch_size:
                 title = f"{order}, N={batch_size}"
-                task = progress.add_task(title, total=frames * order.repeats)
+                task = progress.add_task(title, total=frames)
                 for found in measure_error(
                     program,
                     model.input,
@@ -113,9 +125,13 @@ def main(argv: Sequence[str]) -> int:
                 ):
                     rows += found
                     progress.console.print(_line(found))
-                    save()  # after each method: hours may not be lost
+                    if arguments.json is not None:  # each time: hours may not be lost
+                        write_results(arguments.json, results())
     for table in error_tables(rows):
         terminal().print(table)
+    if arguments.report is not None:
+        inputs = [] if arguments.json is None else [arguments.json]
+        report([results()], arguments.report, inputs=inputs)
     return 0
 
 
@@ -129,7 +145,7 @@ def error_tables(rows: Sequence[ErrorRow]) -> Iterator[Table]:
 
 
 def _table(title: str, rows: Sequence[ErrorRow]) -> Table:
-    """Corruptions down, methods across; the mean leaves clean pictures out."""
+    """Corruptions down, methods across; the mean (with its interval) leaves clean pictures out."""
     methods: dict[str, dict[str, ErrorRow]] = {}
     for row in rows:
         methods.setdefault(row.label, {})[row.corruption] = row
@@ -142,21 +158,19 @@ def _table(title: str, rows: Sequence[ErrorRow]) -> Table:
     for name in corruptions:
         cells = [f"{100 * own[name].error:.1f}" if name in own else "-" for own in methods.values()]
         table.add_row(name, *cells, end_section=name == corruptions[-1])
-    means = [f"{100 * mean_error(list(own.values())):.1f}" for own in methods.values()]
-    table.add_row("mean", *means, style="bold")
+    means = [mean_of(list(own.values())) for own in methods.values()]
+    table.add_row("mean", *(f"{100 * mean.error:.1f}" for mean in means), style="bold")
+    table.add_row("95 % from", *(f"{100 * mean.low:.1f}" for mean in means))
+    table.add_row("95 % to", *(f"{100 * mean.high:.1f}" for mean in means))
     return table
 
 
-def mean_error(rows: Sequence[ErrorRow]) -> float:
-    """Over the corruptions; over clean pictures where there is nothing else."""
-    corrupted = [row.error for row in rows if row.corruption != CLEAN]
-    chosen = corrupted or [row.error for row in rows]
-    return sum(chosen) / len(chosen)
-
-
 def _line(rows: Sequence[ErrorRow]) -> str:
-    first = rows[0]
-    return f"{first.order}, N={first.batch_size}, {first.label}: {100 * mean_error(rows):.2f} %"
+    first, mean = rows[0], mean_of(rows)
+    return (
+        f"{first.order}, N={first.batch_size}, {first.label}: {100 * mean.error:.2f} % "
+        f"({100 * mean.low:.1f} to {100 * mean.high:.1f})"
+    )
 
 
 def _counts(text: str) -> tuple[int, ...]:

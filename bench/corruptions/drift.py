@@ -38,7 +38,16 @@ def drift_schedule(
         if severity not in range(6):
             raise ValueError(f"severities must be in 0..5, got {severity}")
     steps = [(name, int(severity)) for name in names for severity in severities]
-    return [steps[i * len(steps) // n] for i in range(n)]
+    return [steps[step] for step in shared_out(n, len(steps))]
+
+
+def shared_out(n: int, steps: int) -> list[int]:
+    """The step, from 0, of each of ``n`` frames, shared out evenly.
+
+    >>> shared_out(5, 2)
+    [0, 0, 0, 1, 1]
+    """
+    return [i * steps // n for i in range(n)]
 
 
 def apply_drift(

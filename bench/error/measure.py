@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
+from bench.error.intervals import interval_of
+from bench.error.rows import ErrorRow
 from bench.error.streams import run_streams
 from bench.orders import Order, make_streams
 from bench.sets import LabelledSet
@@ -17,39 +16,6 @@ from edge_tta.network.program import Program
 from edge_tta.prepare import InputSpec
 
 _SOURCE_BATCH = 64
-
-
-@dataclass(frozen=True)
-class ErrorRow:
-    """Error of one method on one corruption.
-
-    Attributes:
-        method, host: what ran; host is None but for nanoadapt.
-        label: the method as it was asked for; the result file has its fields.
-        error: share of wrong predictions, 0..1, over `n` frames of all seeds together.
-        error_low, error_high: its 95 % interval (Wilson).
-        by_seed: the error of each seed.
-    """
-
-    method: str
-    host: str | None
-    label: str
-    model: str
-    data: str
-    corruption: str
-    severity: int
-    batch_size: int
-    order: str
-    seed: int
-    n: int
-    error: float
-    error_low: float
-    error_high: float
-    by_seed: tuple[float, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for files."""
-        return asdict(self)
 
 
 def measure_error(
@@ -85,7 +51,7 @@ def measure_error(
                 found = np.concatenate([wrong[i][streams[i].corruption == index] for i in own])
                 by_seed.append(float(found.mean()))
                 all_wrong, n = all_wrong + int(found.sum()), n + len(found)
-            low, high = wilson(all_wrong, n)
+            low, high = interval_of(all_wrong / n, n, len(seeds), order)
             rows.append(
                 ErrorRow(
                     method=config.method,
@@ -106,12 +72,3 @@ def measure_error(
                 )
             )
         yield rows
-
-
-def wilson(wrong: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, 1927). Frames of a stream are not quite independent."""
-    z = 1.959964
-    share, spread = wrong / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)

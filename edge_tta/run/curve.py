@@ -21,6 +21,16 @@ _ADAPTED = "#1b7f5c"
 _MORE = ("#3066be", "#8d5fd3", "#e0a030")
 
 
+def need_matplotlib() -> None:
+    """Raises EdgeTTAError, saying how to install it, where matplotlib is missing."""
+    try:
+        import matplotlib as _  # noqa: F401
+    except ImportError as error:
+        raise EdgeTTAError(
+            "plots need matplotlib; install it: pip install 'edge-tta[plot]'"
+        ) from error
+
+
 class ErrorCurve:
     """Collects right and wrong, one byte a frame and method, and draws their running mean.
 
@@ -33,12 +43,7 @@ class ErrorCurve:
                 f"cannot plot to {path}: expected a name ending in .png, .svg or .pdf"
             )
         check_place(path)
-        try:
-            import matplotlib as _  # noqa: F401
-        except ImportError as error:
-            raise EdgeTTAError(
-                "plots need matplotlib; install it: pip install 'edge-tta[plot]'"
-            ) from error
+        need_matplotlib()
         self._path, self._adapted = path, adapted
         self._wrong: dict[str, bytearray] = {}
         self._conditions: list[tuple[str, int]] = []

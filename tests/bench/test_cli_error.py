@@ -135,6 +135,30 @@ def test_corruptions_and_limit_choose(tmp_path: Path) -> None:
     assert (row["corruption"], row["n"]) == ("snow", 5)
 
 
+def test_drift_takes_its_frames_from_all_severities_beside_another_order(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    np.savez(tmp_path / "set.npz", images=pictures(1, N, 20), labels=np.arange(N) % 4)
+    made = call(
+        "corrupt", tmp_path / "set.npz", tmp_path / "C", "--severity", "all",
+        "--corruption", "clean,contrast",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    result = call(
+        "bench", "error", "--model", f"{tmp_path / 'net.py'}:make", "--data", tmp_path / "C",
+        "--methods", "norm", "--order", "iid,drift", "--json", tmp_path / "out.json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    rows = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert [(r["order"], r["corruption"], r["severity"], r["n"]) for r in rows] == [
+        ("iid", "clean", 5, N), ("iid", "contrast", 5, N), ("drift", "contrast", 0, N),
+    ]  # fmt: skip
+
+
+def test_drift_on_a_set_of_one_severity_is_told(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "norm", "--order", "drift")
+    assert_one_line_of_advice(result, "drift needs the severities 1 to 5", "--severity all")
+
+
 def test_a_corruption_that_is_not_there_is_told(tmp_path: Path) -> None:
     result = _bench(tmp_path, "--methods", "norm", "--corruptions", "rain")
     assert_one_line_of_advice(result, "has no rain; it has fog, snow")
@@ -169,6 +193,30 @@ def test_a_device_is_no_result_file(tmp_path: Path) -> None:
     """The finished file is renamed, which would replace it."""
     result = _bench(tmp_path, "--methods", "norm", "--json", "/dev/null")
     assert_one_line_of_advice(result, "/dev/null", "not an ordinary file")
+
+
+def test_a_report_comes_straight_after_the_run(tmp_path: Path) -> None:
+    words = ("--methods", "source,ablation:tent", "--batch-size", "1,4", "--json")
+    result = _bench(tmp_path, *words, tmp_path / "out.json", "--report", tmp_path / "report")
+    assert result.code == 0, result.err
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "### Ablation, host tent" in page
+    assert (tmp_path / "report" / "batch-size-iid.png").stat().st_size > 10_000
+    # The same as from the file, later.
+    again = call("bench", "report", tmp_path / "out.json", "--out", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert (tmp_path / "again" / "report.md").read_text() == page
+
+
+def test_a_report_needs_no_result_file(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "norm", "--report", tmp_path / "report")
+    assert result.code == 0, result.err
+    assert "`this run`" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_told_before_measuring(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "norm", "--report", tmp_path / "net.py")
+    assert_one_line_of_advice(result, "it is a file")
 
 
 def test_what_was_measured_before_an_interruption_is_in_the_file(

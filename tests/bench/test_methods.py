@@ -52,6 +52,31 @@ def test_a_field_with_several_values_is_a_method_each() -> None:
     assert found["nanoadapt+views=2+smoothing=0.99"] == make_config(views=2, smoothing=0.99)
 
 
+def test_an_ablation_is_the_host_and_the_paper_s_parts_one_by_one() -> None:
+    found = parse_methods("source,ablation:tent,tent")
+    assert list(found) == [
+        "source", "tent", "tent+DBC", "tent+EWGA", "tent+DBC+EWGA", "tent+DBC+EWGA+PCG",
+    ]  # fmt: skip
+    paper = make_config("nanoadapt", "tent", "paper")
+    assert found["tent"] == make_config("tent")
+    assert found["tent+DBC+EWGA+PCG"] == paper
+    for label, config in found.items():
+        if label.startswith("tent"):
+            assert (config.smoothing == paper.smoothing) == ("DBC" in label)
+            assert (config.smoothing > 0) == ("DBC" in label)
+            assert (config.accumulation > 1 and config.weighting == "ewga") == ("EWGA" in label)
+            assert (config.gradient == "proxy" and config.views > 0) == ("PCG" in label)
+            assert config.learning_rate == paper.learning_rate
+
+
+def test_a_host_that_does_not_train_has_dbc_only() -> None:
+    found = parse_methods("ablation:norm")
+    assert found == {
+        "norm": make_config("norm"),
+        "norm+DBC": make_config("nanoadapt", "norm", "paper"),
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -69,6 +94,9 @@ def test_a_field_with_several_values_is_a_method_each() -> None:
         ("tent+preset=paper", "preset"),
         ("nanoadapt+method=tent", "method"),
         ("nanoadapt+host=norm", "host"),
+        ("ablation", "unknown host in 'ablation:'"),
+        ("ablation:source", "expected one of norm, tent"),
+        ("ablation:tent+views=2", "unknown host"),
     ],
 )
 def test_what_is_not_understood_is_told(text: str, said: str) -> None:

@@ -7,11 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from bench.orders import Order, Stream, make_streams, parse_order, runs
+from bench.corruptions import UP_AND_DOWN
+from bench.orders import Order, Stream, drift_steps, make_streams, parse_order, runs
 from edge_tta.errors import ConfigError
 
 LABELS = np.random.default_rng(0).integers(0, 4, 50)
-ORDERS = ("iid", "correlated:1", "correlated:7", "correlated:1000", "continual", "mixed")
+ORDERS = ("iid", "correlated:1", "correlated:7", "correlated:1000", "continual", "mixed", "drift")
 every_order = pytest.mark.parametrize("text", ORDERS)
 
 
@@ -74,6 +75,22 @@ def test_continual_is_one_stream_of_one_corruption_after_another() -> None:
     np.testing.assert_array_equal(
         stream.picture, np.concatenate([part.picture for part in _streams("iid")])
     )
+
+
+def test_drift_is_one_stream_of_one_corruption_after_another_step_by_step() -> None:
+    (stream,) = _streams("drift")
+    np.testing.assert_array_equal(stream.corruption, np.repeat([0, 1, 2], len(LABELS)))
+    for corruption in range(3):
+        steps = drift_steps(len(LABELS), corruption)
+        shown = steps[stream.picture[stream.corruption == corruption]]
+        assert (np.diff(shown) >= 0).all()
+        assert set(shown) == set(range(len(UP_AND_DOWN)))
+
+
+def test_the_steps_of_drift_have_equally_many_pictures_of_all_kinds() -> None:
+    steps = drift_steps(900, 2)
+    assert (np.bincount(steps) == 100).all()
+    assert abs(np.corrcoef(np.arange(900), steps)[0, 1]) < 0.1  # sets are often sorted by class
 
 
 def test_mixed_is_one_stream_over_all_corruptions() -> None:

@@ -10,7 +10,7 @@ import torch
 
 import edge_tta
 from bench.environment import environment
-from bench.results import SCHEMA, write_results
+from bench.results import SCHEMA, make_results, write_results
 from edge_tta.errors import OutputError
 
 KEYS = {
@@ -49,7 +49,7 @@ def test_a_result_file_holds_command_environment_methods_and_rows(tmp_path: Path
     path = tmp_path / "result.json"
     rows = [{"method": "tent", "error": 0.25}, {"method": "norm", "error": float("nan")}]
     methods = {"tent": {"smoothing": 0.0}}
-    write_results(path, ["bench", "error", "--methods", "a b"], rows, methods)
+    write_results(path, make_results("r", ["bench", "error", "--methods", "a b"], rows, methods))
     found = json.loads(path.read_text())
     assert list(found) == ["schema", "command", "environment", "methods", "results"]
     assert found["schema"] == SCHEMA == 1
@@ -61,7 +61,7 @@ def test_a_result_file_holds_command_environment_methods_and_rows(tmp_path: Path
 
 
 def test_no_rows_are_a_result_too(tmp_path: Path) -> None:
-    write_results(tmp_path / "result.json", ["bench"], [], {})
+    write_results(tmp_path / "result.json", make_results("r", ["bench"], [], {}))
     assert json.loads((tmp_path / "result.json").read_text())["results"] == []
 
 
@@ -70,11 +70,11 @@ def test_the_folder_of_outside_data_is_not_told(
 ) -> None:
     monkeypatch.setenv("EDGE_TTA_DATA", f"{tmp_path}/")
     words = ["--data", f"{tmp_path}/data/a b.npz", "--model", f"{tmp_path}2/zoo.py:f"]
-    write_results(tmp_path / "result.json", words, [], {})
+    write_results(tmp_path / "result.json", make_results("r", words, [], {}))
     command = json.loads((tmp_path / "result.json").read_text())["command"]
     assert command == f"edge-tta --data $EDGE_TTA_DATA'/data/a b.npz' --model {tmp_path}2/zoo.py:f"
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="existing folder"):
-        write_results(tmp_path / "gone" / "result.json", [], [], {})
+        write_results(tmp_path / "gone" / "result.json", make_results("r", [], [], {}))

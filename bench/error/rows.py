@@ -1,0 +1,40 @@
+"""A row of `bench error`: the error of one method on one corruption."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """Error of one method on one corruption.
+
+    Attributes:
+        method, host: what ran; host is None but for nanoadapt.
+        label: the method as it was asked for; the result file has its fields.
+        severity: 1 to 5, or 0 where it is unknown or changes along the stream (drift).
+        error: share of wrong predictions, 0..1, over `n` frames of all seeds together.
+        error_low, error_high: its 95 % interval (Wilson), over the different pictures of `n`.
+        by_seed: the error of each seed.
+    """
+
+    method: str
+    host: str | None
+    label: str
+    model: str
+    data: str
+    corruption: str
+    severity: int
+    batch_size: int
+    order: str
+    seed: int
+    n: int
+    error: float
+    error_low: float
+    error_high: float
+    by_seed: tuple[float, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for files."""
+        return asdict(self)

@@ -1,0 +1,62 @@
+"""Reports on rows of `bench error`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.report.document import Section
+from bench.report.error.ablation import ablations, by_part
+from bench.report.error.batch_sizes import by_batch_size
+from bench.report.error.corruptions import by_corruption
+from bench.report.error.orders import by_order
+from bench.report.error.reading import read_rows
+from bench.report.error.results import ErrorResults, group, same_fields
+from bench.report.error.sensitivity import by_value, series_of
+from bench.report.look import Look
+
+
+def sections(
+    rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Mapping[str, Any]]
+) -> list[Section]:
+    """All that a report says of errors.
+
+    Raises:
+        ResultError: a row is not as `bench error` writes it.
+    """
+    found, replaced = read_rows(rows)
+    labels = list(dict.fromkeys(row.label for row in found))
+    look = Look(labels, [row.label for row in found if row.method == "source"])
+    result: list[Section] = []
+    for results in group(found, methods, look):
+        hidden = variants(results)
+        result += [
+            Section(f"Error: {results.title}"),
+            by_order(results, hidden),
+            *by_batch_size(results, hidden),
+            *by_part(results),
+            *by_value(results),
+            Section("Error by corruption", level=3),
+            *by_corruption(results, hidden),
+        ]
+    if replaced:
+        note = f"{replaced} rows were measured more than once; the last file's count."
+        result.append(Section("Measured more than once", [note]))
+    return result
+
+
+def variants(results: ErrorResults) -> list[str]:
+    """Labels that an ablation or a sensitivity shows, but for host alone and all parts."""
+    shown = {n for own in series_of(results.methods) for n in own.labels.values()}
+    ends: set[str] = set()
+    for own in ablations(results.methods).values():
+        labels = list(own.values())
+        shown |= set(labels)
+        ends |= {labels[0], labels[-1]}
+    # Methods that are called twice are shown once.
+    keys = {same_fields(results.methods[label]) for label in shown}
+    return [
+        label
+        for label in results.labels
+        if label not in ends and same_fields(results.methods[label]) in keys
+    ]

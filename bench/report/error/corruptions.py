@@ -1,0 +1,199 @@
+"""Error by corruption: a plot with intervals, the figures, and the differences to source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.error.intervals import interval_of
+from bench.orders import parse_order
+from bench.report.document import Part, Plot, Section, Table, code
+from bench.report.error.results import DAGGER, METHODS_AT_ONCE, ErrorResults, file_name, visible
+from bench.report.look import BAND, FAINT, SOURCE, legend_below, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WORSE = 0.01
+"""A method this much worse than source transfers negatively; a share."""
+MEAN = "mean"
+
+
+def by_corruption(results: ErrorResults, hidden: Sequence[str] = ()) -> Iterator[Section]:
+    """A section for each order and batch size.
+
+    Args:
+        hidden: labels that other sections show; see `visible`.
+    """
+    for order in results.orders:
+        for size in results.sizes([order]):
+            yield Section(f"{order}, N = {size}", list(_parts(results, order, size, hidden)), 4)
+
+
+def negative_transfer(results: ErrorResults, order: str, size: int) -> tuple[int, int] | None:
+    """How many (method, corruption) are worse than source by more than WORSE, and of how many.
+
+    None where source was not measured, or nothing else was.
+    """
+    differences = [
+        value
+        for label in results.labels_of(order, size)
+        if label != results.source
+        for value in _differences(results, order, size, label).values()
+    ]
+    if not differences:
+        return None
+    return sum(value > WORSE for value in differences), len(differences)
+
+
+def draw_by_corruption(
+    results: ErrorResults, order: str, size: int, labels: Sequence[str]
+) -> Figure:
+    """Corruptions down, error to the right: a dot with its interval for each method.
+
+    Source is a line across a corruption's band, within its interval.
+    """
+    methods = [label for label in labels if label != results.source]
+    names = results.corruptions(order, size)
+    places = {name: float(k) for k, name in enumerate(names)}
+    places[MEAN] = len(names) + 0.25  # a little apart
+    inches = max(0.26, 0.1 + 0.085 * len(methods))
+    figure, axes = new_figure(8.6, 1.35 + inches * (len(places) + 0.25))
+    for place in list(places.values())[::2]:
+        axes.axhspan(place - 0.5, place + 0.5, color=BAND, linewidth=0, zorder=0)
+    axes.axhline(places[MEAN] - 0.625, color=FAINT, linewidth=1)
+    if results.source in labels:
+        points = _points(results, order, size, results.source or "", places)
+        for place, _, low, high in points:
+            axes.fill_betweenx(
+                [place - 0.44, place + 0.44], low, high, color=SOURCE, alpha=0.16, linewidth=0
+            )
+        axes.vlines(
+            [error for _, error, _, _ in points],
+            [place - 0.44 for place, *_ in points],
+            [place + 0.44 for place, *_ in points],
+            color=SOURCE,
+            linewidth=1.8,
+            label=str(results.source),
+        )
+    for k, label in enumerate(methods):
+        offset = 0.72 * ((k + 0.5) / len(methods) - 0.5)
+        points = _points(results, order, size, label, places)
+        axes.errorbar(
+            [error for _, error, _, _ in points],
+            [place + offset for place, *_ in points],
+            xerr=[[e - low for _, e, low, _ in points], [high - e for _, e, _, high in points]],
+            fmt=results.look.marker(label),
+            color=results.look.colour(label),
+            markersize=4.8,
+            elinewidth=1.1,
+            label=label,
+        )
+    axes.set_yticks(list(places.values()), [name.replace("_", " ") for name in places])
+    axes.get_yticklabels()[-1].set_fontweight("bold")
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(places[MEAN] + 0.5, -0.5)
+    axes.set_xlim(0, 101)  # whole markers at 100
+    axes.set_xlabel("error (%), with 95 % interval")
+    axes.set_title(f"Error by corruption, {order}, N = {size}")
+    axes.grid(axis="x")
+    legend_below(figure, axes)
+    return figure
+
+
+def _points(
+    results: ErrorResults, order: str, size: int, label: str, places: dict[str, float]
+) -> list[tuple[float, float, float, float]]:
+    """(place, error, low, high) in % for each corruption and the mean."""
+    cells = results.cells(order, size, label)
+    points = []
+    for name, row in cells.items():
+        # Not the row's own: files of earlier versions count frames instead of pictures.
+        low, high = interval_of(row.error, row.n, len(row.by_seed), parse_order(order))
+        points.append((places[name], 100 * row.error, 100 * low, 100 * high))
+    mean = results.mean(order, size, label)
+    if mean is not None:
+        points.append((places[MEAN], 100 * mean.error, 100 * mean.low, 100 * mean.high))
+    return points
+
+
+def _parts(results: ErrorResults, order: str, size: int, hidden: Sequence[str]) -> Iterator[Part]:
+    labels = results.labels_of(order, size)
+    shown = visible(results, labels, hidden)
+    if len(shown) < len(labels):
+        yield (
+            f"The plot leaves out {len(labels) - len(shown)} variants, which the ablation or the "
+            "sensitivity above shows."
+        )
+    parts = _chunks(results, shown)
+    for k, chunk in enumerate(parts, 1):
+        words = [order, f"n{size}", *([k] if len(parts) > 1 else [])]
+        yield Plot(
+            file_name(results.prefix, "corruptions", *words),
+            f"Error by corruption, {order}, N = {size}",
+            partial(draw_by_corruption, results, order, size, chunk),
+        )
+    yield "Error in %; the mean is over the corruptions, with its 95 % interval."
+    for chunk in _chunks(results, labels):
+        yield _errors(results, order, size, chunk)
+    means = [results.mean(order, size, label) for label in labels]
+    if any(mean and results.partial(order, size, mean) for mean in means):
+        yield DAGGER
+    counted = negative_transfer(results, order, size)
+    if counted is None:
+        return
+    yield (
+        f"Difference to `{results.source}` in points; **bold ▲**: more than {100 * WORSE:g} point "
+        f"worse ({counted[0]} of {counted[1]})."
+    )
+    for chunk in _chunks(results, labels):
+        yield _difference_table(results, order, size, chunk)
+
+
+def _chunks(results: ErrorResults, labels: Sequence[str]) -> list[list[str]]:
+    """Groups of labels, each with source first."""
+    first = [label for label in labels if label == results.source]
+    rest = [label for label in labels if label != results.source]
+    starts = range(0, len(rest) or 1, METHODS_AT_ONCE)
+    return [first + rest[start : start + METHODS_AT_ONCE] for start in starts]
+
+
+def _errors(results: ErrorResults, order: str, size: int, labels: Sequence[str]) -> Table:
+    rows = []
+    for name in results.corruptions(order, size):
+        cells = [results.cells(order, size, label).get(name) for label in labels]
+        rows.append([_title(name), *(f"{100 * c.error:.1f}" if c else "" for c in cells)])
+    rows.append(["**mean**", *(results.mean_text(order, size, label) for label in labels)])
+    return Table(["corruption", *map(code, labels)], rows)
+
+
+def _difference_table(results: ErrorResults, order: str, size: int, labels: Sequence[str]) -> Table:
+    methods = [label for label in labels if label != results.source]
+    columns = [_differences(results, order, size, label) for label in methods]
+    rows = [
+        [_title(name), *(difference_text(column.get(name)) for column in columns)]
+        for name in results.corruptions(order, size)
+    ]
+    return Table(["corruption", *map(code, methods)], rows)
+
+
+def difference_text(value: float | None) -> str:
+    """Points to source; marked where it is worse by more than WORSE."""
+    if value is None:
+        return ""
+    text = f"{100 * value:+.1f}"
+    return f"**{text} ▲**" if value > WORSE else text
+
+
+def _differences(results: ErrorResults, order: str, size: int, label: str) -> dict[str, float]:
+    """Error above source's by corruption, where both were measured; rounded against noise."""
+    if results.source is None:
+        return {}
+    source = results.cells(order, size, results.source)
+    own = results.cells(order, size, label)
+    return {n: round(row.error - source[n].error, 9) for n, row in own.items() if n in source}
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,156 @@
+"""Sensitivity to one number, as the paper's Table 5: methods that differ in a single field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.report.document import Part, Plot, Section, Table, code
+from bench.report.error.results import DAGGER, ErrorResults, Fields, file_name, same_fields
+from bench.report.look import SOURCE, from_zero, legend_below, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FEWEST = 3
+_SYMBOLS = {"smoothing": "m", "views": "k", "accumulation": "S"}
+_SHADES = ("#1b7f5c", "#3066be", "#8d5fd3", "#e0a030", "#c2549b", "#17a2b8")
+_LOG_RATIO = 20.0
+"""Values that span more than this are drawn on a logarithmic axis."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Methods that differ in one field only.
+
+    Attributes:
+        field: its name.
+        labels: by its value, ascending.
+        base: what they are called without it.
+    """
+
+    field: str
+    labels: Mapping[float, str]
+    base: str
+
+    @property
+    def name(self) -> str:
+        """The field, with the paper's symbol where it has one."""
+        symbol = _SYMBOLS.get(self.field)
+        return self.field.replace("_", " ") + (f" {symbol}" if symbol else "")
+
+
+def series_of(methods: Mapping[str, Fields]) -> list[Series]:
+    """All groups of three methods or more that differ in exactly one numeric field.
+
+    Methods with the same fields count once, under their first label.
+    """
+    distinct: dict[str, str] = {}
+    for label, fields in methods.items():
+        if fields and fields.get("method") != "source":
+            distinct.setdefault(same_fields(fields), label)
+    labels = list(distinct.values())
+    numeric = dict.fromkeys(
+        name
+        for label in labels
+        for name, value in methods[label].items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and name != "seed"
+    )
+    found = []
+    for field in numeric:
+        groups: dict[str, dict[float, str]] = {}
+        for label in labels:
+            fields = methods[label]
+            value = fields.get(field)
+            if isinstance(value, int | float):
+                rest = {name: other for name, other in fields.items() if name != field}
+                groups.setdefault(same_fields(rest), {})[value] = label
+        for group in groups.values():
+            if len(group) >= _FEWEST:
+                ordered = {value: group[value] for value in sorted(group)}
+                found.append(Series(field, ordered, _base(field, list(group.values()))))
+    return found
+
+
+def by_value(results: ErrorResults) -> Iterator[Section]:
+    """A section for each series: a plot for each order and one table."""
+    for place, series in enumerate(series_of(results.methods), 1):
+        parts: list[Part] = []
+        rows = []
+        for order in results.orders:
+            sizes = [
+                size
+                for size in results.sizes([order])
+                if sum(bool(results.cells(order, size, n)) for n in series.labels.values()) > 1
+            ]
+            if not sizes:
+                continue
+            parts.append(
+                Plot(
+                    file_name(results.prefix, "sensitivity", place, series.field, order),
+                    f"Error against {series.name}, {order}",
+                    partial(draw_by_value, results, series, order, sizes),
+                )
+            )
+            for size in sizes:
+                cells = [results.mean_text(order, size, n) for n in series.labels.values()]
+                rows.append([f"{order}, N = {size}", *cells])
+        if rows:
+            header = ["mean error % (95 %)", *(f"{value:g}" for value in series.labels)]
+            dagger = [DAGGER] if any("†" in cell for row in rows for cell in row) else []
+            words = f"{code(series.base)} with each value of {code(series.field)}:"
+            yield Section(
+                f"Sensitivity to {series.name}", [*parts, words, Table(header, rows), *dagger], 3
+            )
+
+
+def draw_by_value(
+    results: ErrorResults, series: Series, order: str, sizes: Sequence[int]
+) -> Figure:
+    """The field's value to the right, mean error up; a line for each batch size."""
+    figure, axes = new_figure(6.4, 4.2)
+    top = 0.0
+    for k, size in enumerate(sizes):
+        found = [(v, results.mean(order, size, label)) for v, label in series.labels.items()]
+        points = [(value, mean) for value, mean in found if mean is not None]
+        axes.errorbar(
+            [value for value, _ in points],
+            [100 * mean.error for _, mean in points],
+            yerr=[
+                [100 * (mean.error - mean.low) for _, mean in points],
+                [100 * (mean.high - mean.error) for _, mean in points],
+            ],
+            color=_SHADES[k % len(_SHADES)],
+            marker="osD^vP"[k % 6],
+            markersize=5.5,
+            linewidth=1.8,
+            elinewidth=1.1,
+            label=f"N = {size}",
+        )
+        top = max([top, *(100 * mean.high for _, mean in points)])
+    source = results.mean(order, sizes[0], results.source) if results.source else None
+    if source is not None:
+        axes.axhline(
+            100 * source.error, color=SOURCE, linewidth=1.6, linestyle=(0, (5, 2.5)), label="source"
+        )
+        top = max(top, 100 * source.high)
+    values = list(series.labels)
+    if values[0] > 0 and values[-1] / values[0] > _LOG_RATIO:
+        axes.set_xscale("log")
+        axes.set_xticks([], minor=True)
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xlabel(series.name)
+    axes.set_ylabel("mean error (%), with 95 % interval")
+    axes.set_title(f"Error against {series.name}, {order}")
+    from_zero(axes, top)
+    legend_below(figure, axes)
+    return figure
+
+
+def _base(field: str, labels: list[str]) -> str:
+    """The shortest label, without the field."""
+    shortest = min(labels, key=len)
+    parts = [part for part in shortest.split("+") if not part.startswith(f"{field}=")]
+    return "+".join(parts)

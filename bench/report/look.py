@@ -1,0 +1,101 @@
+"""How plots look: one colour and marker for a method in all of them, light lines, legend below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SOURCE = "#d1495b"
+INK, FAINT, BAND = "#3c4043", "#dadce0", "#f5f6f7"
+# The plots of `edge-tta run` have these too.
+_OWN = {
+    "norm": "#9aa0a6",
+    "tent": "#b08968",
+    "nanoadapt:tent": "#1b7f5c",
+    "nanoadapt:norm": "#3066be",
+}
+_SPARE = (
+    "#8d5fd3", "#e0a030", "#17a2b8", "#c2549b", "#6b705c", "#264653", "#f2784b", "#7cb518",
+)  # fmt: skip
+_MARKERS = "osD^vPXp<>"
+
+STYLE: Any = {
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#9aa0a6",
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "savefig.dpi": 130,
+    "figure.facecolor": "white",
+}
+
+
+class Look:
+    """Colours and markers of the methods of a report, the same in each of its plots.
+
+    Args:
+        labels: of all methods, in the order of the report.
+        sources: those among them that are the frozen network.
+    """
+
+    def __init__(self, labels: Sequence[str], sources: Sequence[str] = ()) -> None:
+        self._colours = dict.fromkeys(sources, SOURCE)
+        self._markers = dict.fromkeys(sources, "|")
+        spare = 0
+        for place, label in enumerate(label for label in labels if label not in sources):
+            self._markers[label] = _MARKERS[place % len(_MARKERS)]
+            if label in _OWN:
+                self._colours[label] = _OWN[label]
+            else:
+                self._colours[label] = _SPARE[spare % len(_SPARE)]
+                spare += 1
+
+    def colour(self, label: str) -> str:
+        """A colour that matplotlib knows."""
+        return self._colours[label]
+
+    def marker(self, label: str) -> str:
+        """A marker that matplotlib knows."""
+        return self._markers[label]
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure, in inches, and its axes; needs no display."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """The legend under the axes, where it hides nothing; the figure grows by its height."""
+    handles, labels = axes.get_legend_handles_labels()
+    letters = figure.get_figwidth() * 12
+    columns = int(letters / (max(map(len, labels), default=1) + 8))
+    columns = max(1, min(columns, len(labels)))
+    lines = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.2 * lines)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def from_zero(axes: Axes, top: float) -> None:
+    """A y axis of errors in % from 0 to a little over `top`."""
+    axes.set_ylim(0, min(102.0, 1.08 * top) if top > 0 else 1)
+    axes.grid(axis="y")

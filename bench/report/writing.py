@@ -1,0 +1,107 @@
+"""A folder with `report.md` and its plots, from any set of results."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from bench.report.document import Plot, Section, markdown, plots_of
+from bench.report.look import STYLE
+from bench.report.merging import check_machines, merge
+from bench.report.provenance import provenance
+from bench.results import ResultError, Results
+from edge_tta.errors import OutputError
+from edge_tta.files import check_place, write_whole
+
+PAGE = "report.md"
+KINDS = {"error": "bench.report.error"}
+"""Modules by the field that tells their rows; each has `sections(rows, methods)`."""
+
+
+def check_report_folder(folder: Path) -> None:
+    """Refuses a place where no report can be written, before the work.
+
+    Raises:
+        OutputError: a file, no permission, or the folder above is not there.
+    """
+    if folder.is_dir():
+        check_place(folder / PAGE)
+    elif folder.exists():
+        raise OutputError(f"cannot make the folder {folder}: it is a file; choose another name")
+    else:
+        check_place(folder)
+
+
+def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> list[Section]:
+    """The whole page.
+
+    Raises:
+        ResultError: results of different machines (but `mix_machines`), or of no known kind.
+    """
+    if not mix_machines:
+        check_machines(files)
+    merged = merge(files)
+    sections = [Section("Results", level=1)]
+    known = 0
+    for field, module in KINDS.items():
+        rows = [row for row in merged.rows if field in row]
+        if rows:
+            sections += importlib.import_module(module).sections(rows, merged.methods)
+            known += len(rows)
+    if not known:
+        raise ResultError(
+            f"{', '.join(file.name for file in files)}: no row has any of {', '.join(KINDS)}; "
+            "expected results of edge-tta bench error"
+        )
+    if known < len(merged.rows):
+        left = len(merged.rows) - known
+        sections.append(Section("Left out", [f"{left} rows are of kinds not reported here."]))
+    return [*sections, provenance(merged)]
+
+
+def write_report(
+    sections: Sequence[Section],
+    folder: Path,
+    *,
+    inputs: Iterable[Path] = (),
+    advance: Callable[[], None] = lambda: None,
+) -> Path:
+    """Writes the page and its plots; returns the page's path.
+
+    Args:
+        folder: made if it is not there; other files in it stay.
+        inputs: files that must not be overwritten.
+        advance: called after each plot.
+
+    Raises:
+        OutputError: something cannot be written, or would replace an input.
+    """
+    check_report_folder(folder)
+    plots = plots_of(sections)
+    page = folder / PAGE
+    places = [page, *(folder / f"{plot.name}.png" for plot in plots)]
+    taken = {path.resolve() for path in inputs}
+    for place in places:
+        if place.resolve() in taken:
+            raise OutputError(f"{place} is an input and would be replaced; choose another --out")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+    for plot, place in zip(plots, places[1:], strict=True):
+        write_whole(place, picture(plot))
+        advance()
+    write_whole(page, markdown(sections).encode())
+    return page
+
+
+def picture(plot: Plot) -> bytes:
+    """The plot as a PNG file."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context(STYLE):
+        plot.draw().savefig(buffer, format="png")
+    return buffer.getvalue()
