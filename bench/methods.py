@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from edge_tta.config import MethodConfig, make_config
+from edge_tta.config import REFERENCE_BATCHES, MethodConfig, make_config
 from edge_tta.errors import ConfigError
 
 SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...]"
+SCALED = "scaled"
+"""In a preset's place: the published learning rate, scaled to the batch size."""
 
 
 def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
@@ -17,6 +19,10 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
     A name is METHOD[:HOST][@PRESET][+FIELD=VALUE...], such as `tent`, `nanoadapt:tent`,
     `nanoadapt:tent@paper` or `nanoadapt:tent+smoothing=0.95+views=3`. The same field with several
     values separated by `|` stands for one method each.
+
+    A baseline that trains has no preset but `scaled`: `tent` takes the published learning rate as
+    it is, `tent@scaled` takes N / N_0 of it in batches of N < N_0 frames, N_0 of
+    `edge_tta.config.REFERENCE_BATCHES`.
 
     Raises:
         ConfigError: an unknown method, host, preset or field, or a value out of range.
@@ -51,6 +57,13 @@ def _parse(name: str, preset: str) -> MethodConfig:
         if key in ("method", "host", "preset"):
             raise ConfigError(f"{key} is no field that {name!r} may set; expected {SYNTAX}")
         overrides[key] = _value(value)
+    if own_preset == SCALED and method.partition(":")[0] != "nanoadapt":
+        if method not in REFERENCE_BATCHES:
+            raise ConfigError(
+                f"{name!r}: only {', '.join(REFERENCE_BATCHES)} have a published learning rate to "
+                "scale"
+            )
+        overrides.setdefault("reference_batch", REFERENCE_BATCHES[method])
     return make_config(method, preset=own_preset or preset, **overrides)
 
 
