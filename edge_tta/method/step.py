@@ -15,7 +15,7 @@ stream axis in front. The results are those of the streams run one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,9 +24,7 @@ from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
 from edge_tta.method import accumulation, gradient, hosts, moments, taylor
 from edge_tta.method.anchored import Anchor
-from edge_tta.method.hosts.eata import fisher_gradient
 from edge_tta.method.hosts.sar import ascent
-from edge_tta.method.optimizer import OPTIMIZERS
 from edge_tta.method.state import (
     Layout,
     State,
@@ -35,6 +33,7 @@ from edge_tta.method.state import (
     parameter_layout,
 )
 from edge_tta.method.terms import Term, site_terms
+from edge_tta.method.updating import recovered, updated
 from edge_tta.network.program import BatchNorm, Program
 
 
@@ -123,15 +122,16 @@ class Step:
                 news = _gradient_of_mean(found.losses, weight, at)
         with torch.no_grad():
             frames = len(images) // (views * (self.streams or 1))
+            source = self.source_parameters()
             new = {
                 **state,
                 **forward.new_state(),
                 **finite_or_old(found.memory, state),
-                **self._update(state, news, found.kept, frames),
+                **updated(state, news, found.kept, source, frames, config),
                 "steps": state["steps"] + 1,
             }
             if host.recovers is not None:
-                new |= self._recovered(new, host.recovers)
+                new |= recovered(new, source, host.recovers, config)
             shown = logits.detach()[::views]
             if config.predict == "after":
                 shown = self.frozen_logits(images[::views], new)
@@ -147,85 +147,6 @@ class Step:
         if self.config.weighting != "ewga":
             return None
         return accumulation.entropy_weight(judged.flatten(0, -2)).view(judged.shape[:-1])
-
-    def _update(self, state: State, news: Tensor, kept: Tensor | None, frames: int) -> State:
-        """Parameters, optimizer and counters after a gradient `news` (..., P) of N frames."""
-        config = self.config
-        position = state["position"] + 1
-        ramp = accumulation.position_weight
-        weight = (ramp if config.weighting == "ewga" else accumulation.even_weight)(
-            position, config.accumulation
-        )
-        counted = None
-        if kept is not None:
-            counted = kept.sum(-1) * torch.isfinite(news).all(-1)
-            if "fisher" in state:
-                start = self.source_parameters()
-                pull = fisher_gradient(
-                    state["parameters"], start, state["fisher"], config.fisher_weight
-                )
-                news = news + (counted > 0)[..., None] * pull
-        finite = torch.isfinite(news).all(-1, keepdim=True)
-        weighted = weight[..., None] * news
-        total = state["gradient"] + torch.where(finite, weighted, torch.zeros_like(news))
-        is_full = position >= config.accumulation
-        count, does = state["updates"] + 1, is_full
-        if counted is not None:
-            counted = state["kept"] + counted
-            count, does = state["applied"] + 1, is_full & (counted > 0)
-        full, stepped = is_full[..., None], does[..., None]
-        proposal = OPTIMIZERS[config.optimizer](
-            state["parameters"],
-            total,
-            state["first"],
-            state["second"],
-            count[..., None],
-            self._learning_rate(frames),
-        )
-        new: State = {
-            "parameters": torch.where(stepped, proposal.parameters, state["parameters"]),
-            "first": torch.where(stepped, proposal.first, state["first"]),
-            "second": torch.where(stepped, proposal.second, state["second"]),
-            "gradient": torch.where(full, torch.zeros_like(total), total),
-            "position": torch.where(is_full, torch.zeros_like(position), position),
-            "updates": state["updates"] + is_full,
-        }
-        if counted is not None:
-            new["kept"] = torch.where(is_full, torch.zeros_like(counted), counted)
-            new["applied"] = state["applied"] + does
-        if "change" in state:
-            new["change"] = new["parameters"] - state["parameters"]
-        return new
-
-    def _recovered(
-        self, new: State, recovers: Callable[[State, MethodConfig], tuple[State, Tensor]]
-    ) -> State:
-        """What a recovery changes: parameters and optimizer are the source's again.
-
-        At the end of a window only, so that nobody need look at the state to know when parameters
-        may have moved.
-        """
-        at_end = new["position"] == 0
-        memory, low = recovers(new, self.config)
-        back = (at_end & low)[..., None]
-        start = self.source_parameters().expand_as(new["parameters"])
-        found = {
-            "parameters": torch.where(back, start, new["parameters"]),
-            "applied": torch.where(at_end & low, torch.zeros_like(new["applied"]), new["applied"]),
-            **{
-                name: torch.where(back, torch.zeros_like(new[name]), new[name])
-                for name in ("first", "second")
-            },
-            **{name: torch.where(at_end & low, value, new[name]) for name, value in memory.items()},
-        }
-        if "change" in new:
-            found["change"] = new["change"] + found["parameters"] - new["parameters"]
-        return found
-
-    def _learning_rate(self, frames: int) -> float:
-        reference = self.config.reference_batch
-        rate = self.config.learning_rate
-        return rate * min(1.0, frames / reference) if reference else rate
 
     def source_parameters(self) -> Tensor:
         """The trained parameters before the first frame, (P,)."""
