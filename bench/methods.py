@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from edge_tta.config import HOSTS, MethodConfig, make_config
+from edge_tta.config import HOSTS, REFERENCE_BATCHES, MethodConfig, make_config
 from edge_tta.errors import ConfigError
 
 SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...], or ablation:HOST"
@@ -20,6 +20,8 @@ _ABLATION: dict[str, dict[str, Any]] = {
     "+DBC+EWGA+PCG": {},
 }
 """What each variant of the paper's Table 4 switches off in the preset `paper`."""
+SCALED = "scaled"
+"""In a preset's place: the published learning rate, scaled to the batch size."""
 
 
 def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
@@ -29,6 +31,10 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
     `nanoadapt:tent@paper` or `nanoadapt:tent+smoothing=0.95+views=3`. The same field with several
     values separated by `|` stands for one method each. `ablation:tent` stands for `tent`,
     `tent+DBC`, `tent+EWGA`, `tent+DBC+EWGA` and `tent+DBC+EWGA+PCG`, as in the paper's Table 4.
+
+    A baseline that trains has no preset but `scaled`: `tent` takes the published learning rate as
+    it is, `tent@scaled` takes N / N_0 of it in batches of N < N_0 frames, N_0 of
+    `edge_tta.config.REFERENCE_BATCHES`.
 
     Raises:
         ConfigError: an unknown method, host, preset or field, or a value out of range.
@@ -86,6 +92,13 @@ def _parse(name: str, preset: str) -> MethodConfig:
         if key in ("method", "host", "preset"):
             raise ConfigError(f"{key} is no field that {name!r} may set; expected {SYNTAX}")
         overrides[key] = _value(value)
+    if own_preset == SCALED and method.partition(":")[0] != "nanoadapt":
+        if method not in REFERENCE_BATCHES:
+            raise ConfigError(
+                f"{name!r}: only {', '.join(REFERENCE_BATCHES)} have a published learning rate to "
+                "scale"
+            )
+        overrides.setdefault("reference_batch", REFERENCE_BATCHES[method])
     return make_config(method, preset=own_preset or preset, **overrides)
 
 

@@ -19,6 +19,7 @@ from edge_tta.checkpoint import (
 )
 from edge_tta.config import MethodConfig, make_config
 from edge_tta.errors import ConfigError, ModelError, StateError
+from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.frozen import FrozenNetwork
@@ -35,8 +36,8 @@ class Adapter:
     Args:
         model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers; or the
             `network` of another adapter, whose frozen weights are then shared.
-        method: `source`, `norm`, `tent` or `nanoadapt`; `nanoadapt:HOST` sets the host too.
-        host: what NanoAdapt wraps, `norm` or `tent`.
+        method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too.
+        host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`.
         preset: `edge`, `paper`, or a TOML file of `MethodConfig` fields; for `nanoadapt` only.
         device: `cpu`, `cuda` or `cuda:N`.
         input_spec: the network's normalisation, used by the colour augmentations of views.
@@ -68,7 +69,7 @@ class Adapter:
         self._shape: tuple[int, ...] = ()
         self._state: State = {}
         self._steps = self._position = self._updates = 0
-        self._moved = False
+        self._moved = self._lacks_fisher = False
 
     # Tensors made in inference mode cannot take part in a backward pass, now or later.
     @torch.inference_mode(False)
@@ -83,12 +84,18 @@ class Adapter:
             ValueError: another number of axes, no image, or NaN or infinity among the values;
                 the state is as before.
             ModelError: the network cannot be captured.
+            ConfigError: `fisher_weight` is set and `estimate_fisher` has not been called.
         """
         batch = _batch(images)
         if not bool(torch.isfinite(batch).all()):
             raise ValueError("images hold NaN or infinity; expected finite values")
         step = self.prepare(tuple(batch.shape[1:]))
         learn = learn and self.config.trains
+        if learn and self._lacks_fisher:
+            raise ConfigError(
+                f"fisher_weight = {self.config.fisher_weight:g} needs the Fisher diagonal; call "
+                "estimate_fisher(source_images) first, or set fisher_weight = 0"
+            )
         views = self.config.views if learn else 0
         if views:
             rng = np.random.default_rng([self.config.seed, self._steps])
@@ -117,6 +124,39 @@ class Adapter:
             self._step, self._shape = step, image_shape
         return self._step
 
+    @torch.inference_mode(False)
+    def estimate_fisher(self, images: Tensor | Images, batch_size: int = 1) -> None:
+        """Learns which parameters matter to the source, for eata's regulariser.
+
+        The diagonal becomes part of the state and outlives a reset, since it is of the source.
+
+        Args:
+            images: (M, channels, H, W) of the source domain, unlabelled; EATA takes 2,000.
+            batch_size: images whose mean gradient is squared. 1 is the paper's Eq. 9; its public
+                code has 64, which makes the diagonal up to 64 times smaller.
+
+        Raises:
+            ValueError: as in a call, or batch_size < 1.
+            ConfigError: `fisher_weight` is 0, so that nothing would come of it.
+            ModelError: the network cannot be captured.
+        """
+        if self.config.fisher_weight == 0:
+            raise ConfigError("the Fisher diagonal is unused: set fisher_weight above 0")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        batch = _batch(images)
+        if not bool(torch.isfinite(batch).all()):
+            raise ValueError("images hold NaN or infinity; expected finite values")
+        step = self.prepare(tuple(batch.shape[1:]))
+        found = fisher_diagonal(step, batch.to(self.device), batch_size)
+        if not bool(torch.isfinite(found).all() & (found > 0).any()):
+            raise ValueError(
+                "the images give no gradients, or none that are finite; expected images of the "
+                "source domain, normalised as the network expects"
+            )
+        self._state = {**self._state, "fisher": found}
+        self._read_counters()
+
     @property
     def state(self) -> State:
         """The state's tensors by name; see `edge_tta.method.state`. Empty before the first call."""
@@ -129,7 +169,8 @@ class Adapter:
 
     @property
     def updates(self) -> int:
-        """Optimizer steps since the source."""
+        """Completed windows of `config.accumulation` gradients since the source: optimizer steps,
+        but where a host left every image of a window out."""
         return self._updates
 
     @property
@@ -138,8 +179,9 @@ class Adapter:
         return self._position
 
     def reset(self) -> None:
-        """Back to the source: everything learned is forgotten."""
-        self._state = {} if self._step is None else self._step.initial_state()
+        """Back to the source: everything learned from the stream is forgotten."""
+        of_source = {name: self._state[name] for name in ("fisher",) if name in self._state}
+        self._state = {} if self._step is None else {**self._step.initial_state(), **of_source}
         self._read_counters()
 
     def save(self, path: str | Path) -> None:
@@ -218,6 +260,8 @@ class Adapter:
         self._steps = int(self._state["steps"]) if self._state else 0
         self._position = int(self._state["position"]) if "position" in self._state else 0
         self._updates = int(self._state["updates"]) if "updates" in self._state else 0
+        fisher = self._state.get("fisher")
+        self._lacks_fisher = fisher is not None and not bool(fisher.any())
         self._moved = "change" in self._state and bool((self._state["change"] != 0).any())
 
     def _count(self, learned: bool) -> None:

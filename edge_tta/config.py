@@ -23,19 +23,19 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-METHODS = ("source", "norm", "tent", "nanoadapt")
-HOSTS = ("norm", "tent")
+METHODS = ("source", "norm", "alpha-bn", "tent", "eata", "sar", "delta", "nanoadapt")
+HOSTS = ("norm", "tent", "eata", "sar", "delta")
 PRESETS = ("edge", "paper")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "method": METHODS,
     "host": HOSTS,
-    "calibration": ("running", "anchored"),
+    "calibration": ("running", "anchored", "mixed", "renormalised"),
     "initial": ("source", "first"),
     "adapt": ("affine", "affine+conv"),
     "taylor": ("none", "affine", "conv", "affine+conv"),
     "jacobian": ("history", "latest"),
-    "gradient": ("constant", "calibrated", "proxy"),
+    "gradient": ("constant", "calibrated", "proxy", "renormalised"),
     "weighting": ("ewga", "mean"),
     "loss_over": ("views", "frame"),
     "statistics_over": ("views", "frame"),
@@ -49,22 +49,27 @@ class MethodConfig:
     """One adaptation method, completely. Units: frames and steps are counts, rates are per step.
 
     Attributes:
-        method: what runs; `source` changes nothing, `norm` uses each batch's statistics, `tent`
-            adds entropy minimisation, `nanoadapt` wraps the host.
+        method: what runs; `source` changes nothing, `norm` uses each batch's statistics,
+            `alpha-bn` mixes them with the source's; `tent`, `eata`, `sar` and `delta` also train,
+            each by its loss (`edge_tta.method.hosts`); `nanoadapt` wraps the host.
         host: the method that NanoAdapt wraps; it gives the loss L_o of Eq. 9.
         smoothing: m of Eq. 5, the weight on the old statistics, in [0, 1].
         prior_frames: short start. The smoothing of step t (from 0) is at most
             1 - 1 / (t + prior_frames + 1): the source statistics count as that many frames, and the
             first frames are averaged before the exponential forgetting begins. 0: none, as in the
             paper. Anchored, the recent statistics start with a quarter of it.
-        calibration: `running` (the paper: Eq. 5), or `anchored` (`edge_tta.method.anchored`): two
+        calibration: `running` (the paper: Eq. 5), `anchored` (`edge_tta.method.anchored`: two
             running statistics, believed only as far as chance cannot explain their distance from
-            the source. The next three fields are for `anchored` alone.
+            the source), `mixed` (alpha-BN: 1 - alpha of the source's and alpha of the batch's, of
+            means and of variances, without memory), or `renormalised` (DELTA's TBR: running means
+            and standard deviations, used before they take up the batch). anchor,
+            lasting_smoothing and catch_up are for `anchored` alone.
         anchor: share of the frames' spread that is taken for chance, >= 0: 1 / anchor is how many
             independent frames the stream is trusted to hold at a time. 0 believes everything.
         lasting_smoothing: `smoothing` of the longer running statistics, in [0, 1].
         catch_up: how far the longer statistics follow the recent ones at each step where those
             are believed, in [0, 1].
+        alpha: share of the batch in `mixed`, in [0, 1].
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the
             first batch's own.
         adapt: what trains: BatchNorm's `affine` parameters, or those and the convolution in front
@@ -75,8 +80,9 @@ class MethodConfig:
         jacobian: `history` keeps the running Jacobians of Eq. 8; `latest` takes one directional
             derivative on the newest frame after each update and stores nothing.
         gradient: through the statistics `constant` (not at all), `calibrated` (as Eq. 5 blends
-            them: 1 - m of the batch's), or `proxy` (Eq. 12: forward with the calibrated ones,
-            backward as through the batch's own).
+            them: 1 - m of the batch's), `proxy` (Eq. 12: forward with the calibrated ones,
+            backward as through the batch's own), or `renormalised` (DELTA's TBR: the same, the
+            backward pass at the batch's own).
         accumulation: S of Eq. 9, frames from one optimizer step to the next (paper: not given).
         weighting: `ewga` (Eq. 9: position ramp r and min(1/H, 1)) or `mean`.
         views: k, extra views of each frame in a learning step, each by another of five
@@ -86,7 +92,19 @@ class MethodConfig:
         predict: the logits returned are from `before` the step's update, or `after` (costs a
             second forward pass on frames that update). Paper: silent.
         optimizer: `adam` (betas 0.9, 0.999, eps 1e-8) or `sgd` (momentum 0.9).
-        learning_rate: step size of the optimizer, > 0.
+        learning_rate: step size of the optimizer, >= 0.
+        reference_batch: the frames N_0 in a batch that `learning_rate` is meant for: a batch of N
+            takes min(1, N / N_0) of it. 0: the learning rate as it stands.
+        entropy_margin: eata and sar leave out images whose entropy is this share of ln C or more
+            (C classes), >= 0.
+        similarity_margin: eata leaves out images whose prediction has a cosine of this or more with
+            the running mean prediction, in [0, 1]. 0: by the number of classes, as published: 0.4
+            for 10, 0.1 for 100, 0.05 for 1000 (`edge_tta.method.hosts.eata.similarity_margin`).
+        fisher_weight: eata's beta, of the regulariser that keeps parameters near the source, >= 0;
+            published: 2000 for ImageNet, 1 for CIFAR-10. Above 0 `Adapter.estimate_fisher` must be
+            called first. 0: no regulariser.
+        ascent_radius: sar's, of the sharpness ascent, >= 0.
+        recovery: sar goes back to the source when the running loss is below this, nats, >= 0.
         seed: of the random views.
     """
 
@@ -98,6 +116,7 @@ class MethodConfig:
     anchor: float = 0.7
     lasting_smoothing: float = 0.998
     catch_up: float = 0.5
+    alpha: float = 0.1
     initial: str = "source"
     adapt: str = "affine"
     taylor: str = "none"
@@ -111,6 +130,12 @@ class MethodConfig:
     predict: str = "before"
     optimizer: str = "adam"
     learning_rate: float = 1e-3
+    reference_batch: int = 0
+    entropy_margin: float = 0.4
+    similarity_margin: float = 0.0
+    fisher_weight: float = 0.0
+    ascent_radius: float = 0.05
+    recovery: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -125,6 +150,13 @@ class MethodConfig:
         _check_number("lasting_smoothing", self.lasting_smoothing, 0.0, 1.0)
         _check_number("catch_up", self.catch_up, 0.0, 1.0)
         _check_number("learning_rate", self.learning_rate, 0.0, math.inf)
+        _check_number("alpha", self.alpha, 0.0, 1.0)
+        _check_number("entropy_margin", self.entropy_margin, 0.0, math.inf)
+        _check_number("similarity_margin", self.similarity_margin, 0.0, 1.0)
+        _check_number("fisher_weight", self.fisher_weight, 0.0, math.inf)
+        _check_number("ascent_radius", self.ascent_radius, 0.0, math.inf)
+        _check_number("recovery", self.recovery, 0.0, math.inf)
+        _check_number("reference_batch", self.reference_batch, 0, 1_000_000, whole=True)
         _check_number("accumulation", self.accumulation, 1, 1_000_000, whole=True)
         _check_number("views", self.views, 0, 5, whole=True)
         _check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
@@ -133,11 +165,22 @@ class MethodConfig:
                 f"taylor = {self.taylor!r} needs adapt = 'affine+conv': frozen convolutions do "
                 "not move, so their Taylor term is zero; set adapt, or taylor = 'affine'"
             )
+        if self.calibration == "mixed" and self.taylor != "none":
+            raise ConfigError(
+                f"taylor = {self.taylor!r} moves running statistics, and calibration = 'mixed' "
+                "keeps none; set taylor = 'none'"
+            )
+        if self.fisher_weight > 0 and self.host != "eata":
+            raise ConfigError(
+                f"fisher_weight = {self.fisher_weight:g} is eata's; set it to 0, or host to eata"
+            )
 
     @property
     def trains(self) -> bool:
         """Whether parameters change at all (not only statistics)."""
-        return self.method == "tent" or (self.method == "nanoadapt" and self.host != "norm")
+        if self.method == "nanoadapt":
+            return self.host != "norm"
+        return self.method in HOSTS and self.method != "norm"
 
     @property
     def label(self) -> str:
@@ -149,23 +192,42 @@ class MethodConfig:
         return dataclasses.asdict(self)
 
 
-# What makes each baseline what it is, whatever the preset says. Tent's published learning rate is
-# for batches of 200; at N = 1 it is usually scaled by N / 64.
+# Each batch's own statistics, and the gradient through them; a step a batch.
+_BY_BATCH: dict[str, Any] = {
+    "smoothing": 0.0,
+    "views": 0,
+    "taylor": "none",
+    "gradient": "calibrated",
+    "accumulation": 1,
+    "weighting": "mean",
+    "adapt": "affine",
+}
+_SGD: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 2.5e-4}
+
+# What makes each baseline what it is, whatever the preset says. Learning rates are as published:
+# tent's for CIFAR, the others' for ImageNet (eata's for CIFAR-10 is 5e-3).
 _BASELINES: dict[str, dict[str, Any]] = {
     "source": {"smoothing": 1.0, "views": 0, "taylor": "none"},
     "norm": {"smoothing": 0.0, "views": 0, "taylor": "none"},
-    "tent": {
-        "smoothing": 0.0,
-        "views": 0,
-        "taylor": "none",
-        "gradient": "calibrated",
-        "accumulation": 1,
-        "weighting": "mean",
-        "optimizer": "adam",
-        "learning_rate": 1e-3,
-        "adapt": "affine",
+    "alpha-bn": {"calibration": "mixed", "smoothing": 0.0, "views": 0, "taylor": "none"},
+    "tent": {**_BY_BATCH, "optimizer": "adam", "learning_rate": 1e-3},
+    "eata": {**_BY_BATCH, **_SGD},
+    "sar": {**_BY_BATCH, **_SGD},
+    "delta": {
+        **_BY_BATCH,
+        **_SGD,
+        "calibration": "renormalised",
+        "gradient": "renormalised",
+        "smoothing": 0.95,
+        "initial": "first",
     },
 }
+
+REFERENCE_BATCHES = {"tent": 200, "eata": 64, "sar": 16, "delta": 64}
+"""Frames in a batch that each baseline's published learning rate is for.
+
+sar's is published for 64 too, but its authors take 1 / 16 of it at N = 1 (ResNets), not 1 / 64.
+"""
 
 
 def make_config(

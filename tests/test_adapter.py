@@ -25,6 +25,18 @@ def test_same_images_give_the_same_logits_and_state_to_the_bit(case: str) -> Non
     assert_same(first.state, second.state)
 
 
+@pytest.mark.parametrize("net", ["used-twice", "residual"])
+@pytest.mark.parametrize("case", [case for case in CASES if adapter(case).config.trains])
+def test_every_method_that_trains_does_move_parameters_here(case: str, net: str) -> None:
+    """Else much of what is claimed here of all methods would hold by itself."""
+    adapting = adapter(case, net, recovery=0.0)
+    for images in stream(2 * WINDOW):
+        adapting(images)
+    program = adapting.network.program((3, 8, 8))
+    start = Step(program, adapting.config).source_parameters()
+    assert not torch.equal(adapting.state["parameters"], start)
+
+
 @every_case
 def test_reset_equals_fresh_to_the_bit(case: str) -> None:
     used, fresh = adapter(case, "residual"), adapter(case, "residual")

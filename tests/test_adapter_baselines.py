@@ -108,9 +108,8 @@ def test_folded_predicts_as_the_adapter_would_with_all_it_learned_frozen(
         source = network("residual")(images)
         assert torch.allclose(expected, source, atol=1e-3) == (case == "source")
         # The same by the step itself: smoothing 1 keeps the statistics, without Eq. 8.
-        fixed = make_config("nanoadapt:tent", preset="paper", smoothing=1.0, taylor="none")
-        if not adapting.config.trains:
-            fixed = make_config("nanoadapt:norm", preset="paper", smoothing=1.0)
+        host = adapting.config.host
+        fixed = make_config("nanoadapt", host, preset="paper", smoothing=1.0, taylor="none")
         program = shared("residual").program((3, 8, 8))
         by_hand, _ = Step(program, fixed).observe(images, adapting.state)
         torch.testing.assert_close(by_hand, expected, rtol=1e-5, atol=1e-6)

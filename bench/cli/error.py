@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--methods",
         default="source,norm,tent,nanoadapt:norm,nanoadapt:tent",
-        help=f"separated by commas: {SYNTAX}",
+        help=f"separated by commas: {SYNTAX}; tent@scaled: learning rate by batch size",
     )
     parser.add_argument("--preset", default="edge", help="of methods that name none")
     parser.add_argument(

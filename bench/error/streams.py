@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.orders import Stream
 from edge_tta.config import MethodConfig
+from edge_tta.errors import ConfigError
 from edge_tta.method.step import Step, foldable
 from edge_tta.network.program import Program
 from edge_tta.prepare import Images, InputSpec, Pixels
@@ -37,7 +38,14 @@ def run_streams(
         pictures: by corruption, (n, size, size, 3).
         streams: of equal length.
         advance: told the number of frames done, again and again.
+
+    Raises:
+        ConfigError: a method that needs images of the source.
     """
+    if config.fisher_weight > 0:
+        raise ConfigError(
+            "fisher_weight needs images of the source, which a benchmark has not; set it to 0"
+        )
     together = 1
     if foldable(config):
         each = batch_size * (1 + config.views) * 3 * spec.size**2

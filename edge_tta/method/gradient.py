@@ -1,6 +1,6 @@
 """How the gradient flows through the statistics of a BatchNorm (NanoAdapt Eq. 10-12).
 
-All three compute the same output, x normalised with the calibrated statistics; they differ in what
+All compute the same output, x normalised with the calibrated statistics; they differ in what
 the backward pass sees. (The paper's Eq. 10 misprints: dL/d var lacks a minus sign and dL/dx^_i has
 a sum too many; autograd on the forward formula is what is meant.)
 """
@@ -16,17 +16,17 @@ from torch.nn import functional
 from edge_tta.method.moments import Moments
 
 
-def constant(batch: Moments, calibrated: Moments) -> Moments:
+def constant(batch: Moments, calibrated: Moments, eps: float) -> Moments:
     """Statistics are constants: the backward pass needs nothing but the output."""
     return calibrated[0].detach(), calibrated[1].detach()
 
 
-def as_blended(batch: Moments, calibrated: Moments) -> Moments:
+def as_blended(batch: Moments, calibrated: Moments, eps: float) -> Moments:
     """Through Eq. 5 as it stands: the batch's statistics carry 1 - m of the gradient."""
     return calibrated
 
 
-def proxy(batch: Moments, calibrated: Moments) -> Moments:
+def proxy(batch: Moments, calibrated: Moments, eps: float) -> Moments:
     """Eq. 12: calibrated values forward; backward as if they were the batch's own statistics."""
     return (
         calibrated[0].detach() + (batch[0] - batch[0].detach()),
@@ -34,10 +34,26 @@ def proxy(batch: Moments, calibrated: Moments) -> Moments:
     )
 
 
-PATHS: dict[str, Callable[[Moments, Moments], Moments]] = {
+def renormalised(batch: Moments, calibrated: Moments, eps: float) -> Moments:
+    """DELTA's TBR: backward as of x^ = (x - mu_B) / sigma_B r + d with r and d constants.
+
+    r = sg(sigma_B) / sigma, d = sg(mu_B - mu) / sigma, mu and sigma the calibrated ones,
+    sg: stop gradient. The same as (x - mean) / sd with sd = sigma sigma_B / sg(sigma_B) and
+    mean = mu_B - sg(mu_B - mu) sigma_B / sg(sigma_B), whose values are sigma and mu.
+    """
+    (offset, variance), (fixed, spread) = batch, (calibrated[0].detach(), calibrated[1].detach())
+    moved = (variance - variance.detach()) / (variance.detach() + eps)  # zero; d log(var + eps)
+    return (
+        fixed + (offset - offset.detach()) - (offset.detach() - fixed) * (moved / 2),
+        spread + (spread + eps) * moved,
+    )
+
+
+PATHS: dict[str, Callable[[Moments, Moments, float], Moments]] = {
     "constant": constant,
     "calibrated": as_blended,
     "proxy": proxy,
+    "renormalised": renormalised,
 }
 
 

@@ -45,6 +45,26 @@ def blend(history: Moments, batch: Moments, smoothing: Tensor) -> Moments:
     )
 
 
+def mix(source: Moments, batch: Moments, alpha: float) -> Moments:
+    """alpha-BN: (1 - alpha) source + alpha batch, of means and of variances, term by term.
+
+    Not Eq. 5: the gap between the two means adds nothing to the variance.
+    """
+    return (
+        (1 - alpha) * source[0] + alpha * batch[0],
+        (1 - alpha) * source[1] + alpha * batch[1],
+    )
+
+
+def blend_deviations(history: Moments, batch: Moments, smoothing: Tensor, eps: float) -> Moments:
+    """DELTA's averages, of the mean and of the standard deviation sqrt(variance + eps)."""
+    news = 1 - smoothing
+    deviation = smoothing * (history[1] + eps).sqrt() + news * (batch[1] + eps).sqrt()
+    # Rounding can push the square just below eps.
+    variance = (deviation.square() - eps).clamp_min(0)
+    return smoothing * history[0] + news * batch[0], variance
+
+
 def pooled(batches: Sequence[Moments]) -> Moments:
     """Moments of equal shares together: of a layer that is used several times."""
     total = batches[0]

@@ -11,7 +11,12 @@ channels of all layers together; P: trained parameters.
     first, second             (P,)  optimizer moments
     change                    (P,)  what the last step did to the parameters (Taylor terms only)
     jacobian.<site>.<name>          running Jacobians (jacobian = "history" only)
-    steps, position, updates  ()    int64: steps so far, position i of Eq. 9, optimizer steps
+    steps, position, updates  ()    int64: steps so far, position i of Eq. 9, windows completed
+    kept, applied             ()    int64: images that counted since the last update, and optimizer
+                                    steps taken (hosts that leave images out: eata, sar)
+    class_mean                (C',) running mean of predictions over C' classes (eata, delta)
+    loss_mean                 ()    running loss, zero before the first (sar)
+    fisher                    (P,)  Fisher diagonal of the source (fisher_weight > 0)
 
 Several independent streams of one network have one state, each tensor with a stream axis in front.
 """
@@ -26,9 +31,11 @@ import torch
 from torch import Tensor
 
 from edge_tta.config import MethodConfig
+from edge_tta.method import hosts
 from edge_tta.method.anchored import FIRST_SPREAD
 from edge_tta.method.terms import all_terms
 from edge_tta.network.program import Program
+from edge_tta.network.resolution import before_last_stage
 
 State = dict[str, Tensor]
 
@@ -78,10 +85,14 @@ def layer_layout(program: Program) -> Layout:
 
 
 def parameter_layout(program: Program, config: MethodConfig) -> Layout:
-    """The trained parameters: none, BatchNorm affine, or those and the linear maps in front."""
+    """The trained parameters: none, BatchNorm affine, or those and the linear maps in front.
+
+    The host sar leaves the last stage out.
+    """
     names: dict[str, None] = {}
     if config.trains:
-        for site in program.sites:
+        sites = before_last_stage(program.sites) if config.host == "sar" else program.sites
+        for site in sites:
             wanted = [site.layer.weight, site.layer.bias]
             if config.adapt == "affine+conv" and site.linear is not None:
                 wanted += [site.linear.weight, site.linear.bias]
@@ -125,6 +136,13 @@ def _one_state(program: Program, config: MethodConfig) -> State:
         "position": torch.zeros((), dtype=torch.int64, device=device),
         "updates": torch.zeros((), dtype=torch.int64, device=device),
     }
+    host = hosts.BY_NAME[config.host]
+    state |= host.memory(program.classes, variance)
+    if host.filters:
+        state["kept"] = torch.zeros((), dtype=torch.int64, device=device)
+        state["applied"] = torch.zeros((), dtype=torch.int64, device=device)
+    if config.fisher_weight > 0:
+        state["fisher"] = torch.zeros_like(start)
     if config.taylor != "none":
         state["change"] = torch.zeros_like(start)
         if config.jacobian == "history":

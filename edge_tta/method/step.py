@@ -22,10 +22,9 @@ from torch import Tensor
 
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
-from edge_tta.method import accumulation, gradient, moments, taylor
+from edge_tta.method import accumulation, gradient, hosts, moments, taylor
 from edge_tta.method.anchored import Anchor
-from edge_tta.method.hosts import LOSSES
-from edge_tta.method.optimizer import OPTIMIZERS
+from edge_tta.method.hosts.sar import ascent
 from edge_tta.method.state import (
     Layout,
     State,
@@ -34,6 +33,7 @@ from edge_tta.method.state import (
     parameter_layout,
 )
 from edge_tta.method.terms import Term, site_terms
+from edge_tta.method.updating import recovered, updated
 from edge_tta.network.program import BatchNorm, Program
 
 
@@ -97,64 +97,60 @@ class Step:
         self, images: Tensor, state: State, *, views: int = 1, moved: bool | None = None
     ) -> tuple[Tensor, State]:
         """`observe`, then the gradient of the host's loss into the accumulator (Eq. 9), and the
-        optimizer's step when S are together. A gradient that is not finite counts as zero.
+        optimizer's step when S are together. A gradient that is not finite counts as zero; where
+        the host left out every image of the S steps, nothing is stepped.
         """
         config = self.config
         if not config.trains:
             return self.observe(images, state, views=views, moved=moved)
-        vector = state["parameters"].detach().requires_grad_()
+        host = hosts.BY_NAME[config.host]
+        vector = state["parameters"].detach()
         with torch.enable_grad():
-            forward = Pass(self, state, self.parameters.split(vector), views, moved, learns=True)
+            at = vector.requires_grad_()
+            forward = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
             logits = forward.run(images)
-            judged = logits if config.loss_over == "views" else logits[::views]
-            losses = LOSSES[config.host](judged)
-            if config.weighting == "ewga":
-                losses = losses * accumulation.entropy_weight(judged)
-            means = losses.view(*vector.shape[:-1], -1).mean(-1)
-            (news,) = torch.autograd.grad(means.sum(), vector)
+            judged = self._judged(logits, views)
+            weight = self._weight(judged)
+            found = host.judge(judged, state, config)
+            news = _gradient_of_mean(found.losses, weight, at)
+            if host.again is not None:
+                # Statistics are taken up once, by the first pass.
+                at = (vector.detach() + ascent(news, config.ascent_radius)).requires_grad_()
+                again = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
+                judged = self._judged(again.run(images), views)
+                found = host.again(judged, found, state, config)
+                news = _gradient_of_mean(found.losses, weight, at)
         with torch.no_grad():
+            frames = len(images) // (views * (self.streams or 1))
+            source = self.source_parameters()
             new = {
                 **state,
                 **forward.new_state(),
-                **self._update(state, news),
+                **finite_or_old(found.memory, state),
+                **updated(state, news, found.kept, source, frames, config),
                 "steps": state["steps"] + 1,
             }
+            if host.recovers is not None:
+                new |= recovered(new, source, host.recovers, config)
             shown = logits.detach()[::views]
             if config.predict == "after":
                 shown = self.frozen_logits(images[::views], new)
             return shown, new
 
-    def _update(self, state: State, news: Tensor) -> State:
-        config = self.config
-        position = state["position"] + 1
-        ramp = accumulation.position_weight
-        weight = (ramp if config.weighting == "ewga" else accumulation.even_weight)(
-            position, config.accumulation
-        )
-        finite = torch.isfinite(news).all(-1, keepdim=True)
-        weighted = weight[..., None] * news
-        total = state["gradient"] + torch.where(finite, weighted, torch.zeros_like(news))
-        is_full = position >= config.accumulation
-        full = is_full[..., None]
-        proposal = OPTIMIZERS[config.optimizer](
-            state["parameters"],
-            total,
-            state["first"],
-            state["second"],
-            (state["updates"] + 1)[..., None],
-            config.learning_rate,
-        )
-        new: State = {
-            "parameters": torch.where(full, proposal.parameters, state["parameters"]),
-            "first": torch.where(full, proposal.first, state["first"]),
-            "second": torch.where(full, proposal.second, state["second"]),
-            "gradient": torch.where(full, torch.zeros_like(total), total),
-            "position": torch.where(is_full, torch.zeros_like(position), position),
-            "updates": state["updates"] + is_full,
-        }
-        if "change" in state:
-            new["change"] = new["parameters"] - state["parameters"]
-        return new
+    def _judged(self, logits: Tensor, views: int) -> Tensor:
+        """The logits that the loss is of, (..., n, C), with the stream axis in front."""
+        judged = logits if self.config.loss_over == "views" else logits[::views]
+        return judged if self.streams is None else judged.view(self.streams, -1, judged.shape[1])
+
+    def _weight(self, judged: Tensor) -> Tensor | None:
+        """min(1 / H, 1) of Eq. 9, (..., n); None: one."""
+        if self.config.weighting != "ewga":
+            return None
+        return accumulation.entropy_weight(judged.flatten(0, -2)).view(judged.shape[:-1])
+
+    def source_parameters(self) -> Tensor:
+        """The trained parameters before the first frame, (P,)."""
+        return self.parameters.join({n: self.program.parameters[n] for n in self.parameters.names})
 
     def frozen_logits(self, images: Tensor, state: State) -> Tensor:
         """Logits with the parameters and statistics as they are in the state."""
@@ -210,15 +206,19 @@ class Pass:
             name: tuple(part[name] for part in parts) for name in step.layers.names
         }
         self._batches: dict[str, list[moments.Moments]] = {}
+        # `renormalised` averages from its first batch on, in all uses of a layer.
+        initial = "source" if config.calibration == "renormalised" else config.initial
         self._smoothing = (
             torch.ones_like(state["steps"], dtype=torch.float32)
             if frozen
             else moments.smoothing_at(
-                state["steps"], config.smoothing, config.prior_frames, config.initial
+                state["steps"], config.smoothing, config.prior_frames, initial
             )
         )[..., None]
         self._gradient = gradient.PATHS[config.gradient if learns else "constant"]
         self._through = learns and config.gradient != "constant"
+        self._frozen = frozen
+        self._begins = (state["steps"] == 0)[..., None]
         self._history = config.jacobian == "history" and not frozen
         self._changes: dict[str, Tensor] = {}
         if "change" in state and not frozen:
@@ -236,19 +236,7 @@ class Pass:
 
     def new_state(self) -> State:
         """The statistics and Jacobians after the pass; the old ones if any is not finite."""
-        new = {**self._new_statistics(), **self._jacobians}
-        finite = torch.ones_like(self._state["steps"], dtype=torch.bool)
-        for value in new.values():
-            axes = tuple(range(finite.ndim, value.ndim))
-            finite = finite & torch.isfinite(value).all(axes)
-        return {
-            name: torch.where(
-                finite.view(finite.shape + (1,) * (value.ndim - finite.ndim)),
-                value,
-                self._state[name],
-            )
-            for name, value in new.items()
-        }
+        return finite_or_old({**self._new_statistics(), **self._jacobians}, self._state)
 
     def _new_statistics(self) -> State:
         step = self._step
@@ -294,18 +282,11 @@ class Pass:
         with torch.set_grad_enabled(self._through):
             only = self._views if self._step.config.statistics_over == "frame" else 1
             batch = self._batch_moments(folded[::only], layer)
-            if self._step.anchor is None:
-                offset, variance = moments.blend(held[0], batch, self._smoothing)
-                held = ((offset.detach(), variance.detach()),)
-            else:
-                offset, variance = held[0]
-                self._batches.setdefault(layer.name, []).append(
-                    (batch[0].detach(), batch[1].detach())
-                )
+            (offset, variance), held = self._calibrated(layer, held, batch)
             self._held[layer.name] = held
             if self._through and only > 1:
                 batch = self._batch_moments(folded, layer)
-            offset, variance = self._gradient(batch, (offset, variance))
+            offset, variance = self._gradient(batch, (offset, variance), layer.eps)
             mean = layer.mean + offset
         if self._watch:
             self._used[index] = (mean.detach(), variance.detach())
@@ -318,6 +299,32 @@ class Pass:
             layer.eps,
         )
         return out if streams is None else unfold(out, streams)
+
+    def _calibrated(
+        self, layer: BatchNorm, held: tuple[moments.Moments, ...], batch: moments.Moments
+    ) -> tuple[moments.Moments, tuple[moments.Moments, ...]]:
+        """The statistics to normalise with, and what is held from here on."""
+        config, seen = self._step.config, (batch[0].detach(), batch[1].detach())
+        known = self._batches.setdefault(layer.name, [])
+        used = held[0]
+        if config.calibration == "running":
+            used = moments.blend(used, batch, self._smoothing)
+            held = ((used[0].detach(), used[1].detach()),)
+        elif self._frozen:
+            pass
+        elif config.calibration == "mixed":
+            source = torch.zeros_like(used[0]), layer.variance.expand_as(used[1])
+            used = moments.mix(source, batch, config.alpha)
+            held = ((used[0].detach(), used[1].detach()),)
+        elif config.calibration == "renormalised":
+            if config.initial == "first" and not known:
+                used = (
+                    torch.where(self._begins, seen[0], used[0]),
+                    torch.where(self._begins, seen[1], used[1]),
+                )
+            held = (moments.blend_deviations(used, seen, self._smoothing, layer.eps),)
+        known.append(seen)
+        return used, held
 
     def _batch_moments(self, folded: Tensor, layer: BatchNorm) -> moments.Moments:
         """Moments (C,), or (streams, C) of folded streams."""
@@ -370,6 +377,27 @@ class Pass:
         shape = (1, -1) + (1,) * (z.ndim - 2)
         scale = torch.rsqrt(variance + self._step.program.sites[index].layer.eps)
         return (z - mean.view(shape)) * scale.view(shape)
+
+
+def finite_or_old(new: State, old: State) -> State:
+    """The new tensors, all of a stream; the old ones if any value of it is not finite."""
+    finite = torch.ones_like(old["steps"], dtype=torch.bool)
+    for value in new.values():
+        axes = tuple(range(finite.ndim, value.ndim))
+        finite = finite & torch.isfinite(value).all(axes)
+    return {
+        name: torch.where(
+            finite.view(finite.shape + (1,) * (value.ndim - finite.ndim)), value, old[name]
+        )
+        for name, value in new.items()
+    }
+
+
+def _gradient_of_mean(losses: Tensor, weight: Tensor | None, at: Tensor) -> Tensor:
+    """Of the mean of weight * losses (..., n), by the parameters `at` (..., P)."""
+    weighted = losses if weight is None else losses * weight
+    (found,) = torch.autograd.grad(weighted.mean(-1).sum(), at)
+    return found
 
 
 def by_layer(layers: Layout, vectors: moments.Moments) -> dict[str, moments.Moments]:

@@ -22,6 +22,7 @@ from torch import Tensor, fx, nn
 from edge_tta.errors import ModelError
 from edge_tta.network.predecessors import Predecessors
 from edge_tta.network.program import Program, Site
+from edge_tta.network.resolution import total_strides
 from edge_tta.network.rewriting import make_functional, open_graph
 from edge_tta.network.sites import FoundSite, Values, find_sites, refuse_regions
 
@@ -161,9 +162,10 @@ def _assemble(
     sites = []
     trainable: dict[str, Tensor] = {}
     by_name = dict(values.values())
+    strides = total_strides(graph, list(values))
     for item in found:
         linear, paths = predecessors.of(item.node)
-        sites.append(Site(item.index, item.layer, linear, paths))
+        sites.append(Site(item.index, item.layer, linear, paths, strides[item.node]))
         names: Iterable[str | None] = (item.layer.weight, item.layer.bias)
         if linear is not None:
             names = (*names, linear.weight, linear.bias)

@@ -67,13 +67,15 @@ class Site:
     """One call of a BatchNorm layer. A layer that is used twice has two sites.
 
     `linear` is the layer just before it (None: something else feeds it, such as a sum or a
-    concatenation), `paths` the earlier BatchNorms in front of that layer.
+    concatenation), `paths` the earlier BatchNorms in front of that layer. `stride` is the total
+    stride from the image to here (`edge_tta.network.resolution`).
     """
 
     index: int
     layer: BatchNorm
     linear: LinearMap | None = None
     paths: tuple[Path, ...] = ()
+    stride: int = 1
 
 
 class Normaliser(Protocol):

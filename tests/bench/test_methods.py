@@ -78,12 +78,33 @@ def test_a_host_that_does_not_train_has_dbc_only() -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "batch"), [("tent", 200), ("eata", 64), ("sar", 16), ("delta", 64)]
+)
+def test_scaled_is_the_published_rate_for_its_batch_and_a_share_below(
+    method: str, batch: int
+) -> None:
+    found = parse_methods(f"{method},{method}@scaled,{method}@scaled+alpha=0.2")
+    plain, scaled, other = found.values()
+    assert plain == make_config(method)
+    assert plain.reference_batch == 0
+    assert scaled == make_config(method, reference_batch=batch)
+    assert other == make_config(method, reference_batch=batch, alpha=0.2)
+
+
+def test_sar_scaled_to_one_frame_takes_the_rate_that_its_authors_do() -> None:
+    (scaled,) = parse_methods("sar@scaled").values()
+    assert scaled.learning_rate / scaled.reference_batch == pytest.approx(1.5625e-5)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "no method given"),
         (" , ,", "no method given"),
         ("tnet", "unknown method 'tnet'"),
         ("nanoadapt:tnet", "host must be one of"),
+        ("norm@scaled", "only tent, eata, sar, delta have a published learning rate"),
+        ("nanoadapt@scaled", "unknown preset 'scaled'"),
         ("nanoadapt@gone", "unknown preset 'gone'"),
         ("nanoadapt+smooth=0.9", "smooth; did you mean smoothing"),
         ("nanoadapt+views", "is not understood"),

@@ -14,6 +14,7 @@ from bench.error.streams import run_streams
 from bench.methods import parse_methods
 from bench.orders import Stream
 from edge_tta.adapter import Adapter
+from edge_tta.errors import ConfigError
 from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.prepare import InputSpec
 from tests.bench.pictures import pictures
@@ -26,7 +27,15 @@ FAST = "+accumulation=4+learning_rate=0.05+smoothing=0.7"
 METHODS = (
     "source",
     "norm",
+    "alpha-bn+alpha=0.4",
     "tent+learning_rate=0.05",
+    "tent@scaled+learning_rate=2.0",
+    "eata+learning_rate=0.05+entropy_margin=0.99+similarity_margin=0.9",
+    "sar+learning_rate=0.05+entropy_margin=0.99+recovery=0.0",
+    "delta+learning_rate=0.05",
+    f"nanoadapt:eata@paper{FAST}+views=0+taylor=none+entropy_margin=1+similarity_margin=1",
+    f"nanoadapt:sar@paper{FAST}+views=0+taylor=none+entropy_margin=1",
+    f"nanoadapt:delta@paper{FAST}+views=2+taylor=none",
     "nanoadapt:norm@paper+smoothing=0.5",
     f"nanoadapt:tent@paper{FAST}+views=0+taylor=none+gradient=constant",
     f"nanoadapt:tent@paper{FAST}+views=2+taylor=none",
@@ -109,6 +118,11 @@ def test_the_methods_compared_here_do_differ(shared: FrozenNetwork) -> None:
     for method in METHODS:
         for other in METHODS:
             assert (labels[method] != labels[other]).any() == (method != other), (method, other)
+
+
+def test_a_method_that_needs_source_images_is_refused(shared: FrozenNetwork) -> None:
+    with pytest.raises(ConfigError, match="fisher_weight needs images of the source"):
+        _run(shared, "eata+fisher_weight=1.0", np.zeros(STREAMS * LENGTH, int), 1)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
