@@ -62,14 +62,19 @@ class MethodConfig:
             running statistics, believed only as far as chance cannot explain their distance from
             the source), `mixed` (alpha-BN: 1 - alpha of the source's and alpha of the batch's, of
             means and of variances, without memory), or `renormalised` (DELTA's TBR: running means
-            and standard deviations, used before they take up the batch). anchor,
-            lasting_smoothing and catch_up are for `anchored` alone.
-        anchor: share of the frames' spread that is taken for chance, >= 0: 1 / anchor is how many
-            independent frames the stream is trusted to hold at a time. 0 believes everything.
+            and standard deviations, used before they take up the batch). The
+            following fields up to diversity are for `anchored` alone.
+        anchor: how much of the frames' spread the lasting statistics hold by chance where the
+            stream has shown one class only, >= 0; the more various, the less
+            (`edge_tta.method.content`). 0 believes everything.
+        recent_anchor: the same for the recent statistics, against the lasting ones, >= 0.
+        mismatch: share of the spread that proves no change, however many frames it is of, >= 0.
         lasting_smoothing: `smoothing` of the longer running statistics, in [0, 1].
         catch_up: how far the longer statistics follow the recent ones at each step where those
             are believed, in [0, 1].
-        alpha: share of the batch in `mixed`, in [0, 1].
+        diversity: weight of a term in the loss of every image, the mean of ln f under its
+            prediction, f the running frequency of classes, that asks for the rarer ones, >= 0;
+            `anchored` only. With an entropy as the host's loss, 1 is information maximisation.
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the
             first batch's own.
         adapt: what trains: BatchNorm's `affine` parameters, or those and the convolution in front
@@ -113,9 +118,12 @@ class MethodConfig:
     smoothing: float = 0.98
     prior_frames: float = 0.0
     calibration: str = "running"
-    anchor: float = 0.7
+    anchor: float = 2.0
+    recent_anchor: float = 4.0
+    mismatch: float = 0.15
     lasting_smoothing: float = 0.998
     catch_up: float = 0.5
+    diversity: float = 0.0
     alpha: float = 0.1
     initial: str = "source"
     adapt: str = "affine"
@@ -146,7 +154,8 @@ class MethodConfig:
                 )
         _check_number("smoothing", self.smoothing, 0.0, 1.0)
         _check_number("prior_frames", self.prior_frames, 0.0, math.inf)
-        _check_number("anchor", self.anchor, 0.0, math.inf)
+        for name in ("anchor", "recent_anchor", "mismatch", "diversity"):
+            _check_number(name, getattr(self, name), 0.0, math.inf)
         _check_number("lasting_smoothing", self.lasting_smoothing, 0.0, 1.0)
         _check_number("catch_up", self.catch_up, 0.0, 1.0)
         _check_number("learning_rate", self.learning_rate, 0.0, math.inf)
@@ -169,6 +178,11 @@ class MethodConfig:
             raise ConfigError(
                 f"taylor = {self.taylor!r} moves running statistics, and calibration = 'mixed' "
                 "keeps none; set taylor = 'none'"
+            )
+        if self.diversity and self.calibration != "anchored":
+            raise ConfigError(
+                f"diversity = {self.diversity:g} needs what calibration = 'anchored' keeps; set "
+                "diversity = 0, or that"
             )
         if self.fisher_weight > 0 and self.host != "eata":
             raise ConfigError(

@@ -7,18 +7,20 @@ hundred), and believes them by a positive-part James-Stein estimate:
 
     lasting' = source   + l(lasting, source) (lasting - source)
     used     = lasting' + l(recent, lasting') (recent - lasting')
-    l(a, b)  = max(0, 1 - anchor spread / distance(a, b))
+    l(a, b)  = max(0, 1 - max(anchor share, mismatch) spread / distance(a, b))
 
 distance: mean over a layer's channels of the squared gap of the means in units of the source
 variance; for the variances, of their squared log ratio. spread: the running distance of single
-frames from the lasting statistics. If a stream holds no more than 1 / anchor independent frames at
-a time, its mean misses the true one by about anchor spread; a distance of that size proves nothing.
-Layers whose statistics follow what is in the picture stay near the source; layers that a
-disturbance moves further than pictures do are calibrated almost fully. A change of light or weather
-moves `recent` beyond its own spread at once, and `lasting` then catches up with it.
+frames from the lasting statistics. share: what part of it is still in the average, because the
+frames showed some classes more than others (`edge_tta.method.content`); `recent_anchor` stands in
+anchor's place for the recent ones. mismatch: a distance that proves nothing, however many frames it
+is of: networks were trained on augmented pictures, and their statistics fit those.
 
-A scene that stands still tells nothing with its next frame: each layer weighs a frame by its news,
-its distance from the recent statistics up to one that is usual for pictures.
+Layers whose statistics follow what is in the picture stay near the source; layers that a
+disturbance moves further than pictures do are calibrated almost fully, and all of them where the
+frames are many and various. A change of light or weather moves `recent` beyond what its content
+explains at once, and `lasting` then catches up with it. In `lasting` a frame of a class that has
+been frequent weighs less.
 
 The statistics used are known before the frame is seen. Vectors are flat: (..., C) the channels of
 all layers, (..., 2 L) means and variances of L layers; the dots are an axis of streams, if any.
@@ -26,20 +28,19 @@ all layers, (..., 2 L) means and variances of L layers; the dots are an axis of 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from edge_tta.config import MethodConfig
-from edge_tta.method import moments
+from edge_tta.method import content, moments
+from edge_tta.method.content import Content
 from edge_tta.method.moments import Moments
 from edge_tta.network.program import BatchNorm
 
 # Of the running spread: classes come and go, and their variety is to be remembered.
 SPREAD_SMOOTHING = 0.998
-
-# Squared distances of means and of log variances from which on a frame is all news. Single pictures
-# of real data stand off by 0.02 to 0.4 and 0.07 to 1.7, by network and layer.
-ALL_NEWS = (0.05, 0.1)
 
 # The spread taken for granted before the first frame; it counts as one frame.
 FIRST_SPREAD = (0.1, 0.2)
@@ -47,6 +48,15 @@ FIRST_SPREAD = (0.1, 0.2)
 
 # How far statistics are believed: their means and their variances, (..., C) each, in [0, 1].
 Trust = tuple[Tensor, Tensor]
+
+
+class Memories(NamedTuple):
+    """What anchored calibration holds: statistics (..., C) each, spread (..., 2 L), contents."""
+
+    recent: Moments
+    lasting: Moments
+    spread: Tensor
+    content: Content
 
 
 class Anchor:
@@ -62,41 +72,41 @@ class Anchor:
         )
         self._counts = counts.to(self._source.dtype)
 
-    def believed(self, recent: Moments, lasting: Moments, spread: Tensor) -> tuple[Moments, Trust]:
-        """The statistics to normalise with, and the trust in the recent. spread: (..., 2 L)."""
-        source = torch.zeros_like(lasting[0]), self._source
-        centre, _ = self._drawn(lasting, source, spread)
-        return self._drawn(recent, centre, spread)
+    def believed(self, held: Memories) -> tuple[Moments, Trust]:
+        """The statistics to normalise with, and the trust in the recent."""
+        config = self._config
+        of_recent, of_lasting = content.shares(held.content)
+        source = torch.zeros_like(held.lasting[0]), self._source
+        noise = (config.anchor * of_lasting).clamp_min(config.mismatch) * held.spread
+        centre, _ = self._drawn(held.lasting, source, noise)
+        noise = (config.recent_anchor * of_recent).clamp_min(config.mismatch) * held.spread
+        return self._drawn(held.recent, centre, noise)
 
-    def update(
-        self, recent: Moments, lasting: Moments, spread: Tensor, batch: Moments, step: Tensor
-    ) -> tuple[Moments, Moments, Tensor]:
-        """recent, lasting and spread after a batch of frames; step: from 0, (...)."""
+    def update(self, held: Memories, batch: Moments, p: Tensor, step: Tensor) -> Memories:
+        """What is held after a batch of frames; p: their mean prediction; step: from 0, (...)."""
         config, at = self._config, step[..., None]
-        news = self._news(batch, recent)
-        found = torch.cat(self._distances(batch, lasting), -1)
-        weight = 1 - moments.smoothing_at(at, SPREAD_SMOOTHING, 1)
-        spread = spread + weight * torch.cat([news, news], -1) * (found - spread)
-        news = news[..., self._layer]
-        m = moments.smoothing_at(at, config.smoothing, config.prior_frames / 4)
-        recent = moments.blend(recent, batch, 1 - (1 - m) * news)
-        m = moments.smoothing_at(at, config.lasting_smoothing, config.prior_frames)
-        lasting = moments.blend(lasting, batch, 1 - (1 - m) * news)
-        _, trust = self.believed(recent, lasting, spread)
-        share = [config.catch_up * news * part for part in trust]
-        offset = lasting[0] + share[0] * (recent[0] - lasting[0])
-        variance = lasting[1] + share[1] * (recent[1] - lasting[1])
-        return recent, (offset, variance), spread
+        found = torch.cat(self._distances(batch, held.lasting), -1)
+        news = 1 - moments.smoothing_at(at, SPREAD_SMOOTHING, 1)
+        spread = held.spread + news * (found - held.spread)
+        frequency = content.believed_frequency(held.content, step, config, content.FRAMES_OF_DOUBT)
+        rarity = content.rarity(p[..., None, :], frequency)
+        recently = 1 - moments.smoothing_at(at, config.smoothing, config.prior_frames / 4)
+        news = 1 - moments.smoothing_at(at, config.lasting_smoothing, config.prior_frames)
+        news = news * rarity
+        recent = moments.blend(held.recent, batch, 1 - recently)
+        lasting = moments.blend(held.lasting, batch, 1 - news)
+        shown = content.updated(held.content, p, (recently, news), step, config)
+        _, trust = self.believed(Memories(recent, lasting, spread, shown))
+        follow = [config.catch_up * rarity * part for part in trust]
+        offset = lasting[0] + follow[0] * (recent[0] - lasting[0])
+        variance = lasting[1] + follow[1] * (recent[1] - lasting[1])
+        share = (follow[0].mean(-1, keepdim=True) + follow[1].mean(-1, keepdim=True)) / 2
+        shown = shown._replace(lasting=shown.lasting + share * (shown.recent - shown.lasting))
+        return Memories(recent, (offset, variance), spread, shown)
 
-    def _news(self, batch: Moments, recent: Moments) -> Tensor:
-        """How far a frame is from repeating the recent ones, 0 to 1, (..., L)."""
-        of_means, of_variances = self._distances(batch, recent)
-        shares = (of_means / ALL_NEWS[0]).clamp_max(1), (of_variances / ALL_NEWS[1]).clamp_max(1)
-        return (shares[0] + shares[1]) / 2
-
-    def _drawn(self, running: Moments, centre: Moments, spread: Tensor) -> tuple[Moments, Trust]:
-        """Running statistics drawn to the centre as far as chance explains their distance."""
-        noise = self._config.anchor * spread
+    def _drawn(self, running: Moments, centre: Moments, noise: Tensor) -> tuple[Moments, Trust]:
+        """Running statistics drawn to the centre as far as noise (..., 2 L) explains their
+        distance."""
         gap, ratio = self._gaps(running, centre)
         shares = []
         for size, chance in zip(self._sizes(gap, ratio), noise.chunk(2, -1), strict=True):

@@ -6,6 +6,7 @@ channels of all layers together; P: trained parameters.
     offset, variance          (C,)  running statistics; offset is from the source mean
     lasting_offset, lasting_variance (C,)  the same over a longer time (anchored only)
     spread                    (2L,) running spread of single batches, L layers (anchored only)
+    content.<name>                  what the stream has shown, see `content.Content` (anchored only)
     parameters                (P,)  trained parameters
     gradient                  (P,)  accumulated since the last update
     first, second             (P,)  optimizer moments
@@ -31,7 +32,7 @@ import torch
 from torch import Tensor
 
 from edge_tta.config import MethodConfig
-from edge_tta.method import hosts
+from edge_tta.method import content, hosts
 from edge_tta.method.anchored import FIRST_SPREAD
 from edge_tta.method.terms import all_terms
 from edge_tta.network.program import Program
@@ -125,6 +126,8 @@ def _one_state(program: Program, config: MethodConfig) -> State:
         state["lasting_variance"] = variance.clone()
         first = variance.new_tensor(FIRST_SPREAD)
         state["spread"] = first.repeat_interleave(len(program.layers))
+        shown = content.unknown(program.classes, variance)._asdict()
+        state |= {f"content.{name}": value for name, value in shown.items()}
     if not config.trains:
         return state
     start = parameters.join({n: program.parameters[n] for n in parameters.names})

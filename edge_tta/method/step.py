@@ -22,8 +22,9 @@ from torch import Tensor
 
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
-from edge_tta.method import accumulation, gradient, hosts, moments, taylor
-from edge_tta.method.anchored import Anchor
+from edge_tta.method import accumulation, content, gradient, hosts, moments, taylor
+from edge_tta.method.anchored import Anchor, Memories
+from edge_tta.method.content import Content
 from edge_tta.method.hosts.sar import ascent
 from edge_tta.method.state import (
     Layout,
@@ -110,16 +111,16 @@ class Step:
             forward = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
             logits = forward.run(images)
             judged = self._judged(logits, views)
-            weight = self._weight(judged)
+            weights = self._weights(judged, state)
             found = host.judge(judged, state, config)
-            news = _gradient_of_mean(found.losses, weight, at)
+            news = _gradient(self._losses(judged, found, weights, state), at)
             if host.again is not None:
                 # Statistics are taken up once, by the first pass.
                 at = (vector.detach() + ascent(news, config.ascent_radius)).requires_grad_()
                 again = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
                 judged = self._judged(again.run(images), views)
                 found = host.again(judged, found, state, config)
-                news = _gradient_of_mean(found.losses, weight, at)
+                news = _gradient(self._losses(judged, found, weights, state), at)
         with torch.no_grad():
             frames = len(images) // (views * (self.streams or 1))
             source = self.source_parameters()
@@ -140,13 +141,39 @@ class Step:
     def _judged(self, logits: Tensor, views: int) -> Tensor:
         """The logits that the loss is of, (..., n, C), with the stream axis in front."""
         judged = logits if self.config.loss_over == "views" else logits[::views]
-        return judged if self.streams is None else judged.view(self.streams, -1, judged.shape[1])
+        return self.by_stream(judged)
 
-    def _weight(self, judged: Tensor) -> Tensor | None:
-        """min(1 / H, 1) of Eq. 9, (..., n); None: one."""
-        if self.config.weighting != "ewga":
-            return None
-        return accumulation.entropy_weight(judged.flatten(0, -2)).view(judged.shape[:-1])
+    def by_stream(self, logits: Tensor) -> Tensor:
+        """Logits (n, C) of a batch with the stream axis in front, if there is one."""
+        return logits if self.streams is None else logits.view(self.streams, -1, logits.shape[1])
+
+    def _weights(self, judged: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """Constants of the images, (..., n) each: min(1, 1/H) of Eq. 9, and their rarity."""
+        certainty = rarity = torch.ones_like(judged[..., 0]).detach()
+        if self.config.weighting == "ewga":
+            flat = judged.flatten(0, -2)
+            certainty = accumulation.entropy_weight(flat).view(judged.shape[:-1])
+        if self.anchor is not None:
+            rarity = content.rarity(judged.detach().softmax(-1), self._frequency(state))
+        return certainty, rarity
+
+    def _losses(
+        self, judged: Tensor, found: hosts.Judged, weights: tuple[Tensor, Tensor], state: State
+    ) -> Tensor:
+        """The host's losses as NanoAdapt weighs them, and the diversity term, (..., n)."""
+        certainty, rarity = weights
+        losses = certainty * found.losses
+        if self.config.diversity:
+            expected = (judged.softmax(-1) * self._frequency(state).log()[..., None, :]).sum(-1)
+            if found.kept is not None:
+                expected = expected * found.kept
+            losses = losses + self.config.diversity * expected
+        return rarity * losses
+
+    def _frequency(self, state: State) -> Tensor:
+        """Of classes so far, as the loss believes it, (..., C)."""
+        doubt = content.FRAMES_OF_DOUBT_IN_LOSS
+        return content.believed_frequency(contents(state), state["steps"], self.config, doubt)
 
     def source_parameters(self) -> Tensor:
         """The trained parameters before the first frame, (P,)."""
@@ -170,7 +197,7 @@ class Step:
         """The statistics that the state stands for, (..., C) each."""
         if self.anchor is None:
             return state["offset"], state["variance"]
-        used, _ = self.anchor.believed(*memories(state))
+        used, _ = self.anchor.believed(memories(state))
         return used
 
     def _values(self, state: State) -> dict[str, Tensor]:
@@ -232,7 +259,9 @@ class Pass:
 
     def run(self, images: Tensor) -> Tensor:
         """Logits of all images."""
-        return self._step.program.run(images, self, watch=self._watch)
+        logits = self._step.program.run(images, self, watch=self._watch)
+        self._logits = logits.detach()
+        return logits
 
     def new_state(self) -> State:
         """The statistics and Jacobians after the pass; the old ones if any is not finite."""
@@ -250,15 +279,17 @@ class Pass:
         pooled = {name: moments.pooled(found) for name, found in self._batches.items()}
         batch = flat(step.layers, pooled)
         _, recent, lasting = held
-        recent, lasting, spread = step.anchor.update(
-            recent, lasting, self._state["spread"], batch, self._state["steps"]
-        )
+        state = self._state
+        old = memories(state)._replace(recent=recent, lasting=lasting)
+        p = content.mean_prediction(step.by_stream(self._logits))
+        new = step.anchor.update(old, batch, p, state["steps"])
         return {
-            "offset": recent[0],
-            "variance": recent[1],
-            "lasting_offset": lasting[0],
-            "lasting_variance": lasting[1],
-            "spread": spread,
+            "offset": new.recent[0],
+            "variance": new.recent[1],
+            "lasting_offset": new.lasting[0],
+            "lasting_variance": new.lasting[1],
+            "spread": new.spread,
+            **{f"content.{name}": value for name, value in new.content._asdict().items()},
         }
 
     def parameter(self, name: str) -> Tensor:
@@ -393,10 +424,9 @@ def finite_or_old(new: State, old: State) -> State:
     }
 
 
-def _gradient_of_mean(losses: Tensor, weight: Tensor | None, at: Tensor) -> Tensor:
-    """Of the mean of weight * losses (..., n), by the parameters `at` (..., P)."""
-    weighted = losses if weight is None else losses * weight
-    (found,) = torch.autograd.grad(weighted.mean(-1).sum(), at)
+def _gradient(losses: Tensor, at: Tensor) -> Tensor:
+    """Of the mean of losses (..., n), by the parameters `at` (..., P)."""
+    (found,) = torch.autograd.grad(losses.mean(-1).sum(), at)
     return found
 
 
@@ -414,13 +444,19 @@ def flat(layers: Layout, found: Mapping[str, moments.Moments]) -> moments.Moment
     )
 
 
-def memories(state: State) -> tuple[moments.Moments, moments.Moments, Tensor]:
-    """Recent and lasting statistics and the spread, of anchored calibration."""
-    return (
+def memories(state: State) -> Memories:
+    """What anchored calibration holds."""
+    return Memories(
         (state["offset"], state["variance"]),
         (state["lasting_offset"], state["lasting_variance"]),
         state["spread"],
+        contents(state),
     )
+
+
+def contents(state: State) -> Content:
+    """What the stream has shown."""
+    return Content(*(state[f"content.{name}"] for name in Content._fields))
 
 
 def foldable(config: MethodConfig) -> bool:
