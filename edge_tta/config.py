@@ -62,8 +62,8 @@ class MethodConfig:
             running statistics, believed only as far as chance cannot explain their distance from
             the source), `mixed` (alpha-BN: 1 - alpha of the source's and alpha of the batch's, of
             means and of variances, without memory), or `renormalised` (DELTA's TBR: running means
-            and standard deviations, used before they take up the batch). The
-            following fields up to diversity are for `anchored` alone.
+            and standard deviations, used before they take up the batch). The following fields up
+            to diversity are for `anchored` alone.
         anchor: how much of the frames' spread the lasting statistics hold by chance where the
             stream has shown one class only, >= 0; the more various, the less
             (`edge_tta.method.content`). 0 believes everything.
@@ -75,6 +75,7 @@ class MethodConfig:
         diversity: weight of a term in the loss of every image, the mean of ln f under its
             prediction, f the running frequency of classes, that asks for the rarer ones, >= 0;
             `anchored` only. With an entropy as the host's loss, 1 is information maximisation.
+        alpha: share of the batch in `mixed`, in [0, 1].
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the
             first batch's own.
         adapt: what trains: BatchNorm's `affine` parameters, or those and the convolution in front
