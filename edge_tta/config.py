@@ -62,8 +62,8 @@ class MethodConfig:
             running statistics, believed only as far as chance cannot explain their distance from
             the source), `mixed` (alpha-BN: 1 - alpha of the source's and alpha of the batch's, of
             means and of variances, without memory), or `renormalised` (DELTA's TBR: running means
-            and standard deviations, used before they take up the batch). The
-            following fields up to diversity are for `anchored` alone.
+            and standard deviations, used before they take up the batch). The following fields up
+            to diversity are for `anchored` alone.
         anchor: how much of the frames' spread the lasting statistics hold by chance where the
             stream has shown one class only, >= 0; the more various, the less
             (`edge_tta.method.content`). 0 believes everything.
@@ -77,6 +77,7 @@ class MethodConfig:
             `anchored` only. With an entropy as the host's loss, 1 is information maximisation.
         reliable: NanoAdapt learns only from images whose entropy is below this share of ln C (C
             classes), whatever the host, >= 0; 0: from all.
+        alpha: share of the batch in `mixed`, in [0, 1].
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the
             first batch's own.
         adapt: what trains: BatchNorm's `affine` parameters, or those and the convolution in front

@@ -42,6 +42,9 @@ from edge_tta.network.program import BatchNorm
 # Of the running spread: classes come and go, and their variety is to be remembered.
 SPREAD_SMOOTHING = 0.998
 
+# Share of the predictions' variety below which a stream's frames are taken for one.
+LEAST_VARIETY = 0.02
+
 # The spread taken for granted before the first frame; it counts as one frame.
 FIRST_SPREAD = (0.1, 0.2)
 
@@ -77,9 +80,11 @@ class Anchor:
         config = self._config
         of_recent, of_lasting = content.shares(held.content)
         source = torch.zeros_like(held.lasting[0]), self._source
-        noise = (config.anchor * of_lasting).clamp_min(config.mismatch) * held.spread
+        # As a sample's variance is: measured about its own mean, the spread falls short by that.
+        spread = held.spread / (1 - content.sameness(held.content)).clamp_min(LEAST_VARIETY)
+        noise = (config.anchor * of_lasting).clamp_min(config.mismatch) * spread
         centre, _ = self._drawn(held.lasting, source, noise)
-        noise = (config.recent_anchor * of_recent).clamp_min(config.mismatch) * held.spread
+        noise = (config.recent_anchor * of_recent).clamp_min(config.mismatch) * spread
         return self._drawn(held.recent, centre, noise)
 
     def update(self, held: Memories, batch: Moments, p: Tensor, step: Tensor) -> Memories:

@@ -98,6 +98,13 @@ def shares(content: Content) -> tuple[Tensor, Tensor]:
     return recent / variety, lasting / variety
 
 
+def sameness(content: Content) -> Tensor:
+    """How alike the predictions have been, (..., 1) in [0, 1]: 1 - their relative variance."""
+    gap = content.frequency - 1 / content.frequency.shape[-1]
+    alike = gap.square().sum(-1, keepdim=True) / content.variety.clamp_min(TINY)[..., None]
+    return alike.clamp_max(1)
+
+
 def updated(
     content: Content, p: Tensor, weights: tuple[Tensor, Tensor], step: Tensor, config: MethodConfig
 ) -> Content:

@@ -26,6 +26,7 @@ from edge_tta.errors import ModelError
 from edge_tta.method import accumulation, content, gradient, hosts, moments, taylor
 from edge_tta.method.anchored import Anchor, Memories
 from edge_tta.method.content import Content
+from edge_tta.method.hosts.judging import mean_of_kept
 from edge_tta.method.hosts.sar import ascent
 from edge_tta.method.state import (
     Layout,
@@ -173,7 +174,7 @@ class Step:
         if self.config.diversity:
             expected = (judged.softmax(-1) * self._frequency(state).log()[..., None, :]).sum(-1)
             if found.kept is not None:
-                expected = expected * found.kept
+                expected = mean_of_kept(expected, found.kept)
             losses = losses + self.config.diversity * expected
         return rarity * losses
 
