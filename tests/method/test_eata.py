@@ -218,7 +218,9 @@ def test_fisher_diagonal_is_the_mean_squared_gradient_of_the_source(
     calibration: str, batch_size: int
 ) -> None:
     model, images = spread_out("residual", 2.0, 6), torch.cat(batches(5, 2))
-    config = make_config("nanoadapt:eata", fisher_weight=1.0, calibration=calibration)
+    config = make_config(
+        "nanoadapt:eata", fisher_weight=1.0, calibration=calibration, diversity=0.0
+    )
     step = step_of(model, config)
     wanted = step.parameters.join(_fisher_by_hand(model, images, batch_size))
     assert float(wanted.max()) > 0
