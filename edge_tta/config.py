@@ -75,6 +75,8 @@ class MethodConfig:
         diversity: weight of a term in the loss of every image, the mean of ln f under its
             prediction, f the running frequency of classes, that asks for the rarer ones, >= 0;
             `anchored` only. With an entropy as the host's loss, 1 is information maximisation.
+        reliable: NanoAdapt learns only from images whose entropy is below this share of ln C (C
+            classes), whatever the host, >= 0; 0: from all.
         alpha: share of the batch in `mixed`, in [0, 1].
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the
             first batch's own.
@@ -125,6 +127,7 @@ class MethodConfig:
     lasting_smoothing: float = 0.998
     catch_up: float = 0.5
     diversity: float = 0.0
+    reliable: float = 0.0
     alpha: float = 0.1
     initial: str = "source"
     adapt: str = "affine"
@@ -155,7 +158,7 @@ class MethodConfig:
                 )
         _check_number("smoothing", self.smoothing, 0.0, 1.0)
         _check_number("prior_frames", self.prior_frames, 0.0, math.inf)
-        for name in ("anchor", "recent_anchor", "mismatch", "diversity"):
+        for name in ("anchor", "recent_anchor", "mismatch", "diversity", "reliable"):
             _check_number(name, getattr(self, name), 0.0, math.inf)
         _check_number("lasting_smoothing", self.lasting_smoothing, 0.0, 1.0)
         _check_number("catch_up", self.catch_up, 0.0, 1.0)

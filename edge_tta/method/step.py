@@ -15,6 +15,7 @@ stream axis in front. The results are those of the streams run one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -149,13 +150,19 @@ class Step:
         return logits if self.streams is None else logits.view(self.streams, -1, logits.shape[1])
 
     def _weights(self, judged: Tensor, state: State) -> tuple[Tensor, Tensor]:
-        """Constants of the images, (..., n) each: min(1, 1/H) of Eq. 9, and their rarity."""
+        """Constants of the images, (..., n) each: min(1, 1/H) of Eq. 9; their rarity, or zero for
+        one that is not reliable.
+        """
+        config = self.config
         certainty = rarity = torch.ones_like(judged[..., 0]).detach()
-        if self.config.weighting == "ewga":
+        if config.weighting == "ewga":
             flat = judged.flatten(0, -2)
             certainty = accumulation.entropy_weight(flat).view(judged.shape[:-1])
         if self.anchor is not None:
             rarity = content.rarity(judged.detach().softmax(-1), self._frequency(state))
+        if config.reliable:
+            limit = config.reliable * math.log(judged.shape[-1])
+            rarity = rarity * (hosts.entropies(judged.detach()) < limit)
         return certainty, rarity
 
     def _losses(

@@ -181,7 +181,9 @@ class Loss:
     def __init__(self, host: str = "tent", **options: Any) -> None:
         margins = MARGINS.get(host, {})
         program = shared("used-twice").program((3, 8, 8))
-        self.step = Step(program, make_config("nanoadapt", host, **margins, **options))
+        self.step = Step(
+            program, make_config("nanoadapt", host, **{"reliable": 0.0, **margins, **options})
+        )
         state = self.step.initial_state()
         classes = len(state["content.frequency"])
         frequency = torch.full((classes,), 0.1)
@@ -281,11 +283,28 @@ def test_the_diversity_term_is_a_mean_over_the_images_that_count_as_the_hosts_lo
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("reliable", [0.6, 0.8, 0.98])
+def test_images_that_are_not_reliable_have_no_loss_and_the_others_their_whole(
+    reliable: float,
+) -> None:
+    loss, every = Loss(reliable=reliable), Loss()
+    found, whole = loss.losses(loss.logits)[0], every.losses(loss.logits)[0]
+    kept = []
+    for row in loss.logits.softmax(-1).tolist():
+        entropy = -sum(x * math.log(x) for x in row)
+        kept.append(entropy < reliable * math.log(len(row)))
+    assert any(kept)
+    assert not all(kept)
+    torch.testing.assert_close(found, torch.where(torch.tensor(kept), whole, 0.0))
+
+
 def test_a_stream_of_one_prediction_is_pushed_away_from_it_by_learning() -> None:
     moved = []
     for diversity in (0.0, 1.0):
         program = shared("used-twice").program((3, 8, 8))
-        config = make_config("nanoadapt", diversity=diversity, accumulation=1, learning_rate=1e-3)
+        config = make_config(
+            "nanoadapt", diversity=diversity, accumulation=1, learning_rate=1e-3, reliable=0.0
+        )
         step = Step(program, config)
         state = step.initial_state()
         image = torch.randn((1, 3, 8, 8), generator=torch.Generator().manual_seed(0))

@@ -183,7 +183,7 @@ def test_a_window_of_which_nothing_counts_is_completed_without_a_step() -> None:
 def test_the_first_step_of_adam_is_as_long_after_windows_of_which_nothing_counts() -> None:
     """Its bias correction counts the steps taken, not the windows."""
     model = network("residual")
-    options = {"accumulation": 1, "similarity_margin": 1.0, "learning_rate": 1e-3}
+    options = {"accumulation": 1, "similarity_margin": 1.0, "learning_rate": 1e-3, "reliable": 0.0}
     adapting = Adapter(model, "nanoadapt:eata", entropy_margin=1.0, **options)
     images = batches(1, 1)[0]
     adapting(images)

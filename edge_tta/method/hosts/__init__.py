@@ -6,7 +6,7 @@ not here.
 """
 
 from edge_tta.method.hosts import delta, eata, sar, tent
-from edge_tta.method.hosts.judging import Host, Judged, Memory
+from edge_tta.method.hosts.judging import Host, Judged, Memory, entropies
 
 BY_NAME: dict[str, Host] = {
     "tent": tent.HOST,
@@ -15,4 +15,4 @@ BY_NAME: dict[str, Host] = {
     "delta": delta.HOST,
 }
 
-__all__ = ["BY_NAME", "Host", "Judged", "Memory"]
+__all__ = ["BY_NAME", "Host", "Judged", "Memory", "entropies"]
