@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edge_tta.config import MethodConfig, make_config
 from edge_tta.errors import ConfigError
-from edge_tta.method import accumulation, content, hosts
+from edge_tta.method import content, hosts
 from edge_tta.method.content import Content
 from edge_tta.method.hosts import Judged
 from edge_tta.method.state import State
@@ -126,7 +126,8 @@ def test_frequency_moves_to_the_class_of_a_run_the_later_the_more_it_is_doubted(
     doubt: float,
 ) -> None:
     found = [float(_believed(_run([1] * n), n, doubt)[1]) for n in (1, 5, 20, 100, 400)]
-    assert found == sorted(found) and found[-1] > 2.5 * found[0]
+    assert found == sorted(found)
+    assert found[-1] > 2.5 * found[0]
     # Seen as n frames of this class beside `doubt` of each.
     assert found[-1] == pytest.approx((400 + doubt) / (400 + CLASSES * doubt), rel=0.01)
 
@@ -156,7 +157,8 @@ def test_rarity_of_any_prediction_is_above_zero_and_at_most_one() -> None:
         # The weight of a prediction is that of the frequency it expects.
         expected = torch.einsum("nk,sk->sn", p, frequency)
         torch.testing.assert_close(found, (1 / (CLASSES * expected)).clamp(max=1))
-        assert float(found.min()) >= (1 - 1e-5) / CLASSES and float(found.max()) <= 1
+        assert float(found.min()) >= (1 - 1e-5) / CLASSES
+        assert float(found.max()) <= 1
 
 
 def test_streams_together_have_the_contents_of_each_alone() -> None:
@@ -179,7 +181,9 @@ class Loss:
     def __init__(self, host: str = "tent", **options: Any) -> None:
         margins = MARGINS.get(host, {})
         program = shared("used-twice").program((3, 8, 8))
-        self.step = Step(program, make_config("nanoadapt", host, **margins, **options))
+        self.step = Step(
+            program, make_config("nanoadapt", host, **{"reliable": 0.0, **margins, **options})
+        )
         state = self.step.initial_state()
         classes = len(state["content.frequency"])
         frequency = torch.full((classes,), 0.1)
@@ -231,7 +235,8 @@ def test_gradient_of_the_diversity_term_is_that_of_sum_p_ln_f(diversity: float) 
         loss.losses(logits)[0].sum().backward()
         gradients.append(logits.grad)
     with_term, without = gradients
-    assert with_term is not None and without is not None
+    assert with_term is not None
+    assert without is not None
     logits = loss.logits.clone().requires_grad_()
     total = torch.zeros(())
     for row in logits:
@@ -262,7 +267,8 @@ def test_images_that_the_host_leaves_out_have_no_diversity_term() -> None:
     assert found.kept.tolist() == [False] * 2 + [True] * 4
     losses.mean().backward()
     assert logits.grad is not None
-    assert bool((logits.grad[:2] == 0).all()) and bool((logits.grad[2:] != 0).any(-1).all())
+    assert bool((logits.grad[:2] == 0).all())
+    assert bool((logits.grad[2:] != 0).any(-1).all())
 
 
 def test_the_diversity_term_is_a_mean_over_the_images_that_count_as_the_hosts_loss_is() -> None:
@@ -277,11 +283,28 @@ def test_the_diversity_term_is_a_mean_over_the_images_that_count_as_the_hosts_lo
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("reliable", [0.6, 0.8, 0.98])
+def test_images_that_are_not_reliable_have_no_loss_and_the_others_their_whole(
+    reliable: float,
+) -> None:
+    loss, every = Loss(reliable=reliable), Loss()
+    found, whole = loss.losses(loss.logits)[0], every.losses(loss.logits)[0]
+    kept = []
+    for row in loss.logits.softmax(-1).tolist():
+        entropy = -sum(x * math.log(x) for x in row)
+        kept.append(entropy < reliable * math.log(len(row)))
+    assert any(kept)
+    assert not all(kept)
+    torch.testing.assert_close(found, torch.where(torch.tensor(kept), whole, 0.0))
+
+
 def test_a_stream_of_one_prediction_is_pushed_away_from_it_by_learning() -> None:
     moved = []
     for diversity in (0.0, 1.0):
         program = shared("used-twice").program((3, 8, 8))
-        config = make_config("nanoadapt", diversity=diversity, accumulation=1, learning_rate=1e-3)
+        config = make_config(
+            "nanoadapt", diversity=diversity, accumulation=1, learning_rate=1e-3, reliable=0.0
+        )
         step = Step(program, config)
         state = step.initial_state()
         image = torch.randn((1, 3, 8, 8), generator=torch.Generator().manual_seed(0))

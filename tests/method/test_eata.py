@@ -183,7 +183,7 @@ def test_a_window_of_which_nothing_counts_is_completed_without_a_step() -> None:
 def test_the_first_step_of_adam_is_as_long_after_windows_of_which_nothing_counts() -> None:
     """Its bias correction counts the steps taken, not the windows."""
     model = network("residual")
-    options = {"accumulation": 1, "similarity_margin": 1.0, "learning_rate": 1e-3}
+    options = {"accumulation": 1, "similarity_margin": 1.0, "learning_rate": 1e-3, "reliable": 0.0}
     adapting = Adapter(model, "nanoadapt:eata", entropy_margin=1.0, **options)
     images = batches(1, 1)[0]
     adapting(images)
@@ -218,7 +218,9 @@ def test_fisher_diagonal_is_the_mean_squared_gradient_of_the_source(
     calibration: str, batch_size: int
 ) -> None:
     model, images = spread_out("residual", 2.0, 6), torch.cat(batches(5, 2))
-    config = make_config("nanoadapt:eata", fisher_weight=1.0, calibration=calibration)
+    config = make_config(
+        "nanoadapt:eata", fisher_weight=1.0, calibration=calibration, diversity=0.0
+    )
     step = step_of(model, config)
     wanted = step.parameters.join(_fisher_by_hand(model, images, batch_size))
     assert float(wanted.max()) > 0
