@@ -45,6 +45,10 @@ class OneContent:
             square_distance(self.lasting, self.uniform) / self.variety,
         )
 
+    def variety_left(self) -> float:
+        """1 - |f - u|^2 / variety: what predictions vary, of what they could."""
+        return 1 - min(1.0, square_distance(self.frequency, self.uniform) / self.variety)
+
     def update(self, t: int, p: list[float], recently: float, news: float) -> None:
         m = self.config.lasting_smoothing
         self.recent = towards(self.recent, p, recently)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edge_tta.config import MethodConfig
 from edge_tta.method import content
-from edge_tta.method.anchored import FIRST_SPREAD, SPREAD_SMOOTHING, Anchor, Memories
+from edge_tta.method.anchored import FIRST_SPREAD, LEAST_VARIETY, SPREAD_SMOOTHING, Anchor, Memories
 from edge_tta.network.program import BatchNorm
 from tests.method.shown import OneContent, towards
 
@@ -61,14 +61,17 @@ class OneLayer:
         logs = sum(math.log((a[1][c] + eps) / (b[1][c] + eps)) ** 2 for c in range(n)) / n
         return means, logs
 
-    def trust(self, running: Stats, centre: Stats, anchor_share: float) -> list[float]:
+    def trust(
+        self, running: Stats, centre: Stats, anchor_share: float, shown: OneContent
+    ) -> list[float]:
         """l of the definition, of the means and of the variances."""
         doubt = max(anchor_share, self.config.mismatch)
+        doubt /= max(shown.variety_left(), LEAST_VARIETY)
         found = zip(self.distances(running, centre), self.spread, strict=True)
         return [max(0.0, 1 - doubt * s / d) if d > 0 else 0.0 for d, s in found]
 
-    def drawn(self, running: Stats, centre: Stats, anchor_share: float) -> Stats:
-        of_means, of_variances = self.trust(running, centre, anchor_share)
+    def drawn(self, running: Stats, centre: Stats, anchor_share: float, shown: OneContent) -> Stats:
+        of_means, of_variances = self.trust(running, centre, anchor_share, shown)
         variances = [
             (c + self.eps) * ((r + self.eps) / (c + self.eps)) ** of_variances - self.eps
             for r, c in zip(running[1], centre[1], strict=True)
@@ -77,11 +80,11 @@ class OneLayer:
 
     def centre(self, shown: OneContent) -> Stats:
         source = [0.0] * len(self.source), self.source
-        return self.drawn(self.lasting, source, self.config.anchor * shown.shares()[1])
+        return self.drawn(self.lasting, source, self.config.anchor * shown.shares()[1], shown)
 
     def used(self, shown: OneContent) -> Stats:
         anchor_share = self.config.recent_anchor * shown.shares()[0]
-        return self.drawn(self.recent, self.centre(shown), anchor_share)
+        return self.drawn(self.recent, self.centre(shown), anchor_share, shown)
 
     def blend(self, old: Stats, new: Stats, rate: float) -> Stats:
         """By the raw moments of Eq. 5."""
@@ -105,7 +108,7 @@ class OneLayer:
     def follow(self, shown: OneContent, rarity: float) -> list[float]:
         """`lasting` catches up with `recent`; how far, of the means and of the variances."""
         anchor_share = self.config.recent_anchor * shown.shares()[0]
-        trust = self.trust(self.recent, self.centre(shown), anchor_share)
+        trust = self.trust(self.recent, self.centre(shown), anchor_share, shown)
         part = [self.config.catch_up * rarity * each for each in trust]
         self.lasting = (
             towards(self.lasting[0], self.recent[0], part[0]),

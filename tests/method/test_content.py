@@ -69,6 +69,12 @@ def test_share_of_the_recent_is_what_they_differ_by_from_the_lasting() -> None:
     assert float(lasting) == 0
 
 
+def test_predictions_are_the_same_in_a_run_of_one_class_and_not_in_random_order() -> None:
+    assert float(content.sameness(_run([3] * 400))) > 0.99
+    found = [float(content.sameness(_run(_labels(200, seed)))) for seed in range(50)]
+    assert sum(found) / len(found) == pytest.approx(1 / 200, rel=0.3)
+
+
 def test_frequency_is_the_mean_prediction_then_the_exponential_one() -> None:
     labels = _labels(30, 1)
     counts = [labels.count(k) / 30 for k in range(CLASSES)]
