@@ -92,17 +92,22 @@ def rarity(p: Tensor, frequency: Tensor) -> Tensor:
 def shares(content: Content) -> tuple[Tensor, Tensor]:
     """Of the frames' spread, what is left in recent against lasting statistics, and in lasting
     against the source's, (..., 1) each."""
-    variety = content.variety.clamp_min(TINY)[..., None]
-    recent = (content.recent - content.lasting).square().sum(-1, keepdim=True)
-    lasting = (content.lasting - 1 / content.lasting.shape[-1]).square().sum(-1, keepdim=True)
-    return recent / variety, lasting / variety
+    uniform = 1 / content.lasting.shape[-1]
+    return (
+        _in_variety(content, content.recent - content.lasting),
+        _in_variety(content, content.lasting - uniform),
+    )
 
 
 def sameness(content: Content) -> Tensor:
     """How alike the predictions have been, (..., 1) in [0, 1]: 1 - their relative variance."""
     gap = content.frequency - 1 / content.frequency.shape[-1]
-    alike = gap.square().sum(-1, keepdim=True) / content.variety.clamp_min(TINY)[..., None]
-    return alike.clamp_max(1)
+    return _in_variety(content, gap).clamp_max(1)
+
+
+def _in_variety(content: Content, gap: Tensor) -> Tensor:
+    """|gap|^2 of a gap (..., C), in units of the variety, (..., 1)."""
+    return gap.square().sum(-1, keepdim=True) / content.variety.clamp_min(TINY)[..., None]
 
 
 def updated(
