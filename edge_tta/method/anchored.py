@@ -14,8 +14,9 @@ variance; for the variances, of their squared log ratio. spread: the running dis
 frames from the lasting statistics, over what the predictions have left of their variety: frames
 that are all alike stand close to their own mean, wherever it is. share: what part of it is still in
 the average, because the frames showed some classes more than others (`edge_tta.method.content`);
-`recent_anchor` stands in anchor's place for the recent ones. mismatch: a distance that proves nothing, however many frames it
-is of: networks were trained on augmented pictures, and their statistics fit those.
+`recent_anchor` stands in anchor's place for the recent ones. mismatch: a distance that
+proves nothing, however many frames it is of: networks were trained on augmented pictures, and their
+statistics fit those.
 
 Layers whose statistics follow what is in the picture stay near the source; layers that a
 disturbance moves further than pictures do are calibrated almost fully, and all of them where the

@@ -270,7 +270,7 @@ def test_frames_about_the_source_leave_the_source_statistics_in_use() -> None:
 
 
 def test_statistics_in_use_stay_at_the_source_in_a_run_of_one_class() -> None:
-    # With the default of 2 the run is followed by a third: 0.10 of 0.31.
+    # With the default of 2 the run is followed in part: 0.10.
     config = MethodConfig(
         calibration="anchored", smoothing=0.95, prior_frames=16, recent_anchor=4.0
     )
