@@ -14,7 +14,8 @@ variance; for the variances, of their squared log ratio. spread: the running dis
 frames from the lasting statistics, over what the predictions have left of their variety: frames
 that are all alike stand close to their own mean, wherever it is. share: what part of it is still in
 the average, because the frames showed some classes more than others (`edge_tta.method.content`);
-`recent_anchor` stands in anchor's place for the recent ones. mismatch: a distance that
+of recent - lasting' it is that of recent - source - l (lasting - source). `recent_anchor` stands in
+anchor's place for the recent ones. mismatch: a distance that
 proves nothing, however many frames it is of: networks were trained on augmented pictures, and their
 statistics fit those.
 
@@ -80,19 +81,22 @@ class Anchor:
     def believed(self, held: Memories) -> tuple[Moments, Trust]:
         """The statistics to normalise with, and the trust in the recent."""
         config = self._config
-        of_recent, of_lasting = content.shares(held.content)
         source = torch.zeros_like(held.lasting[0]), self._source
         # As a sample's variance is: measured about its own mean, the spread falls short by that.
         spread = held.spread / (1 - content.sameness(held.content)).clamp_min(LEAST_VARIETY)
-        noise = (config.anchor * of_lasting).clamp_min(config.mismatch) * spread
-        centre, _ = self._drawn(held.lasting, source, noise)
-        noise = (config.recent_anchor * of_recent).clamp_min(config.mismatch) * spread
-        return self._drawn(held.recent, centre, noise)
+        share = content.share_of_lasting(held.content)
+        noise = (config.anchor * share).clamp_min(config.mismatch) * spread
+        centre, lasts = self._drawn(held.lasting, source, noise)
+        share = content.share_of_recent(held.content, lasts)
+        noise = (config.recent_anchor * share).clamp_min(config.mismatch) * spread
+        used, trust = self._drawn(held.recent, centre, noise)
+        of_means, of_variances = trust.chunk(2, -1)
+        return used, (of_means[..., self._layer], of_variances[..., self._layer])
 
     def update(self, held: Memories, batch: Moments, p: Tensor, step: Tensor) -> Memories:
         """What is held after a batch of frames; p: their mean prediction; step: from 0, (...)."""
         config, at = self._config, step[..., None]
-        found = torch.cat(self._distances(batch, held.lasting), -1)
+        found = self._distances(batch, held.lasting)
         news = 1 - moments.smoothing_at(at, SPREAD_SMOOTHING, 1)
         spread = held.spread + news * (found - held.spread)
         frequency = content.believed_frequency(held.content, step, config, content.FRAMES_OF_DOUBT)
@@ -111,32 +115,30 @@ class Anchor:
         shown = shown._replace(lasting=shown.lasting + share * (shown.recent - shown.lasting))
         return Memories(recent, (offset, variance), spread, shown)
 
-    def _drawn(self, running: Moments, centre: Moments, noise: Tensor) -> tuple[Moments, Trust]:
+    def _drawn(self, running: Moments, centre: Moments, noise: Tensor) -> tuple[Moments, Tensor]:
         """Running statistics drawn to the centre as far as noise (..., 2 L) explains their
-        distance."""
+        distance, and how far they are believed, (..., 2 L) in [0, 1]."""
         gap, ratio = self._gaps(running, centre)
-        shares = []
-        for size, chance in zip(self._sizes(gap, ratio), noise.chunk(2, -1), strict=True):
-            tiny = torch.finfo(size.dtype).tiny
-            share = (1 - chance / size.clamp_min(tiny)).clamp_min(0)
-            shares.append(share[..., self._layer])
-        offset = centre[0] + shares[0] * gap
+        size = self._sizes(gap, ratio)
+        trust = (1 - noise / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
+        of_means, of_variances = trust.chunk(2, -1)
+        offset = centre[0] + of_means[..., self._layer] * gap
         base = centre[1] + self._eps
-        variance = (base * (shares[1] * ratio).exp() - self._eps).clamp_min(0)
-        return (offset, variance), (shares[0], shares[1])
+        variance = (base * (of_variances[..., self._layer] * ratio).exp() - self._eps).clamp_min(0)
+        return (offset, variance), trust
 
-    def _distances(self, a: Moments, b: Moments) -> tuple[Tensor, Tensor]:
-        """Of the means and of the variances, (..., L) each."""
+    def _distances(self, a: Moments, b: Moments) -> Tensor:
+        """Of the means, then of the variances, (..., 2 L)."""
         return self._sizes(*self._gaps(a, b))
 
     def _gaps(self, a: Moments, b: Moments) -> tuple[Tensor, Tensor]:
         """Of the means, and the log ratio of the variances, (..., C) each."""
         return a[0] - b[0], ((a[1] + self._eps) / (b[1] + self._eps)).log()
 
-    def _sizes(self, gap: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared, means over each layer's channels, (..., L) each."""
+    def _sizes(self, gap: Tensor, ratio: Tensor) -> Tensor:
+        """Squared, means over each layer's channels, (..., 2 L)."""
         of_means = gap.square() / (self._source + self._eps)
-        return self._mean(of_means), self._mean(ratio.square())
+        return torch.cat([self._mean(of_means), self._mean(ratio.square())], -1)
 
     def _mean(self, values: Tensor) -> Tensor:
         """Mean over each layer's channels, (..., C) -> (..., L)."""

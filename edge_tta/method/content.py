@@ -10,7 +10,8 @@ it is not, then
 
 of the distance at which single frames stand from the whole is still in the average. variety: the
 mean of |p - uniform|^2 over single predictions p. 1 / share is the effective number of frames: one
-for a run of one class, the number of frames where they come in random order.
+for a run of one class, the number of frames where they come in random order. A difference of
+statistics has the difference of their contents.
 
 A frame of a class that has been frequent weighs less, in statistics and in the loss; and the loss
 may ask for the rarer classes (`diversity`), as information maximisation does (Liang et al., "Do We
@@ -89,25 +90,43 @@ def rarity(p: Tensor, frequency: Tensor) -> Tensor:
     return (1 / (p.shape[-1] * expected).clamp_min(TINY)).clamp_max(1)
 
 
-def shares(content: Content) -> tuple[Tensor, Tensor]:
-    """Of the frames' spread, what is left in recent against lasting statistics, and in lasting
-    against the source's, (..., 1) each."""
-    uniform = 1 / content.lasting.shape[-1]
-    return (
-        _in_variety(content, content.recent - content.lasting),
-        _in_variety(content, content.lasting - uniform),
+def share_of_lasting(content: Content) -> Tensor:
+    """Of the frames' spread, what is left in the lasting statistics' distance from the source's,
+    (..., 1)."""
+    lasting = _gap(content.lasting)
+    return _in_variety(content, lasting, lasting)
+
+
+def share_of_recent(content: Content, trust: Tensor) -> Tensor:
+    """Of the frames' spread, what is left in the distance of the recent statistics from those
+    that lie between the source's (trust 0) and the lasting ones (trust 1).
+
+    trust: (..., K), one for each distance. Returns (..., K).
+    """
+    recent, lasting = _gap(content.recent), _gap(content.lasting)
+    # |recent - trust lasting|^2, without an axis of classes for each trust.
+    square = (
+        _in_variety(content, recent, recent)
+        - 2 * trust * _in_variety(content, recent, lasting)
+        + trust.square() * _in_variety(content, lasting, lasting)
     )
+    return square.clamp_min(0)
 
 
 def sameness(content: Content) -> Tensor:
     """How alike the predictions have been, (..., 1) in [0, 1]: 1 - their relative variance."""
-    gap = content.frequency - 1 / content.frequency.shape[-1]
-    return _in_variety(content, gap).clamp_max(1)
+    gap = _gap(content.frequency)
+    return _in_variety(content, gap, gap).clamp_max(1)
 
 
-def _in_variety(content: Content, gap: Tensor) -> Tensor:
-    """|gap|^2 of a gap (..., C), in units of the variety, (..., 1)."""
-    return gap.square().sum(-1, keepdim=True) / content.variety.clamp_min(TINY)[..., None]
+def _gap(shown: Tensor) -> Tensor:
+    """From uniform, (..., C)."""
+    return shown - 1 / shown.shape[-1]
+
+
+def _in_variety(content: Content, a: Tensor, b: Tensor) -> Tensor:
+    """a . b of two gaps (..., C), in units of the variety, (..., 1)."""
+    return (a * b).sum(-1, keepdim=True) / content.variety.clamp_min(TINY)[..., None]
 
 
 def updated(

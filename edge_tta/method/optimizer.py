@@ -23,7 +23,7 @@ def adam(
     first: Tensor,
     second: Tensor,
     count: Tensor,
-    learning_rate: float,
+    learning_rate: float | Tensor,
 ) -> Update:
     """Adam (Kingma & Ba, 2015) with betas 0.9, 0.999 and eps 1e-8; `count` is from 1."""
     beta1, beta2, eps = 0.9, 0.999, 1e-8
@@ -43,7 +43,7 @@ def sgd(
     first: Tensor,
     second: Tensor,
     count: Tensor,
-    learning_rate: float,
+    learning_rate: float | Tensor,
 ) -> Update:
     """Stochastic gradient descent with momentum 0.9 (kept in `first`; `second` is unused)."""
     first = 0.9 * first + gradient

@@ -14,7 +14,7 @@ channels of all layers together; P: trained parameters.
     jacobian.<site>.<name>          running Jacobians (jacobian = "history" only)
     steps, position, updates  ()    int64: steps so far, position i of Eq. 9, windows completed
     kept, applied             ()    int64: images that counted since the last update, and optimizer
-                                    steps taken (hosts that leave images out: eata, sar)
+                                    steps taken (where images are left out: eata, sar, reliable)
     class_mean                (C',) running mean of predictions over C' classes (eata, delta)
     loss_mean                 ()    running loss, zero before the first (sar)
     fisher                    (P,)  Fisher diagonal of the source (fisher_weight > 0)
@@ -141,7 +141,7 @@ def _one_state(program: Program, config: MethodConfig) -> State:
     }
     host = hosts.BY_NAME[config.host]
     state |= host.memory(program.classes, variance)
-    if host.filters:
+    if host.filters or config.reliable:
         state["kept"] = torch.zeros((), dtype=torch.int64, device=device)
         state["applied"] = torch.zeros((), dtype=torch.int64, device=device)
     if config.fisher_weight > 0:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -115,14 +116,14 @@ class Step:
             judged = self._judged(logits, views)
             weights = self._weights(judged, state)
             found = host.judge(judged, state, config)
-            news = _gradient(self._losses(judged, found, weights, state), at)
+            news = _gradient(self._losses(judged, found, weights), at)
             if host.again is not None:
                 # Statistics are taken up once, by the first pass.
                 at = (vector.detach() + ascent(news, config.ascent_radius)).requires_grad_()
                 again = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
                 judged = self._judged(again.run(images), views)
                 found = host.again(judged, found, state, config)
-                news = _gradient(self._losses(judged, found, weights, state), at)
+                news = _gradient(self._losses(judged, found, weights), at)
         with torch.no_grad():
             frames = len(images) // (views * (self.streams or 1))
             source = self.source_parameters()
@@ -130,7 +131,7 @@ class Step:
                 **state,
                 **forward.new_state(),
                 **finite_or_old(found.memory, state),
-                **updated(state, news, found.kept, source, frames, config),
+                **updated(state, news, _both(found.kept, weights.reliable), source, frames, config),
                 "steps": state["steps"] + 1,
             }
             if host.recovers is not None:
@@ -149,39 +150,33 @@ class Step:
         """Logits (n, C) of a batch with the stream axis in front, if there is one."""
         return logits if self.streams is None else logits.view(self.streams, -1, logits.shape[1])
 
-    def _weights(self, judged: Tensor, state: State) -> tuple[Tensor, Tensor]:
-        """Constants of the images, (..., n) each: min(1, 1/H) of Eq. 9; their rarity, or zero for
-        one that is not reliable.
-        """
-        config = self.config
-        certainty = rarity = torch.ones_like(judged[..., 0]).detach()
+    def _weights(self, judged: Tensor, state: State) -> Weights:
+        """What weighs the losses of a batch, of logits (..., n, C)."""
+        config, judged = self.config, judged.detach()
+        certainty = rarity = torch.ones_like(judged[..., 0])
+        frequency = reliable = None
         if config.weighting == "ewga":
             flat = judged.flatten(0, -2)
             certainty = accumulation.entropy_weight(flat).view(judged.shape[:-1])
         if self.anchor is not None:
-            rarity = content.rarity(judged.detach().softmax(-1), self._frequency(state))
+            doubt = content.FRAMES_OF_DOUBT_IN_LOSS
+            frequency = content.believed_frequency(contents(state), state["steps"], config, doubt)
+            rarity = content.rarity(judged.softmax(-1), frequency)
         if config.reliable:
-            limit = config.reliable * math.log(judged.shape[-1])
-            rarity = rarity * (hosts.entropies(judged.detach()) < limit)
-        return certainty, rarity
+            reliable = hosts.entropies(judged) < config.reliable * math.log(judged.shape[-1])
+        return Weights(certainty, rarity, frequency, reliable)
 
-    def _losses(
-        self, judged: Tensor, found: hosts.Judged, weights: tuple[Tensor, Tensor], state: State
-    ) -> Tensor:
+    def _losses(self, judged: Tensor, found: hosts.Judged, weights: Weights) -> Tensor:
         """The host's losses as NanoAdapt weighs them, and the diversity term, (..., n)."""
-        certainty, rarity = weights
-        losses = certainty * found.losses
+        losses = weights.certainty * found.losses
         if self.config.diversity:
-            expected = (judged.softmax(-1) * self._frequency(state).log()[..., None, :]).sum(-1)
+            assert weights.frequency is not None  # the configuration was checked
+            expected = (judged.softmax(-1) * weights.frequency.log()[..., None, :]).sum(-1)
             if found.kept is not None:
                 expected = mean_of_kept(expected, found.kept)
             losses = losses + self.config.diversity * expected
-        return rarity * losses
-
-    def _frequency(self, state: State) -> Tensor:
-        """Of classes so far, as the loss believes it, (..., C)."""
-        doubt = content.FRAMES_OF_DOUBT_IN_LOSS
-        return content.believed_frequency(contents(state), state["steps"], self.config, doubt)
+        losses = weights.rarity * losses
+        return losses if weights.reliable is None else losses * weights.reliable
 
     def source_parameters(self) -> Tensor:
         """The trained parameters before the first frame, (P,)."""
@@ -210,6 +205,18 @@ class Step:
 
     def _values(self, state: State) -> dict[str, Tensor]:
         return self.parameters.split(state["parameters"]) if "parameters" in state else {}
+
+
+class Weights(NamedTuple):
+    """Constants of a batch's loss. certainty: min(1, 1/H) of Eq. 9; rarity; (..., n) each.
+    frequency: of classes so far as the loss believes it, (..., C). reliable: images that teach,
+    (..., n) bool; None: all.
+    """
+
+    certainty: Tensor
+    rarity: Tensor
+    frequency: Tensor | None
+    reliable: Tensor | None
 
 
 class Pass:
@@ -430,6 +437,13 @@ def finite_or_old(new: State, old: State) -> State:
         )
         for name, value in new.items()
     }
+
+
+def _both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Images that count for both; None: all do."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a & b
 
 
 def _gradient(losses: Tensor, at: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def updated(
     Args:
         news: gradient (..., P) of the batch's loss. One that is not finite counts as zero.
         kept: images that count, (..., n) bool; None: all do. A window of which none counts is
-            completed without a step of the optimizer.
+            completed without a step of the optimizer. Where `reliable` is set, a step is as much
+            shorter as images did not count: Adam would make it as long for one as for all.
         source: the parameters before the first frame, (P,).
         frames: N of the batch.
     """
@@ -51,10 +52,12 @@ def updated(
     weighted = weight[..., None] * news
     total = state["gradient"] + torch.where(finite, weighted, torch.zeros_like(news))
     is_full = position >= config.accumulation
-    count, does = state["updates"] + 1, is_full
-    if counted is not None:
+    count, does, part = state["updates"] + 1, is_full, None
+    if kept is not None:
         counted = state["kept"] + counted
         count, does = state["applied"] + 1, is_full & (counted > 0)
+        if config.reliable:
+            part = (counted / (config.accumulation * kept.shape[-1]))[..., None]
     full, stepped = is_full[..., None], does[..., None]
     proposal = OPTIMIZERS[config.optimizer](
         state["parameters"],
@@ -62,7 +65,7 @@ def updated(
         state["first"],
         state["second"],
         count[..., None],
-        learning_rate(config, frames),
+        learning_rate(config, frames) * (1.0 if part is None else part),
     )
     new: State = {
         "parameters": torch.where(stepped, proposal.parameters, state["parameters"]),
