@@ -40,8 +40,9 @@ def updated(
     weight = (ramp if config.weighting == "ewga" else accumulation.even_weight)(
         position, config.accumulation
     )
-    counted = None
+    counted, images = None, 1
     if kept is not None:
+        images = kept.shape[-1]
         counted = kept.sum(-1) * torch.isfinite(news).all(-1)
         if "fisher" in state:
             pull = fisher_gradient(
@@ -53,11 +54,11 @@ def updated(
     total = state["gradient"] + torch.where(finite, weighted, torch.zeros_like(news))
     is_full = position >= config.accumulation
     count, does, part = state["updates"] + 1, is_full, None
-    if kept is not None:
+    if counted is not None:
         counted = state["kept"] + counted
         count, does = state["applied"] + 1, is_full & (counted > 0)
         if config.reliable:
-            part = (counted / (config.accumulation * kept.shape[-1]))[..., None]
+            part = (counted / (config.accumulation * images))[..., None]
     full, stepped = is_full[..., None], does[..., None]
     proposal = OPTIMIZERS[config.optimizer](
         state["parameters"],

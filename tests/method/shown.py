@@ -38,12 +38,14 @@ class OneContent:
         f = self.believed(t, content.FRAMES_OF_DOUBT)
         return min(1.0, 1 / (self.classes * sum(a * b for a, b in zip(p, f, strict=True))))
 
-    def shares(self) -> tuple[float, float]:
-        """Of recent against lasting, and of lasting against the source."""
-        return (
-            square_distance(self.recent, self.lasting) / self.variety,
-            square_distance(self.lasting, self.uniform) / self.variety,
-        )
+    def share_of_lasting(self) -> float:
+        """Of lasting against the source."""
+        return square_distance(self.lasting, self.uniform) / self.variety
+
+    def share_of_recent(self, trust: float) -> float:
+        """Of recent against what lies so far between the source and lasting."""
+        centre = towards(self.uniform, self.lasting, trust)
+        return square_distance(self.recent, centre) / self.variety
 
     def variety_left(self) -> float:
         """1 - |f - u|^2 / variety: what predictions vary, of what they could."""

@@ -45,7 +45,7 @@ def _believed(held: Content, steps: int, doubt: float, config: MethodConfig = CO
 
 @pytest.mark.parametrize("n", [5, 20, 100])
 def test_share_is_on_average_one_nth_for_n_frames_in_random_order(n: int) -> None:
-    found = [float(content.shares(_run(_labels(n, seed)))[1]) for seed in range(200)]
+    found = [float(content.share_of_lasting(_run(_labels(n, seed)))) for seed in range(200)]
     assert sum(found) / len(found) == pytest.approx(1 / n, rel=0.15)
 
 
@@ -56,17 +56,29 @@ def test_share_is_one_in_a_run_of_one_class(n: int) -> None:
     seen = 1 - 1 / CLASSES
     variety = (1 + n * seen) / (n + 1)
     assert float(held.variety) == pytest.approx(variety)
-    assert float(content.shares(held)[1]) == pytest.approx(seen / variety)
+    assert float(content.share_of_lasting(held)) == pytest.approx(seen / variety)
 
 
-def test_share_of_the_recent_is_what_they_differ_by_from_the_lasting() -> None:
+def test_share_of_the_recent_is_of_their_distance_from_what_is_believed_of_the_lasting() -> None:
     held = _run(_labels(50, 0))
-    assert float(content.shares(held)[0]) == 0
     held = held._replace(recent=torch.eye(CLASSES, dtype=torch.float64)[2])
-    held = held._replace(lasting=torch.full_like(held.recent, 1 / CLASSES))
-    recent, lasting = content.shares(held)
-    assert float(recent) == pytest.approx(0.8 / float(held.variety))
-    assert float(lasting) == 0
+    trust = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    uniform = torch.full_like(held.recent, 1 / CLASSES)
+    wanted = [
+        float((held.recent - uniform - part * (held.lasting - uniform)).square().sum())
+        / float(held.variety)
+        for part in trust
+    ]
+    assert content.share_of_recent(held, trust).tolist() == pytest.approx(wanted)
+    assert wanted[0] == pytest.approx(0.8 / float(held.variety))
+
+
+def test_recent_equal_to_lasting_hold_nothing_more_once_those_are_believed() -> None:
+    held = _run([3] * 40)
+    torch.testing.assert_close(held.recent, held.lasting)
+    never, wholly = content.share_of_recent(held, torch.tensor([0.0, 1.0])).tolist()
+    assert never == pytest.approx(float(content.share_of_lasting(held)))
+    assert wholly == pytest.approx(0, abs=1e-12)
 
 
 def test_predictions_are_the_same_in_a_run_of_one_class_and_not_in_random_order() -> None:
@@ -211,9 +223,7 @@ class Loss:
         """(n,), and the host's answer."""
         judged = self.step._judged(logits, 1)
         found = hosts.BY_NAME[self.step.config.host].judge(judged, self.state, self.step.config)
-        return self.step._losses(
-            judged, found, self.step._weights(judged, self.state), self.state
-        ), found
+        return self.step._losses(judged, found, self.step._weights(judged, self.state)), found
 
     def rarity(self, p: Tensor) -> float:
         """Of a prediction, by loops."""
