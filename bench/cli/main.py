@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 KINDS = {
     "error": ("bench.cli.error", "error of methods on corrupted pictures with labels"),
+    "soak": ("bench.cli.soak", "a long run: memory, latency and numbers over it"),
     "report": ("bench.cli.report", "a page with tables and plots from result files"),
 }
 

@@ -30,14 +30,19 @@ def decode_picture(data: bytes) -> Pixels | None:
     EXIF orientation is applied. A JPEG that breaks off is damaged too: OpenCV 4 would fill the
     rest with grey, and such a picture must not reach the statistics.
     """
+    pixels = decode_capture(data)
+    return None if pixels is None else to_rgb(pixels)
+
+
+def decode_capture(data: bytes) -> npt.NDArray[Any] | None:
+    """The same in OpenCV's order: uint8 (H, W, 3) BGR; None when it is damaged."""
     if not data or not _is_whole(data):
         return None
     try:
         with quiet_opencv():
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
-    return None if pixels is None else to_rgb(pixels)
 
 
 def to_rgb(pixels: npt.NDArray[Any]) -> Pixels:

@@ -11,6 +11,7 @@ import cv2
 import numpy.typing as npt
 
 from edge_tta.errors import SourceError
+from edge_tta.frames.faults import unusable
 from edge_tta.frames.pictures import to_rgb
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels, RateLimit
@@ -20,7 +21,7 @@ class Capture(Protocol):
     """The part of `cv2.VideoCapture` that is used."""
 
     def grab(self) -> bool: ...
-    def retrieve(self) -> tuple[bool, npt.NDArray[Any]]: ...
+    def retrieve(self) -> tuple[bool, npt.NDArray[Any] | None]: ...
     def get(self, prop_id: int, /) -> float: ...
     def release(self) -> None: ...
 
@@ -86,8 +87,8 @@ class VideoSource(FrameSource):
             try:
                 ok, raw = self._capture.retrieve()
             except cv2.error:
-                ok = False
-            if ok:
+                ok, raw = False, None
+            if ok and raw is not None and unusable(raw) is None:
                 return to_rgb(raw), self._time_s, self._number
             self.dropped["unreadable"] += 1
         return None

@@ -67,6 +67,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def _open(camera: FakeCamera, pick: Pick | None = None, **limits: Any) -> Iterator[LiveSource]:
+    limits = {"reconnect_s": 0.0, **limits}
     with LiveSource("camera", lambda: camera, pick or Pick(), **limits) as source:
         yield source
         camera.unblocked.set()
@@ -94,7 +95,7 @@ def test_only_the_newest_frame_waits() -> None:
     camera = FakeCamera(GOOD)
     with _open(camera) as source:
         camera.allow(5)
-        _until(lambda: source._newest is not None and source._newest[0] == 4)
+        _until(lambda: (source._inbox.newest or (0,))[0] == 4)
         frame = source.read()
     assert frame is not None
     assert frame.name == "camera#4"
@@ -223,4 +224,3 @@ def test_one_changed_pixel_makes_a_new_picture() -> None:
     changed = pixels.copy()
     changed[17, 3, 2] ^= 1
     assert faults.fault(changed) is None
-    assert faults.fault(textured(1, 20, 30)) is None
