@@ -12,7 +12,7 @@ import cv2
 
 from edge_tta.errors import SourceError
 from edge_tta.frames.capture import RECONNECT_S, LiveSource
-from edge_tta.frames.csi import BGR_SINK, csi_pipeline
+from edge_tta.frames.csi import BGR_SINK, check_element, csi_pipeline
 from edge_tta.frames.source import Pick
 from edge_tta.frames.video import Capture
 
@@ -50,6 +50,9 @@ def open_pipeline(spec: str, pick: Pick, reconnect_s: float = RECONNECT_S) -> Li
         )
     if " ! " not in pipeline:
         raise SourceError(f"{spec}: give csi://0, or the GStreamer pipeline, such as {_EXAMPLE}")
+
+    if scheme:
+        check_element(pipeline)
 
     def opener() -> Capture:
         capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)

@@ -8,6 +8,8 @@ guide); elsewhere, as on a Raspberry Pi, `libcamerasrc`.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +18,10 @@ from edge_tta.errors import SourceError
 BGR_SINK = "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
 _RELEASE = Path("/etc/nv_tegra_release")
 """Every JetPack has this file."""
+_PACKAGES = {
+    "nvarguscamerasrc": "nvidia-l4t-gstreamer",
+    "libcamerasrc": "gstreamer1.0-libcamera",
+}
 _LIMITS = {"width": (16, 8192), "height": (16, 8192), "fps": (1, 240), "flip": (0, 7)}
 _DEFAULTS = {"width": 1280, "height": 720, "fps": 30, "flip": 0}
 
@@ -23,6 +29,26 @@ _DEFAULTS = {"width": 1280, "height": 720, "fps": 30, "flip": 0}
 def is_jetson() -> bool:
     """Whether this is an NVIDIA Jetson with its own Linux."""
     return _RELEASE.exists()
+
+
+def check_element(pipeline: str) -> None:
+    """Refuses a camera element that GStreamer has not: OpenCV would wait for it in vain.
+
+    Raises SourceError. Without gst-inspect-1.0 nothing can be told.
+    """
+    element = pipeline.split(maxsplit=1)[0]
+    tool = shutil.which("gst-inspect-1.0")
+    if tool is None or element not in _PACKAGES:
+        return
+    found = subprocess.run(
+        [tool, "--exists", element],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    if found.returncode:
+        raise SourceError(f"GStreamer has no {element}; apt install {_PACKAGES[element]}")
 
 
 def csi_pipeline(spec: str, fps: float | None = None, jetson: bool | None = None) -> str:
