@@ -14,16 +14,14 @@ from rich.table import Table
 from bench.methods import SYNTAX, parse_methods
 from bench.results import make_results, write_results
 from bench.soak import SoakRow, measure_soak
+from bench.soak.adapters import adapter_of
 from bench.soak.network import NAME, small_model
 from bench.soak.plot import plot_soak
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
-from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
-from edge_tta.network.frozen import FrozenNetwork
-from edge_tta.prepare import InputSpec
 from edge_tta.run.curve import need_matplotlib
 
 
@@ -71,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     ):
         for number, (label, config) in enumerate(methods.items()):
             task = progress.add_task(label, total=arguments.frames)
-            adapter = _adapter(network, config, model.input)
+            adapter = adapter_of(network, config, model.input)
             rows.append(
                 measure_soak(
                     adapter,
@@ -93,11 +91,6 @@ def main(argv: Sequence[str]) -> int:
     if arguments.plot is not None:
         plot_soak(rows, arguments.plot)
     return 0 if all(row.finite for row in rows) else 1
-
-
-def _adapter(network: FrozenNetwork, config: MethodConfig, spec: InputSpec) -> Adapter:
-    fields = config.as_dict()
-    return Adapter(network, fields.pop("method"), fields.pop("host"), input_spec=spec, **fields)
 
 
 def soak_table(rows: Sequence[SoakRow]) -> Table:

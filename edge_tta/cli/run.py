@@ -133,6 +133,8 @@ def main(argv: Sequence[str]) -> int:
             return _exit_code(stop)
         stack.enter_context(source)
         source.tell = console.print
+        if outputs.keeper is not None:
+            outputs.keeper.tell = console.print
         _open_outputs(outputs, arguments, adapter, source, console, stack)
         session = Session(
             source,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.files import check_place
+from edge_tta.errors import OutputError
+from edge_tta.files import check_place, remove_leftovers
 
 
 class StateKeeper:
@@ -14,25 +16,49 @@ class StateKeeper:
 
     Raises OutputError at once when nothing can be written there, StateError when the file exists
     and is not this adapter's.
+
+    Attributes:
+        resumed: whether the file was there.
+        tell: called with a line when saving fails on the way, and when it works again.
     """
 
     def __init__(self, adapter: Adapter, path: Path, every_s: float) -> None:
         self._adapter, self._path, self._every_s = adapter, path, every_s
+        self.tell: Callable[[str], None] = lambda said: None
         self.resumed = path.exists()
         if self.resumed:
             adapter.load(path)
         check_place(path)
+        remove_leftovers(path)
         self._saved_steps = -1
+        self._fails = False
         self._due_s = time.monotonic() + every_s
 
     def save_if_due(self) -> None:
-        """Saves when the last time is long enough ago."""
-        if time.monotonic() >= self._due_s:
+        """Saves when the last time is long enough ago.
+
+        A full disk does not end the run: it is told, and tried again when the next time is due.
+        """
+        if time.monotonic() < self._due_s:
+            return
+        try:
             self.save()
+        except OutputError as error:
+            if not self._fails:
+                self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
+            self._fails = True
+        else:
+            if self._fails:
+                self.tell(f"{self._path} is written again")
+            self._fails = False
 
     def save(self) -> None:
-        """Saves, if anything changed since the last time."""
+        """Saves, if anything changed since the last time.
+
+        Raises OutputError when it cannot; what was saved before stays.
+        """
+        self._due_s = time.monotonic() + self._every_s
         if self._adapter.steps not in (0, self._saved_steps):
             self._adapter.save(self._path)
             self._saved_steps = self._adapter.steps
-        self._due_s = time.monotonic() + self._every_s
+            self._due_s = time.monotonic() + self._every_s
