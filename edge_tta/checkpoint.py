@@ -98,7 +98,7 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
             steps=int(metadata["steps"]),
         )
         digest = metadata["tensors_sha256"]
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise StateError(
             f"the header of {path} is damaged ({one_line(error, 120)}); {advice}"
         ) from error

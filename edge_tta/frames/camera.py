@@ -20,6 +20,7 @@ _SYSTEM_OPENCV = (
     "use the system's OpenCV (apt install python3-opencv, in an environment made with "
     "python -m venv --system-site-packages)"
 )
+_MOST_DIGITS = 5
 _EXAMPLE = f"'v4l2src device=/dev/video0 ! {BGR_SINK}'"
 
 
@@ -30,6 +31,8 @@ def open_camera(spec: str, pick: Pick, reconnect_s: float = RECONNECT_S) -> Live
     missing, forbidden, in use or not a camera.
     """
     by_number = spec.isdecimal()
+    if by_number and len(spec) > _MOST_DIGITS:
+        raise SourceError(f"there is no camera {spec[:20]}...; cameras are 0, 1, 2")
     device = Path(f"/dev/video{int(spec)}" if by_number else spec)
     target: int | str = int(spec) if by_number else spec
     opener = _opener(target, device, pick)

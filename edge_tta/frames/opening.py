@@ -50,13 +50,15 @@ def open_source(
     spec = spec.strip()
     if not spec:
         raise SourceError("the source is empty; give a camera number, file, folder or address")
+    if "\0" in spec:
+        raise SourceError(f"{spec!r} holds a zero byte, which no file or address can; check it")
     if spec == "demo":
         from edge_tta.demo.source import DemoSource
 
         return DemoSource(pick, classes=classes)
     if spec.isascii() and spec.isdecimal():
         return open_camera(spec, pick, reconnect_s)
-    scheme = urlsplit(spec).scheme.lower() if "://" in spec else ""
+    scheme = _scheme(spec)
     if " ! " in spec or scheme in _PIPELINES:
         return open_pipeline(spec, pick, reconnect_s)
     if scheme in _ADDRESSES:
@@ -64,6 +66,10 @@ def open_source(
     if scheme:
         raise SourceError(f"{spec}: unknown kind of address {scheme}://; known are {_known()}")
     path = Path(os.path.expanduser(spec))
+    try:
+        path.is_dir()
+    except OSError as error:  # no permission for a folder on the way, a name too long
+        raise SourceError(f"cannot open {spec}: {error.strerror}; check the path") from error
     if path.is_dir():
         return open_folder(path, pick, classes)
     if spec.startswith("/dev/video") or _is_device(path):
@@ -75,6 +81,14 @@ def open_source(
     if glob.has_magic(spec):
         return open_pattern(spec, pick, classes)
     raise SourceError(f"there is no file or folder {spec}{_near(path)}")
+
+
+def _scheme(spec: str) -> str:
+    """ "rtsp" of "rtsp://...", "" of a name."""
+    try:
+        return urlsplit(spec).scheme.lower() if "://" in spec else ""
+    except ValueError as error:
+        raise SourceError(f"{spec} is no address ({error}); check it") from error
 
 
 def _known() -> str:
