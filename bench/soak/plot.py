@@ -32,7 +32,7 @@ def plot_soak(rows: Sequence[SoakRow], path: Path) -> None:
         latency.set_ylabel("ms a frame, median; dotted: p99")
         latency.set_xlabel("frames")
         for axes in (memory, latency):
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
         if len(rows) > 1:
             memory.legend(frameon=False)
         buffer = io.BytesIO()

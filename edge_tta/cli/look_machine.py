@@ -30,11 +30,12 @@ def power() -> Iterator[Finding]:
     """The power mode, where the system tells it."""
     mode = said("nvpmodel", "-q")
     if mode is not None:
-        name = re.search(r"NV Power Mode:\s*(\S+)", mode)
-        number = re.search(r"^(\d+)$", mode, re.M)
-        full = number is not None and number[1] == "0"
-        advice = "" if full else "sudo nvpmodel -m 0; sudo jetson_clocks"
-        yield Finding("power mode", full, name[1] if name else mode, advice)
+        named = re.search(r"NV Power Mode:\s*(\S+)", mode)
+        name = named[1] if named else mode
+        # Numbers differ from board to board: 0 is the largest on some, the smallest on others.
+        full = name.startswith("MAXN")
+        advice = "" if full else "sudo nvpmodel -m N (MAXN's ID in /etc/nvpmodel.conf)"
+        yield Finding("power mode", full, name, advice)
     governor = read(_GOVERNOR)
     if governor is not None:
         slow = governor == "powersave" and "intel_pstate" not in (
