@@ -61,16 +61,18 @@ class FaultFilter:
 
     def __init__(self) -> None:
         self._last: _Array | None = None
+        self._good: _Array | None = None
         self._shape = _Settled()
         self._bar = _Settled()
 
     def fault(self, pixels: _Array) -> str | None:
         """Why `pixels` must not be used, or None.
 
-        What `unusable` and `empty_picture` find; "repeat": equal to the last capture in every
-        value (noise makes two real pictures differ); "other size": not the stream's usual height,
-        width and channels; "truncated": the bottom is one flat grey or colour and was not before,
-        as decoders fill pictures that break off. The last two become usual when they persist.
+        What `unusable` and `empty_picture` find; "repeat": equal to the last capture, or the last
+        good one, in every value (noise makes two real pictures differ); "other size": not the
+        stream's usual height, width and channels; "truncated": the bottom is one flat grey or
+        colour and was not before, as decoders fill pictures that break off. The last two become
+        usual when they persist.
         """
         why = unusable(pixels)
         if why is not None:
@@ -81,11 +83,13 @@ class FaultFilter:
         why = empty_picture(pixels)
         if why is not None:
             return why
-        if last is not None and _equal(pixels, last):
+        # A camera that hangs may give black in between.
+        if any(old is not None and _equal(pixels, old) for old in (last, self._good)):
             return "repeat"
         rows, usual = _bar_rows(pixels), self._bar.usual
         if not self._bar.accepts(rows, usual is not None and rows < usual + _BLOCK):
             return "truncated"
+        self._good = pixels
         return None
 
 

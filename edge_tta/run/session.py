@@ -125,6 +125,8 @@ class Session:
             if why is None:
                 return frame
             self._source.dropped[why] += 1
+            if stop:
+                return None
 
     def _see(self, frame: Frame, stages: dict[str, float]) -> Seen:
         self._check_label(frame)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -40,12 +42,15 @@ def test_a_camera_that_is_unplugged_for_good_loses_nothing(tmp_path: Path) -> No
     assert load_state(state)[1].steps == steps[-1]
 
 
-def test_a_camera_that_comes_back_is_used_again(tmp_path: Path) -> None:
-    port, log = free_port(), tmp_path / "log.jsonl"
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_a_camera_that_comes_back_is_used_again_and_the_search_can_be_broken_off(
+    tmp_path: Path,
+) -> None:
+    port, log, state = free_port(), tmp_path / "log.jsonl", tmp_path / "state.safetensors"
     with camera(mjpeg_command(port, fps=25.0), port) as running:
         process = start(
-            *("run", f"http://127.0.0.1:{port}/stream", "--max-frames", 40, "--jsonl", log),
-            *("--method", "source"),
+            *("run", f"http://127.0.0.1:{port}/stream", "--reconnect", "inf"),
+            *("--method", "norm", "--jsonl", log, "--state", state),
         )
         with process:
             try:
@@ -53,14 +58,22 @@ def test_a_camera_that_comes_back_is_used_again(tmp_path: Path) -> None:
                 running.kill()
                 time.sleep(0.5)
                 running.start()
+                _until(log, 30)
+                running.kill()
+                time.sleep(2.0)  # 30 empty reads are one second
+                process.send_signal(signal.SIGTERM)
+                asked_s = time.monotonic()
                 out, err = process.communicate(timeout=120)
             finally:
                 process.kill()
-    assert process.returncode == 0, err
+    assert process.returncode == 143, err
+    assert time.monotonic() - asked_s < 30
     assert "lost and found again: 1 times" in out
-    assert "found again after" in err
-    frames = [json.loads(line)["frame"] for line in log.read_text().splitlines()]
-    assert frames == list(range(40))
+    assert err.count("looking again for inf s") == 2
+    assert err.count("found again after") == 1
+    seen = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["frame"] for record in seen] == list(range(len(seen)))
+    assert load_state(state)[1].steps == seen[-1]["step"]
 
 
 def _until(log: Path, lines: int) -> None:

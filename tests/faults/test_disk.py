@@ -69,6 +69,30 @@ def test_a_disk_that_is_full_does_not_end_the_run_and_the_old_state_stays(tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"in", state.name, log.name}
 
 
+@POSIX
+def test_records_on_a_disk_that_becomes_full_are_all_whole(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    script = (
+        "import resource, sys; from edge_tta.show import JsonlWriter; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "writer = JsonlWriter(sys.argv[1])\n"
+        "for number in range(99): writer.write({'frame': number, 'what': 'x' * 100})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(log)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stderr.endswith(
+        f"OutputError: cannot write to {log}: File too large; make room or choose another place\n"
+    )
+    kept = records(log)
+    assert [record["frame"] for record in kept] == list(range(len(kept)))
+    assert len(kept) == 2000 // len(log.read_bytes().splitlines(keepends=True)[-1])
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's")
 def test_records_that_find_no_room_are_one_line_of_advice(tmp_path: Path) -> None:
     result = call("run", _pictures(tmp_path / "in", 2), "--jsonl", "/dev/full")

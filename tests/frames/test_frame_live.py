@@ -378,3 +378,12 @@ def test_captures_that_are_no_pictures_are_counted_and_never_given() -> None:
     assert np.array_equal(frame.pixels, textured(2))
     expected = {"not finite": 1, "wrong format": 1, "other size": 1, "late": 1}
     assert {why: source.dropped[why] for why in expected} == expected
+
+
+def test_an_old_picture_after_a_black_one_is_still_old() -> None:
+    faults = FaultFilter()
+    assert faults.fault(textured(0)) is None
+    assert faults.fault(BLACK) == "black"
+    assert faults.fault(textured(0)) == "repeat"
+    assert faults.fault(textured(1)) is None
+    assert faults.fault(textured(0)) is None
