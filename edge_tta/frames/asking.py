@@ -44,7 +44,7 @@ def ask_http(url: str, timeout_s: float) -> bytes | MjpegCapture | None:
             boundary = answer.headers.get_param("boundary")
             if kind == "multipart/x-mixed-replace" and isinstance(boundary, str):
                 stream, answer = answer, None
-                return MjpegCapture(stream, boundary)
+                return MjpegCapture(stream, boundary, timeout_s)
             return None
         finally:
             if answer is not None:

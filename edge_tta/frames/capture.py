@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -104,7 +105,8 @@ class LiveSource(FrameSource):
         """The first good frame of a new connection; None after `close`. Raises SourceError."""
         since_s, attempts, last = time.monotonic(), 0, ""
         if self._reconnect_s > 0:
-            self.tell(f"{self.name}: {lost.why}; looking again for {self._reconnect_s:g} s")
+            limit = f" for {self._reconnect_s:g} s" if math.isfinite(self._reconnect_s) else ""
+            self.tell(f"{self.name}: {lost.why}; looking for it again{limit}")
         while True:
             delay_s = min(_FIRST_DELAY_S * 2 ** min(attempts, 10), _LONGEST_DELAY_S)
             passed_s = time.monotonic() - since_s

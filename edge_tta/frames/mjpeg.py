@@ -7,6 +7,7 @@ says nothing of it; and it decodes those that nobody will look at.
 from __future__ import annotations
 
 import http.client
+import time
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -17,13 +18,14 @@ _LARGEST_PICTURE = 64 * 2**20
 _LONGEST_LINE = 8192
 _MOST_LINES = 100
 _BLOCK = 65536
+_DASHES = 4
+"""Before the name, at most: two by the standard, two that some cameras have in the name too."""
 
 
 class _Body(Protocol):
     """The part of an open HTTP answer that is used; its reads end by a time-out."""
 
-    def readline(self, limit: int, /) -> bytes: ...
-    def read(self, amount: int, /) -> bytes: ...
+    def read1(self, amount: int, /) -> bytes: ...
     def close(self) -> None: ...
 
 
@@ -31,24 +33,27 @@ class MjpegCapture:
     """A capture (see `edge_tta.frames.video.Capture`) of the parts of a multipart answer.
 
     boundary: the line between the parts, of the answer's Content-Type.
+    limit_s: the stream has ended when the next part takes longer: a server may send a byte now and
+        then for ever.
     """
 
-    def __init__(self, body: _Body, boundary: str) -> None:
-        self._body = body
+    def __init__(self, body: _Body, boundary: str, limit_s: float = 8.0) -> None:
+        self._body, self._limit_s = body, limit_s
         # Some servers write the dashes into the name, or leave them out on the line.
         self._boundary = boundary.strip("-").encode("latin-1", "replace")
+        self._buffer = bytearray()
         self._part: bytes | None = None
-        self._unread: bytes | None = None
         self._ended = not self._boundary
+        self._ends_s = 0.0
 
     def grab(self) -> bool:
         """Take the next part, not yet decoded; False when the stream has ended."""
         self._part = None
+        self._ends_s = time.monotonic() + self._limit_s
         try:
-            while self._part is None and not self._ended:
-                length = self._next_head()
-                if not self._ended:
-                    self._part = self._exactly(length) if length else self._until_boundary()
+            if not self._ended and self._find_head():
+                length = self._read_head()
+                self._part = self._until_boundary() if length is None else self._take(length)
         except (OSError, http.client.HTTPException, ValueError):
             self._ended = True
         return self._part is not None
@@ -67,55 +72,71 @@ class MjpegCapture:
         self._ended = True
         self._body.close()
 
-    def _next_head(self) -> int | None:
-        """Skip to the next part's first byte; its length where its head tells."""
-        length, lines, in_head = None, 0, False
-        while True:
-            line = self._line()
-            lines += 1
-            if lines > _MOST_LINES:
-                raise ValueError("no boundary between pictures")
-            text = line.strip()
-            if self._is_boundary(text):
-                self._ended = text.lstrip(b"-")[len(self._boundary) :].startswith(b"--")
-                if self._ended:
-                    return None
-                in_head = True
-            elif in_head and not text:
+    def _find_head(self) -> bool:
+        """Skip the line between the parts; False when it is the one that ends all."""
+        for _ in range(_MOST_LINES):
+            line = self._line().strip()
+            if self._is_boundary(line):
+                self._ended = line.lstrip(b"-")[len(self._boundary) :].startswith(b"--")
+                return not self._ended
+        raise ValueError("no boundary between pictures")
+
+    def _read_head(self) -> int | None:
+        """Skip to the part's first byte; its length in bytes where the head tells."""
+        length = None
+        for _ in range(_MOST_LINES):
+            line = self._line().strip()
+            if not line:
                 return length
-            elif in_head and text.lower().startswith(b"content-length:"):
-                length = int(text.split(b":", 1)[1])
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":", 1)[1])
                 if not 0 < length <= _LARGEST_PICTURE:
                     raise ValueError(f"a picture of {length} bytes")
-
-    def _exactly(self, length: int) -> bytes:
-        found = bytearray()
-        while len(found) < length:
-            block = self._body.read(min(_BLOCK, length - len(found)))
-            if not block:
-                raise ConnectionError("the stream broke off")
-            found += block
-        return bytes(found)
+        raise ValueError("a head without end")
 
     def _until_boundary(self) -> bytes:
         """A part whose head does not tell its length."""
-        found = bytearray()
+        at = 0
         while True:
-            line = self._line()
-            if line.startswith(b"--") and self._is_boundary(line):
-                self._unread = line
-                return bytes(found)
-            found += line
-            if len(found) > _LARGEST_PICTURE:
-                raise ValueError("no boundary between pictures")
+            at = self._buffer.find(b"--", at)
+            if at < 0:
+                at = max(0, len(self._buffer) - 1)
+            elif len(self._buffer) >= at + _DASHES + len(self._boundary):
+                if self._is_boundary(self._buffer[at : at + _DASHES + len(self._boundary)]):
+                    return self._take(at)
+                at += 1
+                continue
+            self._receive()
 
-    def _is_boundary(self, line: bytes) -> bool:
+    def _is_boundary(self, line: bytes | bytearray) -> bool:
         return line.lstrip(b"-").startswith(self._boundary)
 
     def _line(self) -> bytes:
-        line, self._unread = self._unread, None
-        if line is None:
-            line = self._body.readline(_LONGEST_LINE)
-        if not line:
-            raise ConnectionError("the stream ended")
-        return line
+        searched = 0
+        while True:
+            end = self._buffer.find(b"\n", searched)
+            if end >= 0:
+                return self._take(end + 1)
+            searched = len(self._buffer)
+            if searched > _LONGEST_LINE:
+                raise ValueError("no boundary between pictures")
+            self._receive()
+
+    def _take(self, length: int) -> bytes:
+        """The next `length` bytes."""
+        while len(self._buffer) < length:
+            self._receive()
+        taken = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return taken
+
+    def _receive(self) -> None:
+        """Some bytes more. Raises an OSError at the end, ValueError when it is too much."""
+        if time.monotonic() > self._ends_s:
+            raise TimeoutError("the next picture does not come")
+        if len(self._buffer) > _LARGEST_PICTURE:
+            raise ValueError("no boundary between pictures")
+        block = self._body.read1(_BLOCK)
+        if not block:
+            raise ConnectionError("the stream has ended")
+        self._buffer += block

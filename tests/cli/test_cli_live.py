@@ -35,7 +35,7 @@ def test_a_camera_that_is_unplugged_for_good_loses_nothing(tmp_path: Path) -> No
     lines = result.err.splitlines()
     assert lines[-1].startswith(f"edge-tta: http://127.0.0.1:{port}/stream: no picture in 30 reads")
     assert lines[-1].endswith("check the connection and start again")
-    assert any("looking again for 0.5 s" in line for line in lines)
+    assert any("looking for it again for 0.5 s" in line for line in lines)
     assert "Traceback" not in result.err
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps
@@ -69,7 +69,7 @@ def test_a_camera_that_comes_back_is_used_again_and_the_search_can_be_broken_off
     assert process.returncode == 143, err
     assert time.monotonic() - asked_s < 30
     assert "lost and found again: 1 times" in out
-    assert err.count("looking again for inf s") == 2
+    assert err.count("looking for it again\n") == 2
     assert err.count("found again after") == 1
     seen = [json.loads(line) for line in log.read_text().splitlines()]
     assert [record["frame"] for record in seen] == list(range(len(seen)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import cv2
 import numpy as np
@@ -92,6 +93,34 @@ def test_a_part_that_is_no_whole_picture_is_grabbed_and_not_retrieved() -> None:
     assert stream.retrieve() == (False, None)
     assert stream.grab()
     assert stream.retrieve()[0]
+
+
+def test_bytes_that_come_now_and_then_are_no_stream() -> None:
+    """Each read answers in time, the picture never does."""
+
+    class Dripping(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            time.sleep(0.02)
+            return b"-"
+
+    stream = MjpegCapture(Dripping(), "frame", limit_s=0.2)
+    started_s = time.monotonic()
+    assert not stream.grab()
+    assert time.monotonic() - started_s < 10
+    assert not stream.grab()
+
+
+@pytest.mark.parametrize("head", [COUNTED, b"Content-Type: image/jpeg\r\n"])
+def test_pictures_come_whole_however_the_bytes_are_cut(head: bytes) -> None:
+    class Cut(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            return self.read(7)
+
+    data = _parts(b"--frame", head) + b"--frame--\r\n" + bytes(20)
+    stream = MjpegCapture(Cut(data), "frame")
+    found = [stream.retrieve()[0] for _ in BODIES if stream.grab()]
+    assert found == [True] * 3
+    assert not stream.grab()
 
 
 def test_releasing_closes_the_connection() -> None:

@@ -91,7 +91,7 @@ def _check_found_again(address: str, running: Camera) -> None:
     with open_source(address) as source:
         told = _again(source, running)
     assert len(told) == 2, told
-    assert "looking again for 60 s" in told[0]
+    assert "looking for it again for 60 s" in told[0]
     assert "found again after" in told[1]
 
 
