@@ -21,6 +21,7 @@ _LOOKS = (
     look_machine.memory,
     look_machine.disk,
     look_software.torch,
+    look_software.onnxruntime,
     look_software.packages,
     look_software.programs,
     look_software.opencv,

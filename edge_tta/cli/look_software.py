@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +24,6 @@ _PACKAGES = (
     ("numpy", "", "numpy"),
     ("safetensors", "no state files", "safetensors"),
     ("torchvision", "no torchvision:NAME models", "torchvision"),
-    ("onnxruntime", "no exported bundles", "onnxruntime"),
     ("matplotlib", "no --plot", "matplotlib"),
 )
 _PROGRAMS = (
@@ -58,6 +60,21 @@ def packages() -> Iterator[Finding]:
             yield Finding(name, False, found, f"pip install {install}")
 
 
+def onnxruntime() -> Iterator[Finding]:
+    """The runtime of exported bundles, and what it can run on."""
+    # Without it the import writes an id of the device and a database under the user's cache.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        runtime: Any = importlib.import_module("onnxruntime")
+    except ImportError:
+        advice = "pip install onnxruntime"
+        yield Finding("onnxruntime", False, "not installed: no exported bundles", advice)
+        return
+    providers = runtime.get_available_providers()
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
+    yield Finding("onnxruntime", True, f"{runtime.__version__} ({names})")
+
+
 def programs() -> Iterator[Finding]:
     """Programs that messages refer to."""
     for name, use, package in _PROGRAMS:
@@ -75,6 +92,14 @@ def opencv() -> Iterator[Finding]:
     advice = f"pip uninstall {' '.join(wheels)}; pip install opencv-python" if two else ""
     threads = f"{cv2.getNumThreads()} threads"
     yield Finding("OpenCV", not two, f"{cv2.__version__} ({where}), {threads}", advice)
+    names = [
+        cv2.videoio_registry.getBackendName(backend)
+        for backend in cv2.videoio_registry.getCameraBackends()
+        if cv2.videoio_registry.hasBackend(backend)
+    ]
+    has = bool(names)
+    advice = "" if has else "pip install opencv-python"
+    yield Finding("camera backends", has, ", ".join(names) or "none: no cameras", advice)
     for backend, name, use, advice in (
         (cv2.CAP_FFMPEG, "FFmpeg in OpenCV", "videos and addresses", "pip install opencv-python"),
         (
