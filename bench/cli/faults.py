@@ -60,9 +60,15 @@ def main(argv: Sequence[str]) -> int:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        Progress(console=console, disable=not console.is_terminal) as progress,
+        # No thread of its own: the runs are forked.
+        Progress(console=console, disable=not console.is_terminal, auto_refresh=False) as progress,
     ):
         task = progress.add_task(label, total=arguments.kills)
+
+        def advance() -> None:
+            progress.advance(task)
+            progress.refresh()
+
         row = measure_kills(
             make,
             Path(folder),
@@ -70,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
             model=Path(arguments.model).name,
             method=label,
             seed=arguments.seed,
-            advance=lambda: progress.advance(task),
+            advance=advance,
         )
     terminal().print(kill_table(row))
     if arguments.json is not None:

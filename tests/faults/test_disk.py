@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ import torch
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
 from edge_tta.errors import OutputError
-from edge_tta.files import check_place, remove_leftovers, whole_file, write_whole
+from edge_tta.files import remove_leftovers, whole_file
 from edge_tta.run import keeper
 from edge_tta.run.keeper import StateKeeper
 from tests.cli.commands import ROOT, Result, call, records
@@ -107,40 +106,37 @@ def test_records_that_find_no_room_are_one_line_of_advice(tmp_path: Path) -> Non
 @POSIX
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root becomes nobody")
 def test_a_read_only_folder_is_told_before_the_work() -> None:
-    """As a user who may not write there; root may write anywhere, so the tests in CI are not."""
-    folder = Path(tempfile.mkdtemp())
+    """As a user who may not write there: root may write anywhere."""
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
     try:
         folder.chmod(0o555)
-        assert _as_nobody(lambda: check_place(folder / "state.safetensors")).startswith(
-            f"cannot write to {folder}/state.safetensors: no permission for the folder"
+        state = folder / "state.safetensors"
+        assert _as_nobody(f"check_place(Path({str(state)!r}))").startswith(
+            f"cannot write to {state}: no permission for the folder"
         )
-        assert _as_nobody(lambda: write_whole(folder / "state.safetensors", b"x")) == (
-            f"cannot write {folder}/state.safetensors: Permission denied; expected an existing "
-            "folder with room and write permission"
+        assert _as_nobody(f"write_whole({str(state)!r}, b'x')") == (
+            f"cannot write {state}: Permission denied; expected an existing folder with room and "
+            "write permission"
         )
         assert not list(folder.iterdir())
     finally:
         shutil.rmtree(folder)
 
 
-def _as_nobody(work: Callable[[], object]) -> str:
-    """The message of the OutputError that `work` raises for a user without rights."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgid(65534)
-            os.setuid(65534)
-            work()
-        except OutputError as error:
-            os.write(writing, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read().decode()
-    os.waitpid(child, 0)
-    return said
+def _as_nobody(call: str) -> str:
+    """The message of the OutputError that a call of `edge_tta.files` raises for such a user."""
+    script = (
+        "import os\nfrom pathlib import Path\nfrom edge_tta.errors import OutputError\n"
+        "from edge_tta.files import check_place, write_whole\nos.setgid(65534); os.setuid(65534)\n"
+        f"try: {call}\nexcept OutputError as error: print(error)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ).stdout.strip()
 
 
 def test_a_stick_that_is_pulled_is_told_once_and_written_again_when_it_is_back(
