@@ -118,10 +118,14 @@ def _bar_rows(pixels: _Array) -> int:
     black, white = _level(pixels, _BLACK_LEVEL), _level(pixels, _WHITE_LEVEL)
     if bool((colour <= black).all() or (colour >= white).all()):
         return 0
-    if not (bool((pixels[-1:, ::16] == colour).all()) and bool((pixels[-1:] == colour).all())):
-        return 0
+    coarse = _flat_rows(pixels[:, ::16], colour) if (pixels[-1:, ::16] == colour).all() else 0
+    return _flat_rows(pixels[-coarse:], colour) if coarse else 0
+
+
+def _flat_rows(pixels: _Array, colour: _Array) -> int:
+    """Rows from the bottom up in which all pixels have this colour."""
     flat = (pixels == colour).reshape(len(pixels), -1).all(1)
-    return int(np.argmin(flat[::-1]))
+    return len(flat) if flat.all() else int(np.argmin(flat[::-1]))
 
 
 def _level(pixels: _Array, level: int) -> int:

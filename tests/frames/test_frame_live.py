@@ -14,7 +14,7 @@ import pytest
 
 from edge_tta.errors import SourceError
 from edge_tta.frames import LiveSource, Pick
-from edge_tta.frames.faults import FaultFilter, not_a_picture
+from edge_tta.frames.faults import FaultFilter, _bar_rows, not_a_picture
 from tests.frames.media import textured
 
 GOOD = [textured(seed)[..., ::-1].copy() for seed in range(8)]
@@ -387,3 +387,18 @@ def test_an_old_picture_after_a_black_one_is_still_old() -> None:
     assert faults.fault(textured(0)) == "repeat"
     assert faults.fault(textured(1)) is None
     assert faults.fault(textured(0)) is None
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3), (1, 64, 3), (48, 1, 3)])
+@pytest.mark.parametrize("rows", [0, 1, 9, 48])
+def test_the_bar_at_the_bottom_is_counted_row_by_row(shape: tuple[int, ...], rows: int) -> None:
+    pixels = np.random.default_rng(0).integers(30, 220, shape).astype(np.uint8)
+    rows = min(rows, shape[0])
+    pixels[len(pixels) - rows :] = 77
+    flat = [bool((row == 77).all()) for row in pixels[::-1]]
+    expected = flat.index(False) if False in flat else len(flat)
+    if rows == 0 and shape[1] == 1:
+        expected = 1  # a row of one pixel is of one colour, whichever it is
+    assert _bar_rows(pixels) == expected
+    pixels[0, -1] ^= 1  # where the coarse look does not come
+    assert _bar_rows(pixels) == min(expected, shape[0] - 1)
