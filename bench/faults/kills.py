@@ -24,6 +24,7 @@ from bench.soak import SoakSource
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
 from edge_tta.errors import EdgeTTAError, StateError
+from edge_tta.run.generations import previous_of
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.session import Outputs, Session
 from edge_tta.run.stopping import StopRequest
@@ -90,7 +91,7 @@ def measure_kills(
     Args:
         make: an adapter; called in each run's process. PyTorch must have done nothing yet in this
             one: its threads do not survive a fork.
-        folder: empty; the state file and nothing else is written there.
+        folder: empty; the state file, and the one before it, are written there.
 
     Raises:
         RunDiedError: a run ended by itself.
@@ -125,7 +126,7 @@ def measure_kills(
 
 
 def _parts(folder: Path, state: Path) -> set[Path]:
-    return {path for path in folder.iterdir() if path != state}
+    return {path for path in folder.iterdir() if path not in (state, previous_of(state))}
 
 
 def _loss_s(seen: Sequence[tuple[int, int, float]], steps: int) -> float:

@@ -146,6 +146,8 @@ def main(argv: Sequence[str]) -> int:
             compare=compare,
         )
         if outputs.keeper is not None and outputs.keeper.resumed:
+            if outputs.keeper.recovered is not None:
+                console.print(f"warning: {outputs.keeper.recovered}", style="yellow")
             console.print(f"resumed {arguments.state} at step {adapter.steps}")
         try:
             _watch(session, source, stop, console)

@@ -9,16 +9,21 @@ from pathlib import Path
 from edge_tta.adapter import Adapter
 from edge_tta.errors import OutputError
 from edge_tta.files import check_place, remove_leftovers
+from edge_tta.run.generations import keeping_previous, load_or_previous
 
 
 class StateKeeper:
     """Saves an adapter's state at most every `every_s` seconds, and at the end.
 
+    The save before the last one is kept beside it; where the last one is damaged, the run goes on
+    from there.
+
     Raises OutputError at once when nothing can be written there, StateError when the file exists
-    and is not this adapter's.
+    and is not this adapter's, or is damaged and there is none before it.
 
     Attributes:
         resumed: whether the file was there.
+        recovered: what was done because it was damaged; None: it was not.
         tell: called with a line when saving fails on the way, and when it works again.
     """
 
@@ -26,8 +31,7 @@ class StateKeeper:
         self._adapter, self._path, self._every_s = adapter, path, every_s
         self.tell: Callable[[str], None] = lambda said: None
         self.resumed = path.exists()
-        if self.resumed:
-            adapter.load(path)
+        self.recovered = load_or_previous(adapter.load, path) if self.resumed else None
         check_place(path)
         remove_leftovers(path)
         self._saved_steps = -1
@@ -59,6 +63,7 @@ class StateKeeper:
         """
         self._due_s = time.monotonic() + self._every_s
         if self._adapter.steps not in (0, self._saved_steps):
-            self._adapter.save(self._path)
+            with keeping_previous(self._path):
+                self._adapter.save(self._path)
             self._saved_steps = self._adapter.steps
             self._due_s = time.monotonic() + self._every_s
