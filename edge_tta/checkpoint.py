@@ -18,7 +18,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from edge_tta.errors import StateError, one_line
+from edge_tta.errors import DamagedStateError, StateError, one_line
 from edge_tta.files import write_whole
 
 FORMAT = "edge_tta-state"
@@ -79,7 +79,7 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
     except FileNotFoundError as error:
         raise StateError(f"no state file at {path}; check the path") from error
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise StateError(
+        raise DamagedStateError(
             f"{path} is damaged or not a state file ({one_line(error, 120)}); {advice}"
         ) from error
     if metadata.get("format") != FORMAT:
@@ -98,12 +98,14 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
             steps=int(metadata["steps"]),
         )
         digest = metadata["tensors_sha256"]
-    except (KeyError, ValueError, TypeError) as error:
-        raise StateError(
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise DamagedStateError(
             f"the header of {path} is damaged ({one_line(error, 120)}); {advice}"
         ) from error
     if digest != digest_of(arrays):
-        raise StateError(f"{path} is damaged: its values are not those that were written; {advice}")
+        raise DamagedStateError(
+            f"{path} is damaged: its values are not those that were written; {advice}"
+        )
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise StateError(f"{path} holds NaN or infinity in {name!r}; {advice}")

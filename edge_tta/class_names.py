@@ -26,7 +26,7 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
     if text.lstrip()[:1] in ("[", "{"):
         try:
             names = _from_json(json.loads(text))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             raise ConfigError(f"the labels file {path} is not understood; {expected}") from error
     else:
         lines = [line.strip() for line in text.splitlines()]

@@ -303,7 +303,7 @@ def load_preset(preset: str | Path) -> dict[str, Any]:
             raise ConfigError(f"cannot read the preset {path}: {error}") from error
     try:
         fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the preset {preset} is not valid TOML: {error}") from error
     _check_names(fields, f"field in {preset}")
     return fields

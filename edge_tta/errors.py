@@ -28,5 +28,9 @@ class StateError(EdgeTTAError):
     """A saved state that is damaged, foreign, or belongs to another model or configuration."""
 
 
+class DamagedStateError(StateError):
+    """A state whose bytes are not those that were written."""
+
+
 class OutputError(EdgeTTAError):
     """A file that cannot be written."""

@@ -7,9 +7,17 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from edge_tta.errors import OutputError
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_PART = ".part"
 
 
 def check_folder(path: Path, doing: str = "write to") -> None:
@@ -42,6 +50,22 @@ def check_place(path: Path) -> None:
         )
 
 
+def remove_leftovers(path: Path) -> int:
+    """Removes what writers of `path` left behind when they were killed; returns how many files.
+
+    A file that is still being written is locked by its writer, and stays.
+    """
+    removed = 0
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        left = [entry.path for entry in entries if _is_part_of(entry.name, path)]
+        for part in left:
+            with contextlib.suppress(OSError), open(part, "r+b") as file:
+                if _lock(file):
+                    os.unlink(part)
+                    removed += 1
+    return removed
+
+
 def write_whole(path: str | Path, data: bytes) -> None:
     """Writes a file so that at any moment, even after a power cut, it is the old one or the new.
 
@@ -62,9 +86,10 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
+            dir=target.parent, prefix=f".{target.name}.", suffix=_PART, delete=False
         ) as file:
             temporary = file.name
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -81,6 +106,24 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _is_part_of(name: str, path: Path) -> bool:
+    """Whether a file is called as `whole_file` calls the unfinished `path`."""
+    middle = name.removeprefix(f".{path.name}.").removesuffix(_PART)
+    return name == f".{path.name}.{middle}{_PART}" and "." not in middle
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Takes an open file for this process alone, as long as it is open. False: another has it, or
+    this system has no such locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _like_a_new_file(path: str) -> None:

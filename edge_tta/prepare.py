@@ -18,6 +18,8 @@ Pixels = npt.NDArray[np.uint8]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_LONGEST = 8
+"""Pictures whose sides differ by more are cut before they are resized."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ def resize(frame: Pixels, size: int) -> Pixels:
     """The centre square of a frame (H, W, C), size x size."""
     height, width = frame.shape[:2]
     short = min(height, width)
+    if max(height, width) > _LONGEST * short:
+        # Of a line one pixel high, enlarged, only the middle is wanted; all of it may not fit.
+        height, width = min(height, _LONGEST * short), min(width, _LONGEST * short)
+        top, left = (frame.shape[0] - height) // 2, (frame.shape[1] - width) // 2
+        frame = frame[top : top + height, left : left + width]
     if short != size:
         ratio = size / short
         new = max(size, round(width * ratio)), max(size, round(height * ratio))

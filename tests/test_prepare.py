@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -101,3 +102,21 @@ def test_one_value_stands_for_all_channels() -> None:
     for wrong in ([], [1, 2], [1, 2, 3, 4]):
         with pytest.raises(ConfigError, match="expected 1 or 3 values"):
             per_channel(wrong)
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000, 3), (60_000, 1, 3), (3, 40_000, 3)])
+def test_a_line_of_pixels_is_cut_before_it_is_enlarged(shape: tuple[int, ...]) -> None:
+    """60,000 pixels in a row, enlarged as a whole to 224 rows, would take 9 GB."""
+    frame = np.zeros(shape, np.uint8)
+    middle = tuple(slice(n // 2 - 1, n // 2 + 2) if n > 3 else slice(None) for n in shape[:2])
+    frame[middle] = 200
+    found = resize(frame, 224)
+    assert found.shape == (224, 224, 3)
+    assert found[112, 112, 0] == 200
+    assert found.base is None or found.base.nbytes < 224 * 224 * 3 * 10
+
+
+def test_pictures_of_ordinary_shape_are_resized_whole() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (30, 8 * 30, 3)).astype(np.uint8)
+    whole = cv2.resize(frame, (8 * 40, 40), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(resize(frame, 40), whole[:, 140:180])

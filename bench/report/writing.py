@@ -16,7 +16,11 @@ from edge_tta.errors import OutputError
 from edge_tta.files import check_place, write_whole
 
 PAGE = "report.md"
-KINDS = {"error": "bench.report.error"}
+KINDS = {
+    "error": "bench.report.error",
+    "soak": "bench.report.soak",
+    "fault": "bench.report.faults",
+}
 """Modules by the field that tells their rows; each has `sections(rows, methods)`."""
 
 

@@ -143,6 +143,13 @@ def positive(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
 
 
+def not_negative(text: str) -> float:
+    """A number from 0, or infinity."""
+    if _is_number(text) and float(text) >= 0:
+        return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number from 0, or inf, got {text!r}")
+
+
 def _whole(text: str, low: int) -> int:
     if text.isascii() and text.isdecimal() and int(text) >= low:
         return int(text)

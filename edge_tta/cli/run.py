@@ -24,6 +24,7 @@ from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
 from edge_tta.frames import FrameSource, open_source
+from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.models import Model
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
@@ -67,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
         "--stride", type=options.count, default=1, help="take every STRIDE-th frame"
     )
     learning.add_argument("--fps", type=options.positive, help="frames per second to read")
+    learning.add_argument(
+        "--reconnect",
+        type=options.not_negative,
+        default=RECONNECT_S,
+        metavar="S",
+        help="look for a lost camera or stream for S seconds; inf: for ever (default: 60)",
+    )
     out = parser.add_argument_group("what to see and keep")
     screen = out.add_mutually_exclusive_group()
     screen.add_argument("--show", action="store_true", help="open a window")
@@ -124,6 +132,9 @@ def main(argv: Sequence[str]) -> int:
         except Stopped:
             return _exit_code(stop)
         stack.enter_context(source)
+        source.tell = console.print
+        if outputs.keeper is not None:
+            outputs.keeper.tell = console.print
         _open_outputs(outputs, arguments, adapter, source, console, stack)
         session = Session(
             source,
@@ -135,6 +146,8 @@ def main(argv: Sequence[str]) -> int:
             compare=compare,
         )
         if outputs.keeper is not None and outputs.keeper.resumed:
+            if outputs.keeper.recovered is not None:
+                console.print(f"warning: {outputs.keeper.recovered}", style="yellow")
             console.print(f"resumed {arguments.state} at step {adapter.steps}")
         try:
             _watch(session, source, stop, console)
@@ -162,6 +175,7 @@ def _open_source(arguments: argparse.Namespace, model: Model) -> FrameSource:
         fps=arguments.fps,
         max_frames=arguments.max_frames,
         classes=model.labels,
+        reconnect_s=arguments.reconnect,
     )
 
 
@@ -261,3 +275,8 @@ def _tell(
     if source.dropped:
         dropped = ", ".join(f"{times} {why}" for why, times in source.dropped.most_common())
         console.print(f"left out: {dropped}")
+    if tally.not_learned:
+        kept = ", ".join(f"{times} {why}" for why, times in tally.not_learned.most_common())
+        console.print(f"predicted, not learned from: {kept}")
+    if source.reconnected:
+        console.print(f"lost and found again: {source.reconnected} times")

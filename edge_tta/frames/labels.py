@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_tta.errors import SourceError
 
 _FILE_COLUMNS = ("file", "filename", "name", "image", "path", "imageid")
+_MOST_DIGITS = 18
 _LABEL_COLUMNS = ("label", "class", "truelabel")
 
 
@@ -24,9 +25,7 @@ class ClassNames:
     def index(self, text: str) -> int | None:
         """The class called `text` (else spelled like it), else the number it is, else None."""
         index = self._by_name.get(text, self._by_spelling.get(_spelling(text)))
-        if index is None and text.strip().isdecimal():
-            return self.checked(int(text))
-        return index
+        return self.checked(_number(text)) if index is None else index
 
     def checked(self, index: int) -> int | None:
         """`index` if there is such a class, else None."""
@@ -58,13 +57,18 @@ def read_labels(path: Path, names: ClassNames) -> dict[str, int]:
     for row in rows:
         file_name, text = (row[file_column or ""] or "", (row[label_column or ""] or "").strip())
         if (label_column or "").strip().casefold() == "truelabel":
-            label = names.checked(int(text) - 1) if text.isdecimal() else None
+            label = names.checked(_number(text) - 1)
         else:
             label = names.index(text)
         if file_name and label is not None:
             labels[file_name.strip()] = label
             labels.setdefault(str(Path(file_name.strip()).with_suffix("")), label)
     return labels
+
+
+def _number(text: str) -> int:
+    """A whole number; -1 where the text is none."""
+    return int(text) if text.strip().isdecimal() and len(text) <= _MOST_DIGITS else -1
 
 
 def _unique(names: Sequence[str]) -> dict[str, int]:

@@ -21,6 +21,11 @@ PICTURE_SUFFIXES = frozenset(
 # anything else is the marker that ends the scan.
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of the segments that hold height and width."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_PIXELS = 2**27
+"""134 million: more than any camera has, 400 MB when decoded."""
 
 
 def decode_picture(data: bytes) -> Pixels | None:
@@ -30,14 +35,19 @@ def decode_picture(data: bytes) -> Pixels | None:
     EXIF orientation is applied. A JPEG that breaks off is damaged too: OpenCV 4 would fill the
     rest with grey, and such a picture must not reach the statistics.
     """
+    pixels = decode_capture(data)
+    return None if pixels is None else to_rgb(pixels)
+
+
+def decode_capture(data: bytes) -> npt.NDArray[Any] | None:
+    """The same in OpenCV's order: uint8 (H, W, 3) BGR; None when it is damaged."""
     if not data or not _is_whole(data):
         return None
     try:
         with quiet_opencv():
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
-    return None if pixels is None else to_rgb(pixels)
 
 
 def to_rgb(pixels: npt.NDArray[Any]) -> Pixels:
@@ -58,11 +68,11 @@ def to_rgb(pixels: npt.NDArray[Any]) -> Pixels:
 
 
 def _is_whole(data: bytes) -> bool:
-    """False for a JPEG without its end marker, or a PNG without its last chunk."""
+    """False for a JPEG or PNG that breaks off, or that claims to be enormous."""
     if data.startswith(b"\xff\xd8"):
         return _jpeg_is_whole(data)
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" in data
+    if data.startswith(_PNG):
+        return _png_is_whole(data)
     return True
 
 
@@ -81,6 +91,8 @@ def _jpeg_is_whole(data: bytes) -> bool:
         if marker == 0xFF:
             at += 1
             continue
+        if marker in _FRAMES and _pixels(data[at + 5 : at + 9], 2) > _MOST_PIXELS:
+            return False
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == _START_OF_SCAN:
             end = _SCAN_END.search(data, at)
@@ -88,3 +100,27 @@ def _jpeg_is_whole(data: bytes) -> bool:
                 return False
             at = end.start()
     return False
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Whether the walk over a PNG's chunks (ISO 15948, 5.3) reaches the last one.
+
+    A decoder that believes a damaged length would ask for up to 4 GiB of memory.
+    """
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if at + 12 + length > len(data):
+            return False
+        if kind == b"IHDR" and _pixels(data[at + 8 : at + 16], 4) > _MOST_PIXELS:
+            return False
+        if kind == b"IEND":
+            return True
+        at += 12 + length
+    return False
+
+
+def _pixels(sides: bytes, width: int) -> int:
+    """The product of two big-endian numbers of `width` bytes each."""
+    one, other = sides[:width], sides[width:]
+    return int.from_bytes(one, "big") * int.from_bytes(other, "big")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
@@ -56,6 +56,8 @@ class FrameSource(ABC):
     fps: frames per second of stream time that come out, None when unknown.
     live: whether frames are lost when they are not read in time.
     dropped: why -> how many frames or files were left out because something was wrong with them.
+    reconnected: how often a live stream that was lost has been found again.
+    tell: called with a line that the user may want to know at once: lost, found again.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class FrameSource(ABC):
         self.fps = fps
         self.live = live
         self.dropped: Counter[str] = Counter()
+        self.reconnected = 0
+        self.tell: Callable[[str], None] = _say_nothing
 
     @abstractmethod
     def read(self) -> Frame | None:
@@ -94,6 +98,10 @@ class FrameSource(ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _say_nothing(said: str) -> None:
+    return
 
 
 @dataclass(frozen=True)

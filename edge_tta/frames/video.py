@@ -11,6 +11,7 @@ import cv2
 import numpy.typing as npt
 
 from edge_tta.errors import SourceError
+from edge_tta.frames.faults import unusable
 from edge_tta.frames.pictures import to_rgb
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels, RateLimit
@@ -20,7 +21,7 @@ class Capture(Protocol):
     """The part of `cv2.VideoCapture` that is used."""
 
     def grab(self) -> bool: ...
-    def retrieve(self) -> tuple[bool, npt.NDArray[Any]]: ...
+    def retrieve(self) -> tuple[bool, npt.NDArray[Any] | None]: ...
     def get(self, prop_id: int, /) -> float: ...
     def release(self) -> None: ...
 
@@ -41,6 +42,7 @@ class VideoSource(FrameSource):
             fps=resulting_rate(self._rate, pick),
         )
         self._capture = capture
+        self._frames = int(frames) if math.isfinite(frames) else 0
         self._pick = pick
         tolerance_s = 0.5 / self._rate if self._rate else 0.0
         self._limit = RateLimit(pick.fps, tolerance_s) if pick.fps else None
@@ -64,6 +66,7 @@ class VideoSource(FrameSource):
             return None
         decoded, self._first = self._first or self._decode_next(), None
         if decoded is None:
+            self._count_missing()
             return None
         pixels, time_s, number = decoded
         index, self._given = self._given, self._given + 1
@@ -86,11 +89,17 @@ class VideoSource(FrameSource):
             try:
                 ok, raw = self._capture.retrieve()
             except cv2.error:
-                ok = False
-            if ok:
+                ok, raw = False, None
+            if ok and raw is not None and unusable(raw) is None:
                 return to_rgb(raw), self._time_s, self._number
             self.dropped["unreadable"] += 1
         return None
+
+    def _count_missing(self) -> None:
+        """Count what a file or download that breaks off lacks, once. Headers are a little wrong."""
+        missing = self._frames - (self._number + 1)
+        if missing > max(5, 0.05 * self._frames):
+            self.dropped["missing at the end"] = missing
 
     def _grab(self) -> bool:
         with quiet_opencv():

@@ -3,36 +3,67 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.files import check_place
+from edge_tta.errors import OutputError
+from edge_tta.files import check_place, remove_leftovers
+from edge_tta.run.generations import keeping_previous, load_or_previous
 
 
 class StateKeeper:
     """Saves an adapter's state at most every `every_s` seconds, and at the end.
 
+    The save before the last one is kept beside it; where the last one is damaged, the run goes on
+    from there.
+
     Raises OutputError at once when nothing can be written there, StateError when the file exists
-    and is not this adapter's.
+    and is not this adapter's, or is damaged and there is none before it.
+
+    Attributes:
+        resumed: whether the file was there.
+        recovered: what was done because it was damaged; None: it was not.
+        tell: called with a line when saving fails on the way, and when it works again.
     """
 
     def __init__(self, adapter: Adapter, path: Path, every_s: float) -> None:
         self._adapter, self._path, self._every_s = adapter, path, every_s
+        self.tell: Callable[[str], None] = lambda said: None
         self.resumed = path.exists()
-        if self.resumed:
-            adapter.load(path)
+        self.recovered = load_or_previous(adapter.load, path) if self.resumed else None
         check_place(path)
+        remove_leftovers(path)
         self._saved_steps = -1
+        self._fails = False
         self._due_s = time.monotonic() + every_s
 
     def save_if_due(self) -> None:
-        """Saves when the last time is long enough ago."""
-        if time.monotonic() >= self._due_s:
+        """Saves when the last time is long enough ago.
+
+        A full disk does not end the run: it is told, and tried again when the next time is due.
+        """
+        if time.monotonic() < self._due_s:
+            return
+        try:
             self.save()
+        except OutputError as error:
+            if not self._fails:
+                self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
+            self._fails = True
+        else:
+            if self._fails:
+                self.tell(f"{self._path} is written again")
+            self._fails = False
 
     def save(self) -> None:
-        """Saves, if anything changed since the last time."""
-        if self._adapter.steps not in (0, self._saved_steps):
-            self._adapter.save(self._path)
-            self._saved_steps = self._adapter.steps
+        """Saves, if anything changed since the last time.
+
+        Raises OutputError when it cannot; what was saved before stays.
+        """
         self._due_s = time.monotonic() + self._every_s
+        if self._adapter.steps not in (0, self._saved_steps):
+            with keeping_previous(self._path):
+                self._adapter.save(self._path)
+            self._saved_steps = self._adapter.steps
+            self._due_s = time.monotonic() + self._every_s

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_tta.adapter import Adapter
 from edge_tta.errors import SourceError
+from edge_tta.frames.faults import empty_picture, not_a_picture
 from edge_tta.frames.source import Frame, FrameSource, Pixels
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.run.curve import ErrorCurve
@@ -113,26 +114,39 @@ class Session:
                 self._outputs.keeper.save()
 
     def _read(self, stop: StopRequest) -> Frame | None:
-        try:
-            with stop.wait():
-                return self._source.read()
-        except Stopped:
-            return None
+        """The next frame that is a picture; None at the end. Others are counted and left out."""
+        while True:
+            try:
+                with stop.wait():
+                    frame = self._source.read()
+            except Stopped:
+                return None
+            why = None if frame is None else not_a_picture(frame.pixels)
+            if why is None:
+                return frame
+            self._source.dropped[why] += 1
+            if stop:
+                return None
 
     def _see(self, frame: Frame, stages: dict[str, float]) -> Seen:
         self._check_label(frame)
         with _timed(stages, "prepare"):
             image = self._spec.prepare(frame.pixels)
+        nothing = empty_picture(frame.pixels)
         with _timed(stages, "adapt"):
-            learns = self._adapter.steps % self._adapt_every == 0
+            learns = None if nothing else self._adapter.steps % self._adapt_every == 0
             reading = _predict(self._adapter, image, learns)
         adapted, why = self._what_happened(learns)
+        if nothing is not None:
+            adapted, why = False, f"{nothing} picture: nothing to learn from"
+            self.tally.not_learned[nothing] += 1
         if self._compare_labelled and frame.label is not None and FROZEN not in self._compare:
             self._compare = {FROZEN: Adapter(self._adapter.network, FROZEN), **self._compare}
         others: dict[str, Reading] = {}
         if self._compare:
             with _timed(stages, "compare"):
-                others = {name: _predict(a, image, True) for name, a in self._compare.items()}
+                learn = None if nothing else True
+                others = {name: _predict(a, image, learn) for name, a in self._compare.items()}
         seen = Seen(frame, reading, adapted, why, others, stages)
         self._count(seen)
         return seen
@@ -145,7 +159,7 @@ class Session:
                 f"(0 to {classes - 1}); correct or remove the labels, or give the network of them"
             )
 
-    def _what_happened(self, learned: bool) -> tuple[bool, str]:
+    def _what_happened(self, learned: bool | None) -> tuple[bool, str]:
         adapter = self._adapter
         config = adapter.config
         if config.method == FROZEN:
@@ -261,8 +275,10 @@ class _Rate:
         self._last_s = now_s
 
 
-def _predict(adapter: Adapter, image: Images, learn: bool) -> Reading:
-    return read_logits(adapter(image, learn=learn)[0].cpu().numpy())
+def _predict(adapter: Adapter, image: Images, learn: bool | None) -> Reading:
+    """learn: None leaves the state as it is."""
+    logits = adapter.frozen_logits(image) if learn is None else adapter(image, learn=learn)
+    return read_logits(logits[0].cpu().numpy())
 
 
 @contextmanager

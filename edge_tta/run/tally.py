@@ -78,6 +78,7 @@ class Tally:
         latencies: by stage.
         predicted: how often each class was predicted, by method label.
         entropies: of predictions that were finite, in nats, by method label.
+        not_learned: why -> frames that were predicted and changed nothing.
     """
 
     frames: int = 0
@@ -86,6 +87,7 @@ class Tally:
     entropies: dict[str, Mean] = field(default_factory=dict)
     latencies: dict[str, Latencies] = field(default_factory=dict)
     predicted: dict[str, Counter[int]] = field(default_factory=dict)
+    not_learned: Counter[str] = field(default_factory=Counter)
 
     def conditions(self) -> list[str]:
         """The named conditions in the order they came."""

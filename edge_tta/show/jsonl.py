@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class JsonlWriter:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = None if os.fspath(path) == "-" else Path(path)
-        self._file: TextIO | None = sys.stdout if self._path is None else None
+        self._file: IO[bytes] | None = None
         if self._path is not None:
             _check_place(self._path)
 
@@ -39,13 +39,13 @@ class JsonlWriter:
 
         NaN and infinity, which JSON has not, become null. Raises TypeError for anything else.
         """
-        line = json.dumps(jsonable(record), allow_nan=False)
+        line = json.dumps(jsonable(record), allow_nan=False) + "\n"
         try:
-            if self._file is None:
-                assert self._path is not None
-                self._file = self._path.open("w", encoding="utf-8", newline="\n")
-            self._file.write(line + "\n")
-            self._file.flush()
+            if self._path is None:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+            else:
+                self._append(self._path, line.encode())
         except OSError as error:
             if self._path is None:
                 _silence_stdout()
@@ -56,10 +56,23 @@ class JsonlWriter:
 
     def close(self) -> None:
         """Close the file. May be called twice."""
-        if self._file is not None and self._path is not None:
-            # Every record was flushed: all that can fail here has been reported.
+        if self._file is not None:
+            # Nothing is buffered: all that can fail here has been reported.
             with contextlib.suppress(OSError):
                 self._file.close()
+
+    def _append(self, path: Path, line: bytes) -> None:
+        """Write the line; of one that finds no room nothing stays."""
+        if self._file is None:
+            self._file = path.open("wb", buffering=0)
+        rest = line
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            if len(rest) < len(line) and self._file.seekable():
+                self._file.truncate(self._file.tell() - (len(line) - len(rest)))
+            raise
 
     def __enter__(self) -> Self:
         return self

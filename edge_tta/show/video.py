@@ -61,8 +61,14 @@ class VideoRecorder:
         """Append uint8 (H, W, 3) RGB."""
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-        # The writer does not tell when the disk is full.
-        if shutil.disk_usage(self._part.parent).free < _RESERVE:
+        # The writer does not tell when the disk is full, or gone.
+        try:
+            free = shutil.disk_usage(self._part.parent).free
+        except OSError as error:
+            raise OutputError(
+                f"cannot record to {self._path} any more: {error.strerror}; check the disk"
+            ) from error
+        if free < _RESERVE:
             raise OutputError(
                 f"the disk is full: {self._path} ends after {self._written} frames; "
                 f"make room or record to another disk"

@@ -45,7 +45,9 @@ def test_a_signal_finishes_the_frame_and_closes_every_file(
     assert 5 <= len(seen) < 1800
     assert f"{len(seen)} frames" in out
     assert _frames_in(video) == len(seen)
-    assert {path.name for path in tmp_path.iterdir()} == {log.name, video.name, state.name}
+    # A slow machine has saved before.
+    left = {path.name for path in tmp_path.iterdir()} - {f"{state.name}.previous"}
+    assert left == {log.name, video.name, state.name}
 
     last = seen[-1]["step"]
     resumed = call("run", "demo", "--max-frames", 1, "--state", state, "--jsonl", log)

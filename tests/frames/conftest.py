@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_tta.frames.quiet import quiet_opencv
 from tests.frames.media import Pixels, Save, textured
 
 
@@ -34,7 +35,8 @@ def save() -> Save:
 def clip(tmp_path: Path) -> Path:
     """20 frames at 10 per second; frame i has the grey value 10 + 10 i."""
     path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    with quiet_opencv():  # FFmpeg reads its level once in a process
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
     assert writer.isOpened()
     for number in range(20):
         writer.write(np.full((48, 64, 3), 10 + 10 * number, np.uint8))

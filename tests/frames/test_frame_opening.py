@@ -14,7 +14,8 @@ import pytest
 
 from edge_tta.errors import ConfigError, EdgeTTAError, SourceError
 from edge_tta.frames import Frame, FrameSource, open_source
-from edge_tta.frames.network import _without_password, open_address, within
+from edge_tta.frames.asking import without_password
+from edge_tta.frames.network import open_address, within
 from edge_tta.frames.source import Pick
 from tests.frames.media import textured
 
@@ -101,7 +102,7 @@ def test_a_video_behind_an_address_is_read_like_a_file(server: str) -> None:
 
 
 def test_an_mjpeg_stream_is_live_and_ends_with_advice(server: str) -> None:
-    with open_source(f"{server}/stream") as source:
+    with open_source(f"{server}/stream", reconnect_s=0.0) as source:
         assert source.live
         frames: list[Frame] = []
         with pytest.raises(SourceError, match="the stream ended"):
@@ -136,7 +137,7 @@ def test_a_password_is_used_but_never_shown(server: str) -> None:
         frames = list(source)
     assert len(frames) == 1
     assert "p%40ss" not in source.name + frames[0].name
-    assert _without_password("rtsp://me:secret@host:554/a?b=c") == "rtsp://me:***@host:554/a?b=c"
+    assert without_password("rtsp://me:secret@host:554/a?b=c") == "rtsp://me:***@host:554/a?b=c"
     message = _refused("rtsp://me:secret@127.0.0.1:9/stream")
     assert "secret" not in message
     assert "cannot reach" in message

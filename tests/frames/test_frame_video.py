@@ -131,6 +131,18 @@ class _NoCodec:
         self.released = True
 
 
+def test_what_a_broken_off_video_lacks_is_counted(clip: Path) -> None:
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
+    with open_source(str(clip)) as source:
+        given = len(list(source))
+        assert source.read() is None
+    assert 0 < given < 15
+    assert source.dropped["missing at the end"] == 20 - given
+    with open_source(str(clip), max_frames=3) as source:
+        list(source)
+    assert not source.dropped
+
+
 def test_a_missing_codec_is_named_and_the_file_released() -> None:
     capture = _NoCodec()
     with pytest.raises(SourceError, match="codec av01"):

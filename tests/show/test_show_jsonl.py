@@ -124,8 +124,8 @@ def test_places_that_cannot_work_are_refused_at_once(
 
 
 def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
-    class Full(io.StringIO):
-        def flush(self) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     writer = JsonlWriter(tmp_path / "out.jsonl")

@@ -1,0 +1,190 @@
+"""`kill -9` at random moments of a run that saves its state all the time.
+
+Each run is a process of its own. It goes on from the state that the killed one left, as
+`edge-tta run --state` does, and reports every frame and every finished save through a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import struct
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.soak import SoakSource
+from edge_tta.adapter import Adapter
+from edge_tta.checkpoint import load_state
+from edge_tta.errors import EdgeTTAError, StateError
+from edge_tta.run.generations import previous_of
+from edge_tta.run.keeper import StateKeeper
+from edge_tta.run.session import Outputs, Session
+from edge_tta.run.stopping import StopRequest
+
+_RECORD = struct.Struct("<qqd")  # steps of the adapter, steps in the last finished save, seconds
+_PIPE_BYTES = 2**20
+_PAUSES_S = (0.001, 0.001, 0.02, 0.2)
+"""Seconds between saves, by turns: with the shortest, most of the time is spent saving."""
+
+
+class RunDiedError(EdgeTTAError):
+    """A run that ended by itself, so that nothing could be said of kills."""
+
+
+@dataclass
+class KillRow:
+    """What kills did.
+
+    Attributes:
+        in_mid_write: kills that left an unfinished file behind.
+        unreadable: states that could not be loaded afterwards.
+        lost_saves: states older than a save that had finished.
+        backward: states older than the one that the killed run went on from.
+        leftovers: unfinished files that are still there after the next start.
+        longest_loss_s: from the first frame that the state has not to the last before the kill.
+        longest_loss_over_interval_s: the same, less the interval between saves.
+    """
+
+    model: str
+    method: str
+    kills: int = 0
+    in_mid_write: int = 0
+    unreadable: int = 0
+    lost_saves: int = 0
+    backward: int = 0
+    leftovers: int = 0
+    steps: int = 0
+    longest_loss_s: float = 0.0
+    longest_loss_over_interval_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was lost that had been saved."""
+        return not (self.unreadable or self.lost_saves or self.backward or self.leftovers)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it goes into a result file."""
+        how = "SIGKILL 0.02 to 0.5 s after the first frame; between saves 1, 1, 20, 200 ms by turns"
+        return {"fault": "kill -9", **dataclasses.asdict(self), "ok": self.ok, "how": how}
+
+
+def measure_kills(
+    make: Callable[[], Adapter],
+    folder: Path,
+    kills: int,
+    *,
+    model: str,
+    method: str,
+    seed: int = 0,
+    advance: Callable[[], None] = lambda: None,
+) -> KillRow:
+    """Kills `kills` runs, one after another, of the same state file.
+
+    Args:
+        make: an adapter; called in each run's process. PyTorch must have done nothing yet in this
+            one: its threads do not survive a fork.
+        folder: empty; the state file, and the one before it, are written there.
+
+    Raises:
+        RunDiedError: a run ended by itself.
+    """
+    state = folder / "state.safetensors"
+    rng = np.random.default_rng(seed)
+    row = KillRow(model, method)
+    for number in range(kills):
+        pause_s = _PAUSES_S[number % len(_PAUSES_S)]
+        parts = _parts(folder, state)
+        seen = _one(make, state, pause_s, float(rng.uniform(0.02, 0.5)), seed + number)
+        # The start removes what the run before left.
+        row.leftovers += len(parts & _parts(folder, state))
+        row.in_mid_write += bool(_parts(folder, state))
+        row.kills += 1
+        steps = 0
+        if state.exists():
+            try:
+                steps = load_state(state)[1].steps
+            except StateError:
+                row.unreadable += 1
+                state.unlink()
+        row.backward += steps < row.steps
+        row.lost_saves += steps < max(saved for _, saved, _ in seen)
+        row.steps = steps
+        loss_s = _loss_s(seen, steps)
+        row.longest_loss_s = max(row.longest_loss_s, loss_s)
+        over_s = max(0.0, loss_s - pause_s)
+        row.longest_loss_over_interval_s = max(row.longest_loss_over_interval_s, over_s)
+        advance()
+    return row
+
+
+def _parts(folder: Path, state: Path) -> set[Path]:
+    return {path for path in folder.iterdir() if path not in (state, previous_of(state))}
+
+
+def _loss_s(seen: Sequence[tuple[int, int, float]], steps: int) -> float:
+    missing = [at for own, _, at in seen if own > steps]
+    return missing[-1] - missing[0] if missing else 0.0
+
+
+def _one(
+    make: Callable[[], Adapter], state: Path, pause_s: float, after_s: float, seed: int
+) -> list[tuple[int, int, float]]:
+    """Runs a child and kills it `after_s` seconds after its first frame; what it reported."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            _run(make(), state, pause_s, writing, seed)
+        except BaseException:  # what is told must be told before the process ends without exit
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(1)  # only ever killed
+    os.close(writing)
+    try:
+        data = os.read(reading, _RECORD.size)
+        ends_s = time.monotonic() + after_s
+        os.set_blocking(reading, False)
+        while time.monotonic() < ends_s:
+            with contextlib.suppress(BlockingIOError):
+                data += os.read(reading, _PIPE_BYTES)
+            time.sleep(min(0.01, max(0.0, ends_s - time.monotonic())))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        os.set_blocking(reading, True)
+        while block := os.read(reading, _PIPE_BYTES):
+            data += block
+    finally:
+        os.close(reading)
+    whole = len(data) // _RECORD.size * _RECORD.size
+    if os.waitstatus_to_exitcode(status) != -signal.SIGKILL or not whole:
+        raise RunDiedError("a run ended before it was killed; see its message above, and report it")
+    return list(_RECORD.iter_unpack(data[:whole]))
+
+
+def _run(adapter: Adapter, state: Path, pause_s: float, pipe: int, seed: int) -> None:
+    """The child: a run without end."""
+    spec = adapter.input_spec
+    keeper = _Reporting(adapter, state, pause_s)
+    source = SoakSource(10**9, spec.size, seed)
+    session = Session(source, adapter, spec, None, Outputs(keeper=keeper), compare=())
+    for _ in session.frames(StopRequest()):
+        os.write(pipe, _RECORD.pack(adapter.steps, keeper.saved, time.monotonic()))
+
+
+class _Reporting(StateKeeper):
+    """A keeper that knows the steps in its last finished save."""
+
+    saved = 0
+
+    def save(self) -> None:
+        super().save()
+        self.saved = self._saved_steps

@@ -1,0 +1,52 @@
+"""What `edge-tta doctor` says of one thing."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        ok: whether it can be used.
+        found: what there is.
+        advice: what to do where it cannot be used.
+    """
+
+    what: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return dataclasses.asdict(self)
+
+
+def read(path: str) -> str | None:
+    """A file of the system, stripped; None where it is not there or not to be read."""
+    try:
+        return Path(path).read_text(errors="replace").strip("\0 \t\n")
+    except OSError:
+        return None
+
+
+def said(*command: str, timeout_s: float = 5.0) -> str | None:
+    """What a command prints; None where it is missing, fails, or does not answer."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip()

@@ -1,0 +1,109 @@
+"""What `edge-tta doctor` sees of the machine: processor, power mode, memory, disk."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_tta.cli.finding import Finding, read, said
+
+_BOARD = "/proc/device-tree/model"
+_GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+_THROTTLED = {0: "the voltage is too low", 1: "the frequency is capped", 2: "it is throttled"}
+"""Bits of `vcgencmd get_throttled` that are of now (Raspberry Pi)."""
+
+
+def processor() -> Iterator[Finding]:
+    """Its name, or the board's."""
+    cpu = re.search(r"^model name\s*:\s*(.+)$", read("/proc/cpuinfo") or "", re.M)
+    name = read(_BOARD) or (cpu and cpu[1]) or platform.processor() or platform.machine()
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    cores = _usable_cores()
+    yield Finding("machine", True, f"{name}, {cores} cores, {system}")
+
+
+def power() -> Iterator[Finding]:
+    """The power mode, where the system tells it."""
+    mode = said("nvpmodel", "-q")
+    if mode is not None:
+        named = re.search(r"NV Power Mode:\s*(\S+)", mode)
+        name = named[1] if named else mode
+        # Numbers differ from board to board: 0 is the largest on some, the smallest on others.
+        full = name.startswith("MAXN")
+        advice = "" if full else "sudo nvpmodel -m N (MAXN's ID in /etc/nvpmodel.conf)"
+        yield Finding("power mode", full, name, advice)
+    governor = read(_GOVERNOR)
+    if governor is not None:
+        slow = governor == "powersave" and "intel_pstate" not in (
+            read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_driver") or ""
+        )
+        advice = "sudo cpupower frequency-set -g schedutil (or performance)" if slow else ""
+        yield Finding("CPU governor", not slow, governor, advice)
+    throttled = re.search(r"throttled=0x([0-9a-fA-F]+)", said("vcgencmd", "get_throttled") or "")
+    if throttled is not None:
+        bits = int(throttled[1], 16)
+        now = [why for bit, why in _THROTTLED.items() if bits >> bit & 1]
+        advice = "a stronger power supply, or a fan" if now else ""
+        yield Finding("power supply", not now, ", ".join(now) or "enough", advice)
+    hottest = max(_temperatures(), default=None)
+    if hottest is not None:
+        cool = hottest < 85
+        found = f"{hottest:.0f} degrees Celsius"
+        yield Finding("temperature", cool, found, "" if cool else "cool it: it slows itself down")
+
+
+def memory() -> Iterator[Finding]:
+    """What is free, and what a container leaves of it."""
+    kib = {
+        name: int(value)
+        for name, value in re.findall(r"^(\w+):\s+(\d+) kB", read("/proc/meminfo") or "", re.M)
+    }
+    if "MemAvailable" not in kib or "MemTotal" not in kib:
+        return
+    free, total = kib["MemAvailable"] / 2**20, kib["MemTotal"] / 2**20
+    limit = read("/sys/fs/cgroup/memory.max") or ""
+    if limit.isdecimal() and int(limit) / 2**30 < total:
+        used = read("/sys/fs/cgroup/memory.current") or "0"
+        total = int(limit) / 2**30
+        free = min(free, total - int(used) / 2**30)
+    enough = free > 0.75
+    yield Finding(
+        "memory",
+        enough,
+        f"{free:.1f} GiB of {total:.1f} GiB available",
+        "" if enough else "close other programs; PyTorch alone takes about 0.5 GiB",
+    )
+
+
+def disk() -> Iterator[Finding]:
+    """Room for states and videos, here."""
+    try:
+        free = shutil.disk_usage(".").free / 2**30
+    except OSError:
+        return
+    writable = os.access(".", os.W_OK)
+    found = f"{free:.1f} GiB free here" if writable else "this folder is read-only"
+    advice = "" if writable else "give --state, --save and --jsonl another folder"
+    if writable and free < 0.5:
+        advice = "make room: a video takes about 1 GiB an hour"
+    yield Finding("disk", not advice, found, advice)
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _temperatures() -> Iterator[float]:
+    """Degrees Celsius of the system's thermal zones."""
+    for zone in sorted(Path("/sys/class/thermal").glob("thermal_zone*")):
+        text = read(str(zone / "temp")) or ""
+        if text.lstrip("-").isdecimal() and -40_000 < int(text) < 150_000:
+            yield int(text) / 1000

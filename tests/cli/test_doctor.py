@@ -1,0 +1,127 @@
+"""`edge-tta doctor` on machines of all kinds, as far as files and programs make them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_tta.cli import look_cameras, look_machine, look_software
+from edge_tta.cli.doctor import findings
+from edge_tta.cli.finding import said
+from tests.cli.commands import call
+
+JETSON = "NV Power Mode: {}\n{}"
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Makes a program that prints something the only one there is."""
+
+    def make(name: str, text: str, code: int = 0) -> None:
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\ncat <<'X'\n{text}\nX\nexit {code}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    return make
+
+
+def test_every_finding_that_is_not_well_says_how_to_mend_it() -> None:
+    found = list(findings())
+    assert {"machine", "memory", "disk", "PyTorch", "OpenCV", "video .mp4"} <= {
+        finding.what for finding in found
+    }
+    for finding in found:
+        assert finding.found
+        assert finding.ok or finding.advice, finding
+        assert "\n" not in finding.found + finding.advice
+
+
+def test_the_json_is_the_same_as_the_table() -> None:
+    result = call("doctor", "--json")
+    assert result.code == 0
+    named = [entry["what"] for entry in json.loads(result.out)]
+    assert named == [finding.what for finding in findings()]
+
+
+@pytest.mark.parametrize(("mode", "number", "well"), [("MAXN_SUPER", 2, True), ("15W", 0, False)])
+def test_a_jetsons_power_mode_is_told(program, mode: str, number: int, well: bool) -> None:  # type: ignore[no-untyped-def]
+    program("nvpmodel", JETSON.format(mode, number))
+    found = {finding.what: finding for finding in look_machine.power()}["power mode"]
+    assert (found.found, found.ok) == (mode, well)
+    assert ("nvpmodel -m N" in found.advice) == (not well)
+
+
+@pytest.mark.parametrize(
+    ("bits", "said"),
+    [
+        ("0x0", "enough"),
+        ("0x50000", "enough"),  # it has been so, and is not now
+        ("0x50005", "the voltage is too low, it is throttled"),
+    ],
+)
+def test_a_weak_power_supply_is_told(program, bits: str, said: str) -> None:  # type: ignore[no-untyped-def]
+    program("vcgencmd", f"throttled={bits}")
+    found = {finding.what: finding for finding in look_machine.power()}["power supply"]
+    assert found.found == said
+    assert found.ok == (said == "enough")
+
+
+def test_a_sleepy_governor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    governor = tmp_path / "scaling_governor"
+    monkeypatch.setattr(look_machine, "_GOVERNOR", str(governor))
+    for name, well in (("powersave", False), ("schedutil", True)):
+        governor.write_text(name + "\n")
+        found = {finding.what: finding for finding in look_machine.power()}["CPU governor"]
+        assert (found.found, found.ok) == (name, well)
+
+
+def test_the_memory_is_what_a_container_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = {
+        "/proc/meminfo": "MemTotal:       8388608 kB\nMemAvailable:   6291456 kB\n",
+        "/sys/fs/cgroup/memory.max": "max",
+    }
+    monkeypatch.setattr(look_machine, "read", system.get)
+    (found,) = look_machine.memory()
+    assert (found.found, found.ok) == ("6.0 GiB of 8.0 GiB available", True)
+    system["/sys/fs/cgroup/memory.max"] = str(2**30)
+    system["/sys/fs/cgroup/memory.current"] = str(2**29)
+    (found,) = look_machine.memory()
+    assert (found.found, found.ok) == ("0.5 GiB of 1.0 GiB available", False)
+
+
+def test_two_wheels_of_opencv_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata,
+        "version",
+        lambda name: "4.8" if name.startswith("opencv-python") else real(name),
+    )
+    found = next(iter(look_software.opencv()))
+    assert not found.ok
+    assert found.advice.startswith("pip uninstall opencv-python opencv-python-headless;")
+
+
+def test_a_device_that_gives_no_picture_is_told_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "video0").write_bytes(b"")
+    (tmp_path / "names" / "video0").mkdir(parents=True)
+    (tmp_path / "names" / "video0" / "name").write_text("USB Camera\n")
+    monkeypatch.setattr(look_cameras, "_DEVICES", str(tmp_path))
+    monkeypatch.setattr(look_cameras, "_NAMES", str(tmp_path / "names"))
+    (found,) = look_cameras.cameras()
+    assert found.what == f"camera {tmp_path / 'video0'}"
+    assert not found.ok
+    assert found.found.startswith("USB Camera: ")
+    assert found.advice
+
+
+def test_programs_that_fail_or_hang_say_nothing(program) -> None:  # type: ignore[no-untyped-def]
+    program("fails", "x", code=3)
+    assert said("fails") is None
+    assert said("no-such-program") is None
+    assert said("sleep", "5", timeout_s=0.1) is None
