@@ -43,7 +43,7 @@ def test_a_step_is_as_long_as_its_images_were_reliable(optimizer: str) -> None:
     half = _after([[1, 0]] * S, config)["parameters"] - SOURCE
     # Adam's first step is the sign of the gradient; sgd's is the gradient, itself a half here.
     wanted = every / 2 if optimizer == "adam" else every / 4
-    torch.testing.assert_close(half, wanted, rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(half, wanted, rtol=1e-4, atol=2e-7)
 
 
 def test_a_window_without_a_reliable_image_moves_nothing_not_even_by_momentum() -> None:
@@ -57,8 +57,8 @@ def test_a_window_without_a_reliable_image_moves_nothing_not_even_by_momentum() 
 
 
 def test_filters_of_a_host_alone_leave_the_step_as_published() -> None:
-    config = make_config("eata", accumulation=S)
+    config = make_config("eata", accumulation=S, optimizer="adam")
     assert config.reliable == 0
     every = _after([[1, 1]] * S, config)["parameters"] - SOURCE
     half = _after([[1, 0]] * S, config)["parameters"] - SOURCE
-    torch.testing.assert_close(half, every, rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(half, every, rtol=1e-4, atol=2e-7)
