@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 KINDS = {
     "error": ("bench.cli.error", "error of methods on corrupted pictures with labels"),
+    "guard": ("bench.cli.guard", "the guard on streams that are built to break adaptation"),
     "report": ("bench.cli.report", "a page with tables and plots from result files"),
 }
 

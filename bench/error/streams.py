@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from bench.orders import Stream
+from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
+from edge_tta.guard import Guard
 from edge_tta.method.step import Step, foldable
+from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.network.program import Program
 from edge_tta.prepare import Images, InputSpec, Pixels
 from edge_tta.views import make_views
@@ -55,6 +58,38 @@ def run_streams(
         part = streams[start : start + together]
         wrong += _run(program, config, spec, pictures, labels, part, batch_size, advance)
     return wrong
+
+
+def method_adapter(network: FrozenNetwork, config: MethodConfig, spec: InputSpec) -> Adapter:
+    """An adapter of a configuration that is complete."""
+    fields = {k: v for k, v in config.as_dict().items() if k not in ("method", "host")}
+    return Adapter(network, config.method, config.host, input_spec=spec, **fields)
+
+
+def run_guarded(
+    network: FrozenNetwork,
+    config: MethodConfig,
+    spec: InputSpec,
+    pictures: Sequence[Pixels],
+    labels: npt.NDArray[np.int64],
+    streams: Sequence[Stream],
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> tuple[list[Wrong], list[Guard]]:
+    """As `run_streams`, each stream alone through the guard that `edge-tta run` has; and those."""
+    wrong, guards = [], []
+    for stream in streams:
+        guard = Guard(method_adapter(network, config, spec))
+        predicted = []
+        for start in range(0, len(stream.picture), batch_size):
+            window = slice(start, start + batch_size)
+            pairs = zip(stream.corruption[window], stream.picture[window], strict=True)
+            images = spec.normalise(np.stack([pictures[c][picture] for c, picture in pairs]))
+            predicted.append(_predictions(guard(images)))
+            advance(len(images))
+        wrong.append(np.concatenate(predicted) != labels[stream.picture])
+        guards.append(guard)
+    return wrong, guards
 
 
 def _run(

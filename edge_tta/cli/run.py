@@ -24,12 +24,13 @@ from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
 from edge_tta.frames import FrameSource, open_source
+from edge_tta.guard import Guard
 from edge_tta.models import Model
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
-from edge_tta.run.session import Outputs, Session
+from edge_tta.run.session import FROZEN, Outputs, Session
 from edge_tta.run.stopping import Stopped, StopRequest
-from edge_tta.run.summary import latency_line, summary_table, warning_line
+from edge_tta.run.summary import guard_line, latency_line, summary_table, warning_line
 from edge_tta.show import JsonlWriter, VideoRecorder, Window, display_problem
 
 _PLAIN_EVERY_S = 10.0
@@ -52,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_model(parser, default="demo")
     options.add_method(parser)
+    parser.add_argument(
+        "--guard",
+        choices=("on", "off"),
+        default="on",
+        help="fall back to the source network where adaptation seems to do harm (default: on)",
+    )
     learning = parser.add_argument_group("rhythm")
     learning.add_argument(
         "--adapt-every",
@@ -109,9 +116,11 @@ def main(argv: Sequence[str]) -> int:
             input_spec=model.input,
             views=arguments.views,
         )
+        frozen = adapter.config.method == FROZEN
+        guard = None if frozen or arguments.guard == "off" else Guard(adapter)
         outputs = Outputs()
         if arguments.state is not None:
-            outputs.keeper = StateKeeper(adapter, arguments.state, arguments.save_every)
+            outputs.keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
         step = adapter.prepare((3, model.input.size, model.input.size))
         options.check_labels(model, step.program.classes)
         compare = _compared(arguments, adapter)
@@ -133,6 +142,7 @@ def main(argv: Sequence[str]) -> int:
             outputs,
             adapt_every=arguments.adapt_every,
             compare=compare,
+            guard=guard,
         )
         if outputs.keeper is not None and outputs.keeper.resumed:
             console.print(f"resumed {arguments.state} at step {adapter.steps}")
@@ -253,6 +263,9 @@ def _tell(
     if tally.frames:
         console.print(summary_table(tally, adapter.config.label, model.labels))
         console.print(latency_line(tally))
+        guarded = guard_line(tally)
+        if guarded is not None:
+            console.print(guarded, style="yellow" if tally.fallen else None)
         warning = warning_line(tally, adapter.config.label)
         if warning is not None:
             console.print(f"warning: {warning}", style="yellow")

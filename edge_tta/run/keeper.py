@@ -7,17 +7,21 @@ from pathlib import Path
 
 from edge_tta.adapter import Adapter
 from edge_tta.files import check_place
+from edge_tta.guard import Guard
 
 
 class StateKeeper:
     """Saves an adapter's state at most every `every_s` seconds, and at the end.
 
     Raises OutputError at once when nothing can be written there, StateError when the file exists
-    and is not this adapter's.
+    and is not this adapter's. With a guard, what is saved is a state that it trusts.
     """
 
-    def __init__(self, adapter: Adapter, path: Path, every_s: float) -> None:
+    def __init__(
+        self, adapter: Adapter, path: Path, every_s: float, guard: Guard | None = None
+    ) -> None:
         self._adapter, self._path, self._every_s = adapter, path, every_s
+        self._guarded = guard or adapter
         self.resumed = path.exists()
         if self.resumed:
             adapter.load(path)
@@ -33,6 +37,6 @@ class StateKeeper:
     def save(self) -> None:
         """Saves, if anything changed since the last time."""
         if self._adapter.steps not in (0, self._saved_steps):
-            self._adapter.save(self._path)
+            self._guarded.save(self._path)
             self._saved_steps = self._adapter.steps
         self._due_s = time.monotonic() + self._every_s

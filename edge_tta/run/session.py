@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from edge_tta.adapter import Adapter
 from edge_tta.errors import SourceError
 from edge_tta.frames.source import Frame, FrameSource, Pixels
+from edge_tta.guard import Event, Guard
 from edge_tta.prepare import Images, InputSpec
+from edge_tta.run.controls import Controls
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.reading import Reading, class_name, read_logits
@@ -43,6 +47,7 @@ class Seen:
         why: what adaptation did, or why it did nothing.
         others: readings of the compared methods, by label.
         stages: seconds by stage.
+        events: what the guard did at this frame.
     """
 
     frame: Frame
@@ -51,6 +56,7 @@ class Seen:
     why: str
     others: dict[str, Reading]
     stages: dict[str, float] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
 
 
 class Session:
@@ -61,6 +67,8 @@ class Session:
             calibrated. Counted in the adapter's steps, so that a resumed run keeps the rhythm.
         compare: adapters that see the same frames, by label. "auto" in place of a mapping:
             the source network, as soon as a frame has a label.
+        guard: around the adapter; None: the adapter alone.
+        controls: what may be asked of the run while it goes on.
     """
 
     def __init__(
@@ -73,9 +81,12 @@ class Session:
         *,
         adapt_every: int = 1,
         compare: Sequence[Adapter] | None = None,
+        guard: Guard | None = None,
+        controls: Controls | None = None,
     ) -> None:
         self._source, self._adapter, self._spec, self._labels = source, adapter, spec, labels
         self._outputs, self._adapt_every = outputs, adapt_every
+        self._guard, self._controls = guard, controls or Controls()
         self._compare: dict[str, Adapter] = {a.config.label: a for a in compare or ()}
         self._compare_labelled = compare is None and adapter.config.method != FROZEN
         self._classes = adapter.prepare((3, spec.size, spec.size)).program.classes
@@ -121,21 +132,50 @@ class Session:
 
     def _see(self, frame: Frame, stages: dict[str, float]) -> Seen:
         self._check_label(frame)
+        self._grant()
         with _timed(stages, "prepare"):
             image = self._spec.prepare(frame.pixels)
         with _timed(stages, "adapt"):
             learns = self._adapter.steps % self._adapt_every == 0
-            reading = _predict(self._adapter, image, learns)
+            reading, events = self._predicted(image, learns)
         adapted, why = self._what_happened(learns)
         if self._compare_labelled and frame.label is not None and FROZEN not in self._compare:
             self._compare = {FROZEN: Adapter(self._adapter.network, FROZEN), **self._compare}
         others: dict[str, Reading] = {}
         if self._compare:
             with _timed(stages, "compare"):
-                others = {name: _predict(a, image, True) for name, a in self._compare.items()}
-        seen = Seen(frame, reading, adapted, why, others, stages)
+                others = {name: self._beside(name, image) for name in self._compare}
+        seen = Seen(frame, reading, adapted, why, others, stages, events)
         self._count(seen)
         return seen
+
+    def _grant(self) -> None:
+        """Does what was asked for meanwhile."""
+        for wish in self._controls.granted():
+            if wish == "reset":
+                (self._guard or self._adapter).reset()
+            elif wish == "save" and self._outputs.keeper is not None:
+                self._outputs.keeper.save()
+
+    def _predicted(self, image: Images, learns: bool) -> tuple[Reading, list[Event]]:
+        """What the run says of a frame, adapting on the way, and what the guard did."""
+        adapter, guard = self._adapter, self._guard
+        if self._controls.paused:
+            return _read((guard or adapter).frozen_logits(image)), []
+        if guard is None:
+            return _read(adapter(image, learn=learns)), []
+        before = guard.happened
+        reading = _read(guard(image, learn=learns))
+        return reading, guard.latest(guard.happened - before)
+
+    def _beside(self, name: str, image: Images) -> Reading:
+        """What a compared method says of a frame."""
+        guard = self._guard
+        if name == FROZEN and guard is not None and not self._controls.paused:
+            found = guard.compared
+            if found is not None:
+                return _read(found)
+        return _read(self._compare[name](image))
 
     def _check_label(self, frame: Frame) -> None:
         classes = self._classes
@@ -150,6 +190,10 @@ class Session:
         config = adapter.config
         if config.method == FROZEN:
             return False, "method source changes nothing"
+        if self._controls.paused:
+            return False, "paused"
+        if self._guard is not None and self._guard.fallen is not None:
+            return False, f"fell back to source: {self._guard.fallen}"
         if not config.trains:
             return True, "calibrated"
         if not learned:
@@ -162,6 +206,12 @@ class Session:
         tally = self.tally
         readings = {**seen.others, self._adapter.config.label: seen.reading}
         tally.frames += 1
+        for event in seen.events:
+            tally.guarded[event.kind] += 1
+            tally.last_harm = event.why if event.kind == "fell back" else tally.last_harm
+        if self._guard is not None:
+            tally.fallen += self._guard.fallen is not None
+            tally.source_share = self._guard.source_frames / max(self._guard.frames, 1)
         for name, reading in readings.items():
             tally.predicted.setdefault(name, Counter())[reading.index] += 1
             tally.entropies.setdefault(name, Mean()).add(reading.entropy)
@@ -229,6 +279,8 @@ class Session:
             "step": self._adapter.steps,
             "ms": {stage: 1e3 * seconds for stage, seconds in seen.stages.items()},
         }
+        if self._guard is not None:
+            record["guard"] = _of_guard(self._guard, seen.events)
         if frame.label is not None:
             record["truth"] = frame.label
         if frame.condition is not None:
@@ -261,8 +313,28 @@ class _Rate:
         self._last_s = now_s
 
 
-def _predict(adapter: Adapter, image: Images, learn: bool) -> Reading:
-    return read_logits(adapter(image, learn=learn)[0].cpu().numpy())
+def _read(logits: Tensor) -> Reading:
+    return read_logits(logits[0].cpu().numpy())
+
+
+def _of_guard(guard: Guard, events: Sequence[Event]) -> dict[str, Any]:
+    """For a record: whether the source predicts, why, and the signs that it is judged by."""
+    found: dict[str, Any] = {"fell_back": guard.fallen is not None}
+    if guard.fallen is not None:
+        found["why"] = guard.fallen
+    judge = guard.judge
+    if judge is not None:
+        own, source = judge.entropies
+        found |= {
+            "agreement": judge.agreement,
+            "entropy": own,
+            "source_entropy": source,
+            "one_class": judge.share,
+            "drift": judge.drift,
+        }
+    if events:
+        found["events"] = [{"kind": event.kind, "why": event.why} for event in events]
+    return found
 
 
 @contextmanager

@@ -78,6 +78,10 @@ class Tally:
         latencies: by stage.
         predicted: how often each class was predicted, by method label.
         entropies: of predictions that were finite, in nats, by method label.
+        guarded: how often the guard did what, by kind of event.
+        fallen: frames that the source answered because the guard had fallen back.
+        last_harm: why it did, the last time.
+        source_share: of the frames, on which the guard ran the source network too; None: no guard.
     """
 
     frames: int = 0
@@ -86,6 +90,10 @@ class Tally:
     entropies: dict[str, Mean] = field(default_factory=dict)
     latencies: dict[str, Latencies] = field(default_factory=dict)
     predicted: dict[str, Counter[int]] = field(default_factory=dict)
+    guarded: Counter[str] = field(default_factory=Counter)
+    fallen: int = 0
+    last_harm: str = ""
+    source_share: float | None = None
 
     def conditions(self) -> list[str]:
         """The named conditions in the order they came."""
