@@ -26,11 +26,15 @@ from edge_tta.errors import ConfigError
 from edge_tta.frames import FrameSource, open_source
 from edge_tta.guard import Guard
 from edge_tta.models import Model
+from edge_tta.run.controls import Controls
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.session import FROZEN, Outputs, Session
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.run.summary import guard_line, latency_line, summary_table, warning_line
+from edge_tta.serve.hub import Hub
+from edge_tta.serve.place import parse_place
+from edge_tta.serve.server import PageServer
 from edge_tta.show import JsonlWriter, VideoRecorder, Window, display_problem
 
 _PLAIN_EVERY_S = 10.0
@@ -78,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
     screen = out.add_mutually_exclusive_group()
     screen.add_argument("--show", action="store_true", help="open a window")
     screen.add_argument("--headless", action="store_true", help="no window (the default)")
+    out.add_argument(
+        "--serve",
+        metavar="[HOST:]PORT",
+        help="a page to watch, pause, reset and save; seen from other machines with a HOST of this "
+        "one or 0.0.0.0, then behind a token",
+    )
+    out.add_argument("--token", metavar="WORD", help="of the page (default: made when needed)")
     out.add_argument("--save", type=Path, metavar="OUT.mp4", help="annotated video")
     out.add_argument("--jsonl", metavar="OUT.jsonl", help="a record a frame; - for standard output")
     out.add_argument(
@@ -104,6 +115,10 @@ def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     arguments = parser().parse_args(options.joined_numbers(argv))
     console = terminal(stderr=True)
+    if arguments.token is not None and arguments.serve is None:
+        raise ConfigError("--token is of the page; give --serve [HOST:]PORT too")
+    place = None if arguments.serve is None else parse_place(arguments.serve, arguments.token)
+    controls = Controls()
     options.use_threads(arguments.threads)
     with console.status("Loading the network"):
         model = options.model_from(arguments)
@@ -134,6 +149,10 @@ def main(argv: Sequence[str]) -> int:
             return _exit_code(stop)
         stack.enter_context(source)
         _open_outputs(outputs, arguments, adapter, source, console, stack)
+        if place is not None:
+            outputs.page = Hub()
+            page = stack.enter_context(PageServer(place, outputs.page, controls.ask))
+            console.print(f"watch at {page.url}", soft_wrap=True, highlight=False)
         session = Session(
             source,
             adapter,
@@ -143,6 +162,7 @@ def main(argv: Sequence[str]) -> int:
             adapt_every=arguments.adapt_every,
             compare=compare,
             guard=guard,
+            controls=controls,
         )
         if outputs.keeper is not None and outputs.keeper.resumed:
             console.print(f"resumed {arguments.state} at step {adapter.steps}")

@@ -77,6 +77,7 @@ class Guard:
     Attributes:
         fallen: why the source predicts now; None: the adapter does.
         frames, source_frames: images seen, and those that the source network ran on too.
+        own: the adapter's logits (N, classes) of the latest call, also on trial.
         compared: the source's logits (N, classes) of the latest call; None: it did not run.
         events: the latest, oldest first. happened: how many there have been.
         falls: how often it fell back.
@@ -87,6 +88,7 @@ class Guard:
         self._limits = limits or Limits()
         self.events: deque[Event] = deque(maxlen=_EVENTS)
         self.frames = self.source_frames = self.falls = self.happened = 0
+        self.own: Any = None
         self.compared: Any = None
         self._begin()
 
@@ -103,7 +105,7 @@ class Guard:
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Logits (N, classes) of images (N, channels, H, W); see `Adapter`."""
         on_trial = self.fallen is not None
-        own = self._adapter(images, learn=learn and not on_trial)
+        own = self.own = self._adapter(images, learn=learn and not on_trial)
         n = len(own)
         every = self._limits.every
         due = self.frames % every == 0 or self.frames % every + n > every

@@ -20,8 +20,10 @@ from edge_tta.run.controls import Controls
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.reading import Reading, class_name, read_logits
+from edge_tta.run.status import guard_signs, status_of
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.run.tally import Errors, Mean, Tally
+from edge_tta.serve.hub import Hub
 from edge_tta.show import JsonlWriter, Overlay, VideoRecorder, Window, draw
 
 FROZEN = "source"
@@ -35,6 +37,7 @@ class Outputs:
     video: VideoRecorder | None = None
     jsonl: JsonlWriter | None = None
     keeper: StateKeeper | None = None
+    page: Hub | None = None
     curve: ErrorCurve | None = None
 
 
@@ -48,6 +51,8 @@ class Seen:
         others: readings of the compared methods, by label.
         stages: seconds by stage.
         events: what the guard did at this frame.
+        frozen: the source network's reading, where it ran.
+        trial: the adapter's own, where it is on trial and the source's is `reading`.
     """
 
     frame: Frame
@@ -57,6 +62,8 @@ class Seen:
     others: dict[str, Reading]
     stages: dict[str, float] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    frozen: Reading | None = None
+    trial: Reading | None = None
 
 
 class Session:
@@ -145,7 +152,9 @@ class Session:
         if self._compare:
             with _timed(stages, "compare"):
                 others = {name: self._beside(name, image) for name in self._compare}
-        seen = Seen(frame, reading, adapted, why, others, stages, events)
+        seen = Seen(frame, reading, adapted, why, others, stages, events, others.get(FROZEN))
+        if self._outputs.page is not None:
+            self._add_for_page(seen, image, self._outputs.page)
         self._count(seen)
         return seen
 
@@ -167,6 +176,16 @@ class Session:
         before = guard.happened
         reading = _read(guard(image, learn=learns))
         return reading, guard.latest(guard.happened - before)
+
+    def _add_for_page(self, seen: Seen, image: Images, page: Hub) -> None:
+        """What somebody wants to see beside: the source, and the adapter on trial."""
+        guard = None if self._controls.paused else self._guard
+        if guard is not None and guard.fallen is not None:
+            seen.trial = _read(guard.own)
+        if seen.frozen is None and guard is not None and guard.compared is not None:
+            seen.frozen = _read(guard.compared)
+        elif seen.frozen is None and page.watched:
+            seen.frozen = _read(self._adapter.source_logits(image))
 
     def _beside(self, name: str, image: Images) -> Reading:
         """What a compared method says of a frame."""
@@ -239,6 +258,14 @@ class Session:
         if outputs.keeper is not None:
             with _timed(stages, "save"):
                 outputs.keeper.save_if_due()
+        if outputs.page is not None:
+            frozen = None if seen.frozen is None else seen.frozen.entropy
+            status = status_of(
+                seen, self._source, self._adapter, self._guard, self._controls, self._labels
+            )
+            status |= {"fps": self._rate.fps, "can_save": outputs.keeper is not None}
+            own = seen.trial or seen.reading
+            outputs.page.publish(seen.frame.pixels, status, (own.entropy, frozen))
         self.tally.time(stages)
         if outputs.jsonl is not None:
             outputs.jsonl.write(self._record(seen))
@@ -280,7 +307,9 @@ class Session:
             "ms": {stage: 1e3 * seconds for stage, seconds in seen.stages.items()},
         }
         if self._guard is not None:
-            record["guard"] = _of_guard(self._guard, seen.events)
+            record["guard"] = guard_signs(self._guard)
+            if seen.events:
+                record["guard"]["events"] = [{"kind": e.kind, "why": e.why} for e in seen.events]
         if frame.label is not None:
             record["truth"] = frame.label
         if frame.condition is not None:
@@ -315,26 +344,6 @@ class _Rate:
 
 def _read(logits: Tensor) -> Reading:
     return read_logits(logits[0].cpu().numpy())
-
-
-def _of_guard(guard: Guard, events: Sequence[Event]) -> dict[str, Any]:
-    """For a record: whether the source predicts, why, and the signs that it is judged by."""
-    found: dict[str, Any] = {"fell_back": guard.fallen is not None}
-    if guard.fallen is not None:
-        found["why"] = guard.fallen
-    judge = guard.judge
-    if judge is not None:
-        own, source = judge.entropies
-        found |= {
-            "agreement": judge.agreement,
-            "entropy": own,
-            "source_entropy": source,
-            "one_class": judge.share,
-            "drift": judge.drift,
-        }
-    if events:
-        found["events"] = [{"kind": event.kind, "why": event.why} for event in events]
-    return found
 
 
 @contextmanager
