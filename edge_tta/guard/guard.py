@@ -98,6 +98,7 @@ class Guard:
         self._kept: deque[dict[str, Any]] = deque(maxlen=2)
         self._base: dict[str, Any] | None = None
         self._healthy = self._tried = 0
+        self._was_narrow = False
         self._since_return: int | None = None
         self._trial = self._limits.trial
         self._trials = 0
@@ -204,6 +205,11 @@ class Guard:
         """While the source predicts: looks whether the adapter on trial has recovered."""
         assert self._judge is not None
         self._tried += n
+        was_narrow, self._was_narrow = self._was_narrow, self._judge.narrow
+        if was_narrow and not self._judge.narrow:
+            # What has been calibrated so far is of a stream that showed one thing.
+            self._try_anew()
+            return
         if self._tried < self._trial:
             return
         if self._judge.well():
@@ -223,6 +229,7 @@ class Guard:
         self._to_base()
         self._judge.begin()
         self._tried = 0
+        self._was_narrow = self._judge.narrow
 
     def _to_base(self) -> None:
         if self._base is None:

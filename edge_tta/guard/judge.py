@@ -75,6 +75,7 @@ class Judge:
 
     Attributes:
         finite: whether the adapted network's latest output was.
+        narrow: whether most of the adapted network's predictions have been one class, briefly.
         doubtful: whether it was far less certain than the source on the latest compared frame.
         drift: of the parameters, as it was told.
     """
@@ -87,6 +88,7 @@ class Judge:
         self._brief = Running(limits.brief_memory)
         self.drift = 0.0
         self.finite = True
+        self.narrow = False
         self.begin()
 
     def begin(self) -> None:
@@ -104,6 +106,10 @@ class Judge:
         if self.finite:
             self._content.add(p)
             self._brief.add(p)
+            share = float(np.max(self._brief.value))
+            # Two limits, so that it does not waver.
+            limit = self._narrow - (self._limits.hysteresis if self.narrow else 0.0)
+            self.narrow = share > limit
 
     def compared(self, own: Vector, source: Vector) -> None:
         """Both networks' probabilities (C,) of one frame."""
@@ -165,13 +171,12 @@ class Judge:
 
     def well(self) -> bool:
         """Whether a state that predicts so, on trial, is to be trusted."""
-        share = float(np.max(self._brief.value))
         own, source = self.entropies
         return (
             self.finite
             and own <= self._tolerated(source)
             and self._excess <= self._most_excess
-            and share < self._narrow - self._limits.hysteresis
+            and not self.narrow
             and self.drift <= self._limits.drift
         )
 
