@@ -207,7 +207,9 @@ class Guard:
         self._tried += n
         was_narrow, self._was_narrow = self._was_narrow, self._judge.narrow
         if was_narrow and not self._judge.narrow:
-            # What has been calibrated so far is of a stream that showed one thing.
+            # The stream shows something else now: what has been calibrated, and how often the
+            # adapter has failed, was of what it showed before.
+            self._trial = self._limits.trial
             self._try_anew()
             return
         if self._tried < self._trial:
