@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from edge_tta.guard.judge import Judge, Limits
-from edge_tta.guard.running import softmax
+from edge_tta.guard.running import as_array, softmax
 
 _EVENTS = 256
 """Latest events that are kept."""
@@ -166,13 +164,13 @@ class Guard:
 
     def _look(self, own: Any, source: Any) -> None:
         """Takes up what both networks say."""
-        p = softmax(np.asarray(own))
+        p = softmax(as_array(own))
         if self._judge is None:
             self._judge = Judge(p.shape[1], self._limits)
         for row in p:
             self._judge.predicted(row)
         if source is not None:
-            for row, other in zip(p, softmax(np.asarray(source)), strict=True):
+            for row, other in zip(p, softmax(as_array(source)), strict=True):
                 self._judge.compared(row, other)
             self._judge.drift = self._adapter.drift()
 

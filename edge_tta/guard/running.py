@@ -27,6 +27,11 @@ class Running:
         self.value = self.value + (value - self.value) / min(self.count, self.memory)
 
 
+def as_array(logits: Any) -> npt.NDArray[Any]:
+    """Logits as numpy's, whether they are that, or a tensor on any device."""
+    return np.asarray(logits.cpu() if hasattr(logits, "cpu") else logits)
+
+
 def softmax(logits: npt.NDArray[Any]) -> Vector:
     """Probabilities (n, C) of logits (n, C) in float64; NaN where those are not finite."""
     values = logits.astype(np.float64)

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from edge_tta.adapter import Adapter
 from edge_tta.errors import SourceError
 from edge_tta.frames.source import Frame, FrameSource, Pixels
 from edge_tta.guard import Event, Guard
+from edge_tta.guard.running import as_array
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.run.controls import Controls
 from edge_tta.run.curve import ErrorCurve
@@ -342,8 +341,8 @@ class _Rate:
         self._last_s = now_s
 
 
-def _read(logits: Tensor) -> Reading:
-    return read_logits(logits[0].cpu().numpy())
+def _read(logits: Any) -> Reading:
+    return read_logits(as_array(logits)[0])
 
 
 @contextmanager

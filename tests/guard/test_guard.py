@@ -149,7 +149,7 @@ def test_a_fall_soon_after_a_return_doubles_the_trial_and_long_health_forgives_i
 
 
 def test_a_stream_that_shows_something_else_is_tried_without_delay_whatever_failed_before() -> None:
-    """Goes wrong again and again until frame 3,000; then one class until 4,000; then all is well."""
+    """Goes wrong time and again until frame 3,000, then shows one class until 4,000."""
 
     def own(frame: int, age: int) -> Logits:
         if 3000 <= frame < 4000:
