@@ -10,6 +10,9 @@ signs that hold where harm was measured and not where adaptation helped (docs/gu
 - *narrow*: for long, most of the adapted network's predictions have been one class. Either it has
   collapsed, or the stream shows one thing (one class, a black picture, noise), and statistics that
   follow it are of that thing and not of the conditions.
+- *fewer classes*: on the same frames its predictions are of far fewer classes than the source's,
+  and mostly others. Under corruption it is the source whose classes become few, and where frames
+  resemble each other both show few.
 - *drift*: the trained parameters have moved far from the source's.
 
 Chance-corrected agreement with the source (Cohen's kappa) tells whether the two networks see the
@@ -20,6 +23,8 @@ no harm; but a state is kept as a good one only where there is some.
 from __future__ import annotations
 
 import math
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +49,10 @@ class Limits:
         brief_memory: the same mean's length while fallen back, where its end is to be noticed.
         hysteresis: by how much that share must be below the limit before adaptation is trusted
             again.
+        fewer, disagreement: harm, where the effective number of classes (the exponential of their
+            entropy) predicted is below fewer x the source's, and less than `disagreement` of the
+            predictions are the source's.
+        fewer_memory, fewer_after: compared frames that this is over, and before it says anything.
         drift: harm, where |parameters - source's| / |source's| is above it.
         kappa: least chance-corrected agreement of a state that is kept.
         keep_every: frames between kept states.
@@ -62,6 +71,10 @@ class Limits:
     narrow_after: int = 144
     brief_memory: int = 150
     hysteresis: float = 0.05
+    fewer: float = 0.7
+    disagreement: float = 0.5
+    fewer_memory: int = 64
+    fewer_after: int = 40
     drift: float = 0.25
     kappa: float = 0.05
     keep_every: int = 256
@@ -97,6 +110,7 @@ class Judge:
         self._own, self._source = Running(memory), Running(memory)
         self._own_content, self._source_content = Running(memory), Running(memory)
         self._agreement = Running(memory)
+        self._pairs: deque[tuple[int, int]] = deque(maxlen=self._limits.fewer_memory)
         self._excess, self._in_doubt = 0.0, Running(math.inf)
         self.doubtful = False
 
@@ -127,6 +141,7 @@ class Judge:
         self._own_content.add(own)
         self._source_content.add(source)
         self._agreement.add(float(own.argmax() == source.argmax()))
+        self._pairs.append((int(own.argmax()), int(source.argmax())))
 
     def trusted_again(self) -> None:
         """The stream is as the brief mean says: what was before the fall counts no more."""
@@ -155,6 +170,23 @@ class Judge:
         """Mean probability of the most frequent class, lately."""
         return float(np.max(self._content.value))
 
+    @property
+    def classes(self) -> tuple[float, float]:
+        """Effective numbers of classes that the adapted and the source network have predicted on
+        compared frames; NaN before the first."""
+        if not self._pairs:
+            return math.nan, math.nan
+        own, source = zip(*self._pairs, strict=True)
+        return _effective(own), _effective(source)
+
+    def _has_fewer(self) -> bool:
+        limits = self._limits
+        if len(self._pairs) < limits.fewer_after:
+            return False
+        agree = sum(own == source for own, source in self._pairs) / len(self._pairs)
+        own_classes, source_classes = self.classes
+        return own_classes < limits.fewer * source_classes and agree < limits.disagreement
+
     def harm(self) -> str | None:
         """Why the adapted network is not to be trusted any more; None: nothing says so."""
         limits = self._limits
@@ -163,6 +195,9 @@ class Judge:
         if self._excess > self._most_excess:
             own, source = self._in_doubt.value
             return f"far less certain than the source: {own:.2f} against {source:.2f} nats"
+        own_classes, source_classes = self.classes
+        if self._has_fewer():
+            return f"it tells only {own_classes:.1f} classes apart, the source {source_classes:.1f}"
         if self._content.count >= limits.narrow_after and self.share > self._narrow:
             return f"{self.share:.0%} of what it sees is one class"
         if self.drift > limits.drift:
@@ -177,9 +212,16 @@ class Judge:
             and own <= self._tolerated(source)
             and self._excess <= self._most_excess
             and not self.narrow
+            and not self._has_fewer()
             and self.drift <= self._limits.drift
         )
 
     def _tolerated(self, source: float) -> float:
         """Entropy up to which a network is not doubtful where the source has this one, in nats."""
         return max(self._limits.doubt_ratio * source, source + self._limits.doubt_nats)
+
+
+def _effective(classes: Iterable[int]) -> float:
+    """The exponential of the entropy of how often each class occurs."""
+    counts = np.array(list(Counter(classes).values()), np.float64)
+    return float(np.exp(entropy(counts[None] / counts.sum())[0]))

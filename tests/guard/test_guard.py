@@ -65,6 +65,24 @@ def test_one_class_for_long_is_a_fall_and_a_run_of_thirty_is_none() -> None:
     assert "one class" in (guard.fallen or "")
 
 
+def test_far_fewer_classes_than_the_source_on_the_same_frames_and_other_ones_are_a_fall() -> None:
+    guard = Guard(Scripted(lambda frame, age: sure(frame // 8 % 3)))
+    _run(guard, 8 * LIMITS.fewer_after)
+    assert "it tells only 3.0 classes apart" in (guard.fallen or "")
+
+
+def test_fewer_classes_where_frames_resemble_each_other_are_no_harm() -> None:
+    """Runs of one class, which the adapted network gets right and the source sometimes does not."""
+
+    def source(frame: int) -> Logits:
+        right = frame // 8 % 5 < 3
+        return sure(frame // 60 if right else frame // 8)
+
+    guard = Guard(Scripted(lambda frame, age: sure(frame // 60), source))
+    _run(guard, 3000)
+    assert guard.falls == 0
+
+
 def test_an_output_that_is_not_finite_never_comes_out() -> None:
     broken = np.full((1, 10), np.nan)
     guard = Guard(Scripted(lambda frame, age: broken if age > 20 else sure(frame)))
@@ -177,7 +195,7 @@ def test_what_is_saved_after_a_fall_is_the_state_that_trials_begin_from(tmp_path
 def test_a_state_that_shares_nothing_with_the_source_is_not_kept() -> None:
     guard = Guard(
         Scripted(
-            lambda frame, age: unsure(frame) if frame >= 1000 else sure(frame),
+            lambda frame, age: unsure(frame) if frame >= 1000 else sure(frame // 8 + 5),
             source=lambda frame: sure(frame // 8),
         )
     )
