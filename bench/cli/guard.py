@@ -137,7 +137,7 @@ def guard_table(rows: Sequence[GuardRow]) -> Table:
         guard = next((row for row in own.values() if row.falls is not None), None)
         table.add_row(
             *(stream, base, str(seed), part),
-            *(_percent(own[label].error) if label in own else "" for label in labels),
+            *(_percent(own[label].stream_error) if label in own else "" for label in labels),
             "" if guard is None else str(guard.falls),
             "" if guard is None or guard.source_share is None else f"{guard.source_share:.0%}",
             end_section=part == "after",
@@ -146,7 +146,7 @@ def guard_table(rows: Sequence[GuardRow]) -> Table:
 
 
 def _line(rows: Sequence[GuardRow]) -> str:
-    parts = ", ".join(f"{row.part} {_percent(row.error)}" for row in rows)
+    parts = ", ".join(f"{row.part} {_percent(row.stream_error)}" for row in rows)
     return f"{rows[0].stream}, {rows[0].base}, seed {rows[0].seed}, {rows[0].label}: {parts}"
 
 

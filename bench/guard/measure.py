@@ -27,7 +27,7 @@ class GuardRow:
 
     Attributes:
         part: before, during or after.
-        n: frames. error: 0..1 over them; None: they have no labels.
+        n: frames. stream_error: 0..1 over them; None: they have no labels.
         along: the error of each 100 frames.
         falls: how often the guard fell back in this part; None: no guard.
         source_share: of the frames, on which it ran the source network too.
@@ -42,14 +42,14 @@ class GuardRow:
     part: str
     seed: int
     n: int
-    error: float | None
+    stream_error: float | None
     along: tuple[float, ...]
     falls: int | None
     source_share: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for files."""
-        return {"kind": "guard", **asdict(self)}
+        return asdict(self)
 
 
 def measure_guard(
@@ -93,7 +93,7 @@ def measure_guard(
                                 part=part.name,
                                 seed=seed,
                                 n=len(wrong),
-                                error=float(wrong.mean()) if known else None,
+                                stream_error=float(wrong.mean()) if known else None,
                                 along=along,
                                 falls=counted[0] if guarded else None,
                                 source_share=counted[1] / len(wrong) if guarded else None,

@@ -16,7 +16,7 @@ from edge_tta.errors import OutputError
 from edge_tta.files import check_place, write_whole
 
 PAGE = "report.md"
-KINDS = {"error": "bench.report.error"}
+KINDS = {"error": "bench.report.error", "stream_error": "bench.report.guard"}
 """Modules by the field that tells their rows; each has `sections(rows, methods)`."""
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from bench.guard.streams import AROUND, STREAMS, SWITCH_EVERY, make_stream
 from bench.methods import is_guarded, parse_methods
+from bench.report.document import Table
+from bench.report.guard import sections
 from bench.sets import LabelledSet
 from edge_tta.errors import ConfigError, SourceError
 from tests.bench.test_cli_error import NET
@@ -92,10 +94,10 @@ def test_bench_guard_writes_a_row_for_each_part_and_a_broken_method_falls_back(
     for row in rows.values():
         known = row["part"] != "during"
         assert row["n"] == (AROUND if known else 200)
-        assert (row["error"] is not None) == known
+        assert (row["stream_error"] is not None) == known
         assert len(row["along"]) == (4 if known else 0)
         if known:
-            assert np.isclose(np.mean(row["along"]), row["error"])
+            assert np.isclose(np.mean(row["along"]), row["stream_error"])
         assert (row["falls"] is None) == (row["label"] != wild[1])
     guarded = [rows[wild[1], part] for part in ("before", "during", "after")]
     assert sum(row["falls"] for row in guarded) >= 1
@@ -123,3 +125,20 @@ def test_bench_error_with_the_guard_is_without_it_where_it_never_falls(tmp_path:
 def test_unknown_streams_and_pictures_are_told_in_one_line(tmp_path: Path) -> None:
     assert_one_line_of_advice(_bench(tmp_path, "guard", "--streams", "rain"), "rain", "one-class")
     assert_one_line_of_advice(_bench(tmp_path, "guard", "--base", "hail"), "hail", "clean, fog")
+
+
+def test_a_report_has_a_line_for_each_stream_and_method() -> None:
+    common = {"model": "net", "stream": "noise", "base": "fog", "seed": 0}
+    rows = [
+        {**common, "label": label, "part": part, "n": 400, "stream_error": error, "along": along,
+         "falls": falls, "source_share": share}
+        for label, falls, share in (("tent", None, None), ("tent+guard", 1, 0.25))
+        for part, error, along in (("during", None, ()), ("after", 0.25, (0.4, 0.4, 0.1, 0.1)))
+    ]  # fmt: skip
+    (section,) = sections(rows, {})
+    table = section.parts[1]
+    assert isinstance(table, Table)
+    assert table.rows == [
+        ["noise", "fog", "`tent`", "-", "-", "25.0", "10.0", "", ""],
+        ["noise", "fog", "`tent+guard`", "-", "-", "25.0", "10.0", "2", "25 %"],
+    ]
