@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from bench.error.guarded import run_guarded
 from bench.error.intervals import interval_of
 from bench.error.rows import ErrorRow
-from bench.error.streams import run_guarded, run_streams
+from bench.error.streams import run_streams
 from bench.orders import Order, make_streams
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig

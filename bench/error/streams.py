@@ -13,7 +13,6 @@ from bench.orders import Stream
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
-from edge_tta.guard import Guard
 from edge_tta.method.step import Step, foldable
 from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.network.program import Program
@@ -21,7 +20,7 @@ from edge_tta.prepare import Images, InputSpec, Pixels
 from edge_tta.views import make_views
 
 Wrong = npt.NDArray[np.bool_]
-_VALUES_AT_ONCE = 15 * 3 * 32 * 32 * 16
+VALUES_AT_ONCE = 15 * 3 * 32 * 32 * 16
 """Bounds the pixels of a shared batch: some 15 CIFAR streams, with views; one at 224 x 224."""
 
 
@@ -52,7 +51,7 @@ def run_streams(
     together = 1
     if foldable(config):
         each = batch_size * (1 + config.views) * 3 * spec.size**2
-        together = max(1, min(len(streams), _VALUES_AT_ONCE // each))
+        together = max(1, min(len(streams), VALUES_AT_ONCE // each))
     wrong: list[Wrong] = []
     for start in range(0, len(streams), together):
         part = streams[start : start + together]
@@ -64,32 +63,6 @@ def method_adapter(network: FrozenNetwork, config: MethodConfig, spec: InputSpec
     """An adapter of a configuration that is complete."""
     fields = {k: v for k, v in config.as_dict().items() if k not in ("method", "host")}
     return Adapter(network, config.method, config.host, input_spec=spec, **fields)
-
-
-def run_guarded(
-    network: FrozenNetwork,
-    config: MethodConfig,
-    spec: InputSpec,
-    pictures: Sequence[Pixels],
-    labels: npt.NDArray[np.int64],
-    streams: Sequence[Stream],
-    batch_size: int,
-    advance: Callable[[int], None],
-) -> tuple[list[Wrong], list[Guard]]:
-    """As `run_streams`, each stream alone through the guard that `edge-tta run` has; and those."""
-    wrong, guards = [], []
-    for stream in streams:
-        guard = Guard(method_adapter(network, config, spec))
-        predicted = []
-        for start in range(0, len(stream.picture), batch_size):
-            window = slice(start, start + batch_size)
-            pairs = zip(stream.corruption[window], stream.picture[window], strict=True)
-            images = spec.normalise(np.stack([pictures[c][picture] for c, picture in pairs]))
-            predicted.append(_predictions(guard(images)))
-            advance(len(images))
-        wrong.append(np.concatenate(predicted) != labels[stream.picture])
-        guards.append(guard)
-    return wrong, guards
 
 
 def _run(
@@ -125,7 +98,7 @@ def _run(
             torch.from_numpy(images).to(program.device), state, views=1 + views, moved=moved
         )
         position = (position + 1) % config.accumulation
-        predicted = _predictions(logits).reshape(len(streams), -1)
+        predicted = predictions(logits).reshape(len(streams), -1)
         for index, stream in enumerate(streams):
             wrong[index, window] = predicted[index] != labels[stream.picture[window]]
         advance((window.stop - start) * len(streams))
@@ -144,6 +117,6 @@ def _with_views(
     )
 
 
-def _predictions(logits: Tensor) -> npt.NDArray[np.int64]:
+def predictions(logits: Tensor) -> npt.NDArray[np.int64]:
     result: npt.NDArray[np.int64] = logits.argmax(1).cpu().numpy()
     return result
