@@ -8,7 +8,10 @@ from typing import Any
 from edge_tta.config import HOSTS, REFERENCE_BATCHES, MethodConfig, make_config
 from edge_tta.errors import ConfigError
 
-SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...], or ablation:HOST"
+SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...][+guard], or ablation:HOST"
+
+GUARD = "guard"
+"""In a field's place: the method runs in a guard (`edge_tta.guard`)."""
 
 _BATCH = {"smoothing": 0.0, "taylor": "none"}
 _AT_ONCE = {"accumulation": 1, "weighting": "mean"}
@@ -36,6 +39,8 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
     it is, `tent@scaled` takes N / N_0 of it in batches of N < N_0 frames, N_0 of
     `edge_tta.config.REFERENCE_BATCHES`.
 
+    `METHOD...+guard` has the configuration of `METHOD...`; `is_guarded` tells them apart.
+
     Raises:
         ConfigError: an unknown method, host, preset or field, or a value out of range.
     """
@@ -49,6 +54,11 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
     if not configs:
         raise ConfigError(f"no method given; expected {SYNTAX}, separated by commas")
     return configs
+
+
+def is_guarded(label: str) -> bool:
+    """Whether a label of `parse_methods` asks for the guard."""
+    return GUARD in label.split("+")[1:]
 
 
 def ablation(host: str) -> dict[str, MethodConfig]:
@@ -85,7 +95,11 @@ def _parse(name: str, preset: str) -> MethodConfig:
     head, *fields = name.split("+")
     method, _, own_preset = head.partition("@")
     overrides: dict[str, Any] = {}
+    if GUARD in fields and method == "source":
+        raise ConfigError(f"{name!r}: the source network needs no guard; leave +{GUARD} out")
     for field in fields:
+        if field == GUARD:
+            continue
         key, equals, value = field.partition("=")
         if not equals:
             raise ConfigError(f"{name!r} is not understood; expected {SYNTAX}")

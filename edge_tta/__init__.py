@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_tta.adapter import Adapter as Adapter
+    from edge_tta.guard import Guard as Guard
 
 __version__ = "0.1.0"
-__all__ = ["Adapter", "__version__"]
+__all__ = ["Adapter", "Guard", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from edge_tta.adapter import Adapter
 
         return Adapter
+    if name == "Guard":
+        from edge_tta.guard import Guard
+
+        return Guard
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -68,6 +68,7 @@ class Adapter:
         self._step: Step | None = None
         self._shape: tuple[int, ...] = ()
         self._state: State = {}
+        self._source: State = {}
         self._steps = self._position = self._updates = 0
         self._moved = self._lacks_fisher = False
 
@@ -223,6 +224,35 @@ class Adapter:
         batch = _batch(images)
         step = self.prepare(tuple(batch.shape[1:]))
         return step.frozen_logits(batch.to(self.device), self._state)
+
+    def source_logits(self, images: Tensor | Images) -> Tensor:
+        """Logits of the source network, as if nothing had been learned; nothing changes.
+
+        images: as in a call.
+        """
+        batch = _batch(images)
+        step = self.prepare(tuple(batch.shape[1:]))
+        if not self._source:
+            self._source = step.initial_state()
+        return step.frozen_logits(batch.to(self.device), self._source)
+
+    def drift(self) -> float:
+        """|trained parameters - the source's| / |the source's|; 0 where none are trained."""
+        if self._step is None or "parameters" not in self._state:
+            return 0.0
+        source = self._step.source_parameters()
+        return float((self._state["parameters"] - source).norm() / source.norm())
+
+    def restore(self, state: State) -> None:
+        """Continues from what `state` gave, exactly. Its tensors are not changed.
+
+        Raises:
+            StateError: the state of an adapter that had seen no image, or of another one.
+        """
+        if self._step is None or state.keys() != self._state.keys():
+            raise StateError("not a state of this adapter; expected what its `state` gave")
+        self._state = dict(state)
+        self._read_counters()
 
     @torch.inference_mode(False)
     def folded(self) -> nn.Module:

@@ -13,7 +13,7 @@ from rich.table import Table
 from bench.cli.report import report
 from bench.drift import load_drift_set
 from bench.error import ErrorRow, mean_of, measure_error
-from bench.methods import SYNTAX, parse_methods
+from bench.methods import GUARD, SYNTAX, is_guarded, parse_methods
 from bench.orders import parse_order
 from bench.report import check_report_folder
 from bench.results import Results, make_results, write_results
@@ -75,6 +75,7 @@ def main(argv: Sequence[str]) -> int:
         need_matplotlib()
         check_report_folder(arguments.report)
     methods = parse_methods(arguments.methods, arguments.preset)
+    guarded = {label for label in methods if is_guarded(label)}
     orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
     with console.status("Loading the network and the pictures"):
         model = options.model_from(arguments)
@@ -102,7 +103,10 @@ def main(argv: Sequence[str]) -> int:
             "this run" if arguments.json is None else arguments.json.name,
             ["bench", "error", *argv],
             [row.as_dict() for row in rows],
-            {label: config.as_dict() for label, config in methods.items()},
+            {
+                label: config.as_dict() | ({GUARD: True} if label in guarded else {})
+                for label, config in methods.items()
+            },
         )
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
@@ -121,6 +125,8 @@ def main(argv: Sequence[str]) -> int:
                     batch_size=batch_size,
                     seeds=seeds,
                     model=Path(model.name).name,
+                    guarded=guarded,
+                    network=network,
                     advance=partial(progress.advance, task),
                 ):
                     rows += found

@@ -10,6 +10,7 @@ KINDS = {
     "error": ("bench.cli.error", "error of methods on corrupted pictures with labels"),
     "soak": ("bench.cli.soak", "a long run: memory, latency and numbers over it"),
     "faults": ("bench.cli.faults", "a run killed at random moments: is the state ever lost?"),
+    "guard": ("bench.cli.guard", "the guard on streams that are built to break adaptation"),
     "report": ("bench.cli.report", "a page with tables and plots from result files"),
 }
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from bench.error.guarded import run_guarded
 from bench.error.intervals import interval_of
 from bench.error.rows import ErrorRow
 from bench.error.streams import run_streams
 from bench.orders import Order, make_streams
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
+from edge_tta.errors import ConfigError
+from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.network.program import Program
 from edge_tta.prepare import InputSpec
 
@@ -28,9 +32,14 @@ def measure_error(
     batch_size: int = 1,
     seeds: Sequence[int] = (0,),
     model: str = "",
+    guarded: Collection[str] = (),
+    network: FrozenNetwork | None = None,
     advance: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[list[ErrorRow]]:
-    """Rows by corruption for one method after another, in the order given."""
+    """Rows by corruption for one method after another, in the order given.
+
+    guarded: labels of the methods that run in a guard, which needs the `network` of `program`.
+    """
     names = list(data.corruptions)
     pictures = [data.corruptions[name] for name in names]
     for label, config in methods.items():
@@ -41,7 +50,22 @@ def measure_error(
         ]
         # A frozen network predicts the same in any batch.
         size = _SOURCE_BATCH if config.method == "source" else batch_size
-        wrong = run_streams(program, config, spec, pictures, data.labels, streams, size, advance)
+        of_guard: dict[str, Any] = {}
+        if label in guarded:
+            if network is None:
+                raise ConfigError(f"{label} needs the network that the program is of")
+            wrong, guards = run_guarded(
+                network, config, spec, pictures, data.labels, streams, size, advance
+            )
+            ran = sum(guard.source_frames for guard in guards)
+            of_guard = {
+                "falls": sum(guard.falls for guard in guards),
+                "source_share": ran / sum(guard.frames for guard in guards),
+            }
+        else:
+            wrong = run_streams(
+                program, config, spec, pictures, data.labels, streams, size, advance
+            )
         per_seed = len(streams) // len(seeds)
         rows = []
         for index, name in enumerate(names):
@@ -69,6 +93,7 @@ def measure_error(
                     error_low=low,
                     error_high=high,
                     by_seed=tuple(by_seed),
+                    **of_guard,
                 )
             )
         yield rows

@@ -17,6 +17,8 @@ class ErrorRow:
         error: share of wrong predictions, 0..1, over `n` frames of all seeds together.
         error_low, error_high: its 95 % interval (Wilson), over the different pictures of `n`.
         by_seed: the error of each seed.
+        falls: how often the guard fell back, in all streams together; None: no guard.
+        source_share: of the streams' frames, on which it ran the source network too.
     """
 
     method: str
@@ -34,7 +36,13 @@ class ErrorRow:
     error_low: float
     error_high: float
     by_seed: tuple[float, ...]
+    falls: int | None = None
+    source_share: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for files."""
-        return asdict(self)
+        """Plain values, for files; what only the guard has where there is one."""
+        return {name: value for name, value in asdict(self).items() if _said(name, value)}
+
+
+def _said(name: str, value: Any) -> bool:
+    return value is not None or name not in ("falls", "source_share")

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from bench.orders import Stream
+from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.method.step import Step, foldable
+from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.network.program import Program
 from edge_tta.prepare import Images, InputSpec, Pixels
 from edge_tta.views import make_views
 
 Wrong = npt.NDArray[np.bool_]
-_VALUES_AT_ONCE = 15 * 3 * 32 * 32 * 16
+VALUES_AT_ONCE = 15 * 3 * 32 * 32 * 16
 """Bounds the pixels of a shared batch: some 15 CIFAR streams, with views; one at 224 x 224."""
 
 
@@ -49,12 +51,18 @@ def run_streams(
     together = 1
     if foldable(config):
         each = batch_size * (1 + config.views) * 3 * spec.size**2
-        together = max(1, min(len(streams), _VALUES_AT_ONCE // each))
+        together = max(1, min(len(streams), VALUES_AT_ONCE // each))
     wrong: list[Wrong] = []
     for start in range(0, len(streams), together):
         part = streams[start : start + together]
         wrong += _run(program, config, spec, pictures, labels, part, batch_size, advance)
     return wrong
+
+
+def method_adapter(network: FrozenNetwork, config: MethodConfig, spec: InputSpec) -> Adapter:
+    """An adapter of a configuration that is complete."""
+    fields = {k: v for k, v in config.as_dict().items() if k not in ("method", "host")}
+    return Adapter(network, config.method, config.host, input_spec=spec, **fields)
 
 
 def _run(
@@ -90,7 +98,7 @@ def _run(
             torch.from_numpy(images).to(program.device), state, views=1 + views, moved=moved
         )
         position = (position + 1) % config.accumulation
-        predicted = _predictions(logits).reshape(len(streams), -1)
+        predicted = predictions(logits).reshape(len(streams), -1)
         for index, stream in enumerate(streams):
             wrong[index, window] = predicted[index] != labels[stream.picture[window]]
         advance((window.stop - start) * len(streams))
@@ -109,6 +117,6 @@ def _with_views(
     )
 
 
-def _predictions(logits: Tensor) -> npt.NDArray[np.int64]:
+def predictions(logits: Tensor) -> npt.NDArray[np.int64]:
     result: npt.NDArray[np.int64] = logits.argmax(1).cpu().numpy()
     return result

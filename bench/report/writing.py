@@ -18,6 +18,7 @@ from edge_tta.files import check_place, write_whole
 PAGE = "report.md"
 KINDS = {
     "error": "bench.report.error",
+    "stream_error": "bench.report.guard",
     "soak": "bench.report.soak",
     "fault": "bench.report.faults",
 }

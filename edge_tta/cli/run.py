@@ -25,12 +25,17 @@ from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
 from edge_tta.frames import FrameSource, open_source
 from edge_tta.frames.capture import RECONNECT_S
+from edge_tta.guard import Guard
 from edge_tta.models import Model
+from edge_tta.run.controls import Controls
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
-from edge_tta.run.session import Outputs, Session
+from edge_tta.run.session import FROZEN, Outputs, Session
 from edge_tta.run.stopping import Stopped, StopRequest
-from edge_tta.run.summary import latency_line, summary_table, warning_line
+from edge_tta.run.summary import guard_line, latency_line, summary_table, warning_line
+from edge_tta.serve.hub import Hub
+from edge_tta.serve.place import parse_place
+from edge_tta.serve.server import PageServer
 from edge_tta.show import JsonlWriter, VideoRecorder, Window, display_problem
 
 _PLAIN_EVERY_S = 10.0
@@ -53,6 +58,12 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_model(parser, default="demo")
     options.add_method(parser)
+    parser.add_argument(
+        "--guard",
+        choices=("on", "off"),
+        default="on",
+        help="fall back to the source network where adaptation seems to do harm (default: on)",
+    )
     learning = parser.add_argument_group("rhythm")
     learning.add_argument(
         "--adapt-every",
@@ -79,6 +90,13 @@ def parser() -> argparse.ArgumentParser:
     screen = out.add_mutually_exclusive_group()
     screen.add_argument("--show", action="store_true", help="open a window")
     screen.add_argument("--headless", action="store_true", help="no window (the default)")
+    out.add_argument(
+        "--serve",
+        metavar="[HOST:]PORT",
+        help="a page to watch, pause, reset and save; seen from other machines with a HOST of this "
+        "one or 0.0.0.0, then behind a token",
+    )
+    out.add_argument("--token", metavar="WORD", help="of the page (default: made when needed)")
     out.add_argument("--save", type=Path, metavar="OUT.mp4", help="annotated video")
     out.add_argument("--jsonl", metavar="OUT.jsonl", help="a record a frame; - for standard output")
     out.add_argument(
@@ -105,6 +123,10 @@ def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     arguments = parser().parse_args(options.joined_numbers(argv))
     console = terminal(stderr=True)
+    if arguments.token is not None and arguments.serve is None:
+        raise ConfigError("--token is of the page; give --serve [HOST:]PORT too")
+    place = None if arguments.serve is None else parse_place(arguments.serve, arguments.token)
+    controls = Controls()
     options.use_threads(arguments.threads)
     with console.status("Loading the network"):
         model = options.model_from(arguments)
@@ -117,9 +139,11 @@ def main(argv: Sequence[str]) -> int:
             input_spec=model.input,
             views=arguments.views,
         )
+        frozen = adapter.config.method == FROZEN
+        guard = None if frozen or arguments.guard == "off" else Guard(adapter)
         outputs = Outputs()
         if arguments.state is not None:
-            outputs.keeper = StateKeeper(adapter, arguments.state, arguments.save_every)
+            outputs.keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
         step = adapter.prepare((3, model.input.size, model.input.size))
         options.check_labels(model, step.program.classes)
         compare = _compared(arguments, adapter)
@@ -136,6 +160,10 @@ def main(argv: Sequence[str]) -> int:
         if outputs.keeper is not None:
             outputs.keeper.tell = console.print
         _open_outputs(outputs, arguments, adapter, source, console, stack)
+        if place is not None:
+            outputs.page = Hub()
+            page = stack.enter_context(PageServer(place, outputs.page, controls.ask))
+            console.print(f"watch at {page.url}", soft_wrap=True, highlight=False)
         session = Session(
             source,
             adapter,
@@ -144,6 +172,8 @@ def main(argv: Sequence[str]) -> int:
             outputs,
             adapt_every=arguments.adapt_every,
             compare=compare,
+            guard=guard,
+            controls=controls,
         )
         if outputs.keeper is not None and outputs.keeper.resumed:
             if outputs.keeper.recovered is not None:
@@ -267,6 +297,9 @@ def _tell(
     if tally.frames:
         console.print(summary_table(tally, adapter.config.label, model.labels))
         console.print(latency_line(tally))
+        guarded = guard_line(tally)
+        if guarded is not None:
+            console.print(guarded, style="yellow" if tally.fallen else None)
         warning = warning_line(tally, adapter.config.label)
         if warning is not None:
             console.print(f"warning: {warning}", style="yellow")

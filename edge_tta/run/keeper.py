@@ -9,6 +9,7 @@ from pathlib import Path
 from edge_tta.adapter import Adapter
 from edge_tta.errors import OutputError
 from edge_tta.files import check_place, remove_leftovers
+from edge_tta.guard import Guard
 from edge_tta.run.generations import keeping_previous, load_or_previous
 
 
@@ -19,7 +20,8 @@ class StateKeeper:
     from there.
 
     Raises OutputError at once when nothing can be written there, StateError when the file exists
-    and is not this adapter's, or is damaged and there is none before it.
+    and is not this adapter's, or is damaged and there is none before it. With a guard, what is
+    saved is a state that it trusts.
 
     Attributes:
         resumed: whether the file was there.
@@ -27,8 +29,11 @@ class StateKeeper:
         tell: called with a line when saving fails on the way, and when it works again.
     """
 
-    def __init__(self, adapter: Adapter, path: Path, every_s: float) -> None:
+    def __init__(
+        self, adapter: Adapter, path: Path, every_s: float, guard: Guard | None = None
+    ) -> None:
         self._adapter, self._path, self._every_s = adapter, path, every_s
+        self._guarded = guard or adapter
         self.tell: Callable[[str], None] = lambda said: None
         self.resumed = path.exists()
         self.recovered = load_or_previous(adapter.load, path) if self.resumed else None
@@ -39,12 +44,14 @@ class StateKeeper:
         self._due_s = time.monotonic() + every_s
 
     def save_if_due(self) -> None:
-        """Saves when the last time is long enough ago.
+        """Saves when the last time is long enough ago."""
+        if time.monotonic() >= self._due_s:
+            self.try_to_save()
 
-        A full disk does not end the run: it is told, and tried again when the next time is due.
+    def try_to_save(self) -> None:
+        """Saves now. A full disk does not end the run: it is told, and tried again when the next
+        time is due.
         """
-        if time.monotonic() < self._due_s:
-            return
         try:
             self.save()
         except OutputError as error:
@@ -64,6 +71,6 @@ class StateKeeper:
         self._due_s = time.monotonic() + self._every_s
         if self._adapter.steps not in (0, self._saved_steps):
             with keeping_previous(self._path):
-                self._adapter.save(self._path)
+                self._guarded.save(self._path)
             self._saved_steps = self._adapter.steps
             self._due_s = time.monotonic() + self._every_s

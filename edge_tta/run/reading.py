@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_LIKELIEST = 4
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -19,12 +21,14 @@ class Reading:
         confidence: its softmax probability, 0..1.
         entropy: of the softmax, in nats.
         entropy_share: the same over its largest possible value, 0..1.
+        likeliest: the first few classes with their probabilities, the likeliest first.
     """
 
     index: int
     confidence: float
     entropy: float
     entropy_share: float
+    likeliest: tuple[tuple[int, float], ...] = ()
 
 
 def read_logits(logits: npt.NDArray[Any]) -> Reading:
@@ -40,7 +44,9 @@ def read_logits(logits: npt.NDArray[Any]) -> Reading:
         entropy = math.nan
     index = int(np.argmax(values))
     most = math.log(len(values)) if len(values) > 1 else 1.0
-    return Reading(index, float(probabilities[index]), entropy, entropy / most)
+    first = np.argsort(-probabilities, kind="stable")[:_LIKELIEST]
+    likeliest = tuple((int(k), float(probabilities[k])) for k in first)
+    return Reading(index, float(probabilities[index]), entropy, entropy / most, likeliest)
 
 
 def class_name(index: int, labels: tuple[str, ...] | None) -> str:

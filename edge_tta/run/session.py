@@ -13,12 +13,17 @@ from edge_tta.adapter import Adapter
 from edge_tta.errors import SourceError
 from edge_tta.frames.faults import empty_picture, not_a_picture
 from edge_tta.frames.source import Frame, FrameSource, Pixels
+from edge_tta.guard import Event, Guard
+from edge_tta.guard.running import as_array
 from edge_tta.prepare import Images, InputSpec
+from edge_tta.run.controls import Controls
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.reading import Reading, class_name, read_logits
+from edge_tta.run.status import guard_signs, status_of
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.run.tally import Errors, Mean, Tally
+from edge_tta.serve.hub import Hub
 from edge_tta.show import JsonlWriter, Overlay, VideoRecorder, Window, draw
 
 FROZEN = "source"
@@ -32,6 +37,7 @@ class Outputs:
     video: VideoRecorder | None = None
     jsonl: JsonlWriter | None = None
     keeper: StateKeeper | None = None
+    page: Hub | None = None
     curve: ErrorCurve | None = None
 
 
@@ -44,6 +50,9 @@ class Seen:
         why: what adaptation did, or why it did nothing.
         others: readings of the compared methods, by label.
         stages: seconds by stage.
+        events: what the guard did at this frame.
+        frozen: the source network's reading, where it ran.
+        trial: the adapter's own, where it is on trial and the source's is `reading`.
     """
 
     frame: Frame
@@ -52,6 +61,9 @@ class Seen:
     why: str
     others: dict[str, Reading]
     stages: dict[str, float] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    frozen: Reading | None = None
+    trial: Reading | None = None
 
 
 class Session:
@@ -62,6 +74,8 @@ class Session:
             calibrated. Counted in the adapter's steps, so that a resumed run keeps the rhythm.
         compare: adapters that see the same frames, by label. "auto" in place of a mapping:
             the source network, as soon as a frame has a label.
+        guard: around the adapter; None: the adapter alone.
+        controls: what may be asked of the run while it goes on.
     """
 
     def __init__(
@@ -74,9 +88,12 @@ class Session:
         *,
         adapt_every: int = 1,
         compare: Sequence[Adapter] | None = None,
+        guard: Guard | None = None,
+        controls: Controls | None = None,
     ) -> None:
         self._source, self._adapter, self._spec, self._labels = source, adapter, spec, labels
         self._outputs, self._adapt_every = outputs, adapt_every
+        self._guard, self._controls = guard, controls or Controls()
         self._compare: dict[str, Adapter] = {a.config.label: a for a in compare or ()}
         self._compare_labelled = compare is None and adapter.config.method != FROZEN
         self._classes = adapter.prepare((3, spec.size, spec.size)).program.classes
@@ -130,12 +147,13 @@ class Session:
 
     def _see(self, frame: Frame, stages: dict[str, float]) -> Seen:
         self._check_label(frame)
+        self._grant()
         with _timed(stages, "prepare"):
             image = self._spec.prepare(frame.pixels)
         nothing = empty_picture(frame.pixels)
         with _timed(stages, "adapt"):
             learns = None if nothing else self._adapter.steps % self._adapt_every == 0
-            reading = _predict(self._adapter, image, learns)
+            reading, events = self._predicted(image, learns)
         adapted, why = self._what_happened(learns)
         if nothing is not None:
             adapted, why = False, f"{nothing} picture: nothing to learn from"
@@ -145,11 +163,55 @@ class Session:
         others: dict[str, Reading] = {}
         if self._compare:
             with _timed(stages, "compare"):
-                learn = None if nothing else True
-                others = {name: _predict(a, image, learn) for name, a in self._compare.items()}
-        seen = Seen(frame, reading, adapted, why, others, stages)
+                others = {name: self._beside(name, image, learns) for name in self._compare}
+        seen = Seen(frame, reading, adapted, why, others, stages, events, others.get(FROZEN))
+        if self._outputs.page is not None:
+            self._add_for_page(seen, image, self._outputs.page)
         self._count(seen)
         return seen
+
+    def _grant(self) -> None:
+        """Does what was asked for meanwhile."""
+        for wish in self._controls.granted():
+            if wish == "reset":
+                (self._guard or self._adapter).reset()
+            elif wish == "save" and self._outputs.keeper is not None:
+                self._outputs.keeper.try_to_save()
+
+    def _predicted(self, image: Images, learns: bool | None) -> tuple[Reading, list[Event]]:
+        """What the run says of a frame, adapting on the way, and what the guard did.
+
+        learns: None leaves the state as it is.
+        """
+        adapter, guard = self._adapter, self._guard
+        if self._controls.paused or learns is None:
+            return _read((guard or adapter).frozen_logits(image)), []
+        if guard is None:
+            return _read(adapter(image, learn=learns)), []
+        before = guard.happened
+        reading = _read(guard(image, learn=learns))
+        return reading, guard.latest(guard.happened - before)
+
+    def _add_for_page(self, seen: Seen, image: Images, page: Hub) -> None:
+        """What somebody wants to see beside: the source, and the adapter on trial."""
+        guard = None if self._controls.paused else self._guard
+        if guard is not None and guard.fallen is not None:
+            seen.trial = _read(guard.own)
+        if seen.frozen is None and guard is not None and guard.compared is not None:
+            seen.frozen = _read(guard.compared)
+        elif seen.frozen is None and page.watched:
+            seen.frozen = _read(self._adapter.source_logits(image))
+
+    def _beside(self, name: str, image: Images, learns: bool | None) -> Reading:
+        """What a compared method says of a frame. learns: None leaves its state as it is."""
+        guard = self._guard
+        if learns is None:
+            return _read(self._compare[name].frozen_logits(image))
+        if name == FROZEN and guard is not None and not self._controls.paused:
+            found = guard.compared
+            if found is not None:
+                return _read(found)
+        return _read(self._compare[name](image))
 
     def _check_label(self, frame: Frame) -> None:
         classes = self._classes
@@ -164,6 +226,10 @@ class Session:
         config = adapter.config
         if config.method == FROZEN:
             return False, "method source changes nothing"
+        if self._controls.paused:
+            return False, "paused"
+        if self._guard is not None and self._guard.fallen is not None:
+            return False, f"fell back to source: {self._guard.fallen}"
         if not config.trains:
             return True, "calibrated"
         if not learned:
@@ -176,6 +242,12 @@ class Session:
         tally = self.tally
         readings = {**seen.others, self._adapter.config.label: seen.reading}
         tally.frames += 1
+        for event in seen.events:
+            tally.guarded[event.kind] += 1
+            tally.last_harm = event.why if event.kind == "fell back" else tally.last_harm
+        if self._guard is not None:
+            tally.fallen += self._guard.fallen is not None
+            tally.source_share = self._guard.source_frames / max(self._guard.frames, 1)
         for name, reading in readings.items():
             tally.predicted.setdefault(name, Counter())[reading.index] += 1
             tally.entropies.setdefault(name, Mean()).add(reading.entropy)
@@ -203,6 +275,14 @@ class Session:
         if outputs.keeper is not None:
             with _timed(stages, "save"):
                 outputs.keeper.save_if_due()
+        if outputs.page is not None:
+            frozen = None if seen.frozen is None else seen.frozen.entropy
+            status = status_of(
+                seen, self._source, self._adapter, self._guard, self._controls, self._labels
+            )
+            status |= {"fps": self._rate.fps, "can_save": outputs.keeper is not None}
+            own = seen.trial or seen.reading
+            outputs.page.publish(seen.frame.pixels, status, (own.entropy, frozen))
         self.tally.time(stages)
         if outputs.jsonl is not None:
             outputs.jsonl.write(self._record(seen))
@@ -243,6 +323,10 @@ class Session:
             "step": self._adapter.steps,
             "ms": {stage: 1e3 * seconds for stage, seconds in seen.stages.items()},
         }
+        if self._guard is not None:
+            record["guard"] = guard_signs(self._guard)
+            if seen.events:
+                record["guard"]["events"] = [{"kind": e.kind, "why": e.why} for e in seen.events]
         if frame.label is not None:
             record["truth"] = frame.label
         if frame.condition is not None:
@@ -275,10 +359,8 @@ class _Rate:
         self._last_s = now_s
 
 
-def _predict(adapter: Adapter, image: Images, learn: bool | None) -> Reading:
-    """learn: None leaves the state as it is."""
-    logits = adapter.frozen_logits(image) if learn is None else adapter(image, learn=learn)
-    return read_logits(logits[0].cpu().numpy())
+def _read(logits: Any) -> Reading:
+    return read_logits(as_array(logits)[0])
 
 
 @contextmanager

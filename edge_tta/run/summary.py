@@ -71,6 +71,21 @@ def latency_line(tally: Tally) -> str:
     return "ms a frame, median (p90): " + ", ".join(parts)
 
 
+def guard_line(tally: Tally) -> str | None:
+    """What the guard did, and on how many frames the source network ran for it."""
+    if tally.source_share is None:
+        return None
+    cost = f"the source network ran on {tally.source_share:.0%} of the frames"
+    falls = tally.guarded["fell back"]
+    if not falls:
+        return f"guard: no sign of harm; {cost}"
+    times = "once" if falls == 1 else f"{falls} times"
+    return (
+        f"guard: fell back {times} (last: {tally.last_harm}), the source answered "
+        f"{tally.fallen} of {tally.frames} frames; {cost}"
+    )
+
+
 def warning_line(tally: Tally, adapted: str) -> str | None:
     """What to do where adaptation did harm, or seems to; None where nothing says so.
 

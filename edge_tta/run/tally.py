@@ -79,6 +79,10 @@ class Tally:
         predicted: how often each class was predicted, by method label.
         entropies: of predictions that were finite, in nats, by method label.
         not_learned: why -> frames that were predicted and changed nothing.
+        guarded: how often the guard did what, by kind of event.
+        fallen: frames that the source answered because the guard had fallen back.
+        last_harm: why it did, the last time.
+        source_share: of the frames, on which the guard ran the source network too; None: no guard.
     """
 
     frames: int = 0
@@ -88,6 +92,10 @@ class Tally:
     latencies: dict[str, Latencies] = field(default_factory=dict)
     predicted: dict[str, Counter[int]] = field(default_factory=dict)
     not_learned: Counter[str] = field(default_factory=Counter)
+    guarded: Counter[str] = field(default_factory=Counter)
+    fallen: int = 0
+    last_harm: str = ""
+    source_share: float | None = None
 
     def conditions(self) -> list[str]:
         """The named conditions in the order they came."""

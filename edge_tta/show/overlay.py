@@ -36,7 +36,7 @@ class Overlay:
     label, confidence: the adapted network's prediction and its probability, 0..1.
     entropy: of the prediction, in nats. entropy_share: the same over its largest value, 0..1.
     fps: frames per second of the whole loop.
-    state: what the adaptation does, such as "learning 7/16", "observing", "dropped: black".
+    state: what the adaptation does, such as "learning 7/16", "fell back to source: ...".
     frozen_label, frozen_confidence: what the network without adaptation says.
     truth: the true class, spelled like the labels.
     condition: such as "fog 5".
@@ -248,6 +248,8 @@ def _state_colour(state: str) -> _Colour:
         return _GREEN
     if state.startswith("observing"):
         return _BLUE
+    if state.startswith("fell back"):
+        return _RED
     return _DIM if state.startswith("source") else _AMBER
 
 

@@ -14,6 +14,8 @@ from edge_tta.errors import ConfigError
 _TEXTS = ("method", "label", "model", "data", "corruption", "order")
 _WHOLE = ("severity", "batch_size", "seed", "n")
 _SHARES = ("error", "error_low", "error_high")
+_OF_GUARD = ("falls", "source_share")
+"""Only where a guard was."""
 
 
 def read_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[list[ErrorRow], int]:
@@ -49,7 +51,8 @@ def _row(values: Mapping[str, Any]) -> ErrorRow:
         _check(fine, "by_seed", values)
         parse_order(values["order"])
         names = [field.name for field in dataclasses.fields(ErrorRow)]
-        chosen = {name: values[name] for name in names}
+        chosen = {name: values[name] for name in names if name not in _OF_GUARD}
+        chosen |= {name: values.get(name) for name in _OF_GUARD}
     except KeyError as error:
         raise ResultError(
             f"a row of {values.get('label', 'no label')} has no {error.args[0]}; expected the rows "

@@ -1,0 +1,1 @@
+"""Streams that are built to break adaptation, and what the guard makes of them."""

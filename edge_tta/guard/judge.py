@@ -1,0 +1,227 @@
+"""Whether adaptation does harm, judged without labels from a few running means.
+
+What can be seen of a stream is not enough to know which of two networks is right. These are the
+signs that hold where harm was measured and not where adaptation helped (docs/guard.md):
+
+- *not finite*: the adapted network answers with NaN or infinity.
+- *doubt*: it is far less certain than the source network on the same frames. Calibration that
+  takes the evidence away ends in doubt: a still scene, frames after a black stretch. Under
+  corruption the source is often surer, and wrong; so only a large gap counts.
+- *narrow*: for long, most of the adapted network's predictions have been one class. Either it has
+  collapsed, or the stream shows one thing (one class, a black picture, noise), and statistics that
+  follow it are of that thing and not of the conditions.
+- *fewer classes*: on the same frames its predictions are of far fewer classes than the source's,
+  and mostly others. Under corruption it is the source whose classes become few, and where frames
+  resemble each other both show few.
+- *drift*: the trained parameters have moved far from the source's.
+
+Chance-corrected agreement with the source (Cohen's kappa) tells whether the two networks see the
+same thing at all. A source that corruption has broken agrees with nobody, so want of agreement is
+no harm; but a state is kept as a good one only where there is some.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_tta.guard.running import Running, Vector, entropy
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the guard takes for harm, and how long it looks. Lengths are in frames.
+
+    Attributes:
+        every: the source network runs on one frame of so many.
+        doubt_ratio, doubt_nats: a frame is doubtful, where its entropy is above ratio x the
+            source's and more than so many nats above it.
+        doubt: harm, where the excess over that, added up over compared frames and never below
+            zero (Page's CUSUM), reaches so many times ln(classes).
+        memory: compared frames that mean entropies and agreement are over.
+        narrow: harm, where the most frequent class's mean probability is above
+            narrow + (1 - narrow) / classes.
+        narrow_memory, narrow_after: that mean's length, and frames before it says anything.
+        brief_memory: the same mean's length while fallen back, where its end is to be noticed.
+        hysteresis: by how much that share must be below the limit before adaptation is trusted
+            again.
+        fewer, disagreement: harm, where the effective number of classes (the exponential of their
+            entropy) predicted is below fewer x the source's, and less than `disagreement` of the
+            predictions are the source's.
+        fewer_memory, fewer_after: compared frames that this is over, and before it says anything.
+        drift: harm, where |parameters - source's| / |source's| is above it.
+        kappa: least chance-corrected agreement of a state that is kept.
+        keep_every: frames between kept states.
+        trial: frames that the adapter runs beside the source before it is trusted again.
+        longest_trial: each return that soon ends in harm doubles the trial, up to this.
+        relapse: a fall so soon after a return counts as its failure.
+    """
+
+    every: int = 8
+    doubt_ratio: float = 1.75
+    doubt_nats: float = 0.5
+    doubt: float = 3.0
+    memory: int = 32
+    narrow: float = 0.5
+    narrow_memory: int = 500
+    narrow_after: int = 144
+    brief_memory: int = 150
+    hysteresis: float = 0.05
+    fewer: float = 0.7
+    disagreement: float = 0.5
+    fewer_memory: int = 64
+    fewer_after: int = 40
+    drift: float = 0.25
+    kappa: float = 0.05
+    keep_every: int = 256
+    trial: int = 64
+    longest_trial: int = 1024
+    relapse: int = 512
+
+
+class Judge:
+    """The running means, and what follows from them. Knows neither networks nor states.
+
+    Attributes:
+        finite: whether the adapted network's latest output was.
+        narrow: whether most of the adapted network's predictions have been one class, briefly.
+        doubtful: whether it was far less certain than the source on the latest compared frame.
+        drift: of the parameters, as it was told.
+    """
+
+    def __init__(self, classes: int, limits: Limits) -> None:
+        self._limits = limits
+        self._most_excess = limits.doubt * math.log(max(classes, 2))
+        self._narrow = limits.narrow + (1 - limits.narrow) / classes
+        self._content = Running(limits.narrow_memory)
+        self._brief = Running(limits.brief_memory)
+        self.drift = 0.0
+        self.finite = True
+        self.narrow = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Forgets the comparison: another state, or the source's, predicts from now on."""
+        memory = self._limits.memory
+        self._own, self._source = Running(memory), Running(memory)
+        self._own_content, self._source_content = Running(memory), Running(memory)
+        self._agreement = Running(memory)
+        self._pairs: deque[tuple[int, int]] = deque(maxlen=self._limits.fewer_memory)
+        self._excess, self._in_doubt = 0.0, Running(math.inf)
+        self.doubtful = False
+
+    def predicted(self, p: Vector) -> None:
+        """The adapted network's probabilities (C,) of a frame."""
+        self.finite = bool(np.isfinite(p).all())
+        if self.finite:
+            self._content.add(p)
+            self._brief.add(p)
+            share = float(np.max(self._brief.value))
+            # Two limits, so that it does not waver.
+            limit = self._narrow - (self._limits.hysteresis if self.narrow else 0.0)
+            self.narrow = share > limit
+
+    def compared(self, own: Vector, source: Vector) -> None:
+        """Both networks' probabilities (C,) of one frame."""
+        if not (np.isfinite(own).all() and np.isfinite(source).all()):
+            return
+        here, there = float(entropy(own)), float(entropy(source))
+        excess = here - self._tolerated(there)
+        self.doubtful = excess > 0
+        if self._excess == 0:
+            self._in_doubt = Running(math.inf)
+        self._in_doubt.add(np.array([here, there]))
+        self._excess = max(0.0, self._excess + excess)
+        self._own.add(here)
+        self._source.add(there)
+        self._own_content.add(own)
+        self._source_content.add(source)
+        self._agreement.add(float(own.argmax() == source.argmax()))
+        self._pairs.append((int(own.argmax()), int(source.argmax())))
+
+    def trusted_again(self) -> None:
+        """The stream is as the brief mean says: what was before the fall counts no more."""
+        self._content.value, self._content.count = self._brief.value, self._brief.count
+
+    @property
+    def entropies(self) -> tuple[float, float]:
+        """Mean entropies of the adapted and of the source network on compared frames, in nats."""
+        return float(self._own.value), float(self._source.value)
+
+    @property
+    def agreement(self) -> float:
+        """Share of compared frames with the same class; NaN before the first."""
+        return float(self._agreement.value) if self._agreement.count else math.nan
+
+    @property
+    def kappa(self) -> float:
+        """Agreement beyond chance, 1 at most; 1 where both always say the same one class."""
+        if not self._agreement.count:
+            return 1.0
+        chance = float((self._own_content.value * self._source_content.value).sum())
+        return (self.agreement - chance) / max(1 - chance, 1e-9) if chance < 1 else 1.0
+
+    @property
+    def share(self) -> float:
+        """Mean probability of the most frequent class, lately."""
+        return float(np.max(self._content.value))
+
+    @property
+    def classes(self) -> tuple[float, float]:
+        """Effective numbers of classes that the adapted and the source network have predicted on
+        compared frames; NaN before the first."""
+        if not self._pairs:
+            return math.nan, math.nan
+        own, source = zip(*self._pairs, strict=True)
+        return _effective(own), _effective(source)
+
+    def _has_fewer(self) -> bool:
+        limits = self._limits
+        if len(self._pairs) < limits.fewer_after:
+            return False
+        agree = sum(own == source for own, source in self._pairs) / len(self._pairs)
+        own_classes, source_classes = self.classes
+        return own_classes < limits.fewer * source_classes and agree < limits.disagreement
+
+    def harm(self) -> str | None:
+        """Why the adapted network is not to be trusted any more; None: nothing says so."""
+        limits = self._limits
+        if not self.finite:
+            return "its output is not finite"
+        if self._excess > self._most_excess:
+            own, source = self._in_doubt.value
+            return f"far less certain than the source: {own:.2f} against {source:.2f} nats"
+        own_classes, source_classes = self.classes
+        if self._has_fewer():
+            return f"it tells only {own_classes:.1f} classes apart, the source {source_classes:.1f}"
+        if self._content.count >= limits.narrow_after and self.share > self._narrow:
+            return f"{self.share:.0%} of what it sees is one class"
+        if self.drift > limits.drift:
+            return f"parameters moved by {self.drift:.0%} of their size"
+        return None
+
+    def well(self) -> bool:
+        """Whether a state that predicts so, on trial, is to be trusted."""
+        own, source = self.entropies
+        return (
+            self.finite
+            and own <= self._tolerated(source)
+            and self._excess <= self._most_excess
+            and not self.narrow
+            and not self._has_fewer()
+            and self.drift <= self._limits.drift
+        )
+
+    def _tolerated(self, source: float) -> float:
+        """Entropy up to which a network is not doubtful where the source has this one, in nats."""
+        return max(self._limits.doubt_ratio * source, source + self._limits.doubt_nats)
+
+
+def _effective(classes: Iterable[int]) -> float:
+    """The exponential of the entropy of how often each class occurs."""
+    counts = np.array(list(Counter(classes).values()), np.float64)
+    return float(np.exp(entropy(counts[None] / counts.sum())[0]))

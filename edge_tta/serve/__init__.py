@@ -1,0 +1,1 @@
+"""A page to watch a run on, for devices without a screen."""

@@ -1,0 +1,179 @@
+"""`edge-tta bench guard` and `METHOD+guard`: the streams, and what is written of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.error.guarded import run_guarded
+from bench.guard.streams import AROUND, STREAMS, SWITCH_EVERY, make_stream
+from bench.methods import is_guarded, parse_methods
+from bench.orders import Stream
+from bench.report.document import Table
+from bench.report.guard import sections
+from bench.sets import LabelledSet
+from edge_tta.adapter import Adapter
+from edge_tta.config import make_config
+from edge_tta.errors import ConfigError, SourceError
+from edge_tta.guard import Guard
+from edge_tta.prepare import InputSpec
+from tests.bench.test_cli_error import NET
+from tests.cli.commands import Result, assert_one_line_of_advice, call
+from tests.networks import network
+
+N = 2 * AROUND
+_RNG = np.random.default_rng(0)
+ARRAYS = {
+    name: _RNG.integers(low, high, (N, 16, 16, 3), np.uint8)
+    for name, low, high in (("clean", 0, 256), ("fog", 150, 256))
+}
+LABELS = _RNG.integers(0, 4, N)
+DATA = LabelledSet("tiny", 5, ARRAYS, LABELS)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_has_its_parts_and_the_pictures_around_come_once(name: str) -> None:
+    parts = make_stream(name, "fog", DATA, 130, 1, before=True)
+    assert [part.name for part in parts] == ["before", "during", "after"]
+    before, during, after = parts
+    assert len(during.pictures) == 130
+    both = np.concatenate([before.pictures, after.pictures]).reshape(N, -1)
+    assert len(np.unique(both, axis=0)) == N
+    assert (during.labels is None) == (name in ("noise", "black"))
+    cold = make_stream(name, "fog", DATA, 130, 1, before=False)
+    assert [part.name for part in cold] == ["during", "after"]
+    assert np.array_equal(cold[0].pictures, during.pictures)
+
+
+def test_during_is_what_the_name_says() -> None:
+    def during(name: str) -> Any:
+        return make_stream(name, "fog", DATA, 130, 1, before=False)[0]
+
+    assert set(during("one-class").labels) == {1}
+    assert not during("black").pictures.any()
+    noise = during("noise").pictures
+    assert (noise.min(), noise.max()) == (0, 255)
+    assert abs(noise.mean() - 127.5) < 1
+    dark = during("switching").pictures.min((1, 2, 3)) < 150  # clean, not fog
+    runs = np.array_split(dark, range(SWITCH_EVERY, 130, SWITCH_EVERY))
+    assert all(len(set(run.tolist())) == 1 for run in runs)
+    harsh = during("high-contrast").pictures
+    assert np.mean((harsh == 0) | (harsh == 255)) > 0.4
+
+
+def test_a_set_that_is_too_small_is_refused() -> None:
+    small = LabelledSet("small", 5, {"fog": ARRAYS["fog"][:50]}, LABELS[:50])
+    with pytest.raises(SourceError, match=f"need {N}"):
+        make_stream("black", "fog", small, 10, 0, before=True)
+
+
+def test_guard_is_part_of_a_methods_name_and_changes_no_field() -> None:
+    methods = parse_methods("tent,tent+guard,nanoadapt:norm@edge+smoothing=0.5+guard")
+    assert [is_guarded(label) for label in methods] == [False, True, True]
+    assert methods["tent"] == methods["tent+guard"]
+    with pytest.raises(ConfigError, match="needs no guard"):
+        parse_methods("source+guard")
+
+
+def _bench(where: Path, kind: str, *words: object) -> Result:
+    (where / "net.py").write_text(NET)
+    np.savez(where / "tiny.npz", allow_pickle=False, **ARRAYS, labels=LABELS, severity=np.int64(5))
+    given = ("--model", f"{where / 'net.py'}:make", "--data", where / "tiny.npz")
+    return call("bench", kind, *given, *words)
+
+
+def test_bench_guard_writes_a_row_for_each_part_and_a_broken_method_falls_back(
+    tmp_path: Path,
+) -> None:
+    wild = ("tent+learning_rate=1.0", "tent+learning_rate=1.0+guard")
+    result = _bench(
+        *(tmp_path, "guard", "--methods", ",".join(("source", *wild)), "--streams", "black"),
+        *("--frames", 60, "--json", tmp_path / "out.json"),
+    )
+    assert result.code == 0, result.err
+    written = json.loads((tmp_path / "out.json").read_text())
+    rows = {(row["label"], row["part"]): row for row in written["results"]}
+    assert len(rows) == len(written["results"]) == 9
+    for row in rows.values():
+        known = row["part"] != "during"
+        assert row["n"] == (AROUND if known else 60)
+        assert (row["stream_error"] is not None) == known
+        assert len(row["along"]) == (4 if known else 0)
+        if known:
+            assert np.isclose(np.mean(row["along"]), row["stream_error"])
+        assert (row["falls"] is None) == (row["label"] != wild[1])
+    guarded = [rows[wild[1], part] for part in ("before", "during", "after")]
+    assert sum(row["falls"] for row in guarded) >= 1
+    assert written["methods"][wild[1]]["guard"] is True
+
+
+def test_bench_error_with_the_guard_is_without_it_where_it_never_falls(tmp_path: Path) -> None:
+    methods = "nanoadapt:norm,nanoadapt:norm+guard"
+    result = _bench(
+        *(tmp_path, "error", "--methods", methods, "--limit", 60, "--corruptions", "fog"),
+        *("--order", "iid,continual", "--batch-size", "1,4", "--json", tmp_path / "out.json"),
+    )
+    assert result.code == 0, result.err
+    rows = json.loads((tmp_path / "out.json").read_text())["results"]
+    found = {(row["label"], row["order"], row["batch_size"]): row for row in rows}
+    for order, size in (("iid", 1), ("iid", 4), ("continual", 1), ("continual", 4)):
+        plain, guarded = (found[label, order, size] for label in methods.split(","))
+        assert guarded["falls"] == 0
+        assert guarded["error"] == plain["error"]
+        assert 0.12 < guarded["source_share"] < 0.6
+        assert "falls" not in plain
+
+
+def test_unknown_streams_and_pictures_are_told_in_one_line(tmp_path: Path) -> None:
+    assert_one_line_of_advice(_bench(tmp_path, "guard", "--streams", "rain"), "rain", "one-class")
+    assert_one_line_of_advice(_bench(tmp_path, "guard", "--base", "hail"), "hail", "clean, fog")
+
+
+def test_a_report_has_a_line_for_each_stream_and_method() -> None:
+    common = {"model": "net", "stream": "noise", "base": "fog", "seed": 0}
+    rows = [
+        {**common, "label": label, "part": part, "n": 400, "stream_error": error, "along": along,
+         "falls": falls, "source_share": share}
+        for label, falls, share in (("tent", None, None), ("tent+guard", 1, 0.25))
+        for part, error, along in (("during", None, ()), ("after", 0.25, (0.4, 0.4, 0.1, 0.1)))
+    ]  # fmt: skip
+    (section,) = sections(rows, {})
+    table = section.parts[1]
+    assert isinstance(table, Table)
+    assert table.rows == [
+        ["noise", "fog", "`tent`", "-", "-", "25.0", "10.0", "", ""],
+        ["noise", "fog", "`tent+guard`", "-", "-", "25.0", "10.0", "2", "25 %"],
+    ]
+
+
+@pytest.mark.parametrize("method", ["tent", "nanoadapt:tent"])
+def test_guarded_streams_in_one_batch_are_those_run_alone(method: str) -> None:
+    """With parameters that run away, so that guards fall, try and return."""
+    config = make_config(method, learning_rate=0.1, **_LOOSE[method])
+    frozen = Adapter(network("plain"), "source").network
+    spec = InputSpec(size=16, mean=(0.5,), std=(0.25,))
+    pictures = list(ARRAYS.values())
+    streams = [
+        Stream(np.full(240, i % 2), np.random.default_rng(i).permutation(N)[:240]) for i in range(3)
+    ]
+
+    def run(streams: list[Stream]) -> tuple[list[Any], list[Guard]]:
+        return run_guarded(frozen, config, spec, pictures, LABELS, streams, 1, lambda frames: None)
+
+    wrong, guards = run(streams)
+    assert sum(guard.falls for guard in guards) > 0
+    for index, stream in enumerate(streams):
+        (alone,), (guard,) = run([stream])
+        assert list(guards[index].events) == list(guard.events)
+        assert guards[index].source_frames == guard.source_frames
+        assert np.mean(wrong[index] != alone) < 0.02  # rounding
+
+
+_LOOSE: dict[str, dict[str, Any]] = {
+    "tent": {},
+    "nanoadapt:tent": {"reliable": 0.0, "accumulation": 4},
+}

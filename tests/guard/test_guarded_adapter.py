@@ -1,0 +1,71 @@
+"""The guard around a real adapter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from edge_tta import Adapter
+from edge_tta.config import METHODS
+from edge_tta.errors import StateError
+from edge_tta.guard import Guard
+from tests.adapters import adapter, assert_same, stream
+from tests.networks import network
+
+CASES = [method for method in METHODS if method not in ("source", "nanoadapt")]
+CASES += ["nanoadapt:tent/edge", "nanoadapt:tent/paper"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_while_nothing_happens_the_guard_changes_no_bit(case: str) -> None:
+    alone, guarded = adapter(case), Guard(inner := adapter(case))
+    for images in stream(12, n=1):
+        assert torch.equal(guarded(images), alone(images))
+    assert guarded.falls == 0
+    assert_same(inner.state, alone.state)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_source_logits_are_the_networks_own_whatever_was_learned(case: str) -> None:
+    own = adapter(case)
+    batches = stream(12)
+    for images in batches:
+        own(images)
+    before = own.state
+    expected = network("used-twice").eval()(batches[-1])
+    torch.testing.assert_close(own.source_logits(batches[-1]), expected, rtol=1e-4, atol=1e-5)
+    assert_same(own.state, before)
+
+
+def test_a_restored_state_continues_exactly() -> None:
+    own = adapter("nanoadapt:tent/edge")
+    batches = stream(12)
+    for images in batches[:5]:
+        own(images)
+    kept = own.state
+    wanted = [own(images) for images in batches[5:]]
+    own.restore(kept)
+    assert own.steps == 5
+    for images, logits in zip(batches[5:], wanted, strict=True):
+        assert torch.equal(own(images), logits)
+
+
+def test_a_state_of_another_method_is_refused() -> None:
+    own, other = adapter("tent"), adapter("norm")
+    images = stream(1)[0]
+    own(images)
+    other(images)
+    with pytest.raises(StateError, match="not a state of this adapter"):
+        own.restore(other.state)
+    with pytest.raises(StateError, match="not a state of this adapter"):
+        adapter("tent").restore({})
+
+
+def test_drift_is_zero_at_the_source_and_grows_with_learning() -> None:
+    own: Adapter = adapter("tent")
+    assert own.drift() == 0
+    for images in stream(6):
+        own(images)
+    assert 0 < own.drift() < 1
+    own.reset()
+    assert own.drift() == 0
