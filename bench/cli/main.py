@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 KINDS = {
     "error": ("bench.cli.error", "error of methods on corrupted pictures with labels"),
+    "latency": ("bench.cli.latency", "time of a frame, by stage, beside peers"),
+    "memory": ("bench.cli.memory", "peak and saved memory, a fresh process for each case"),
     "report": ("bench.cli.report", "a page with tables and plots from result files"),
 }
 
