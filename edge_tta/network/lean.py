@@ -85,7 +85,9 @@ def _fuse_addition(graph: fx.Graph, node: fx.Node, addition: fx.Node) -> None:
     """Moves a BatchNorm to the addition behind it, where an activation that cuts comes next."""
     follower = _only_user(addition)
     activation = None if follower is None else activation_of(follower)
-    if follower is None or activation is None or not activation.cuts or addition.kwargs:
+    if follower is None or activation is None or addition.kwargs:
+        return
+    if not activation.cuts or activation.upper is not None:
         return
     others = [operand for operand in addition.args if operand is not node]
     if len(others) != 1 or not isinstance(others[0], fx.Node):

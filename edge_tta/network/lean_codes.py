@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_OFF = -128
+aten = torch.ops.aten
 
+HALF_BYTE = 128
 PRECISIONS = ("float32", "float16", "int8")
 
 
@@ -32,15 +33,15 @@ def encode(
         return x, x.new_empty(0)
     if precision == "float16":
         return x.to(torch.float16), x.new_empty(0)
-    tiny = torch.finfo(torch.float32).tiny
-    axes = (0, *range(2, x.ndim))
     if positive:
+        tiny = torch.finfo(torch.float32).tiny
+        axes = (0, *range(2, x.ndim))
         # Rounding up: what is above zero is coded above zero.
         step = (x.amax(axes) / (254.5 if bounded else 254)).clamp_min(tiny)
         step = step if bounded else step.bfloat16()
         return (x / along(step.to(x.dtype), x)).ceil_().to(torch.uint8), step
-    step = (torch.maximum(x.amax(axes), -x.amin(axes)) / 127).clamp_min(tiny).bfloat16()
-    return (x / along(step.to(x.dtype), x)).round_().to(torch.int8), step
+    values, step = _scaled(x)
+    return values.to(torch.int8), step
 
 
 def decode(code: Tensor, step: Tensor, dtype: torch.dtype) -> Tensor:
@@ -54,19 +55,33 @@ def decode(code: Tensor, step: Tensor, dtype: torch.dtype) -> Tensor:
     return values.clamp_min_(0) if code.dtype == torch.uint8 else values
 
 
-def switch_off(code: Tensor, off: Tensor) -> None:
-    """Marks values (off, bool) that no gradient comes to, in place: they need no code of their own.
+def encode_on(y: Tensor, out: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+    """A code of y (any sign) where out > 0, and zero elsewhere, where no gradient comes.
 
-    A signed code only: it leaves NaN or -128 free.
+    int8 is shifted by 128, so that zero is free. A y that is zero itself, or smaller than float16
+    can tell, counts as off.
     """
-    code.masked_fill_(off, float("nan") if code.is_floating_point() else _OFF)
+    if precision != "int8":
+        return encode(aten.threshold_backward(y, out, 0), precision, positive=False)
+    values, step = _scaled(y)
+    return aten.threshold_backward(values.add_(HALF_BYTE), out, 0).to(torch.uint8), step
 
 
-def switched(code: Tensor, values: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """The values of a marked code with zeros where it is off, and g so too."""
-    if not code.is_floating_point():
-        return values, g.masked_fill(code == _OFF, 0)
-    return values.nan_to_num(nan=0.0), g.masked_fill(values.isnan(), 0)
+def decode_on(code: Tensor, step: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """The values of such a code, of no meaning where it is off, and g with zeros there."""
+    values = code.to(g.dtype)
+    if not step.numel():
+        return values, aten.threshold_backward(g, values.abs(), 0)
+    g = aten.threshold_backward(g, values, 0)
+    return values.sub_(HALF_BYTE).mul_(along(step.to(g.dtype), values)), g
+
+
+def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x in whole steps from -127 to 127, still of its type, and the step by channel."""
+    axes = (0, *range(2, x.ndim))
+    tiny = torch.finfo(torch.float32).tiny
+    step = (torch.maximum(x.amax(axes), -x.amin(axes)) / 127).clamp_min(tiny).bfloat16()
+    return (x / along(step.to(x.dtype), x)).round_(), step
 
 
 def along(vector: Tensor, x: Tensor) -> Tensor:
@@ -78,7 +93,9 @@ def pack(x: Tensor, upper: float | None) -> Tensor:
     """A bit for each value of x, in the order of its memory: 0 < x, and x < upper if given."""
     values = _in_memory_order(x)
     if not x.is_cuda:
-        array = values.detach().numpy()
+        # NumPy packs fastest, and knows no bfloat16.
+        wide = values.dtype in (torch.float32, torch.float64)
+        array = (values if wide else values.float()).numpy()
         bits = array > 0 if upper is None else (array > 0) & (array < upper)
         return torch.from_numpy(np.packbits(bits, bitorder="little"))
     on = values > 0 if upper is None else (values > 0) & (values < upper)

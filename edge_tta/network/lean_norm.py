@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -22,15 +23,16 @@ from torch.autograd.function import once_differentiable
 
 from edge_tta.network.lean_activations import Activation
 from edge_tta.network.lean_codes import (
+    HALF_BYTE,
     along,
     decode,
+    decode_on,
     dense,
     encode,
+    encode_on,
     layout_of,
     masked,
     pack,
-    switch_off,
-    switched,
 )
 from edge_tta.network.lean_operations import PoolSettings, places_in_windows, unpooled
 
@@ -39,7 +41,6 @@ aten = torch.ops.aten
 IDENTITY = Activation("identity")
 LARGE_BIAS = 8.0
 """|bias| / |weight| from which x^ is kept itself: a code of y then holds too little of it."""
-_HALF_BYTE = 128
 
 
 def normalised(
@@ -104,8 +105,11 @@ class _Normalised(Function):
             assert where is not None
             places = places_in_windows(where, z.shape, pool)
         if by_weight or not (acts.cuts or acts is IDENTITY):
-            positive = acts.cuts and residual is None
-            code, step = encode(kept, precision, positive=positive, bounded=acts.upper is not None)
+            if ctx.marked:
+                code, step = encode_on(y, out, precision)
+            else:
+                bounded = acts.upper is not None
+                code, step = encode(kept, precision, positive=acts.cuts, bounded=bounded)
             if by_weight:
                 special = _special(weight, bias)
                 if len(special):
@@ -114,10 +118,8 @@ class _Normalised(Function):
                         x = x.flatten(2).gather(2, where[:, special].flatten(2))  # type: ignore[index]
                         x = x.view(len(x), len(special), *out.shape[2:])
                     code = code.clone() if code is kept else code
-                    special_step = _put(code, x, special)
-            if ctx.marked:
-                off = out <= 0 if acts.upper is None else (out <= 0) | (out >= acts.upper)
-                switch_off(code, off)
+                    on = out[:, special] > 0 if ctx.marked else None
+                    special_step = _put(code, x, special, on)
         elif acts.cuts:
             code = pack(out, acts.upper)
         ctx.save_for_backward(weight, bias, scale, code, step, special, special_step, places)
@@ -138,13 +140,13 @@ class _Normalised(Function):
         elif not by_weight and acts is IDENTITY:
             dy = g
         else:
-            y = decode(code, step, scale.dtype)
             if ctx.marked:
-                y, g = switched(code, y, g)
+                y, g = decode_on(code, step, g)
+            else:
+                y = decode(code, step, scale.dtype)
             if special.numel():
                 x = _taken(code, special, special_step, scale.dtype)
                 y = y.clone() if y is code else y
-                x = x.nan_to_num(nan=0.0) if ctx.marked else x
                 again = x * along(weight[special], x)
                 if bias is not None:
                     again = again + along(bias[special], x)
@@ -175,9 +177,13 @@ _NONE = (None,) * 6
 def _special(weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """Channels whose x^ cannot be told from y."""
     assert weight is not None
-    if bias is None:
-        return (weight == 0).nonzero().flatten()
-    return (LARGE_BIAS * weight.abs() <= bias.abs()).nonzero().flatten()
+    if weight.is_cuda:
+        bound = 0.0 if bias is None else bias.abs()
+        return (LARGE_BIAS * weight.abs() <= bound).nonzero().flatten()
+    # A fifth of the time, once for each layer of each frame.
+    gamma = np.abs(weight.detach().numpy())
+    bounds = 0.0 if bias is None else np.abs(bias.detach().numpy())
+    return torch.from_numpy(np.flatnonzero(gamma * LARGE_BIAS <= bounds))
 
 
 def _x_hat(z: Tensor, mean: Tensor, scale: Tensor, channels: Tensor) -> Tensor:
@@ -185,15 +191,14 @@ def _x_hat(z: Tensor, mean: Tensor, scale: Tensor, channels: Tensor) -> Tensor:
     return (part - along(mean[channels], part)) * along(scale[channels], part)
 
 
-def _put(code: Tensor, x: Tensor, channels: Tensor) -> Tensor:
-    """Writes x^ of some channels into a code; returns their step."""
-    if code.is_floating_point():
-        code[:, channels] = x.to(code.dtype)
-        return x.new_empty(0)
-    values, step = encode(x, "int8", positive=False)
-    if code.dtype == torch.uint8:
-        values = (values.to(torch.int16) + _HALF_BYTE).to(torch.uint8)
-    code[:, channels] = values
+def _put(code: Tensor, x: Tensor, channels: Tensor, on: Tensor | None) -> Tensor:
+    """Writes x^ of some channels into a code, zero where it is not on; returns their step."""
+    values, step = x, x.new_empty(0)
+    if not code.is_floating_point():
+        values, step = encode(x, "int8", positive=False)
+        if code.dtype == torch.uint8:
+            values = (values.to(torch.int16) + HALF_BYTE).to(torch.uint8)
+    code[:, channels] = (values if on is None else values * on).to(code.dtype)
     return step
 
 
@@ -203,7 +208,7 @@ def _taken(code: Tensor, channels: Tensor, step: Tensor, dtype: torch.dtype) -> 
     if code.is_floating_point():
         return values
     if code.dtype == torch.uint8:
-        values -= _HALF_BYTE
+        values -= HALF_BYTE
     return values * along(step.to(dtype), values)
 
 
