@@ -85,6 +85,7 @@ def main(argv: Sequence[str]) -> int:
                 results = make_results(name, ["bench", "latency", *argv], rows, fields)
                 write_results(arguments.json, results)
     terminal().print(latency_table(rows))
+    terminal().print(stage_table(rows))
     for row in rows:
         if row["unstable"]:
             console.print(f"unstable: {row['label']}: {row['unstable']}", style="yellow")
@@ -92,33 +93,46 @@ def main(argv: Sequence[str]) -> int:
 
 
 def latency_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """ms by method; stages are medians."""
+    """ms by method."""
     table = Table(title="ms a frame", title_justify="left", header_style="bold")
     table.add_column("method", no_wrap=True)
-    for name in ("p50", "p90", "p99", "mean", "fps", "processor", *STAGES, "/ stock", "misses"):
+    for name in ("p50", "p90", "p99", "mean", "fps", "processor", "/ stock", "misses"):
         table.add_column(name, justify="right")
-    several = len({(row["device"], row["threads"]) for row in rows}) > 1
     for row in rows:
-        name = row["label"]
-        if several:
-            name += f", {row['device']}" + (f", {row['threads']}" if row["threads"] else "")
-        stages = row["stages_s"]
-        told = {n: _ms(stages[n]["p50"]) if n in stages else "-" for n in STAGES}
-        if "whole step" in stages:
-            told["forward"] = f"(all {_ms(stages['whole step']['p50'])})"
         ratio = row.get("ratio_to_stock")
         table.add_row(
-            name + (" *" if row["unstable"] else ""),
+            row_name(row, rows) + (" *" if row["unstable"] else ""),
             *(_ms(row["latency_s"][n]) for n in ("p50", "p90", "p99", "mean")),
             f"{row['fps']:.1f}",
             _ms(row["processor_s"]["p50"]),
-            *told.values(),
             "-" if ratio is None else f"{ratio['wall']:.2f}",
             str(row["misses"]) if "misses" in row else "-",
         )
     if any(row["unstable"] for row in rows):
         table.caption = "* unstable, see below"
     return table
+
+
+def stage_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Median ms by stage; a peer that adapts in one call has a whole step only."""
+    names = [n for n in (*STAGES, "whole step") if any(n in row["stages_s"] for row in rows)]
+    table = Table(title="ms by stage (p50)", title_justify="left", header_style="bold")
+    table.add_column("method", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        stages = row["stages_s"]
+        cells = (_ms(stages[n]["p50"]) if n in stages else "-" for n in names)
+        table.add_row(row_name(row, rows), *cells)
+    return table
+
+
+def row_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The method, with device and threads where they differ among rows."""
+    name = str(row["label"])
+    if len({(r["device"], r["threads"]) for r in rows}) > 1:
+        name += f", {row['device']}" + (f", {row['threads']} threads" if row["threads"] else "")
+    return name
 
 
 def _ms(seconds: float) -> str:

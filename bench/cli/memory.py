@@ -14,6 +14,17 @@ from bench.results import make_results, write_results
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 
+COLUMNS = {
+    "process_peak": "peak",
+    "above_import": "above imports",
+    "loaded": "loaded",
+    "saved": "saved",
+    "state": "state",
+    "weight": "weights",
+    "cuda_allocated": "CUDA allocated",
+    "cuda_reserved": "CUDA reserved",
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
@@ -67,22 +78,25 @@ def memory_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """MiB by method; saved as a share of stock Tent's."""
     table = Table(title="MiB", title_justify="left", header_style="bold")
     table.add_column("method", no_wrap=True)
-    names = ("process peak", "above imports", "loaded", "imports", "saved", "/ stock")
-    for name in (*names, "state", "weights", "CUDA allocated", "CUDA reserved"):
-        table.add_column(name, justify="right")
+    shown = [name for name in COLUMNS if any(row.get(f"{name}_bytes") is not None for row in rows)]
+    for name in shown:
+        table.add_column(COLUMNS[name], justify="right")
+        if name == "saved":
+            table.add_column("/ stock", justify="right")
     for row in rows:
-        stock = next(
-            (r for r in rows if r["label"] == "tent-stock" and r["device"] == row["device"]), None
-        )
-        share = f"{row['saved_bytes'] / stock['saved_bytes']:.3f}" if stock else "-"
-        cells = [
-            mib(row.get(f"{name}_bytes"))
-            for name in ("process_peak", "above_import", "loaded", "import", "saved")
-        ]
-        more = [
-            mib(row.get(f"{name}_bytes"))
-            for name in ("state", "weight", "cuda_allocated", "cuda_reserved")
-        ]
+        cells = []
+        for name in shown:
+            cells.append(mib(row.get(f"{name}_bytes")))
+            if name == "saved":
+                cells.append(share_of_stock(row, rows))
         device = "" if row["device"] == "cpu" else f", {row['device']}"
-        table.add_row(row["label"] + device, *cells, share, *more)
+        table.add_row(row["label"] + device, *cells)
     return table
+
+
+def share_of_stock(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Saved bytes over those of stock Tent on the same device."""
+    for other in rows:
+        if other["label"] == "tent-stock" and other["device"] == row["device"]:
+            return f"{row['saved_bytes'] / other['saved_bytes']:.3f}"
+    return "-"

@@ -82,8 +82,8 @@ def _measured(order: dict[str, Any]) -> dict[str, Any]:
 
     from bench.cost.case import Case
     from bench.cost.frames import frames_of
-    from bench.cost.saved import saved_bytes
     from bench.cost.subjects import addresses, distinct_bytes, load_model_of, make_subject
+    from edge_tta.network.saved import saved_bytes
 
     imported, available = resident_bytes(), available_bytes()
     case = Case(**order["case"])

@@ -94,10 +94,7 @@ class _Adapting:
         self._adapter(image)
 
     def held(self) -> dict[str, list[Tensor]]:
-        program = self._step.program
-        weights = [*program.plain.buffers(), *program.parameters.values()]
-        weights += [t for layer in program.layers for t in (layer.mean, layer.variance)]
-        return {"weight": weights, "state": list(self._adapter.state.values())}
+        return {"weight": self._step.program.tensors(), "state": list(self._adapter.state.values())}
 
 
 class _Peer:

@@ -124,6 +124,11 @@ class Program:
         # Some networks squeeze the batch axis of one image away.
         return logits.reshape(-1, self.classes)
 
+    def tensors(self) -> list[Tensor]:
+        """Everything frozen: weights, source parameters and statistics."""
+        statistics = [t for layer in self.layers for t in (layer.mean, layer.variance)]
+        return [*self.plain.buffers(), *self.parameters.values(), *statistics]
+
     @property
     def device(self) -> torch.device:
         """Where the frozen weights are."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.cost.saved import saved_bytes
 from edge_tta.adapter import Adapter
 from edge_tta.errors import ConfigError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.capture import capture
 from edge_tta.network.lean import lean_program
+from edge_tta.network.saved import saved_bytes
 from tests.networks import NETWORKS, frozen, network, with_statistics
 
 # Relative error of the gradient; int8 of few values is coarse.
@@ -94,8 +94,12 @@ def distance(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", [*NETWORKS, *MORE])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [(name, "constant") for name in [*NETWORKS, *MORE]]
+    + [("bottleneck", path) for path in PATHS[1:]]
+    + [("one-dimensional", "proxy"), ("thin-swish", "proxy")],
+)
 def test_gradients_statistics_and_logits_are_those_of_stock_autograd(name: str, path: str) -> None:
     net = built(name)
     wanted, state = learned(net, "stock", gradient=path)
@@ -151,8 +155,7 @@ def kept_bytes(net: nn.Module, saved: str) -> int:
     images = torch.randn(1, 3, 64, 64)
     adapter(images)
     program = adapter.prepare((3, 64, 64)).program
-    there = [*program.plain.buffers(), *program.parameters.values(), *adapter.state.values()]
-    there += [t for layer in program.layers for t in (layer.mean, layer.variance)]
+    there = [*program.tensors(), *adapter.state.values()]
     return saved_bytes(lambda: adapter(images), {t.untyped_storage().data_ptr() for t in there})
 
 
