@@ -6,6 +6,7 @@ import argparse
 import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.network.frozen import FrozenNetwork
 
-STAGES = ("read", "prepare", "forward", "backward", "update")
+STAGES = ("read", "prepare", "forward", "backward", "update", "rest")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
                 advance=partial(progress.advance, task),
             )
             rows += [
-                latency_row(case, model.name, timing, arguments.budget_ms)
+                latency_row(case, Path(model.name).name, timing, arguments.budget_ms)
                 for case, timing in zip(own, timings, strict=True)
             ]
             ratios(rows)

@@ -21,7 +21,8 @@ class Case:
     """One row's worth of measuring.
 
     Attributes:
-        label: the method as it was asked for, or the peer's name.
+        label: the method's or peer's name among the cases.
+        asked: the method as it was asked for, or the peer's name.
         peer: name of a peer; None: a method of this package.
         place: folder of a peer's repository; None where it needs none.
         fields: of `MethodConfig`; empty for a peer.
@@ -30,6 +31,7 @@ class Case:
     """
 
     label: str
+    asked: str
     peer: str | None
     place: str | None
     fields: Mapping[str, Any]
@@ -45,6 +47,7 @@ class Case:
             "method": str(self.fields.get("method", "tent")),
             "host": self.fields.get("host") if self.fields.get("method") == "nanoadapt" else None,
             "label": self.label,
+            "asked": self.asked,
             "peer": self.peer is not None,
             "backend": self.backend,
             "device": self.device,
@@ -73,7 +76,7 @@ def make_cases(
     """
     for device, count in itertools.product(devices, threads):
         for name, place in peers.items():
-            yield Case(name, name, place, {}, "torch", device, count, "stock")
+            yield Case(name, name, name, place, {}, "torch", device, count, "stock")
         for backend, (label, config) in itertools.product(backends, methods.items()):
             precisions = saved if backend == "torch" and config.trains else saved[:1]
             for precision in precisions:
@@ -81,7 +84,7 @@ def make_cases(
                 if len(backends) > 1:
                     full += f" ({backend})"
                 fields = config.as_dict()
-                yield Case(full, None, None, fields, backend, device, count, precision)
+                yield Case(full, label, None, None, fields, backend, device, count, precision)
 
 
 def parse_peers(text: str) -> dict[str, str | None]:

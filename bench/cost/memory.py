@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_tta.errors import EdgeTTAError
@@ -126,7 +127,7 @@ def _measured(order: dict[str, Any]) -> dict[str, Any]:
     told = {name: HOW[name] for name in figures if name in HOW}
     since = "reset through /proc/self/clear_refs" if can_reset else "not reset: since the start"
     told["process_peak_bytes"] += f"; {how}, {since}"
-    return {"model": model.name, **figures, "how": told}
+    return {"model": Path(model.name).name, **figures, "how": told}
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ class ErrorRow:
         error: share of wrong predictions, 0..1, over `n` frames of all seeds together.
         error_low, error_high: its 95 % interval (Wilson), over the different pictures of `n`.
         by_seed: the error of each seed.
+        over_time: the error in equal parts of the stream, one after another, over all seeds;
+            empty where there are fewer frames than parts.
     """
 
     method: str
@@ -34,6 +36,7 @@ class ErrorRow:
     error_low: float
     error_high: float
     by_seed: tuple[float, ...]
+    over_time: tuple[float, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for files."""
