@@ -115,15 +115,15 @@ def latency_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def stage_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Median ms by stage; a peer that adapts in one call has a whole step only."""
+    """Mean ms by stage, which add up; a peer that adapts in one call has a whole step only."""
     names = [n for n in (*STAGES, "whole step") if any(n in row["stages_s"] for row in rows)]
-    table = Table(title="ms by stage (p50)", title_justify="left", header_style="bold")
+    table = Table(title="ms by stage (mean)", title_justify="left", header_style="bold")
     table.add_column("method", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")
     for row in rows:
         stages = row["stages_s"]
-        cells = (_ms(stages[n]["p50"]) if n in stages else "-" for n in names)
+        cells = (_ms(stages[n]["mean"]) if n in stages else "-" for n in names)
         table.add_row(row_name(row, rows), *cells)
     return table
 

@@ -13,8 +13,8 @@ from bench.report.look import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STAGES = ("read", "prepare", "forward", "backward", "update", "whole step")
-_COLOURS = ("#dadce0", "#9aa0a6", "#3066be", "#e0a030", "#1b7f5c", "#6b705c")
+STAGES = ("read", "prepare", "forward", "backward", "update", "whole step", "rest")
+_COLOURS = ("#dadce0", "#9aa0a6", "#3066be", "#e0a030", "#1b7f5c", "#6b705c", "#f2784b")
 
 
 def sections(rows: Sequence[Row], methods: Mapping[str, Mapping[str, Any]]) -> list[Section]:
@@ -66,7 +66,7 @@ def draw_stages(rows: Sequence[Row]) -> Figure:
     for place, row in enumerate(rows):
         left = 0.0
         for stage, colour in zip(STAGES, _COLOURS, strict=True):
-            width = 1e3 * row["stages_s"].get(stage, {}).get("p50", 0.0)
+            width = 1e3 * row["stages_s"].get(stage, {}).get("mean", 0.0)
             axes.barh(place, width, left=left, color=colour, height=0.62)
             left += width
     present = [s for s in STAGES if any(s in row["stages_s"] for row in rows)]
@@ -76,7 +76,7 @@ def draw_stages(rows: Sequence[Row]) -> Figure:
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    axes.set_xlabel("ms, medians of the stages")
+    axes.set_xlabel("ms, means of the stages")
     axes.set_title("Time of a frame")
     figure.set_figheight(figure.get_figheight() + 0.25)
     figure.legend(loc="outside lower center", ncols=len(present))
