@@ -23,8 +23,12 @@ from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.network.lean_codes import PRECISIONS
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
+
+SAVED = ("stock", *PRECISIONS)
+"""What may wait for the backward pass, see `Adapter`."""
 
 
 class Adapter:
@@ -41,6 +45,9 @@ class Adapter:
         preset: `edge`, `paper`, or a TOML file of `MethodConfig` fields; for `nanoadapt` only.
         device: `cpu`, `cuda` or `cuda:N`.
         input_spec: the network's normalisation, used by the colour augmentations of views.
+        saved: the precision of what waits for the backward pass, `float32`, `float16` (half the
+            memory, gradients to about 1e-3) or `int8` (a quarter, about 1e-2); or `stock`: what
+            PyTorch's autograd keeps by itself.
         options: single fields of `MethodConfig` that win over the preset.
 
     Raises:
@@ -57,8 +64,12 @@ class Adapter:
         device: str = "cpu",
         *,
         input_spec: InputSpec | None = None,
+        saved: str = "float32",
         **options: Any,
     ) -> None:
+        if saved not in SAVED:
+            raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {saved!r}")
+        self.saved = saved
         self.config: MethodConfig = make_config(method, host, preset, **options)
         self.network = (
             model if isinstance(model, FrozenNetwork) else FrozenNetwork(model, _device(device))
@@ -118,7 +129,7 @@ class Adapter:
             ModelError: the network cannot be captured or holds nothing to adapt.
         """
         if self._step is None or image_shape != self._shape:
-            step = Step(self.network.program(image_shape), self.config)
+            step = Step(self.network.program(image_shape, self.saved), self.config)
             if self._step is None:
                 self._state = step.initial_state()
                 self._read_counters()
@@ -209,7 +220,7 @@ class Adapter:
         check_matches(path, header, self._header())
         shape = self._shape or header.image_shape
         try:
-            step = self._step or Step(self.network.program(shape), self.config)
+            step = self._step or Step(self.network.program(shape, self.saved), self.config)
         except ModelError as error:
             raise StateError(f"{path} was saved for images {shape}, but {error}") from error
         state = _fitted(path, arrays, step.initial_state())

@@ -82,6 +82,8 @@ class MethodConfig:
             first batch's own.
         adapt: what trains: BatchNorm's `affine` parameters, or those and the convolution in front
             of each.
+        depth: the last so many BatchNorm layers train, and nothing below them is kept for the
+            backward pass; 0: all. The statistics of all are calibrated.
         taylor: which parameters' change moves the history (Eq. 8): the earlier BatchNorm's
             `affine` part, the `conv` weights in front (needs adapt = "affine+conv": frozen weights
             do not move), both, or `none` (Eq. 5).
@@ -131,6 +133,7 @@ class MethodConfig:
     alpha: float = 0.1
     initial: str = "source"
     adapt: str = "affine"
+    depth: int = 0
     taylor: str = "none"
     jacobian: str = "history"
     gradient: str = "constant"
@@ -172,6 +175,7 @@ class MethodConfig:
         _check_number("reference_batch", self.reference_batch, 0, 1_000_000, whole=True)
         _check_number("accumulation", self.accumulation, 1, 1_000_000, whole=True)
         _check_number("views", self.views, 0, 5, whole=True)
+        _check_number("depth", self.depth, 0, 1_000_000, whole=True)
         _check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
         if "conv" in self.taylor and self.adapt != "affine+conv":
             raise ConfigError(

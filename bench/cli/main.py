@@ -11,6 +11,8 @@ KINDS = {
     "soak": ("bench.cli.soak", "a long run: memory, latency and numbers over it"),
     "faults": ("bench.cli.faults", "a run killed at random moments: is the state ever lost?"),
     "guard": ("bench.cli.guard", "the guard on streams that are built to break adaptation"),
+    "latency": ("bench.cli.latency", "time of a frame, by stage, beside peers"),
+    "memory": ("bench.cli.memory", "peak and saved memory, a fresh process for each case"),
     "report": ("bench.cli.report", "a page with tables and plots from result files"),
 }
 

@@ -20,6 +20,7 @@ from edge_tta.network.program import Program
 from edge_tta.prepare import InputSpec
 
 _SOURCE_BATCH = 64
+_PARTS = 20
 
 
 def measure_error(
@@ -70,10 +71,13 @@ def measure_error(
         rows = []
         for index, name in enumerate(names):
             by_seed, all_wrong, n = [], 0, 0
+            parts: list[list[float]] = []
             for k in range(len(seeds)):
                 own = range(k * per_seed, (k + 1) * per_seed)
                 found = np.concatenate([wrong[i][streams[i].corruption == index] for i in own])
                 by_seed.append(float(found.mean()))
+                if len(found) >= _PARTS:
+                    parts.append([float(p.mean()) for p in np.array_split(found, _PARTS)])
                 all_wrong, n = all_wrong + int(found.sum()), n + len(found)
             low, high = interval_of(all_wrong / n, n, len(seeds), order)
             rows.append(
@@ -93,6 +97,7 @@ def measure_error(
                     error_low=low,
                     error_high=high,
                     by_seed=tuple(by_seed),
+                    over_time=tuple(np.mean(parts, 0).tolist()) if parts else (),
                     **of_guard,
                 )
             )

@@ -19,6 +19,8 @@ class ErrorRow:
         by_seed: the error of each seed.
         falls: how often the guard fell back, in all streams together; None: no guard.
         source_share: of the streams' frames, on which it ran the source network too.
+        over_time: the error in equal parts of the stream, one after another, over all seeds;
+            empty where there are fewer frames than parts.
     """
 
     method: str
@@ -36,6 +38,7 @@ class ErrorRow:
     error_low: float
     error_high: float
     by_seed: tuple[float, ...]
+    over_time: tuple[float, ...] = ()
     falls: int | None = None
     source_share: float | None = None
 

@@ -1,4 +1,4 @@
-"""A folder with `report.md` and its plots, from any set of results."""
+"""A folder with `report.md`, its plots, and `report.html`, from any set of results."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from bench.report.cost import tradeoff
 from bench.report.document import Plot, Section, markdown, plots_of
 from bench.report.look import STYLE
 from bench.report.merging import check_machines, merge
+from bench.report.page import html_page
 from bench.report.provenance import provenance
 from bench.results import ResultError, Results
 from edge_tta.errors import OutputError
 from edge_tta.files import check_place, write_whole
 
 PAGE = "report.md"
+HTML = "report.html"
 KINDS = {
     "error": "bench.report.error",
     "stream_error": "bench.report.guard",
     "soak": "bench.report.soak",
     "fault": "bench.report.faults",
+    "latency_s": "bench.report.cost.latency",
+    "process_peak_bytes": "bench.report.cost.memory",
 }
 """Modules by the field that tells their rows; each has `sections(rows, methods)`."""
 
@@ -48,7 +53,7 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     if not mix_machines:
         check_machines(files)
     merged = merge(files)
-    sections = [Section("Results", level=1)]
+    sections = [Section("Results", level=1), *tradeoff.sections(merged.rows)]
     known = 0
     for field, module in KINDS.items():
         rows = [row for row in merged.rows if field in row]
@@ -58,7 +63,7 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     if not known:
         raise ResultError(
             f"{', '.join(file.name for file in files)}: no row has any of {', '.join(KINDS)}; "
-            "expected results of edge-tta bench error"
+            "expected results of edge-tta bench error, latency or memory"
         )
     if known < len(merged.rows):
         left = len(merged.rows) - known
@@ -86,7 +91,7 @@ def write_report(
     check_report_folder(folder)
     plots = plots_of(sections)
     page = folder / PAGE
-    places = [page, *(folder / f"{plot.name}.png" for plot in plots)]
+    places = [page, folder / HTML, *(folder / f"{plot.name}.png" for plot in plots)]
     taken = {path.resolve() for path in inputs}
     for place in places:
         if place.resolve() in taken:
@@ -95,10 +100,14 @@ def write_report(
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
-    for plot, place in zip(plots, places[1:], strict=True):
-        write_whole(place, picture(plot))
+    pictures: dict[str, bytes] = {}
+    for plot, place in zip(plots, places[2:], strict=True):
+        pictures[place.name] = picture(plot)
+        write_whole(place, pictures[place.name])
         advance()
-    write_whole(page, markdown(sections).encode())
+    text = markdown(sections)
+    write_whole(page, text.encode())
+    write_whole(folder / HTML, html_page(text, pictures, sections[0].title).encode())
     return page
 
 

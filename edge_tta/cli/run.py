@@ -18,8 +18,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from torch import nn
 
-from edge_tta.adapter import Adapter
+from edge_tta.adapter import SAVED, Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
@@ -27,6 +28,8 @@ from edge_tta.frames import FrameSource, open_source
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.guard import Guard
 from edge_tta.models import Model
+from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.run.budget import MIB, drawn_image, fit
 from edge_tta.run.controls import Controls
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
@@ -86,6 +89,21 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="look for a lost camera or stream for S seconds; inf: for ever (default: 60)",
     )
+    learning.add_argument(
+        "--saved",
+        choices=SAVED,
+        default="float16",
+        help="precision of what waits for the backward pass (default: float16)",
+    )
+    learning.add_argument(
+        "--budget-mb",
+        type=options.positive,
+        metavar="MIB",
+        help="peak of this process (CUDA: of the device): less is done until it fits",
+    )
+    learning.add_argument(
+        "--budget-ms", type=options.positive, metavar="MS", help="mean time of a frame, likewise"
+    )
     out = parser.add_argument_group("what to see and keep")
     screen = out.add_mutually_exclusive_group()
     screen.add_argument("--show", action="store_true", help="open a window")
@@ -130,15 +148,7 @@ def main(argv: Sequence[str]) -> int:
     options.use_threads(arguments.threads)
     with console.status("Loading the network"):
         model = options.model_from(arguments)
-        adapter = Adapter(
-            model.module,
-            arguments.method,
-            arguments.host,
-            arguments.preset,
-            arguments.device,
-            input_spec=model.input,
-            views=arguments.views,
-        )
+        adapter, adapt_every, why = _adapter_of(arguments, model)
         frozen = adapter.config.method == FROZEN
         guard = None if frozen or arguments.guard == "off" else Guard(adapter)
         outputs = Outputs()
@@ -147,6 +157,8 @@ def main(argv: Sequence[str]) -> int:
         step = adapter.prepare((3, model.input.size, model.input.size))
         options.check_labels(model, step.program.classes)
         compare = _compared(arguments, adapter)
+    if why:
+        console.print(why)
     kept = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
     before = {path: _stamp(path) for path in kept}
     with StopRequest() as stop, ExitStack() as stack:
@@ -170,7 +182,7 @@ def main(argv: Sequence[str]) -> int:
             model.input,
             model.labels,
             outputs,
-            adapt_every=arguments.adapt_every,
+            adapt_every=adapt_every,
             compare=compare,
             guard=guard,
             controls=controls,
@@ -188,6 +200,43 @@ def main(argv: Sequence[str]) -> int:
         if _stamp(path) != before[path]:
             console.print(f"wrote {path}")
     return _exit_code(stop)
+
+
+def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
+    """The adapter, how often it learns, and what a budget had a say in (or nothing)."""
+
+    def build(network: nn.Module | FrozenNetwork, saved: str, **more: int | None) -> Adapter:
+        return Adapter(
+            network,
+            arguments.method,
+            arguments.host,
+            arguments.preset,
+            arguments.device,
+            input_spec=model.input,
+            saved=saved,
+            **more,
+        )
+
+    asked = build(model.module, arguments.saved, views=arguments.views)
+    every = arguments.adapt_every
+    if arguments.budget_mb is None and arguments.budget_ms is None:
+        return asked, every, ""
+    if not asked.config.trains:
+        raise ConfigError(
+            f"a budget shares out what learning costs, and {asked.config.label} does not learn; "
+            "leave --budget-mb and --budget-ms out"
+        )
+    shape = (len(model.input.mean), model.input.size, model.input.size)
+    choice, why = fit(
+        lambda saved, depth: build(asked.network, saved, views=0, depth=depth),
+        drawn_image(shape),
+        views=asked.config.views,
+        adapt_every=every,
+        budget_bytes=None if arguments.budget_mb is None else arguments.budget_mb * MIB,
+        budget_s=None if arguments.budget_ms is None else arguments.budget_ms / 1e3,
+    )
+    adapter = build(asked.network, choice.saved, views=choice.views, depth=choice.depth)
+    return adapter, choice.adapt_every, why
 
 
 def _exit_code(stop: StopRequest) -> int:

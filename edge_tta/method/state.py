@@ -88,12 +88,12 @@ def layer_layout(program: Program) -> Layout:
 def parameter_layout(program: Program, config: MethodConfig) -> Layout:
     """The trained parameters: none, BatchNorm affine, or those and the linear maps in front.
 
-    The host sar leaves the last stage out.
+    The host sar leaves the last stage out, a depth the first sites.
     """
     names: dict[str, None] = {}
     if config.trains:
         sites = before_last_stage(program.sites) if config.host == "sar" else program.sites
-        for site in sites:
+        for site in sites[-config.depth :]:  # all, if 0
             wanted = [site.layer.weight, site.layer.bias]
             if config.adapt == "affine+conv" and site.linear is not None:
                 wanted += [site.linear.weight, site.linear.bias]

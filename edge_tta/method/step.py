@@ -16,8 +16,8 @@ stream axis in front. The results are those of the streams run one by one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ from edge_tta.method.state import (
 )
 from edge_tta.method.terms import Term, site_terms
 from edge_tta.method.updating import recovered, updated
+from edge_tta.network.kernels import LeanKernels
 from edge_tta.network.program import BatchNorm, Program
 
 
@@ -51,6 +52,8 @@ class Step:
 
     def __init__(self, program: Program, config: MethodConfig, streams: int | None = None) -> None:
         self.program, self.config, self.streams = program, config, streams
+        # Told the name of each stage that has ended: prepare, forward, backward, update.
+        self.on_stage: Callable[[str], None] = _nobody
         self.layers: Layout = layer_layout(program)
         self.parameters: Layout = parameter_layout(program, config)
         if config.trains and not self.parameters.names:
@@ -89,12 +92,15 @@ class Step:
         Returns:
             Logits (N, classes), and the new state; the given one is not changed.
         """
+        self.on_stage("prepare")
         with torch.no_grad():
             forward = Pass(self, state, self._values(state), views, moved)
             logits = forward.run(images)
+            self.on_stage("forward")
             new = {**state, **forward.new_state(), "steps": state["steps"] + 1}
             if "change" in state:
                 new["change"] = torch.zeros_like(state["change"])
+            self.on_stage("update")
             return logits[::views], new
 
     def learn(
@@ -107,6 +113,7 @@ class Step:
         config = self.config
         if not config.trains:
             return self.observe(images, state, views=views, moved=moved)
+        self.on_stage("prepare")
         host = hosts.BY_NAME[config.host]
         vector = state["parameters"].detach()
         with torch.enable_grad():
@@ -116,7 +123,9 @@ class Step:
             judged = self._judged(logits, views)
             weights = self._weights(judged, state)
             found = host.judge(judged, state, config)
-            news = _gradient(self._losses(judged, found, weights), at)
+            losses = self._losses(judged, found, weights)
+            self.on_stage("forward")
+            news = _gradient(losses, at)
             if host.again is not None:
                 # Statistics are taken up once, by the first pass.
                 at = (vector.detach() + ascent(news, config.ascent_radius)).requires_grad_()
@@ -124,6 +133,7 @@ class Step:
                 judged = self._judged(again.run(images), views)
                 found = host.again(judged, found, state, config)
                 news = _gradient(self._losses(judged, found, weights), at)
+        self.on_stage("backward")
         with torch.no_grad():
             frames = len(images) // (views * (self.streams or 1))
             source = self.source_parameters()
@@ -139,6 +149,7 @@ class Step:
             shown = logits.detach()[::views]
             if config.predict == "after":
                 shown = self.frozen_logits(images[::views], new)
+            self.on_stage("update")
             return shown, new
 
     def _judged(self, logits: Tensor, views: int) -> Tensor:
@@ -260,6 +271,8 @@ class Pass:
         self._gradient = gradient.PATHS[config.gradient if learns else "constant"]
         self._through = learns and config.gradient != "constant"
         self._frozen = frozen
+        precision = step.program.precision
+        self._lean = None if precision is None else LeanKernels(precision)
         self._begins = (state["steps"] == 0)[..., None]
         self._history = config.jacobian == "history" and not frozen
         self._changes: dict[str, Tensor] = {}
@@ -313,9 +326,17 @@ class Pass:
         return self._step.program.parameters[name] if value is None else value
 
     def normalise(
-        self, index: int, z: Tensor, a: Tensor | None, paths: Sequence[Sequence[Tensor]]
+        self,
+        index: int,
+        z: Tensor,
+        a: Tensor | None,
+        paths: Sequence[Sequence[Tensor]],
+        *following: Any,
     ) -> Tensor:
-        """BatchNorm with the calibrated statistics."""
+        """BatchNorm with the calibrated statistics.
+
+        following: what a lean program runs together with it.
+        """
         site = self._step.program.sites[index]
         layer = site.layer
         with torch.no_grad():
@@ -325,6 +346,8 @@ class Pass:
                 held = self._shifted(held, index, z, a, paths)
         streams = self._step.streams
         folded = z if streams is None else fold(z, streams)
+        if streams is not None:
+            following = tuple(fold(f, streams) if isinstance(f, Tensor) else f for f in following)
         with torch.set_grad_enabled(self._through):
             only = self._views if self._step.config.statistics_over == "frame" else 1
             batch = self._batch_moments(folded[::only], layer)
@@ -336,13 +359,15 @@ class Pass:
             mean = layer.mean + offset
         if self._watch:
             self._used[index] = (mean.detach(), variance.detach())
-        out = gradient.normalise(
+        normalise = self._lean.normalise if self._lean is not None else gradient.normalise
+        out = normalise(
             folded,
             mean.flatten(),
             variance.flatten(),
             self._affine(layer.weight),
             self._affine(layer.bias),
             layer.eps,
+            *following,
         )
         return out if streams is None else unfold(out, streams)
 
@@ -374,9 +399,15 @@ class Pass:
 
     def _batch_moments(self, folded: Tensor, layer: BatchNorm) -> moments.Moments:
         """Moments (C,), or (streams, C) of folded streams."""
-        if self._step.streams is None:
-            return moments.batch_moments(folded, layer.mean)
-        offset, variance = moments.batch_moments(folded, layer.mean.repeat(self._step.streams))
+        streams = self._step.streams
+        centre = layer.mean if streams is None else layer.mean.repeat(streams)
+        if self._lean is not None:
+            mean, variance = self._lean.moments(folded)
+            offset = mean - centre
+        else:
+            offset, variance = moments.batch_moments(folded, centre)
+        if streams is None:
+            return offset, variance
         return offset.view(-1, layer.channels), variance.view(-1, layer.channels)
 
     def _affine(self, name: str | None) -> Tensor | None:
@@ -423,6 +454,10 @@ class Pass:
         shape = (1, -1) + (1,) * (z.ndim - 2)
         scale = torch.rsqrt(variance + self._step.program.sites[index].layer.eps)
         return (z - mean.view(shape)) * scale.view(shape)
+
+
+def _nobody(stage: str) -> None:
+    """Listens to no stage."""
 
 
 def finite_or_old(new: State, old: State) -> State:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edge_tta.errors import ModelError
+from edge_tta.network.kernels import LeanKernels
 from edge_tta.network.predecessors import Predecessors
 from edge_tta.network.program import Program, Site
 from edge_tta.network.resolution import total_strides
@@ -195,13 +196,30 @@ class _AsTrained:
     def parameter(self, name: str) -> Tensor:
         return self._program.parameters[name]
 
-    def normalise(self, index: int, z: Tensor, a: Any, paths: Any) -> Tensor:
+    def normalise(self, index: int, z: Tensor, a: Any, paths: Any, *following: Any) -> Tensor:
         layer = self._program.sites[index].layer
         weight = None if layer.weight is None else self._program.parameters[layer.weight]
         bias = None if layer.bias is None else self._program.parameters[layer.bias]
+        if self._program.precision is not None:
+            kernels = LeanKernels(self._program.precision)
+            return kernels.normalise(
+                z, layer.mean, layer.variance, weight, bias, layer.eps, *following
+            )
         return nn.functional.batch_norm(
             z, layer.mean, layer.variance, weight, bias, training=False, eps=layer.eps
         )
+
+
+def agrees(program: Program, plain: Program, image_shape: tuple[int, ...]) -> bool:
+    """Whether a rewritten program computes what the plain one does, for one image and for two."""
+    generator = torch.Generator().manual_seed(0)
+    dtype = plain.layers[0].mean.dtype
+    images = torch.randn((2, *image_shape), generator=generator).to(plain.device, dtype)
+    with torch.no_grad():
+        expected = plain.run(images, _AsTrained(plain))
+    return all(
+        _agree(program, images[:n], expected[:n], watch) for n in (1, 2) for watch in (False, True)
+    )
 
 
 def _check_parity(program: Program, images: Tensor, expected: Tensor) -> None:

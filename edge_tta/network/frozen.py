@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from edge_tta.errors import ModelError
-from edge_tta.network.capture import capture, fingerprint_of, first_line
+from edge_tta.network.capture import agrees, capture, fingerprint_of, first_line
+from edge_tta.network.lean import lean_program
 from edge_tta.network.program import Program
 
 
@@ -35,20 +36,51 @@ class FrozenNetwork:
                 f"the model cannot be copied to {device}: {first_line(error)}; expected a "
                 "module whose attributes copy.deepcopy takes, with weights that are there"
             ) from error
-        self._program: tuple[tuple[int, ...], Program] | None = None
+        self._programs: dict[str, tuple[tuple[int, ...], Program]] = {}
         self.device = device
         self.fingerprint = fingerprint_of(self._model)
 
     @torch.inference_mode(False)
-    def program(self, image_shape: tuple[int, ...]) -> Program:
+    def program(self, image_shape: tuple[int, ...], saved: str = "stock") -> Program:
         """The network captured for images (channels, H, W); the last shape's is kept.
+
+        Args:
+            saved: what waits for the backward pass: `stock`, as PyTorch's autograd keeps it, or
+                lean (`edge_tta.network.lean`) in one of `lean_codes.PRECISIONS`.
 
         Raises:
             ModelError: it cannot be captured or holds nothing to adapt.
         """
-        if self._program is None or self._program[0] != image_shape:
-            self._program = image_shape, capture(self._model, image_shape, self.fingerprint)
-        return self._program[1]
+        known = self._programs.get(saved)
+        if known is not None and known[0] == image_shape:
+            return known[1]
+        # A capture compares results, which autocast would round.
+        with torch.autocast(self.device.type, enabled=False):
+            if saved == "stock":
+                program = capture(self._model, image_shape, self.fingerprint)
+            else:
+                program = self._lean(image_shape, saved)
+        self._programs[saved] = image_shape, program
+        return program
+
+    def _lean(self, image_shape: tuple[int, ...], precision: str) -> Program:
+        """Channels last where the network takes that: some reshape in ways that it does not."""
+        for layout in (torch.channels_last, torch.contiguous_format):
+            self._model.to(memory_format=layout)
+            last = layout is torch.channels_last
+            try:
+                plain = self.program(image_shape)
+                program = lean_program(plain, precision, channels_last=last)
+                if agrees(program, plain, image_shape):
+                    return program
+            except ModelError:
+                if not last:
+                    raise
+            self._programs.pop("stock", None)
+        raise ModelError(
+            "the lean form of the network does not compute what the network computes; use "
+            "--saved stock"
+        )
 
     def copy(self) -> nn.Module:
         """The module, to be changed freely."""

@@ -92,7 +92,8 @@ class Normaliser(Protocol):
 
         a: input of the site's linear map; paths: for each path (input of the earlier BatchNorm,
         its output, the path's other inputs). Both are empty unless the program was asked to
-        `watch` them.
+        `watch` them. A lean program (`edge_tta.network.lean`) gives further what follows the
+        BatchNorm: its activation, and the settings of a max pool behind that.
         """
         ...
 
@@ -103,7 +104,8 @@ class Program:
 
     `parameters` maps each parameter that a method may train (BatchNorm affine, and weights and
     biases of linear maps in front of a BatchNorm) to its source value. `modules` holds the two
-    executable forms: without and with the values that Taylor terms watch.
+    executable forms: without and with the values that Taylor terms watch. `precision` is that of
+    the tensors a lean program saves, None for a program that PyTorch's autograd runs as it is.
     """
 
     sites: tuple[Site, ...]
@@ -113,6 +115,7 @@ class Program:
     watching: fx.GraphModule = field(repr=False)
     classes: int
     fingerprint: str
+    precision: str | None = None
 
     def run(self, images: Tensor, normaliser: Normaliser, *, watch: bool = False) -> Tensor:
         """Logits (N, classes) of images (N, channels, H, W)."""
@@ -120,6 +123,11 @@ class Program:
         logits: Tensor = module(images, normaliser)
         # Some networks squeeze the batch axis of one image away.
         return logits.reshape(-1, self.classes)
+
+    def tensors(self) -> list[Tensor]:
+        """Everything frozen: weights, source parameters and statistics."""
+        statistics = [t for layer in self.layers for t in (layer.mean, layer.variance)]
+        return [*self.plain.buffers(), *self.parameters.values(), *statistics]
 
     @property
     def device(self) -> torch.device:

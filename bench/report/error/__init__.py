@@ -10,6 +10,7 @@ from bench.report.error.ablation import ablations, by_part
 from bench.report.error.batch_sizes import by_batch_size
 from bench.report.error.corruptions import by_corruption
 from bench.report.error.orders import by_order
+from bench.report.error.over_time import over_time
 from bench.report.error.reading import read_rows
 from bench.report.error.results import ErrorResults, group, same_fields
 from bench.report.error.sensitivity import by_value, series_of
@@ -36,6 +37,7 @@ def sections(
             *by_batch_size(results, hidden),
             *by_part(results),
             *by_value(results),
+            *over_time(results, hidden),
             Section("Error by corruption", level=3),
             *by_corruption(results, hidden),
         ]

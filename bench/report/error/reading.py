@@ -51,8 +51,12 @@ def _row(values: Mapping[str, Any]) -> ErrorRow:
         _check(fine, "by_seed", values)
         parse_order(values["order"])
         names = [field.name for field in dataclasses.fields(ErrorRow)]
-        chosen = {name: values[name] for name in names if name not in _OF_GUARD}
-        chosen |= {name: values.get(name) for name in _OF_GUARD}
+        # Files of earlier versions have no error over time; what the guard did has no row without.
+        given = {"over_time": (), **dict.fromkeys(_OF_GUARD), **values}
+        chosen = {name: given[name] for name in names}
+        times = chosen["over_time"]
+        fine = isinstance(times, list | tuple) and all(map(_is_share, times))
+        _check(fine, "over_time", given)
     except KeyError as error:
         raise ResultError(
             f"a row of {values.get('label', 'no label')} has no {error.args[0]}; expected the rows "
@@ -60,7 +64,8 @@ def _row(values: Mapping[str, Any]) -> ErrorRow:
         ) from error
     except ConfigError as error:
         raise ResultError(f"a row of {values['label']}: {error}") from error
-    return ErrorRow(**{**chosen, "by_seed": tuple(chosen["by_seed"])})
+    tuples = {name: tuple(chosen[name]) for name in ("by_seed", "over_time")}
+    return ErrorRow(**{**chosen, **tuples})
 
 
 def _check(fine: bool, name: str, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,176 @@
+"""Latency of one stream, case against case in the same process, taking turns.
+
+Each case sees the same frames. A turn is a number of frames of one case; turns go round, so that
+whatever else the machine does meanwhile meets all cases alike. Warm-ups come first and are not
+counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.cost.case import Case
+from bench.cost.subjects import Subject
+from edge_tta.prepare import InputSpec, Pixels
+
+UNSTABLE = 0.1
+"""Relative spread of the turns' medians, or share of the wall time without a processor (one
+thread), from which figures are called unstable."""
+
+
+@dataclass
+class Timing:
+    """What was measured of one case; seconds, a value a frame."""
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    medians: list[float] = field(default_factory=list)
+
+
+class Clock:
+    """Shares the time of a frame out among stages, each ended by a call with its name.
+
+    wait: called before each look at the clock; a CUDA device has to have finished.
+    """
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self._wait, self._last = wait, 0.0
+        self.stages: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Begins a frame."""
+        self.stages = {}
+        self._wait()
+        self._last = time.perf_counter()
+
+    def __call__(self, name: str) -> None:
+        self._wait()
+        now = time.perf_counter()
+        self.stages[name] = self.stages.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+def measure_latency(
+    cases: Sequence[Case],
+    make: Callable[[Case], Subject],
+    spec: InputSpec,
+    frames: Callable[[], Iterator[Pixels]],
+    *,
+    n: int,
+    warm_up: int,
+    turns: int,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Timing]:
+    """Timings of the cases, all of one device and one number of threads.
+
+    Args:
+        frames: fresh frames for a case; all cases see the same.
+        n: frames of each case, warm-ups apart, shared out over the turns.
+        advance: called after each turn of a case.
+    """
+    waits = [_wait_of(case.device) for case in cases]
+    clocks = [Clock(wait) for wait in waits]
+    subjects = [make(case) for case in cases]
+    streams = [frames() for _ in cases]
+    timings = [Timing() for _ in cases]
+    for subject, clock, stream in zip(subjects, clocks, streams, strict=True):
+        subject.listen(clock)
+        for _ in range(warm_up):
+            _frame(subject, clock, stream, spec, Timing())
+    for turn in range(turns):
+        share = n * (turn + 1) // turns - n * turn // turns
+        for subject, clock, stream, timing in zip(subjects, clocks, streams, timings, strict=True):
+            for _ in range(share):
+                _frame(subject, clock, stream, spec, timing)
+            if share:
+                timing.medians.append(float(np.median(timing.wall[-share:])))
+            advance()
+    return timings
+
+
+def _frame(
+    subject: Subject, clock: Clock, stream: Iterator[Pixels], spec: InputSpec, timing: Timing
+) -> None:
+    clock.start()
+    began, used = time.perf_counter(), time.process_time()
+    pixels = next(stream)
+    clock("read")
+    image = spec.prepare(pixels)
+    clock("prepare")
+    subject.frame(image)
+    clock("rest")
+    timing.wall.append(time.perf_counter() - began)
+    timing.processor.append(time.process_time() - used)
+    for name, seconds in clock.stages.items():
+        timing.stages.setdefault(name, []).append(seconds)
+
+
+def latency_row(case: Case, model: str, timing: Timing, budget_ms: float | None) -> dict[str, Any]:
+    """A row of `bench latency`."""
+    wall = np.asarray(timing.wall)
+    row: dict[str, Any] = {
+        **case.head,
+        "model": model,
+        "n": len(wall),
+        "latency_s": {**summary(wall), "raw": [round(float(v), 6) for v in wall]},
+        "processor_s": summary(np.asarray(timing.processor)),
+        "fps": float(len(wall) / wall.sum()),
+        "stages_s": {name: summary(np.asarray(v)) for name, v in timing.stages.items()},
+        "drift": drift(wall),
+        "unstable": instability(timing, case),
+    }
+    if budget_ms is not None:
+        row["budget_ms"] = budget_ms
+        row["misses"] = int((wall > budget_ms / 1e3).sum())
+    return row
+
+
+def summary(values: Any) -> dict[str, float]:
+    """p50, p90, p99 and mean, seconds."""
+    p50, p90, p99 = (float(v) for v in np.percentile(values, (50, 90, 99)))
+    return {"p50": p50, "p90": p90, "p99": p99, "mean": float(np.mean(values))}
+
+
+def drift(wall: Any) -> float:
+    """Median of the last tenth of the frames over that of the first; 1 where costs are flat."""
+    tenth = max(1, len(wall) // 10)
+    return float(np.median(wall[-tenth:]) / np.median(wall[:tenth]))
+
+
+def instability(timing: Timing, case: Case) -> str | None:
+    """Why the figures are not to be relied on; None where nothing speaks against them."""
+    reasons = []
+    medians = np.asarray(timing.medians)
+    spread = float((medians.max() - medians.min()) / np.median(medians))
+    if spread > UNSTABLE:
+        reasons.append(f"medians of the turns differ by {100 * spread:.0f} %")
+    if case.threads == 1 and case.device == "cpu":
+        waiting = 1 - sum(timing.processor) / sum(timing.wall)
+        if waiting > UNSTABLE:
+            reasons.append(f"the process had no processor for {100 * waiting:.0f} % of the time")
+    return "; ".join(reasons) or None
+
+
+def ratios(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Adds to each row its mean processor and wall time over those of the row of `tent-stock`."""
+    keys = ("device", "threads")
+    for row in rows:
+        peers = [
+            r for r in rows if r["label"] == "tent-stock" and all(r[k] == row[k] for k in keys)
+        ]
+        if peers and isinstance(row, dict):
+            row["ratio_to_stock"] = {
+                "wall": row["latency_s"]["p50"] / peers[0]["latency_s"]["p50"],
+                "processor": row["processor_s"]["p50"] / peers[0]["processor_s"]["p50"],
+            }
+
+
+def _wait_of(device: str) -> Callable[[], None]:
+    return torch.cuda.synchronize if device.startswith("cuda") else lambda: None

@@ -1,0 +1,1 @@
+"""Reports on rows of `bench latency` and `bench memory`, and on errors beside them."""

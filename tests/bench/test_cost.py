@@ -1,0 +1,270 @@
+"""What adaptation costs: measured in time and bytes, case by case."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.cost.case import Case, make_cases, parse_peers
+from bench.cost.latency import Timing, drift, instability, latency_row, measure_latency, ratios
+from bench.cost.memory import MeasureError, measure_memory
+from bench.cost.peers import checkpointed_tent, stock_tent
+from bench.cost.repositories import REPOSITORIES
+from bench.cost.subjects import make_subject
+from bench.cost.untrained import calibrate, untrained
+from bench.methods import parse_methods
+from bench.report import make_sections
+from bench.report.cost.tradeoff import points_of
+from bench.report.document import markdown
+from bench.results import ResultError, Results, read_results
+from edge_tta.adapter import Adapter
+from edge_tta.cli.main import main
+from edge_tta.errors import ConfigError, ModelError
+from edge_tta.network.saved import saved_bytes
+from edge_tta.prepare import InputSpec
+from tests.networks import network
+
+CPU = torch.device("cpu")
+
+
+def case(label: str = "tent-stock", **changes: Any) -> Case:
+    fields: dict[str, Any] = {
+        "label": label, "asked": label, "peer": label, "place": None, "fields": {},
+        "backend": "torch", "device": "cpu", "threads": 1, "saved": "stock",
+    }  # fmt: skip
+    return Case(**{**fields, **changes})
+
+
+class Slow:
+    """Takes a known time in each stage."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self.seen = seconds, 0
+
+    def listen(self, on_stage: Any) -> None:
+        self._on_stage = on_stage
+
+    def frame(self, image: Any) -> None:
+        self.seen += 1
+        for stage in ("forward", "backward"):
+            time.sleep(self._seconds)
+            self._on_stage(stage)
+
+
+def test_stock_tent_equals_this_package_s_tent() -> None:
+    net = network("plain")
+    peer, own = stock_tent(net, CPU), Adapter(net, "tent", saved="stock")
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        images = torch.randn(4, 3, 12, 12, generator=generator)
+        torch.testing.assert_close(peer(images), own(images), rtol=1e-3, atol=1e-4)
+
+
+def test_checkpointing_computes_the_same_and_keeps_less() -> None:
+    net = untrained("torchvision:resnet18", 64).module
+    images = torch.randn(2, 3, 64, 64)
+    peers = stock_tent(net, CPU), checkpointed_tent(net, CPU)
+    kept = []
+    for peer in peers:
+        there = {p.untyped_storage().data_ptr() for p in peer.model.parameters()}
+        kept.append(saved_bytes(lambda p=peer: p(images), there))
+    assert kept[1] < kept[0] / 2
+    torch.testing.assert_close(peers[0](images), peers[1](images), rtol=1e-3, atol=1e-3)
+
+
+def test_checkpointing_refuses_a_network_whose_parts_it_cannot_tell() -> None:
+    with pytest.raises(ModelError, match="does not know the parts of a Residual"):
+        checkpointed_tent(network("residual"), CPU)
+
+
+def test_a_repository_s_tent_is_run_from_its_folder(tmp_path: Path) -> None:
+    # The interface of DequanWang/tent, in words of our own.
+    (tmp_path / "tent.py").write_text(
+        "import torch\n"
+        "def configure_model(model): return model.train()\n"
+        "def collect_params(model): return list(model.parameters()), []\n"
+        "class Tent(torch.nn.Module):\n"
+        "    def __init__(self, model, optimizer):\n"
+        "        super().__init__(); self.model = model\n"
+        "    def forward(self, x): return self.model(x)\n"
+    )
+    stages: list[str] = []
+    peer = REPOSITORIES["DequanWang/tent"](tmp_path, network("plain"), CPU)
+    peer.on_stage = stages.append
+    assert peer(torch.randn(2, 3, 12, 12)).shape == (2, 5)
+    assert stages == ["prepare", "whole step"]
+
+
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_a_folder_that_is_no_copy_of_the_repository_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"git clone https://github.com/{name}"):
+        REPOSITORIES[name](tmp_path, network("plain"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("tensor", "unknown peer 'tensor'"), ("DequanWang/tent", "needs a checked-out copy")],
+)
+def test_a_peer_that_is_not_known_or_lacks_its_folder_is_refused(text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_peers(text)
+
+
+def test_each_method_runs_on_each_backend_device_and_precision_that_was_asked_for() -> None:
+    methods = parse_methods("source,nanoadapt:tent")
+    cases = list(
+        make_cases(
+            methods,
+            {"tent-stock": None},
+            backends=["torch", "onnx"],
+            devices=["cpu"],
+            threads=[1, 2],
+            saved=["float16", "int8"],
+        )
+    )
+    assert [c.label for c in cases if c.threads == 1] == [
+        "tent-stock",
+        "source (torch)",
+        "nanoadapt:tent [float16] (torch)",
+        "nanoadapt:tent [int8] (torch)",
+        "source (onnx)",
+        "nanoadapt:tent (onnx)",
+    ]
+    assert len({(c.label, c.threads) for c in cases}) == len(cases)
+
+
+def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> None:
+    subjects: list[Slow] = []
+
+    def make(_: Case) -> Slow:
+        subjects.append(Slow(0.004))
+        return subjects[-1]
+
+    frames = itertools.repeat(np.zeros((8, 8, 3), np.uint8))
+    (timing,) = measure_latency(
+        [case()], make, InputSpec(size=8), lambda: frames, n=7, warm_up=2, turns=3
+    )
+    assert subjects[0].seen == 9
+    assert len(timing.wall) == 7
+    assert len(timing.medians) == 3
+    row = latency_row(case(), "net", timing, budget_ms=1.0)
+    assert row["misses"] == 7
+    assert min(timing.stages["forward"]) >= 0.004
+    total = sum(row["stages_s"][stage]["mean"] for stage in timing.stages)
+    assert total == pytest.approx(row["latency_s"]["mean"], rel=0.05)
+    assert row["latency_s"]["p50"] <= row["latency_s"]["p90"] <= row["latency_s"]["p99"]
+
+
+def test_unsteady_turns_and_a_missing_processor_are_said() -> None:
+    steady = Timing(wall=[1.0] * 10, processor=[1.0] * 10, medians=[1.0, 1.02])
+    assert instability(steady, case()) is None
+    steady.medians.append(1.5)
+    assert "differ by" in str(instability(steady, case()))
+    waiting = Timing(wall=[1.0] * 10, processor=[0.5] * 10, medians=[1.0])
+    assert "no processor for 50 %" in str(instability(waiting, case()))
+    assert instability(waiting, case(threads=2)) is None
+
+
+def test_drift_is_one_where_costs_are_flat_and_more_where_they_grow() -> None:
+    assert drift(np.full(100, 0.1)) == 1
+    assert drift(np.linspace(1, 2, 100)) == pytest.approx(1.9, abs=0.1)
+
+
+def test_ratios_are_to_stock_tent_of_the_same_device_and_threads() -> None:
+    def row(label: str, threads: int, seconds: float) -> dict[str, Any]:
+        summary = {"p50": seconds}
+        return {"label": label, "device": "cpu", "threads": threads, "latency_s": summary,
+                "processor_s": summary}  # fmt: skip
+
+    rows = [row("tent-stock", 1, 2.0), row("a", 1, 1.0), row("a", 2, 1.0)]
+    ratios(rows)
+    assert rows[1]["ratio_to_stock"] == {"wall": 0.5, "processor": 0.5}
+    assert "ratio_to_stock" not in rows[2]
+
+
+MODEL = {
+    "model": "demo", "weights": None, "size": None, "scale": None, "mean": None, "std": None,
+    "labels": None, "untrained": False,
+}  # fmt: skip
+
+
+def test_a_case_that_fails_in_its_process_says_why() -> None:
+    with pytest.raises(MeasureError, match=r"there is no file nowhere\.py"):
+        measure_memory(case(), {**MODEL, "model": "nowhere.py:net"}, frames=1)
+
+
+def test_the_onnx_backend_asks_for_a_bundle() -> None:
+    config = parse_methods("source")["source"]
+    own = case("source", peer=None, fields=config.as_dict(), backend="onnx")
+    with pytest.raises(ConfigError, match="make a bundle first"):
+        make_subject(own, untrained("torchvision:resnet18", 32))
+
+
+def test_latency_command_writes_rows_and_a_report_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "latency.json"
+    words = "bench latency --model demo --methods source,nanoadapt:tent --frames 3 --warm-up 1"
+    threads = ["--threads", str(torch.get_num_threads())]
+    assert main([*words.split(), *threads, "--device", "cpu,cuda", "--json", str(out)]) == 0
+    rows = read_results(out).rows
+    assert [row["label"] for row in rows if row["device"] == "cpu"] == [
+        "tent-stock",
+        "source",
+        "nanoadapt:tent",
+    ]
+    if not torch.cuda.is_available():
+        assert "cuda is left out, not measured" in capsys.readouterr().err
+    page = markdown(make_sections([read_results(out)]))
+    assert "## Time" in page
+    assert "| `nanoadapt:tent` |" in page
+
+
+def test_a_damaged_row_is_refused() -> None:
+    row = {"label": "x", "model": "m", "n": 1, "latency_s": {"p50": 1}, "processor_s": {}}
+    with pytest.raises(ResultError, match="bench latency writes"):
+        make_sections([Results("f.json", "", {}, {}, [row])])
+
+
+def test_the_picture_to_decide_by_joins_error_time_and_memory_by_method() -> None:
+    rows: list[dict[str, Any]] = [
+        {"label": "a", "error": e, "corruption": c, "batch_size": 1, "order": "iid"}
+        for c, e in (("fog", 0.2), ("snow", 0.4), ("clean", 0.0))
+    ]
+    rows.append({"label": "a [int8]", "asked": "a", "latency_s": {"p50": 0.5}})
+    rows.append({"label": "a", "asked": "a", "process_peak_bytes": 7, "saved_bytes": 1})
+    (point,) = points_of(rows)
+    assert (point.label, point.latency_s, point.peak_bytes) == ("a", 0.5, 7)
+    assert point.error == pytest.approx(0.3)
+
+
+def test_untrained_networks_have_statistics_that_fit_their_weights() -> None:
+    model = untrained("torchvision:resnet18", 64).module
+    running = model.layer1[0].bn1.running_var  # type: ignore[union-attr, index]
+    calibrate(model, 64)
+    assert float(running.min()) > 0  # type: ignore[union-attr, operator, arg-type]
+    with pytest.raises(ModelError, match="did you mean"):
+        untrained("torchvision:resnet19")
+
+
+def test_memory_of_a_fresh_process_says_how_each_figure_was_found_and_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "memory.json"
+    words = "bench memory --model demo --methods nanoadapt:tent --peers tent-checkpoint --frames 2"
+    assert main([*words.split(), "--json", str(out)]) == 0
+    # The demo's parts cannot be told apart: that peer is left out, and the rest goes on.
+    assert "left out: tent-checkpoint" in capsys.readouterr().err
+    (row,) = json.loads(out.read_text())["results"]
+    assert 0 < row["import_bytes"] < row["process_peak_bytes"]
+    assert row["above_import_bytes"] == row["process_peak_bytes"] - row["import_bytes"]
+    assert row["saved_bytes"] > 0
+    assert set(row["how"]) == {name for name in row if name.endswith("_bytes")}
+    assert "## Memory" in markdown(make_sections([read_results(out)]))

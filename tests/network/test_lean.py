@@ -1,0 +1,208 @@
+"""The lean executor computes what PyTorch's autograd computes, and keeps less for it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edge_tta.adapter import Adapter
+from edge_tta.errors import ConfigError
+from edge_tta.method.state import State
+from edge_tta.method.step import Step
+from edge_tta.network.capture import capture
+from edge_tta.network.lean import lean_program
+from edge_tta.network.saved import saved_bytes
+from tests.networks import NETWORKS, frozen, network, with_statistics
+
+# Relative error of the gradient; int8 of few values is coarse.
+TOLERANCE = {"float32": 3e-5, "float16": 1e-3, "int8": 4e-2}
+PATHS = ("constant", "calibrated", "proxy", "renormalised")
+
+
+class Bottleneck(nn.Module):
+    """ReLU6, a stem with a max pool, an average pool, two BatchNorms that meet in a ReLU."""
+
+    def __init__(self, before: bool = False) -> None:
+        super().__init__()
+        self.before = nn.BatchNorm2d(3) if before else nn.Identity()
+        self.stem, self.bn0 = nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.conv1, self.bn1 = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.BatchNorm2d(8)
+        self.conv3, self.bn3 = nn.Conv2d(8, 16, 1), nn.BatchNorm2d(16)
+        self.down, self.bn4 = nn.Conv2d(8, 16, 1), nn.BatchNorm2d(16)
+        self.average = nn.AvgPool2d(2)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(functional.relu(self.bn0(self.stem(self.before(x)))))
+        y = functional.relu6(self.bn1(self.conv1(x)))
+        y = functional.silu(self.bn2(self.conv2(y)))
+        y = functional.relu(self.bn3(self.conv3(y)) + self.bn4(self.down(x)))
+        return self.head(self.average(y).mean((2, 3)))
+
+
+class Thin(nn.Module):
+    """Channels whose gamma is zero, tiny or negative."""
+
+    def __init__(self, act: type[nn.Module] = nn.ReLU) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.act = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), act()
+        self.conv2, self.bn2 = nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act(self.bn1(self.conv1(x)))
+        z = self.bn2(self.conv2(y))
+        return self.head(functional.relu(z + y[:, :, 1:-1, 1:-1]).mean((2, 3)))
+
+    def thin(self) -> Thin:
+        with torch.no_grad():
+            for bn in (self.bn1, self.bn2):
+                bn.weight.copy_(torch.tensor([0.0, 1e-5, -1e-3, -1.0, 1.0, 0.5]))
+                bn.bias.copy_(torch.tensor([0.5, 0.7, 0.9, 0.1, -0.2, 0.0]))
+        return self
+
+
+def built(name: str) -> nn.Module:
+    if name == "bottleneck":
+        return with_statistics(Bottleneck())
+    if name == "bottleneck-inside":
+        return with_statistics(Bottleneck(before=True))
+    if name.startswith("thin"):
+        act = {"thin": nn.ReLU, "thin6": nn.ReLU6, "thin-swish": nn.Hardswish}[name]
+        return with_statistics(Thin(act)).thin()  # type: ignore[union-attr]
+    return network(name)
+
+
+MORE = ("bottleneck", "bottleneck-inside", "thin", "thin6", "thin-swish")
+
+
+def learned(net: nn.Module, saved: str, **options: object) -> tuple[Tensor, State]:
+    adapter = Adapter(net, saved=saved, reliable=0.0, accumulation=100, **options)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(2):
+        logits = adapter(torch.randn(2, 3, 16, 16, generator=generator) + 0.3)
+    return logits, adapter.state
+
+
+def distance(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [(name, "constant") for name in [*NETWORKS, *MORE]]
+    + [("bottleneck", path) for path in PATHS[1:]]
+    + [("one-dimensional", "proxy"), ("thin-swish", "proxy")],
+)
+def test_gradients_statistics_and_logits_are_those_of_stock_autograd(name: str, path: str) -> None:
+    net = built(name)
+    wanted, state = learned(net, "stock", gradient=path)
+    for saved, tolerance in TOLERANCE.items():
+        logits, found = learned(net, saved, gradient=path)
+        torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-5)
+        for key in ("offset", "variance", "lasting_offset", "spread"):
+            torch.testing.assert_close(found[key], state[key], rtol=1e-4, atol=1e-5)
+        assert distance(found["gradient"], state["gradient"]) < tolerance, saved
+
+
+@pytest.mark.parametrize("preset", ["paper", "edge"])
+@pytest.mark.parametrize("options", [{}, {"adapt": "affine+conv"}], ids=["affine", "convolutions"])
+def test_taylor_terms_and_trained_convolutions_are_as_with_stock_autograd(
+    preset: str, options: dict[str, str]
+) -> None:
+    net = built("residual")
+    wanted, state = learned(net, "stock", preset=preset, taylor="affine", **options)
+    logits, found = learned(net, "float32", preset=preset, taylor="affine", **options)
+    torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-5)
+    for key, value in state.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_float64_gradients_are_exact_whatever_gamma_is(name: str) -> None:
+    plain = capture(frozen(built(name), torch.float64), (3, 16, 16))
+    lean = lean_program(plain, "float32", channels_last=True)
+    config = Adapter(built(name), reliable=0.0, accumulation=100).config
+    images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    found = []
+    for program in (plain, lean):
+        step = Step(program, config)
+        found.append(step.learn(images, step.initial_state())[1]["gradient"])
+    # Single channels: a thin one must not hide behind the others.
+    torch.testing.assert_close(found[1], found[0], rtol=1e-7, atol=1e-12)
+
+
+def test_streams_share_a_batch_of_the_lean_form_too() -> None:
+    program = Adapter(built("bottleneck")).network.program((3, 16, 16), "float32")
+    config = Adapter(built("bottleneck"), reliable=0.0, accumulation=100).config
+    images = torch.randn(6, 3, 16, 16)
+    together = Step(program, config, 3)
+    state = together.learn(images, together.initial_state())[1]
+    alone = Step(program, config)
+    for index, part in enumerate(images.split(2)):
+        own = alone.learn(part, alone.initial_state())[1]
+        torch.testing.assert_close(state["gradient"][index], own["gradient"], rtol=1e-4, atol=1e-6)
+
+
+def kept_bytes(net: nn.Module, saved: str) -> int:
+    adapter = Adapter(net, saved=saved, reliable=0.0)
+    images = torch.randn(1, 3, 64, 64)
+    adapter(images)
+    program = adapter.prepare((3, 64, 64)).program
+    there = [*program.tensors(), *adapter.state.values()]
+    return saved_bytes(lambda: adapter(images), {t.untyped_storage().data_ptr() for t in there})
+
+
+def test_each_precision_keeps_about_half_of_the_one_before() -> None:
+    net = built("bottleneck")
+    kept = [kept_bytes(net, saved) for saved in ("stock", "float32", "float16", "int8")]
+    for more, less in itertools.pairwise(kept):
+        assert less < 0.65 * more, kept
+
+
+def test_a_forced_copy_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = built("bottleneck")
+    before = kept_bytes(net, "float16")
+    from edge_tta.network import lean_norm
+
+    def wide(x: Tensor, precision: str, **_: bool) -> tuple[Tensor, Tensor]:
+        return x.clone(), x.new_empty(0)
+
+    monkeypatch.setattr(lean_norm, "encode", wide)
+    assert kept_bytes(net, "float16") > 1.5 * before
+
+
+def test_nothing_is_kept_below_the_lowest_adapted_layer() -> None:
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 32, 3, padding=1)
+            self.conv2, self.bn = nn.Conv2d(32, 4, 3, stride=4), nn.BatchNorm2d(4)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = functional.relu(self.bn(self.conv2(functional.relu(self.conv1(x)))))
+            return self.head(x.mean((2, 3)))
+
+    values = 4 * 16 * 16
+    assert kept_bytes(with_statistics(Late()), "float32") < 4 * values + 1000
+
+
+def test_autocast_runs_and_stays_near() -> None:
+    net = built("bottleneck")
+    wanted, state = learned(net, "stock")
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, found = learned(net, "float16")
+    torch.testing.assert_close(logits.float(), wanted, rtol=0.1, atol=0.1)
+    assert distance(found["gradient"], state["gradient"]) < 0.1
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match="saved must be one of stock, float32, float16, int8"):
+        Adapter(built("bottleneck"), saved="int4")

@@ -1,0 +1,104 @@
+"""A budget: what gives up least of all that fits, or the least figure that would."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from edge_tta.adapter import Adapter
+from edge_tta.cli.main import main
+from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.run.budget import MIB, BudgetError, Costs, choices, chosen, drawn_image, fit, measured
+from tests.networks import network
+
+COSTS = Costs(
+    observe_bytes=100 * MIB,
+    passing_bytes=5 * MIB,
+    observe_s=0.010,
+    kept_bytes={("int8", 0): 10.0 * MIB, ("int8", 4): 5.0 * MIB, ("float16", 0): 20.0 * MIB},
+    learn_s={("int8", 0): 0.032, ("int8", 4): 0.020, ("float16", 0): 0.030},
+)
+
+
+@pytest.mark.parametrize(
+    ("mib", "ms", "wanted"),
+    [
+        (1000, 1000, (1, "float16", 0, 1)),
+        (145, 1000, (1, "float16", 0, 1)),
+        (144, 1000, (1, "int8", 0, 1)),
+        (124, 1000, (0, "float16", 0, 1)),
+        (119, 1000, (0, "int8", 0, 1)),
+        (109, 1000, (0, "int8", 4, 1)),
+        (1000, 59, (0, "float16", 0, 1)),
+        (1000, 21, (0, "float16", 0, 2)),
+        (1000, 10.5, (0, "float16", 0, 64)),
+    ],
+)
+def test_what_is_given_up_is_the_least_that_fits(
+    mib: float, ms: float, wanted: tuple[int, str, int, int]
+) -> None:
+    best, _ = chosen(choices(COSTS, 1, 1), mib * MIB, ms / 1e3)
+    assert (best.views, best.saved, best.depth, best.adapt_every) == wanted
+    assert best.needed_bytes <= mib * MIB
+    assert best.needed_s <= ms / 1e3
+
+
+@pytest.mark.parametrize(
+    ("mib", "ms", "told"),
+    [
+        (50, 1000, "--budget-mb 50 cannot be met: the least is 105"),
+        (1000, 5, "--budget-ms 5 cannot be met: the least is 10.2"),
+    ],
+)
+def test_a_budget_that_cannot_be_met_names_the_least_that_can(
+    mib: float, ms: float, told: str
+) -> None:
+    with pytest.raises(BudgetError, match=told):
+        chosen(choices(COSTS, 1, 1), mib * MIB, ms / 1e3)
+
+
+def test_learning_more_often_or_with_more_views_than_asked_for_is_never_chosen() -> None:
+    found = choices(COSTS, 2, 3)
+    assert max(choice.views for choice in found) == 2
+    assert min(choice.adapt_every for choice in found) == 3
+
+
+def test_costs_are_measured_on_the_network_itself() -> None:
+    frozen = FrozenNetwork(network("residual"), torch.device("cpu"))
+    costs = measured(
+        lambda saved, depth: Adapter(frozen, saved=saved, depth=depth), drawn_image((3, 32, 32))
+    )
+    assert costs.kept_bytes["int8", 0] < costs.kept_bytes["float16", 0]
+    assert costs.kept_bytes["float16", 1] < costs.kept_bytes["float16", 0]
+    assert min(costs.learn_s.values()) > 0
+    assert costs.observe_bytes > 0
+
+
+def test_a_depth_trains_the_last_layers_alone_and_calibrates_all() -> None:
+    adapter = Adapter(network("plain"), depth=1, reliable=0.0, accumulation=1)
+    adapter(torch.randn(2, 3, 12, 12))
+    assert adapter.prepare((3, 12, 12)).parameters.names == ("bn3.weight", "bn3.bias")
+    assert bool((adapter.state["offset"] != 0).all())
+
+
+def test_fit_returns_what_an_adapter_can_be_built_of() -> None:
+    frozen = FrozenNetwork(network("plain"), torch.device("cpu"))
+
+    def build(saved: str, depth: int) -> Adapter:
+        return Adapter(frozen, saved=saved, depth=depth)
+
+    choice, why = fit(
+        build, drawn_image((3, 12, 12)), views=0, adapt_every=1, budget_bytes=None, budget_s=60.0
+    )
+    assert (choice.saved, choice.depth, choice.adapt_every) == ("float16", 0, 1)
+    assert "as asked for fits" in why
+
+
+def test_run_says_what_it_chose_and_refuses_the_impossible(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = "run demo --max-frames 2 --compare none --budget-mb"
+    assert main([*words.split(), "100000"]) == 0
+    assert "budget: as asked for fits" in capsys.readouterr().err
+    assert main([*words.split(), "1"]) == 1
+    assert "--budget-mb 1 cannot be met: the least is" in capsys.readouterr().err
