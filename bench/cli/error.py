@@ -18,7 +18,7 @@ from bench.orders import parse_order
 from bench.report import check_report_folder
 from bench.results import Results, make_results, write_results
 from bench.sets import LabelledSet, check_classes, load_set
-from edge_tta.adapter import Adapter
+from edge_tta.adapter import SAVED, Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.files import check_place
@@ -56,6 +56,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=options.count, help="the first so many pictures")
     parser.add_argument("--seed", type=options.natural, default=0, help="of the order")
     parser.add_argument("--seeds", type=options.count, default=1, help="how many, from --seed on")
+    parser.add_argument(
+        "--saved",
+        choices=SAVED,
+        default="stock",
+        help="precision of what waits for the backward pass (default: stock, PyTorch's own)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="result file")
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="folder for a page with tables and plots"
@@ -80,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     with console.status("Loading the network and the pictures"):
         model = options.model_from(arguments)
         network = Adapter(model.module, "source", device=arguments.device).network
-        program = network.program((3, model.input.size, model.input.size))
+        program = network.program((3, model.input.size, model.input.size), arguments.saved)
         options.check_labels(model, program.classes)
         names = (name.strip() for name in (arguments.corruptions or "").split(","))
         only = list(dict.fromkeys(filter(None, names))) or None
