@@ -53,7 +53,7 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     if not mix_machines:
         check_machines(files)
     merged = merge(files)
-    sections = [Section("Results", level=1), *tradeoff.sections(merged.rows)]
+    sections: list[Section] = []
     known = 0
     for field, module in KINDS.items():
         rows = [row for row in merged.rows if field in row]
@@ -68,7 +68,9 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     if known < len(merged.rows):
         left = len(merged.rows) - known
         sections.append(Section("Left out", [f"{left} rows are of kinds not reported here."]))
-    return [*sections, provenance(merged)]
+    # After the others, which say what is wrong with a row.
+    together = tradeoff.sections(merged.rows)
+    return [Section("Results", level=1), *together, *sections, provenance(merged)]
 
 
 def write_report(
