@@ -107,6 +107,21 @@ class Adapter:
         self._count(learn)
         return logits
 
+    def predict(self, image: Tensor | Images, *, learn: bool = True) -> Images:
+        """Logits (classes,) of one image (1, channels, H, W) as an array; as a call."""
+        logits: Images = self(image, learn=learn)[0].cpu().numpy()
+        return logits
+
+    def beside(self, method: str, preset: str | Path = "edge") -> Adapter:
+        """An adapter by another method on the same frozen weights, from the source."""
+        return Adapter(self.network, method, preset=preset, input_spec=self.input_spec)
+
+    def beside_itself(self) -> Adapter:
+        """An adapter as this one, from the source."""
+        fields = self.config.as_dict()
+        method, host = fields.pop("method"), fields.pop("host")
+        return Adapter(self.network, method, host, input_spec=self.input_spec, **fields)
+
     @torch.inference_mode(False)
     def prepare(self, image_shape: tuple[int, ...]) -> Step:
         """Captures the network for images (channels, H, W), which else the first call does.
@@ -194,7 +209,7 @@ class Adapter:
         if self._step is None:
             raise StateError("nothing to save yet: the adapter has seen no image")
         arrays = {name: value.cpu().numpy() for name, value in self._state.items()}
-        save_state(path, arrays, self._header())
+        save_state(path, arrays, self.header())
 
     @torch.inference_mode(False)
     def load(self, path: str | Path) -> None:
@@ -205,7 +220,7 @@ class Adapter:
                 adapter and the file stay as they are.
         """
         arrays, header = load_state(path)
-        check_matches(path, header, self._header())
+        check_matches(path, header, self.header())
         shape = self._shape or header.image_shape
         try:
             step = self._step or Step(self.network.program(shape), self.config)
@@ -247,7 +262,8 @@ class Adapter:
                     tensors[name].copy_(value)
         return model
 
-    def _header(self) -> Header:
+    def header(self) -> Header:
+        """Whose state it is, for files."""
         layout: dict[str, Any] = {}
         if self._step is not None:
             for key, part in (("layers", self._step.layers), ("parameters", self._step.parameters)):

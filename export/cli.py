@@ -1,31 +1,45 @@
-"""`edge-tta export KIND`: what was learned, for use elsewhere."""
+"""`edge-tta export KIND`: what was learned, or the whole adapting network, for use elsewhere."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
-from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
-from export.adapted import adapter_of, delta_weights, folded_weights, write_weights
 
-KINDS: dict[str, tuple[Callable[[Adapter, tuple[int, ...]], dict[str, Tensor]], str]] = {
-    "folded": (folded_weights, "all weights, with what was learned put in: a plain state dict"),
-    "delta": (delta_weights, "only the weights that changed: load_state_dict(strict=False)"),
+WEIGHT_KINDS = {
+    "folded": "all weights, with what was learned put in: a plain state dict",
+    "delta": "only the weights that changed: load_state_dict(strict=False)",
 }
+BUNDLE = "a folder of ONNX graphs that goes on learning without PyTorch: edge-tta run --model DIR"
 
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
     parser = argparse.ArgumentParser(prog="edge-tta export", description=__doc__)
     kinds = parser.add_subparsers(metavar="KIND", dest="kind", required=True)
-    for name, (_, what) in KINDS.items():
+    bundle = kinds.add_parser("bundle", help=BUNDLE, description=BUNDLE)
+    options.add_model(bundle)
+    options.add_method(bundle)
+    bundle.add_argument(
+        "--with",
+        dest="beside",
+        default="source",
+        metavar="METHODS",
+        help="methods to hold besides, as source,norm, for --compare (default: source)",
+    )
+    bundle.add_argument(
+        "--frames",
+        metavar="SOURCE",
+        help="folder, video or picture to compare with PyTorch on (default: made pictures)",
+    )
+    bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
+    bundle.add_argument("--threads", type=options.count, metavar="T", help="threads for PyTorch")
+    for name, what in WEIGHT_KINDS.items():
         kind = kinds.add_parser(name, help=what, description=what)
         options.add_model(kind)
         kind.add_argument("--state", required=True, type=Path, metavar="FILE", help="saved by run")
@@ -36,6 +50,53 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     arguments = parser().parse_args(options.joined_numbers(argv))
+    return _bundle(arguments) if arguments.kind == "bundle" else _weights(arguments)
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from edge_tta.adapter import Adapter
+    from export.bundle import check_target, export_bundle
+    from export.parity import images_of
+
+    check_target(arguments.out)
+    options.use_threads(arguments.threads)
+    model = options.model_from(arguments)
+    preset = arguments.preset or options.DEFAULT_PRESET
+    main_one = Adapter(
+        model.module,
+        arguments.method or options.DEFAULT_METHOD,
+        arguments.host or options.DEFAULT_HOST,
+        preset,
+        input_spec=model.input,
+        views=arguments.views,
+    )
+    adapters = {main_one.config.label: main_one}
+    for name in arguments.beside.split(","):
+        if name.strip() not in ("", "none"):
+            other = main_one.beside(name.strip(), preset)
+            adapters.setdefault(other.config.label, other)
+    frames = None
+    if arguments.frames is not None:
+        frames = images_of(arguments.frames, model.input)
+        if not frames:
+            raise ConfigError(f"{arguments.frames} holds no frames to compare on")
+    console = terminal()
+    with terminal(stderr=True).status("Exporting"):
+        done = export_bundle(model, list(adapters.values()), str(preset), arguments.out, frames)
+    for label, parity in done.parity.items():
+        console.print(
+            f"{label}: {parity.steps} steps, {parity.updates} updates beside PyTorch; one step "
+            f"differs by {parity.logits:.1e} in the logits and {parity.state:.1e} in the state, "
+            f"all steps by {parity.drift:.1e} in the logits (relative)"
+        )
+    nodes = ", ".join(f"{name} {count}" for name, count in done.nodes.items())
+    console.print(f"{done.folder}: {done.bytes / 1e6:.1f} MB; operators: {nodes}")
+    return 0
+
+
+def _weights(arguments: argparse.Namespace) -> int:
+    from export.adapted import adapter_of, delta_weights, folded_weights, write_weights
+
     if arguments.out.suffix != ".safetensors":
         raise ConfigError(f"--out must end in .safetensors, got {arguments.out}")
     for given in (arguments.state, arguments.weights):
@@ -44,7 +105,8 @@ def main(argv: Sequence[str]) -> int:
     check_place(arguments.out)
     model = options.model_from(arguments)
     adapter = adapter_of(model, arguments.state)
-    weights = KINDS[arguments.kind][0](adapter, (3, model.input.size, model.input.size))
+    made = {"folded": folded_weights, "delta": delta_weights}[arguments.kind]
+    weights = made(adapter, (3, model.input.size, model.input.size))
     write_weights(arguments.out, weights, adapter)
     size = arguments.out.stat().st_size
     terminal().print(

@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
         model = options.model_from(arguments)
         network = Adapter(model.module, "source", device=arguments.device).network
         program = network.program((3, model.input.size, model.input.size))
-        options.check_labels(model, program.classes)
+        options.check_labels(model.labels, program.classes)
         names = (name.strip() for name in (arguments.corruptions or "").split(","))
         only = list(dict.fromkeys(filter(None, names))) or None
         sets: dict[bool, LabelledSet] = {}  # one whose severity drifts, or one of one severity

@@ -55,15 +55,23 @@ def main(argv: Sequence[str]) -> int:
 def findings() -> Iterator[Finding]:
     """Looks at one thing after another."""
     yield Finding("edge_tta", True, f"{__version__}, Python {platform.python_version()}")
-    for look in (_torch, _packages, _memory, _opencv, _codec, _display, _cameras):
+    for look in (_onnxruntime, _torch, _packages, _memory, _opencv, _codec, _display, _cameras):
         yield from look()
+
+
+def _onnxruntime() -> Iterator[Finding]:
+    try:
+        yield Finding("onnxruntime", True, importlib.metadata.version("onnxruntime"))
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("onnxruntime", False, "no bundles", "pip install onnxruntime")
 
 
 def _torch() -> Iterator[Finding]:
     try:
         import torch
     except ImportError:
-        yield Finding("PyTorch", False, "not installed", "pip install torch torchvision")
+        advice = "for models that are no bundles: pip install 'edge-tta[torch]'"
+        yield Finding("PyTorch", False, "not installed: bundles only", advice)
         return
     yield Finding("PyTorch", True, f"{torch.__version__}, {torch.get_num_threads()} threads")
     if torch.cuda.is_available():
@@ -95,7 +103,7 @@ def _memory() -> Iterator[Finding]:
             "memory",
             enough,
             f"{free:.1f} GiB of {total:.1f} GiB available",
-            "" if enough else "close other programs; PyTorch alone takes about 0.5 GiB",
+            "" if enough else "close other programs; PyTorch alone takes 0.5 GiB, a bundle less",
         )
 
 

@@ -19,12 +19,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from edge_tta.adapter import Adapter
 from edge_tta.cli import options
+from edge_tta.cli.loading import Loaded, load
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
+from edge_tta.executor import Executor
 from edge_tta.frames import FrameSource, open_source
-from edge_tta.models import Model
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.session import Outputs, Session
@@ -50,8 +50,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo",
     )
-    options.add_model(parser, default="demo")
+    options.add_model(parser, default="demo", bundles=True)
     options.add_method(parser)
+    options.add_backend(parser)
     learning = parser.add_argument_group("rhythm")
     learning.add_argument(
         "--adapt-every",
@@ -97,50 +98,42 @@ def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     arguments = parser().parse_args(options.joined_numbers(argv))
     console = terminal(stderr=True)
-    options.use_threads(arguments.threads)
     with console.status("Loading the network"):
-        model = options.model_from(arguments)
-        adapter = Adapter(
-            model.module,
-            arguments.method,
-            arguments.host,
-            arguments.preset,
-            arguments.device,
-            input_spec=model.input,
-            views=arguments.views,
-        )
+        loaded = load(arguments)
+        executor = loaded.executor
         outputs = Outputs()
         if arguments.state is not None:
-            outputs.keeper = StateKeeper(adapter, arguments.state, arguments.save_every)
-        step = adapter.prepare((3, model.input.size, model.input.size))
-        options.check_labels(model, step.program.classes)
-        compare = _compared(arguments, adapter)
+            outputs.keeper = StateKeeper(executor, arguments.state, arguments.save_every)
+        classes = loaded.prepare()
+        options.check_labels(loaded.labels, classes)
+        compare = _compared(arguments, loaded)
     kept = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
     before = {path: _stamp(path) for path in kept}
     with StopRequest() as stop, ExitStack() as stack:
         try:
             with stop.wait():
-                source = _open_source(arguments, model)
+                source = _open_source(arguments, loaded)
         except Stopped:
             return _exit_code(stop)
         stack.enter_context(source)
-        _open_outputs(outputs, arguments, adapter, source, console, stack)
+        _open_outputs(outputs, arguments, executor, source, console, stack)
         session = Session(
             source,
-            adapter,
-            model.input,
-            model.labels,
+            executor,
+            loaded.input,
+            loaded.labels,
             outputs,
+            classes=classes,
             adapt_every=arguments.adapt_every,
             compare=compare,
         )
         if outputs.keeper is not None and outputs.keeper.resumed:
-            console.print(f"resumed {arguments.state} at step {adapter.steps}")
+            console.print(f"resumed {arguments.state} at step {executor.steps}")
         try:
             _watch(session, source, stop, console)
         finally:
             # Standard output belongs to the records when they go there.
-            _tell(session, source, model, adapter, terminal(stderr=arguments.jsonl == "-"))
+            _tell(session, source, loaded, terminal(stderr=arguments.jsonl == "-"))
     for path in kept:
         if _stamp(path) != before[path]:
             console.print(f"wrote {path}")
@@ -151,7 +144,7 @@ def _exit_code(stop: StopRequest) -> int:
     return 0 if stop.signal is None else 128 + stop.signal
 
 
-def _open_source(arguments: argparse.Namespace, model: Model) -> FrameSource:
+def _open_source(arguments: argparse.Namespace, loaded: Loaded) -> FrameSource:
     """The source; ConfigError when a result would be written over it."""
     for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
         if out not in (None, "-") and options.same_file(Path(arguments.source), Path(out)):
@@ -161,7 +154,7 @@ def _open_source(arguments: argparse.Namespace, model: Model) -> FrameSource:
         stride=arguments.stride,
         fps=arguments.fps,
         max_frames=arguments.max_frames,
-        classes=model.labels,
+        classes=loaded.labels,
     )
 
 
@@ -174,29 +167,26 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _compared(arguments: argparse.Namespace, adapter: Adapter) -> list[Adapter] | None:
-    """Adapters to run beside, on the same frozen weights; None: to be decided by the labels."""
+def _compared(arguments: argparse.Namespace, loaded: Loaded) -> list[Executor] | None:
+    """Executors to run beside, on the same frozen weights; None: to be decided by the labels."""
     if arguments.compare is None:
         return None
     names = [name.strip() for name in arguments.compare.split(",")]
-    found = {
-        name: Adapter(adapter.network, name, preset=arguments.preset, input_spec=adapter.input_spec)
-        for name in names
-        if name not in ("", "none")
-    }
-    return [other for other in found.values() if other.config.label != adapter.config.label]
+    found = {name: loaded.beside(name) for name in names if name not in ("", "none")}
+    own = loaded.executor.config.label
+    return [other for other in found.values() if other.config.label != own]
 
 
 def _open_outputs(
     outputs: Outputs,
     arguments: argparse.Namespace,
-    adapter: Adapter,
+    executor: Executor,
     source: FrameSource,
     console: Console,
     stack: ExitStack,
 ) -> None:
     if arguments.plot is not None:
-        outputs.curve = ErrorCurve(arguments.plot, adapter.config.label)
+        outputs.curve = ErrorCurve(arguments.plot, executor.config.label)
         stack.callback(outputs.curve.save)
     if arguments.jsonl is not None:
         outputs.jsonl = stack.enter_context(JsonlWriter(arguments.jsonl))
@@ -245,15 +235,13 @@ def _so_far(session: Session, fps: float) -> str:
     return ", ".join([f"{fps:.1f} fps", *(["error: " + ", ".join(errors)] if errors else [])])
 
 
-def _tell(
-    session: Session, source: FrameSource, model: Model, adapter: Adapter, console: Console
-) -> None:
+def _tell(session: Session, source: FrameSource, loaded: Loaded, console: Console) -> None:
     """The table and what else there is to know at the end."""
-    tally = session.tally
+    tally, label = session.tally, loaded.executor.config.label
     if tally.frames:
-        console.print(summary_table(tally, adapter.config.label, model.labels))
+        console.print(summary_table(tally, label, loaded.labels))
         console.print(latency_line(tally))
-        warning = warning_line(tally, adapter.config.label)
+        warning = warning_line(tally, label)
         if warning is not None:
             console.print(f"warning: {warning}", style="yellow")
     else:

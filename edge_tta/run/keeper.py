@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from edge_tta.adapter import Adapter
+from edge_tta.executor import Executor
 from edge_tta.files import check_place
 
 
@@ -16,7 +16,7 @@ class StateKeeper:
     and is not this adapter's.
     """
 
-    def __init__(self, adapter: Adapter, path: Path, every_s: float) -> None:
+    def __init__(self, adapter: Executor, path: Path, every_s: float) -> None:
         self._adapter, self._path, self._every_s = adapter, path, every_s
         self.resumed = path.exists()
         if self.resumed:
