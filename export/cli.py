@@ -87,11 +87,23 @@ def _bundle(arguments: argparse.Namespace) -> int:
         console.print(
             f"{label}: {parity.steps} steps, {parity.updates} updates beside PyTorch; one step "
             f"differs by {parity.logits:.1e} in the logits and {parity.state:.1e} in the state, "
-            f"all steps by {parity.drift:.1e} in the logits (relative)"
+            f"all steps by {parity.drift:.1e} in the logits (relative)" + _why(parity.tolerance)
         )
     nodes = ", ".join(f"{name} {count}" for name, count in done.nodes.items())
     console.print(f"{done.folder}: {done.bytes / 1e6:.1f} MB; operators: {nodes}")
     return 0
+
+
+def _why(tolerance: float) -> str:
+    """What to say where more than the usual difference was let pass."""
+    from export.parity import PERTURBATION, STEP_TOLERANCE
+
+    if tolerance <= STEP_TOLERANCE:
+        return ""
+    return (
+        f"; a change of {PERTURBATION:g} of the image moves PyTorch's own step by {tolerance:.1e}, "
+        "so that no less can be asked of this network"
+    )
 
 
 def _weights(arguments: argparse.Namespace) -> int:

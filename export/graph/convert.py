@@ -11,7 +11,7 @@ from onnx import ModelProto
 from torch import Tensor, fx
 
 from edge_tta.errors import ModelError
-from export.graph.emitter import Emitter, Value
+from export.graph.emitter import Emitter, Style, Value
 from export.graph.operators import OPERATORS
 from export.graph.trace import Traced
 from export.graph.weights import WeightFile
@@ -52,21 +52,20 @@ def refuse_unsupported(traced: Traced) -> None:
         )
 
 
-def convert(traced: Traced, weights: WeightFile, name: str) -> ModelProto:
-    """The ONNX model; its constants go to `weights`.
+def convert(traced: Traced, weights: WeightFile, name: str, style: Style = "fast") -> ModelProto:
+    """The ONNX model; its constants go to `weights`. style: as of `Emitter`.
 
     Raises:
         ModelError: an operator, or a use of one, that has no ONNX form here.
     """
-    return _Conversion(traced, weights).run(name)
+    return _Conversion(traced, Emitter(weights, style)).run(name)
 
 
 class _Conversion:
     """One pass over the graph. A node is known as a tensor (constant) or as a value."""
 
-    def __init__(self, traced: Traced, weights: WeightFile) -> None:
-        self._traced = traced
-        self._emitter = Emitter(weights)
+    def __init__(self, traced: Traced, emitter: Emitter) -> None:
+        self._traced, self._emitter = traced, emitter
         self._known: dict[fx.Node, Any] = {}
 
     def run(self, name: str) -> ModelProto:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
@@ -17,6 +16,8 @@ OPSET = 18
 MICROSOFT = "com.microsoft"
 # The newest that runtimes of that operator set read.
 IR_VERSION = 9
+
+Style = Literal["fast", "compact", "plain"]
 
 ONNX_TYPES = {
     torch.float32: TensorProto.FLOAT,
@@ -39,15 +40,27 @@ class Value:
 
 
 class Emitter:
-    """The graph under construction. `weights` takes its constants."""
+    """The graph under construction.
 
-    def __init__(self, weights: WeightFile) -> None:
+    weights: takes its constants.
+    style: how convolutions are said. `fast`: as onnxruntime is fastest, some weights also turned
+        round for the way back; `compact`: every weight as it is, once; `plain`: as operators that
+        other runtimes and optimizers know best.
+    """
+
+    def __init__(self, weights: WeightFile, style: Style = "fast") -> None:
+        self.style = style
         self._weights = weights
         self._nodes: list[NodeProto] = []
         self._initializers: list[TensorProto] = []
         self._inputs: list[Any] = []
         self._made: dict[Any, Any] = {}
+        self._constants: dict[str, torch.Tensor] = {}
         self._count = 0
+
+    def known(self, value: Value | None) -> torch.Tensor | None:
+        """The numbers of a constant; None: it depends on the inputs."""
+        return None if value is None else self._constants.get(value.name)
 
     def input(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> Value:
         """A graph input."""
@@ -64,6 +77,7 @@ class Emitter:
             name = self._name("c")
             self._initializers.append(self._weights.proto(name, array))
             self._made[key] = Value(name, tuple(tensor.shape), tensor.dtype)
+            self._constants[name] = tensor
         found: Value = self._made[key]
         return found
 
@@ -114,6 +128,13 @@ class Emitter:
             "Reshape", [value, self.constant(list(shape), torch.int64)], shape, value.dtype
         )
 
+    def reshape_constant(self, value: Value, shape: Sequence[int]) -> Value:
+        """As `reshape`; of a constant a constant."""
+        tensor = self.known(value)
+        if tensor is None:
+            return self.reshape(value, shape)
+        return self.constant(tensor.reshape(tuple(shape)))
+
     def model(self, name: str, outputs: Sequence[tuple[str, Value]]) -> ModelProto:
         """The finished graph, with outputs of these names, dead nodes left out, checked."""
         infos = []
@@ -140,8 +161,3 @@ class Emitter:
     def _name(self, stem: str) -> str:
         self._count += 1
         return f"{stem}_{self._count}"
-
-
-def scalar(e: Emitter, value: float | int | bool, dtype: torch.dtype) -> Value:
-    """A number as a constant without axes."""
-    return e.constant(np.asarray(value), dtype)

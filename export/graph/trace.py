@@ -15,6 +15,7 @@ from edge_tta.errors import ModelError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.rewriting import make_functional
+from export.graph.passes import improve
 
 # Outputs of the state are named so, and otherwise as the inputs.
 NEW = "new."
@@ -40,20 +41,29 @@ class Traced:
 def trace_observe(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
     """`step.observe` on one frame."""
     images = _example(step, 1, image_shape)
-    return _traced(lambda x, s: step.observe(x, s, moved=_moved(s)), step, images, known)
+    return _traced(
+        lambda x, s: step.observe(x, s, moved=_moved(s)), images, step.initial_state(), known
+    )
 
 
 def trace_learn(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
     """`step.learn` on one frame and its views."""
     views = 1 + step.config.views
     images = _example(step, views, image_shape)
-    return _traced(lambda x, s: step.learn(x, s, views=views, moved=_moved(s)), step, images, known)
+    return _traced(
+        lambda x, s: step.learn(x, s, views=views, moved=_moved(s)),
+        images,
+        step.initial_state(),
+        known,
+    )
 
 
-def trace_predict(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
-    """`step.frozen_logits` on one frame: nothing of the state is changed."""
+def trace_frozen(
+    step: Step, image_shape: tuple[int, ...], known: Collection[Any], state: State
+) -> Traced:
+    """`step.frozen_logits` on one frame, at a state that becomes part of the graph."""
     images = _example(step, 1, image_shape)
-    return _traced(lambda x, s: (step.frozen_logits(x, s), {}), step, images, known)
+    return _traced(lambda x, _: (step.frozen_logits(x, state), {}), images, {}, known)
 
 
 def _moved(state: State) -> bool | None:
@@ -67,13 +77,12 @@ def _example(step: Step, n: int, image_shape: tuple[int, ...]) -> Tensor:
     return images.to(step.program.device)
 
 
-def _traced(function: StepFunction, step: Step, images: Tensor, known: Collection[Any]) -> Traced:
+def _traced(function: StepFunction, images: Tensor, state: State, known: Collection[Any]) -> Traced:
     """The graph; operators that are not `known` are decomposed where PyTorch can.
 
     Raises:
         ModelError: the trace fails.
     """
-    state = step.initial_state()
     names = tuple(state)
     changed: list[str] = []
 
@@ -88,6 +97,7 @@ def _traced(function: StepFunction, step: Step, images: Tensor, known: Collectio
         with torch.inference_mode(False):
             module = make_fx(flat, decomposition_table=table)(images, *state.values())
             make_functional(module.graph)
+            improve(module)
     except Exception as error:
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(

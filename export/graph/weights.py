@@ -16,6 +16,7 @@ _LARGE = 1 << 16
 _PAGE, _LINE = 4096, 64
 # Smaller ones stand in the graph itself.
 _SMALL = 256
+_SHAPE = 4096
 
 
 class WeightFile:
@@ -33,7 +34,9 @@ class WeightFile:
         """An initializer of this name: a reference into the file, or the values where few."""
         kind = helper.np_dtype_to_tensor_dtype(values.dtype)
         tensor = TensorProto(name=name, data_type=kind, dims=values.shape)
-        if values.nbytes < _SMALL:
+        # Shapes, axes and lengths: onnxruntime looks at them before it opens the file.
+        is_shape = values.dtype.kind == "i" and values.size <= _SHAPE
+        if values.nbytes < _SMALL or is_shape:
             tensor.raw_data = values.tobytes()
             return tensor
         offset, length = self._place(values.tobytes())

@@ -9,6 +9,7 @@ import torch
 
 from export.graph.emitter import Emitter, Value
 from export.graph.operators.table import Outputs, aten, emits
+from export.graph.passes import centred_batch_norm_backward
 
 
 @emits(aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default)
@@ -46,32 +47,45 @@ def batch_norm_backward(
     train: bool,
     eps: float,
     wanted: Sequence[bool],
+    *,
+    is_centred: bool = False,
 ) -> list[Value | None]:
     """Statistics are constants: x^ = (z - mean) r, r = 1 / sqrt(variance + eps).
 
-    By the input: grad gamma r; gamma: sum grad x^; beta: sum grad.
+    By the input: grad gamma r; gamma: sum grad x^; beta: sum grad. is_centred: |mean| is not much
+    larger than the deviation, so that sum grad z - mean sum grad does not cancel.
     """
     if train:
         raise NotImplementedError("the gradient of BatchNorm in training mode")
-    channels = mean.shape
-    column = (1, -1, *(1 for _ in z.shape[2:]))
-    column = tuple(channels[0] if size == -1 else size for size in column)
-    spread = e.op("Add", [variance, e.constant(eps, torch.float32)], channels, torch.float32)
-    root = e.op("Sqrt", [spread], channels, torch.float32)
-    r = e.op("Reciprocal", [root], channels, torch.float32)
+    (channels,) = mean.shape
+    vector = (channels,), torch.float32
+    column = (1, channels, *(1 for _ in z.shape[2:]))
+    spread = e.op("Add", [variance, e.constant(eps, torch.float32)], *vector)
+    r = e.op("Reciprocal", [e.op("Sqrt", [spread], *vector)], *vector)
     axes = e.constant([0, *range(2, len(z.shape))], torch.int64)
 
     def total(values: Value) -> Value:
-        return e.op("ReduceSum", [values, axes], channels, torch.float32, keepdims=0)
+        return e.op("ReduceSum", [values, axes], *vector, keepdims=0)
 
     found: list[Value | None] = [None, None, None]
     if wanted[0]:
-        factor = r if weight is None else e.op("Mul", [weight, r], channels, torch.float32)
+        factor = r if weight is None else e.op("Mul", [weight, r], *vector)
         found[0] = e.op("Mul", [grad, e.reshape(factor, column)], z.shape, torch.float32)
-    if wanted[1]:
+    if wanted[1] and is_centred:
+        correlation = total(e.op("Mul", [grad, z], z.shape, torch.float32))
+        gap = e.op("Mul", [mean, total(grad)], *vector)
+        found[1] = e.op("Mul", [e.op("Sub", [correlation, gap], *vector), r], *vector)
+    elif wanted[1]:
         centred = e.op("Sub", [z, e.reshape(mean, column)], z.shape, torch.float32)
         correlation = total(e.op("Mul", [grad, centred], z.shape, torch.float32))
-        found[1] = e.op("Mul", [correlation, r], channels, torch.float32)
+        found[1] = e.op("Mul", [correlation, r], *vector)
     if wanted[2]:
         found[2] = total(grad)
+    return found
+
+
+@emits(centred_batch_norm_backward)
+def centred_backward(e: Emitter, out: Outputs, *arguments: Any) -> list[Value | None]:
+    """The same where the mean is small."""
+    found: list[Value | None] = batch_norm_backward(e, out, *arguments, is_centred=True)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,6 +114,9 @@ def index(e: Emitter, out: Outputs, a: Value, places: Sequence[Value | None]) ->
     if len(named) != 1 or named[0][1].dtype not in (torch.int64, torch.int32):
         raise NotImplementedError("indexing along several axes, or by truths")
     axis, place = named[0]
+    if len(a.shape) == 1 and len(place.shape) == 1:
+        # As fast as a copy; Gather is not.
+        return e.op("GatherElements", [a, place], *out[0], axis=0)
     return e.op("Gather", [a, place], *out[0], axis=axis)
 
 
@@ -134,12 +138,28 @@ def index_add(
 ) -> Value:
     """b added to a at the places along the last axis, several of which may be the same."""
     axis %= len(a.shape)
+    step = _step(e, a, place) if b.shape == place.shape else 1
+    if step > 1:
+        # Sums of equal shares of all runs first: adding one by one is slow.
+        size, columns = b.shape[0] // step, e.constant([1], torch.int64)
+        rows = e.reshape(b, (size, step))
+        b = e.op("ReduceSum", [rows, columns], (size,), b.dtype, keepdims=0)
+        place = e.constant(e.known(place)[::step])  # type: ignore[index]
     lead = [size if i == axis else 1 for i, size in enumerate(b.shape)]
     spread = e.reshape(place, lead)
     if tuple(lead) != b.shape:
         given = [spread, e.constant(list(b.shape), torch.int64)]
         spread = e.op("Expand", given, b.shape, torch.int64)
     return e.op("ScatterElements", [a, spread, b], *out[0], axis=axis, reduction="add")
+
+
+def _step(e: Emitter, a: Value, place: Value) -> int:
+    """The greatest length that divides the runs of equal places in a constant."""
+    places = e.known(place)
+    if places is None or places.ndim != 1 or len(a.shape) != 1:
+        return 1
+    _, counts = torch.unique_consecutive(places, return_counts=True)
+    return math.gcd(*counts.tolist())
 
 
 @emits(aten.slice_backward.default)
@@ -154,9 +174,26 @@ def slice_backward(
     step: int,
 ) -> Value:
     """The gradient at its place among zeros."""
-    if step != 1:
-        raise NotImplementedError("slice_backward with a step")
-    return _among_zeros(e, out, grad, axis % len(shape), start)
+    axis %= len(shape)
+    start = start + shape[axis] if start < 0 else start
+    if step > 1:
+        grad = spaced(e, grad, axis, step)
+        if start + grad.shape[axis] > shape[axis]:  # zeros behind the last
+            kept = shape[axis] - start
+            cut = [e.constant([v], torch.int64) for v in (0, kept, axis)]
+            size = tuple(kept if i == axis else s for i, s in enumerate(grad.shape))
+            grad = e.op("Slice", [grad, *cut], size, grad.dtype)
+    return _among_zeros(e, out, grad, axis, start)
+
+
+def spaced(e: Emitter, a: Value, axis: int, step: int) -> Value:
+    """step - 1 zeros after each place of an axis. Joining zeros is much faster than padding."""
+    wide = (*a.shape[: axis + 1], 1, *a.shape[axis + 1 :])
+    gaps = (*a.shape[: axis + 1], step - 1, *a.shape[axis + 1 :])
+    pair = (*a.shape[: axis + 1], step, *a.shape[axis + 1 :])
+    zeros = e.constant(torch.zeros(gaps, dtype=a.dtype))
+    joined = e.op("Concat", [e.reshape(a, wide), zeros], pair, a.dtype, axis=axis + 1)
+    return e.reshape(joined, (*a.shape[:axis], a.shape[axis] * step, *a.shape[axis + 1 :]))
 
 
 @emits(aten.select_backward.default)
@@ -184,6 +221,8 @@ def _among_zeros(e: Emitter, out: Outputs, grad: Value, axis: int, start: int) -
     begin, end = [0] * len(shape), [0] * len(shape)
     begin[axis] = start % shape[axis] if start < 0 else start
     end[axis] = shape[axis] - begin[axis] - grad.shape[axis]
+    if not any(begin) and not any(end):
+        return grad
     pads = e.constant([*begin, *end], torch.int64)
     return e.op("Pad", [grad, pads, e.constant(0.0, dtype)], shape, dtype)
 
