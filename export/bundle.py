@@ -17,6 +17,7 @@ from edge_tta.models import Model
 from edge_tta.prepare import Images
 from export.graph.convert import convert, refuse_unsupported
 from export.graph.operators import OPERATORS
+from export.graph.recompute import recompute
 from export.graph.trace import Traced, trace_learn, trace_observe
 from export.graph.weights import WeightFile
 from export.parity import Parity, compare
@@ -98,10 +99,20 @@ def export_bundle(
                 proto = convert(graph, weights, kind)
                 nodes[names[kind]] = len(proto.graph.node)
                 (part / names[kind]).write_bytes(proto.SerializeToString())
+            if "learn" in graphs:
+                recompute(graphs["learn"].module)
+                names["compact"] = f"{stem}learn.compact.onnx"
+                proto = convert(graphs["learn"], weights, "compact", "compact")
+                nodes[names["compact"]] = len(proto.graph.node)
+                (part / names["compact"]).write_bytes(proto.SerializeToString())
             methods[adapter.config.label] = _record(adapter, shape, part, stem, names, preset)
         weights.write(part)
         _write_manifest(model, adapters[0], shape, part, methods)
         parity = {a.config.label: compare(part, a, model.input, frames) for a in adapters}
+        for adapter in adapters:
+            if adapter.config.trains:
+                label = f"{adapter.config.label}, compact"
+                parity[label] = compare(part, adapter, model.input, frames, "memory")
         total = sum(file.stat().st_size for file in part.iterdir())
         if folder.exists():
             folder.rmdir()
@@ -144,6 +155,7 @@ def _record(
     return MethodRecord(
         observe=names["observe"],
         learn=names.get("learn"),
+        compact=names.get("compact"),
         state=f"{stem}state.safetensors",
         layout={name: (value.shape, str(value.dtype)) for name, value in arrays.items()},
         preset=preset,

@@ -101,8 +101,8 @@ def _why(tolerance: float) -> str:
     if tolerance <= STEP_TOLERANCE:
         return ""
     return (
-        f"; a change of {PERTURBATION:g} of the image moves PyTorch's own step by {tolerance:.1e}, "
-        "so that no less can be asked of this network"
+        f"; up to {tolerance:.1e} was let pass, because a change of {PERTURBATION:g} of image and "
+        "parameters moves PyTorch's own step about as far"
     )
 
 

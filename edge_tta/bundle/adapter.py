@@ -173,7 +173,10 @@ class BundleAdapter:
         self._updates = int(self._state.get("updates", 0))
 
     def _graph(self, learn: bool) -> _Graph:
-        name = (self._record.learn if learn else None) or self._record.observe
+        record = self._record
+        name = (record.learn if learn else None) or record.observe
+        if learn and self.network.profile == "memory":
+            name = record.compact or name
         if name not in self._sessions:
             self._sessions[name] = _Graph(self.network, name, self._source)
         return self._sessions[name]

@@ -39,9 +39,8 @@ class Bundle:
         weights = self.manifest.weights
         size = self.manifest.files[weights].bytes
         for method in self.manifest.methods.values():
-            for graph in (method.observe, method.learn):
-                if graph is not None:
-                    check_graph(self.folder / graph, weights, size)
+            for graph in method.graphs:
+                check_graph(self.folder / graph, weights, size)
 
     @property
     def fingerprint(self) -> str:

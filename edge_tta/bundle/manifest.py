@@ -34,6 +34,7 @@ class MethodRecord:
 
     Attributes:
         observe, learn: the graphs' file names; learn is None where nothing is trained.
+        compact: file name of a learn graph that keeps less in memory and is slower, or None.
         state: file name of the state before the first frame, an ordinary state file.
         layout: the state's tensors, which are inputs of the graphs; an output `new.NAME` is NAME
             after the frame, and what has no such output stays as it is.
@@ -42,9 +43,15 @@ class MethodRecord:
 
     observe: str
     learn: str | None
+    compact: str | None
     state: str
     layout: Mapping[str, TensorSpec]
     preset: str
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """All graphs' file names."""
+        return tuple(name for name in (self.observe, self.learn, self.compact) if name)
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         str(label): MethodRecord(
             observe=_text(record["observe"]),
             learn=None if record["learn"] is None else _text(record["learn"]),
+            compact=None if record["compact"] is None else _text(record["compact"]),
             state=_text(record["state"]),
             layout={
                 _text(name): (tuple(_whole(size) for size in shape), _text(dtype))
@@ -137,7 +145,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
     weights = _text(fields["weights"])
     named = {weights}
     for method in methods.values():
-        named |= {name for name in (method.observe, method.learn, method.state) if name}
+        named |= {*method.graphs, method.state}
     if not methods or not named <= set(files):
         raise ValueError(f"no methods, or files without a record: {sorted(named - set(files))}")
     channels, height, width = (_whole(size) for size in fields["image_shape"])

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from edge_tta.errors import ModelError
 from export.graph.emitter import Emitter, Style, Value
 from export.graph.operators import OPERATORS
+from export.graph.recompute import AGAIN
 from export.graph.trace import Traced
 from export.graph.weights import WeightFile
 
@@ -105,6 +106,7 @@ class _Conversion:
         function = OPERATORS.get(target)
         if function is None:
             raise ModelError(f"{target} has no ONNX form here; use --backend torch")
+        self._emitter.repeats = AGAIN in node.meta
         values = [self._as_argument(item) for item in args]
         options = {key: self._as_argument(item) for key, item in kwargs.items()}
         try:

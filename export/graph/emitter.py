@@ -50,6 +50,8 @@ class Emitter:
 
     def __init__(self, weights: WeightFile, style: Style = "fast") -> None:
         self.style = style
+        # While a node is made that repeats another, see `export.graph.recompute`.
+        self.repeats = False
         self._weights = weights
         self._nodes: list[NodeProto] = []
         self._initializers: list[TensorProto] = []

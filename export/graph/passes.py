@@ -59,12 +59,12 @@ def improve(module: fx.GraphModule) -> None:
 def _drop_aliases(graph: fx.Graph) -> None:
     """Takes out what returns its input: aliases, and views and slices of everything."""
     for node in list(graph.nodes):
-        plain = node.target in (aten.alias.default, aten.detach.default)
+        plain: Any = node.target in (aten.alias.default, aten.detach.default)
         if node.target in _VIEWS:
             source = cast(fx.Node, node.args[0])
             shapes = [item.meta["val"].shape for item in (source, node) if "val" in item.meta]
             whole = len(shapes) == 2 and tuple(shapes[0]) == tuple(shapes[1])
-            plain = whole and (node.target is not aten.slice.Tensor or len(node.args) < 5)
+            plain = whole and not (node.target is aten.slice.Tensor and len(node.args) > 4)
         if plain:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
@@ -125,7 +125,7 @@ def _centre(graph: fx.Graph, found: _Statistics, constants: _Constants) -> None:
     if weight is None or (bias is None and z.args[2] is not None) or z.args[6]:
         _take(graph, found, found.centred, found.mean)
         return
-    pointwise = set(weight.shape[2:]) == {1} and not any(cast(Any, z.args[4]))
+    pointwise: Any = set(weight.shape[2:]) == {1} and not any(cast(Any, z.args[4]))
     pointwise = pointwise and z.args[8] == 1 and set(cast(Any, z.args[3])) == {1}
     if pointwise and weight.shape[1] <= 2 * weight.shape[0]:
         _by_input(graph, found, weight, bias, constants)

@@ -29,7 +29,10 @@ def batch_norm(
     eps = options[-1]
     scale = weight or e.constant(torch.ones(mean.shape))
     shift = bias or e.constant(torch.zeros(mean.shape))
-    y = e.op("BatchNormalization", [z, scale, shift, mean, variance], *out[0], epsilon=float(eps))
+    # Without meaning here; but equal nodes would be made one, and its output kept.
+    momentum = 0.8 if e.repeats else 0.9
+    inputs = [z, scale, shift, mean, variance]
+    y = e.op("BatchNormalization", inputs, *out[0], epsilon=float(eps), momentum=momentum)
     return [y, None, None]
 
 
