@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edge_tta.errors import ConfigError, ModelError, OutputError
 from edge_tta.models import Model
 from edge_tta.prepare import Images
 from export.graph.convert import convert, refuse_unsupported
+from export.graph.emitter import Style
 from export.graph.operators import OPERATORS
 from export.graph.recompute import recompute
 from export.graph.trace import Traced, trace_learn, trace_observe
@@ -83,11 +85,7 @@ def export_bundle(
     for graphs in traced:
         for graph in graphs.values():
             refuse_unsupported(graph)
-    try:
-        part = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
-    try:
+    with whole_folder(folder) as part:
         weights = WeightFile(WEIGHTS)
         nodes: dict[str, int] = {}
         methods: dict[str, MethodRecord] = {}
@@ -96,15 +94,12 @@ def export_bundle(
             names = {}
             for kind, graph in graphs.items():
                 names[kind] = f"{stem}{kind}.onnx"
-                proto = convert(graph, weights, kind)
-                nodes[names[kind]] = len(proto.graph.node)
-                (part / names[kind]).write_bytes(proto.SerializeToString())
+                nodes[names[kind]] = _write(graph, weights, part / names[kind])
             if "learn" in graphs:
                 recompute(graphs["learn"].module)
                 names["compact"] = f"{stem}learn.compact.onnx"
-                proto = convert(graphs["learn"], weights, "compact", "compact")
-                nodes[names["compact"]] = len(proto.graph.node)
-                (part / names["compact"]).write_bytes(proto.SerializeToString())
+                target = part / names["compact"]
+                nodes[target.name] = _write(graphs["learn"], weights, target, "compact")
             methods[adapter.config.label] = _record(adapter, shape, part, stem, names, preset)
         weights.write(part)
         _write_manifest(model, adapters[0], shape, part, methods)
@@ -114,15 +109,36 @@ def export_bundle(
                 label = f"{adapter.config.label}, compact"
                 parity[label] = compare(part, adapter, model.input, frames, "memory")
         total = sum(file.stat().st_size for file in part.iterdir())
+    return Exported(folder, total, nodes, parity)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name only when the block ends well.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    part = None
+    try:
+        part = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=f".{folder.name}."))
+        yield part
         if folder.exists():
             folder.rmdir()
         part.chmod(0o755)
         part.rename(folder)
-        return Exported(folder, total, nodes, parity)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _write(graph: Traced, weights: WeightFile, path: Path, style: Style = "fast") -> int:
+    """Writes a graph; returns the number of its operators."""
+    proto = convert(graph, weights, path.stem, style)
+    path.write_bytes(proto.SerializeToString())
+    return len(proto.graph.node)
 
 
 def _traced(adapter: Adapter, shape: tuple[int, ...]) -> dict[str, Traced]:

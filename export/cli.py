@@ -12,10 +12,12 @@ from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 
 WEIGHT_KINDS = {
-    "folded": "all weights, with what was learned put in: a plain state dict",
+    "folded": "the network with what was learned put in: a plain state dict, or an ONNX file",
     "delta": "only the weights that changed: load_state_dict(strict=False)",
 }
 BUNDLE = "a folder of ONNX graphs that goes on learning without PyTorch: edge-tta run --model DIR"
+
+FROZEN = "what stands between the BatchNorms, each part an ONNX file of its own"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,18 +41,23 @@ def parser() -> argparse.ArgumentParser:
     )
     bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
     bundle.add_argument("--threads", type=options.count, metavar="T", help="threads for PyTorch")
+    parts = kinds.add_parser("frozen", help=FROZEN, description=FROZEN)
+    options.add_model(parts)
+    parts.add_argument("--out", required=True, type=Path, metavar="DIR")
     for name, what in WEIGHT_KINDS.items():
         kind = kinds.add_parser(name, help=what, description=what)
         options.add_model(kind)
         kind.add_argument("--state", required=True, type=Path, metavar="FILE", help="saved by run")
-        kind.add_argument("--out", required=True, type=Path, metavar="OUT.safetensors")
+        ending = " or OUT.onnx" if name == "folded" else ""
+        kind.add_argument("--out", required=True, type=Path, metavar=f"OUT.safetensors{ending}")
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     arguments = parser().parse_args(options.joined_numbers(argv))
-    return _bundle(arguments) if arguments.kind == "bundle" else _weights(arguments)
+    kinds = {"bundle": _bundle, "frozen": _frozen}
+    return kinds.get(arguments.kind, _weights)(arguments)
 
 
 def _bundle(arguments: argparse.Namespace) -> int:
@@ -94,6 +101,21 @@ def _bundle(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _frozen(arguments: argparse.Namespace) -> int:
+    from edge_tta.adapter import Adapter
+    from export.bundle import check_target, whole_folder
+    from export.parts import write_parts
+
+    check_target(arguments.out)
+    model = options.model_from(arguments)
+    shape = (len(model.input.mean), model.input.size, model.input.size)
+    program = Adapter(model.module, "source").prepare(shape).program
+    with whole_folder(arguments.out) as folder:
+        count = write_parts(program, shape, folder)
+    terminal().print(f"{arguments.out}: {count} parts, {len(program.sites)} BatchNorms between")
+    return 0
+
+
 def _why(tolerance: float) -> str:
     """What to say where more than the usual difference was let pass."""
     from export.parity import PERTURBATION, STEP_TOLERANCE
@@ -109,14 +131,25 @@ def _why(tolerance: float) -> str:
 def _weights(arguments: argparse.Namespace) -> int:
     from export.adapted import adapter_of, delta_weights, folded_weights, write_weights
 
-    if arguments.out.suffix != ".safetensors":
-        raise ConfigError(f"--out must end in .safetensors, got {arguments.out}")
+    endings = (".safetensors", ".onnx") if arguments.kind == "folded" else (".safetensors",)
+    if arguments.out.suffix not in endings:
+        raise ConfigError(f"--out must end in {' or '.join(endings)}, got {arguments.out}")
     for given in (arguments.state, arguments.weights):
         if given is not None and options.same_file(arguments.out, Path(given)):
             raise ConfigError(f"--out is {given} itself, which is read; choose another name")
     check_place(arguments.out)
     model = options.model_from(arguments)
     adapter = adapter_of(model, arguments.state)
+    if arguments.out.suffix == ".onnx":
+        from export.frozen import write_folded
+
+        difference = write_folded(adapter, model.input, arguments.out)
+        terminal().print(
+            f"{arguments.out}: {arguments.out.stat().st_size / 1e3:.0f} kB, from step "
+            f"{adapter.steps} of {adapter.config.label}; logits differ by {difference:.1e} "
+            "(relative)"
+        )
+        return 0
     made = {"folded": folded_weights, "delta": delta_weights}[arguments.kind]
     weights = made(adapter, (3, model.input.size, model.input.size))
     write_weights(arguments.out, weights, adapter)

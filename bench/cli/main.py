@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Sequence
 
 KINDS = {
+    "bundle": ("bench.cli.bundle", "time and memory of a bundle beside Tent in PyTorch"),
     "error": ("bench.cli.error", "error of methods on corrupted pictures with labels"),
     "report": ("bench.cli.report", "a page with tables and plots from result files"),
 }

@@ -24,7 +24,7 @@ def open_session(graph: Path, threads: int | None, profile: str) -> Any:
     Raises:
         BundleError: onnxruntime is missing or refuses the graph.
     """
-    runtime = _runtime()
+    runtime = quiet_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.inter_op_num_threads = 1
@@ -51,7 +51,12 @@ def open_session(graph: Path, threads: int | None, profile: str) -> Any:
         ) from error
 
 
-def _runtime() -> Any:
+def quiet_runtime() -> Any:
+    """The module onnxruntime, its telemetry off.
+
+    Raises:
+        BundleError: it is not installed.
+    """
     # Without it, onnxruntime writes a device id and a database into the user's cache.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:

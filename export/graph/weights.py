@@ -22,10 +22,10 @@ _SHAPE = 4096
 class WeightFile:
     """Collects tensors; equal ones are kept once.
 
-    location: the file's name, beside the graphs.
+    location: the file's name, beside the graphs; None: no file, tensors stand in the graph itself.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str | None) -> None:
         self.location = location
         self._data = bytearray()
         self._known: dict[bytes, tuple[int, int]] = {}
@@ -36,7 +36,7 @@ class WeightFile:
         tensor = TensorProto(name=name, data_type=kind, dims=values.shape)
         # Shapes, axes and lengths: onnxruntime looks at them before it opens the file.
         is_shape = values.dtype.kind == "i" and values.size <= _SHAPE
-        if values.nbytes < _SMALL or is_shape:
+        if values.nbytes < _SMALL or is_shape or self.location is None:
             tensor.raw_data = values.tobytes()
             return tensor
         offset, length = self._place(values.tobytes())
@@ -47,6 +47,7 @@ class WeightFile:
 
     def write(self, folder: Path) -> None:
         """Writes the file into the folder."""
+        assert self.location is not None
         (folder / self.location).write_bytes(self._data)
 
     def _place(self, data: bytes) -> tuple[int, int]:

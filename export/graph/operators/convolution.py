@@ -141,19 +141,20 @@ def input_gradient(
     turned = _turned(e, weight, groups) if is_depthwise or e.style == "fast" else None
     reach = [d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding, strict=True)]
     if turned is not None and min(reach) >= 0 and (is_depthwise or set(stride) == {1}):
+        wide = grad
         for i, s in enumerate(stride):
-            grad = spaced(e, grad, 2 + i, s) if s > 1 else grad
+            wide = spaced(e, wide, 2 + i, s) if s > 1 else wide
         # What the input has beyond the last window, less the zeros behind the last gradient.
         ends = [
             size - (g + before - d * (k - 1))
             for size, g, before, d, k in zip(
-                shape[2:], grad.shape[2:], reach, dilation, kernel, strict=True
+                shape[2:], wide.shape[2:], reach, dilation, kernel, strict=True
             )
         ]
         if min(ends) >= 0:
             return e.op(
                 "Conv",
-                [grad, turned],
+                [wide, turned],
                 shape,
                 grad.dtype,
                 strides=[1 for _ in kernel],

@@ -131,6 +131,13 @@ def expm1(e: Emitter, out: Outputs, a: Value) -> Value:
     return e.op("Mul", [product, e.constant(2.0, dtype)], shape, dtype)
 
 
+@emits(aten.log1p.default)
+def log1p(e: Emitter, out: Outputs, a: Value) -> Value:
+    """log(1 + a), to within rounding of 1 + a."""
+    (shape, dtype) = out[0]
+    return e.op("Log", [e.op("Add", [a, e.constant(1.0, dtype)], shape, dtype)], shape, dtype)
+
+
 @emits(aten.pow.Tensor_Scalar)
 def power(e: Emitter, out: Outputs, a: Value, exponent: float) -> Value:
     """A square is a product."""
@@ -201,19 +208,16 @@ def where(e: Emitter, out: Outputs, condition: Value, a: Any, b: Any) -> Value:
     return e.op("Where", [condition, operand(e, a, dtype), operand(e, b, dtype)], shape, dtype)
 
 
-# Steep enough that min(1, max(0, STEEP (a - edge))) is a step. Unlike a comparison and a choice,
-# which take ten times as long, it is a single fast operator.
-_STEEP = 1e30
-
-# Units so near to the bend of an activation are off. Where an input is constant, as behind units
-# that are all off, rounding alone puts them on one side or the other, many at a time.
-_BEND = 4e-6
+# Steep enough that min(1, max(0, STEEP (a - edge))) is a step for all but denormals. Unlike a
+# comparison and a choice, which take ten times as long, it is a single fast operator.
+_STEEP = 1e37
 
 
 def positive(e: Emitter, a: Value, edge: float = 0.0, sign: float = 1.0) -> Value:
-    """1 where sign (a - edge) > 0, by more than rounding, else 0."""
-    shift = -sign * edge - _BEND
-    return e.op("HardSigmoid", [a], a.shape, a.dtype, alpha=sign * _STEEP, beta=shift * _STEEP)
+    """1 where sign (a - edge) > 0, else 0."""
+    return e.op(
+        "HardSigmoid", [a], a.shape, a.dtype, alpha=sign * _STEEP, beta=-sign * edge * _STEEP
+    )
 
 
 @emits(aten.threshold_backward.default)
