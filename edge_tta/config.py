@@ -26,6 +26,8 @@ else:
 METHODS = ("source", "norm", "alpha-bn", "tent", "eata", "sar", "delta", "nanoadapt")
 HOSTS = ("norm", "tent", "eata", "sar", "delta")
 PRESETS = ("edge", "paper")
+SAVED = ("stock", "float32", "float16", "int8")
+"""What may wait for the backward pass, see `edge_tta.Adapter`."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "method": METHODS,
