@@ -82,6 +82,8 @@ class MethodConfig:
             first batch's own.
         adapt: what trains: BatchNorm's `affine` parameters, or those and the convolution in front
             of each.
+        adapt_from: name of the BatchNorm layer from which on, in the network's order, parameters
+            train; the backward pass ends there. Statistics are calibrated in all. "": the first.
         taylor: which parameters' change moves the history (Eq. 8): the earlier BatchNorm's
             `affine` part, the `conv` weights in front (needs adapt = "affine+conv": frozen weights
             do not move), both, or `none` (Eq. 5).
@@ -131,6 +133,7 @@ class MethodConfig:
     alpha: float = 0.1
     initial: str = "source"
     adapt: str = "affine"
+    adapt_from: str = ""
     taylor: str = "none"
     jacobian: str = "history"
     gradient: str = "constant"

@@ -67,10 +67,11 @@ def _bundle(arguments: argparse.Namespace) -> Path | None:
 
 
 def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
-    for name in ("weights", "size", "scale", "mean", "std", "preset", "views"):
+    for name in ("weights", "size", "scale", "mean", "std", "preset", "views", "adapt_from"):
         if getattr(arguments, name) is not None:
+            option = name.replace("_", "-")
             raise ConfigError(
-                f"--{name} is fixed in a bundle; leave it out, or export the bundle with it"
+                f"--{option} is fixed in a bundle; leave it out, or export the bundle with it"
             )
     if arguments.device != "cpu":
         raise ConfigError(f"bundles run on the CPU, got --device {arguments.device}")
@@ -119,6 +120,7 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
         arguments.device,
         input_spec=model.input,
         views=arguments.views,
+        adapt_from=arguments.adapt_from,
     )
     shape = (3, model.input.size, model.input.size)
     return Loaded(
