@@ -76,6 +76,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
         preset,
         input_spec=model.input,
         views=arguments.views,
+        adapt_from=arguments.adapt_from,
     )
     adapters = {main_one.config.label: main_one}
     for name in arguments.beside.split(","):

@@ -79,16 +79,17 @@ def _bundle(arguments: argparse.Namespace) -> Path | None:
 
 
 def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
-    for name in ("weights", "size", "scale", "mean", "std", "preset", "views"):
+    for name in ("weights", "size", "scale", "mean", "std", "preset", "views", "adapt_from"):
         if getattr(arguments, name) is not None:
+            option = name.replace("_", "-")
             raise ConfigError(
-                f"--{name} is fixed in a bundle; leave it out, or export the bundle with it"
+                f"--{option} is fixed in a bundle; leave it out, or export the bundle with it"
             )
     for name in ("saved", "budget_mb", "budget_ms"):
         if getattr(arguments, name) is not None:
             raise ConfigError(
-                f"--{name.replace('_', '-')} is for models of PyTorch, and {folder} is a bundle; "
-                "leave it out"
+                f"--{name.replace('_', '-')} is for models that PyTorch runs, and {folder} is a "
+                "bundle; leave it out"
             )
     if arguments.device != "cpu":
         raise ConfigError(f"bundles run on the CPU, got --device {arguments.device}")
@@ -155,6 +156,7 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
             arguments.device,
             input_spec=model.input,
             saved=saved,
+            adapt_from=arguments.adapt_from,
             **more,
         )
 

@@ -43,8 +43,9 @@ def add_model(
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
-    """--method, --host, --preset, --views. None of them has a value unless the user gives one:
-    a bundle has its own.
+    """--method, --host, --preset, --views, --adapt-from.
+
+    None of them has a value unless the user gives one: a bundle has its own.
     """
     group = parser.add_argument_group("adaptation")
     group.add_argument(
@@ -59,6 +60,11 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--preset", help=f"edge | paper | FILE.toml (default: {DEFAULT_PRESET})")
     group.add_argument("--views", type=natural, metavar="K", help="extra views of a frame, 0 to 5")
+    group.add_argument(
+        "--adapt-from",
+        metavar="LAYER",
+        help="train from this BatchNorm on; the backward pass ends there (default: all)",
+    )
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,13 @@ def test_convolutions_that_train_are_held_too(jacobian: str, tmp_path: Path) -> 
     assert done.parity[adapter.config.label].updates >= 1
 
 
+def test_the_graph_of_training_from_a_layer_on_holds_less(tmp_path: Path) -> None:
+    whole, _ = exported(tmp_path / "a", "nanoadapt:tent/edge", "residual")
+    cut, _ = exported(tmp_path / "b", "nanoadapt:tent/edge", "residual", adapt_from="bn4")
+    assert cut.nodes["learn.onnx"] < whole.nodes["learn.onnx"] - 50
+    assert cut.parity["nanoadapt:tent"].updates >= 1
+
+
 def test_a_bundle_that_does_not_compute_the_same_is_refused_and_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
