@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_tta.errors import SourceError
+from edge_tta.errors import ConfigError, SourceError
 from edge_tta.executor import Executor
 from edge_tta.frames.faults import empty_picture, not_a_picture
 from edge_tta.frames.source import Frame, FrameSource, Pixels
@@ -161,7 +161,7 @@ class Session:
             adapted, why = False, f"{nothing} picture: nothing to learn from"
             self.tally.not_learned[nothing] += 1
         if self._compare_labelled and frame.label is not None and FROZEN not in self._compare:
-            self._compare = {FROZEN: self._adapter.beside(FROZEN), **self._compare}
+            self._compare_source()
         others: dict[str, Reading] = {}
         if self._compare:
             with _timed(stages, "compare"):
@@ -171,6 +171,13 @@ class Session:
             self._add_for_page(seen, image, self._outputs.page)
         self._count(seen)
         return seen
+
+    def _compare_source(self) -> None:
+        """Runs the source beside, where the adapter has it: a bundle may not."""
+        try:
+            self._compare = {FROZEN: self._adapter.beside(FROZEN), **self._compare}
+        except ConfigError:
+            self._compare_labelled = False
 
     def _grant(self) -> None:
         """Does what was asked for meanwhile."""

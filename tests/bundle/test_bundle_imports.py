@@ -44,13 +44,16 @@ def _without_torch(*words: object) -> tuple[dict[str, object], str]:
 def test_a_run_of_a_bundle_imports_neither_torch_nor_onnx(tmp_path: Path) -> None:
     log, state = tmp_path / "log.jsonl", tmp_path / "state.safetensors"
     words = ("run", "demo", "--max-frames", 20, "--compare", "source,norm", "--jsonl", log)
-    found, _ = _without_torch(*words, "--state", state)
+    pytest.importorskip("bottle", reason="the page needs bottle: pip install 'edge-tta[serve]'")
+    found, said = _without_torch(*words, "--state", state, "--serve", 0)
     assert found["code"] == 0
+    assert "watch at http" in said
     modules = found["modules"]
     assert isinstance(modules, list)
     assert "onnxruntime" in modules
     assert not {"torch", "torchvision", "onnx", "onnxscript"} & set(modules)
     assert len(records(log)) == 20
+    assert not records(log)[-1]["guard"]["fell_back"]
     assert state.is_file()
 
 
