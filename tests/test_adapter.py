@@ -133,8 +133,9 @@ def test_what_was_learned_outlives_a_change_of_image_size(case: str) -> None:
     before, larger = adapting.state, stream(1, size=10)[0]
     program = capture(frozen(network("used-twice")), (3, 10, 10))
     expected, state = Step(program, adapting.config).observe(larger, before)
-    assert torch.equal(adapting(larger, learn=False), expected)
-    assert_same(adapting.state, state)
+    # The adapter runs the lean form of the network, which rounds otherwise.
+    torch.testing.assert_close(adapting(larger, learn=False), expected)
+    torch.testing.assert_close(adapting.state, state)
 
 
 @every_case
