@@ -4,13 +4,13 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO ?= demo-out
 
-.PHONY: demo test clean
+.PHONY: demo test bundle clean
 
 # The main job on the built-in road-sign camera: video, plot, log and state go to DEMO/.
 # So small a network gains nothing from a second thread, and suffers when its core is busy.
 demo: $(VENV)/.demo
 	mkdir -p $(DEMO) && rm -f $(DEMO)/state.safetensors
-	$(BIN)/edge-tta run demo --model demo --compare source,norm --threads 1 \
+	$(BIN)/edge-tta run demo --model demo --backend onnx --compare source,norm --threads 1 \
 	  --save $(DEMO)/demo.mp4 --plot $(DEMO)/error.png \
 	  --jsonl $(DEMO)/frames.jsonl --state $(DEMO)/state.safetensors
 
@@ -21,6 +21,11 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
+
+# The demo's bundle, which is part of the package: after a change of the step or the preset `edge`.
+bundle: $(VENV)/.test
+	rm -rf edge_tta/demo/bundle
+	$(BIN)/edge-tta export bundle --model demo --with source,norm --out edge_tta/demo/bundle
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

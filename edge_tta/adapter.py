@@ -17,18 +17,14 @@ from edge_tta.checkpoint import (
     load_state,
     save_state,
 )
-from edge_tta.config import MethodConfig, make_config
+from edge_tta.config import SAVED, MethodConfig, make_config
 from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.frozen import FrozenNetwork
-from edge_tta.network.lean_codes import PRECISIONS
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
-
-SAVED = ("stock", *PRECISIONS)
-"""What may wait for the backward pass, see `Adapter`."""
 
 
 class Adapter:
@@ -119,6 +115,25 @@ class Adapter:
         self._count(learn)
         return logits
 
+    def predict(self, image: Tensor | Images, *, learn: bool = True) -> Images:
+        """Logits (classes,) of one image (1, channels, H, W) as an array; as a call."""
+        logits: Images = self(image, learn=learn)[0].cpu().numpy()
+        return logits
+
+    def beside(self, method: str, preset: str | Path = "edge") -> Adapter:
+        """An adapter by another method on the same frozen weights, from the source."""
+        return Adapter(
+            self.network, method, preset=preset, input_spec=self.input_spec, saved=self.saved
+        )
+
+    def beside_itself(self) -> Adapter:
+        """An adapter as this one, from the source."""
+        fields = self.config.as_dict()
+        method, host = fields.pop("method"), fields.pop("host")
+        return Adapter(
+            self.network, method, host, input_spec=self.input_spec, saved=self.saved, **fields
+        )
+
     @torch.inference_mode(False)
     def prepare(self, image_shape: tuple[int, ...]) -> Step:
         """Captures the network for images (channels, H, W), which else the first call does.
@@ -206,7 +221,7 @@ class Adapter:
         if self._step is None:
             raise StateError("nothing to save yet: the adapter has seen no image")
         arrays = {name: value.cpu().numpy() for name, value in self._state.items()}
-        save_state(path, arrays, self._header())
+        save_state(path, arrays, self.header())
 
     @torch.inference_mode(False)
     def load(self, path: str | Path) -> None:
@@ -217,7 +232,7 @@ class Adapter:
                 adapter and the file stay as they are.
         """
         arrays, header = load_state(path)
-        check_matches(path, header, self._header())
+        check_matches(path, header, self.header())
         shape = self._shape or header.image_shape
         try:
             step = self._step or Step(self.network.program(shape, self.saved), self.config)
@@ -288,7 +303,8 @@ class Adapter:
                     tensors[name].copy_(value)
         return model
 
-    def _header(self) -> Header:
+    def header(self) -> Header:
+        """Whose state it is, for files."""
         layout: dict[str, Any] = {}
         if self._step is not None:
             for key, part in (("layers", self._step.layers), ("parameters", self._step.parameters)):

@@ -26,6 +26,8 @@ else:
 METHODS = ("source", "norm", "alpha-bn", "tent", "eata", "sar", "delta", "nanoadapt")
 HOSTS = ("norm", "tent", "eata", "sar", "delta")
 PRESETS = ("edge", "paper")
+SAVED = ("stock", "float32", "float16", "int8")
+"""What may wait for the backward pass, see `edge_tta.Adapter`."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "method": METHODS,
@@ -84,6 +86,8 @@ class MethodConfig:
             of each.
         depth: the last so many BatchNorm layers train, and nothing below them is kept for the
             backward pass; 0: all. The statistics of all are calibrated.
+        adapt_from: name of the BatchNorm layer from which on, in the network's order, parameters
+            train; the backward pass ends there. Statistics are calibrated in all. "": the first.
         taylor: which parameters' change moves the history (Eq. 8): the earlier BatchNorm's
             `affine` part, the `conv` weights in front (needs adapt = "affine+conv": frozen weights
             do not move), both, or `none` (Eq. 5).
@@ -134,6 +138,7 @@ class MethodConfig:
     initial: str = "source"
     adapt: str = "affine"
     depth: int = 0
+    adapt_from: str = ""
     taylor: str = "none"
     jacobian: str = "history"
     gradient: str = "constant"

@@ -20,6 +20,10 @@ class ModelError(EdgeTTAError):
     """A model that cannot be loaded, or that holds nothing that can be adapted."""
 
 
+class BundleError(ModelError):
+    """A bundle that is missing, damaged, changed since its export, or of another version."""
+
+
 class ConfigError(EdgeTTAError):
     """A preset, method or option that does not exist or is out of range."""
 

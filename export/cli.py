@@ -1,50 +1,159 @@
-"""`edge-tta export KIND`: what was learned, for use elsewhere."""
+"""`edge-tta export KIND`: what was learned, or the whole adapting network, for use elsewhere."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
-from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
-from export.adapted import adapter_of, delta_weights, folded_weights, write_weights
 
-KINDS: dict[str, tuple[Callable[[Adapter, tuple[int, ...]], dict[str, Tensor]], str]] = {
-    "folded": (folded_weights, "all weights, with what was learned put in: a plain state dict"),
-    "delta": (delta_weights, "only the weights that changed: load_state_dict(strict=False)"),
+WEIGHT_KINDS = {
+    "folded": "the network with what was learned put in: a plain state dict, or an ONNX file",
+    "delta": "only the weights that changed: load_state_dict(strict=False)",
 }
+BUNDLE = "a folder of ONNX graphs that goes on learning without PyTorch: edge-tta run --model DIR"
+
+FROZEN = "what stands between the BatchNorms, each part an ONNX file of its own"
 
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
     parser = argparse.ArgumentParser(prog="edge-tta export", description=__doc__)
     kinds = parser.add_subparsers(metavar="KIND", dest="kind", required=True)
-    for name, (_, what) in KINDS.items():
+    bundle = kinds.add_parser("bundle", help=BUNDLE, description=BUNDLE)
+    options.add_model(bundle)
+    options.add_method(bundle)
+    bundle.add_argument(
+        "--with",
+        dest="beside",
+        default="source",
+        metavar="METHODS",
+        help="methods to hold besides, as source,norm, for --compare (default: source)",
+    )
+    bundle.add_argument(
+        "--frames",
+        metavar="SOURCE",
+        help="folder, video or picture to compare with PyTorch on (default: made pictures)",
+    )
+    bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
+    bundle.add_argument("--threads", type=options.count, metavar="T", help="threads for PyTorch")
+    parts = kinds.add_parser("frozen", help=FROZEN, description=FROZEN)
+    options.add_model(parts)
+    parts.add_argument("--out", required=True, type=Path, metavar="DIR")
+    for name, what in WEIGHT_KINDS.items():
         kind = kinds.add_parser(name, help=what, description=what)
         options.add_model(kind)
         kind.add_argument("--state", required=True, type=Path, metavar="FILE", help="saved by run")
-        kind.add_argument("--out", required=True, type=Path, metavar="OUT.safetensors")
+        ending = " or OUT.onnx" if name == "folded" else ""
+        kind.add_argument("--out", required=True, type=Path, metavar=f"OUT.safetensors{ending}")
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     arguments = parser().parse_args(options.joined_numbers(argv))
-    if arguments.out.suffix != ".safetensors":
-        raise ConfigError(f"--out must end in .safetensors, got {arguments.out}")
+    kinds = {"bundle": _bundle, "frozen": _frozen}
+    return kinds.get(arguments.kind, _weights)(arguments)
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from edge_tta.adapter import Adapter
+    from export.bundle import check_target, export_bundle
+    from export.parity import images_of
+
+    check_target(arguments.out)
+    options.use_threads(arguments.threads)
+    model = options.model_from(arguments)
+    preset = arguments.preset or options.DEFAULT_PRESET
+    main_one = Adapter(
+        model.module,
+        arguments.method or options.DEFAULT_METHOD,
+        arguments.host or options.DEFAULT_HOST,
+        preset,
+        input_spec=model.input,
+        views=arguments.views,
+        adapt_from=arguments.adapt_from,
+    )
+    adapters = {main_one.config.label: main_one}
+    for name in arguments.beside.split(","):
+        if name.strip() not in ("", "none"):
+            other = main_one.beside(name.strip(), preset)
+            adapters.setdefault(other.config.label, other)
+    frames = None
+    if arguments.frames is not None:
+        frames = images_of(arguments.frames, model.input)
+        if not frames:
+            raise ConfigError(f"{arguments.frames} holds no frames to compare on")
+    console = terminal()
+    with terminal(stderr=True).status("Exporting"):
+        done = export_bundle(model, list(adapters.values()), str(preset), arguments.out, frames)
+    for label, parity in done.parity.items():
+        console.print(
+            f"{label}: {parity.steps} steps, {parity.updates} updates beside PyTorch; one step "
+            f"differs by {parity.logits:.1e} in the logits and {parity.state:.1e} in the state, "
+            f"all steps by {parity.drift:.1e} in the logits (relative)" + _why(parity.tolerance)
+        )
+    nodes = ", ".join(f"{name} {count}" for name, count in done.nodes.items())
+    console.print(f"{done.folder}: {done.bytes / 1e6:.1f} MB; operators: {nodes}")
+    return 0
+
+
+def _frozen(arguments: argparse.Namespace) -> int:
+    from edge_tta.adapter import Adapter
+    from export.bundle import check_target, whole_folder
+    from export.graph.trace import plain_step
+    from export.parts import write_parts
+
+    check_target(arguments.out)
+    model = options.model_from(arguments)
+    shape = (len(model.input.mean), model.input.size, model.input.size)
+    program = plain_step(Adapter(model.module, "source"), shape).program
+    with whole_folder(arguments.out) as folder:
+        count = write_parts(program, shape, folder)
+    terminal().print(f"{arguments.out}: {count} parts, {len(program.sites)} BatchNorms between")
+    return 0
+
+
+def _why(tolerance: float) -> str:
+    """What to say where more than the usual difference was let pass."""
+    from export.parity import PERTURBATION, STEP_TOLERANCE
+
+    if tolerance <= STEP_TOLERANCE:
+        return ""
+    return (
+        f"; up to {tolerance:.1e} was let pass, because a change of {PERTURBATION:g} of image and "
+        "parameters moves PyTorch's own step about as far"
+    )
+
+
+def _weights(arguments: argparse.Namespace) -> int:
+    from export.adapted import adapter_of, delta_weights, folded_weights, write_weights
+
+    endings = (".safetensors", ".onnx") if arguments.kind == "folded" else (".safetensors",)
+    if arguments.out.suffix not in endings:
+        raise ConfigError(f"--out must end in {' or '.join(endings)}, got {arguments.out}")
     for given in (arguments.state, arguments.weights):
         if given is not None and options.same_file(arguments.out, Path(given)):
             raise ConfigError(f"--out is {given} itself, which is read; choose another name")
     check_place(arguments.out)
     model = options.model_from(arguments)
     adapter = adapter_of(model, arguments.state)
-    weights = KINDS[arguments.kind][0](adapter, (3, model.input.size, model.input.size))
+    if arguments.out.suffix == ".onnx":
+        from export.frozen import write_folded
+
+        difference = write_folded(adapter, model.input, arguments.out)
+        terminal().print(
+            f"{arguments.out}: {arguments.out.stat().st_size / 1e3:.0f} kB, from step "
+            f"{adapter.steps} of {adapter.config.label}; logits differ by {difference:.1e} "
+            "(relative)"
+        )
+        return 0
+    made = {"folded": folded_weights, "delta": delta_weights}[arguments.kind]
+    weights = made(adapter, (3, model.input.size, model.input.size))
     write_weights(arguments.out, weights, adapter)
     size = arguments.out.stat().st_size
     terminal().print(

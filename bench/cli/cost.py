@@ -11,9 +11,8 @@ from rich.console import Console
 
 from bench.cost.case import BACKENDS, Case, make_cases, parse_peers
 from bench.methods import SYNTAX, parse_methods
-from edge_tta.adapter import SAVED
 from edge_tta.cli import options
-from edge_tta.config import MethodConfig
+from edge_tta.config import SAVED, MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 

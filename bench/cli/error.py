@@ -18,9 +18,10 @@ from bench.orders import parse_order
 from bench.report import check_report_folder
 from bench.results import Results, make_results, write_results
 from bench.sets import LabelledSet, check_classes, load_set
-from edge_tta.adapter import SAVED, Adapter
+from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
+from edge_tta.config import SAVED
 from edge_tta.files import check_place
 from edge_tta.run.curve import need_matplotlib
 
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
         model = options.model_from(arguments)
         network = Adapter(model.module, "source", device=arguments.device).network
         program = network.program((3, model.input.size, model.input.size), arguments.saved)
-        options.check_labels(model, program.classes)
+        options.check_labels(model.labels, program.classes)
         names = (name.strip() for name in (arguments.corruptions or "").split(","))
         only = list(dict.fromkeys(filter(None, names))) or None
         sets: dict[bool, LabelledSet] = {}  # one whose severity drifts, or one of one severity

@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         model = options.model_from(arguments)
         network = Adapter(model.module, "source", device=arguments.device).network
         program = network.program((3, model.input.size, model.input.size))
-        options.check_labels(model, program.classes)
+        options.check_labels(model.labels, program.classes)
         data = load_set(
             arguments.data, model.input.size, limit=arguments.limit, classes=model.labels
         )

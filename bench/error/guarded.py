@@ -13,8 +13,8 @@ from torch import Tensor
 from bench.error.streams import VALUES_AT_ONCE, Wrong, method_adapter, predictions
 from bench.orders import Stream
 from edge_tta.config import MethodConfig, make_config
+from edge_tta.executor import Adapts
 from edge_tta.guard import Guard
-from edge_tta.guard.guard import Adapts
 from edge_tta.method.state import State
 from edge_tta.method.step import Step, foldable
 from edge_tta.network.frozen import FrozenNetwork

@@ -175,7 +175,9 @@ def _run(adapter: Adapter, state: Path, pause_s: float, pipe: int, seed: int) ->
     spec = adapter.input_spec
     keeper = _Reporting(adapter, state, pause_s)
     source = SoakSource(10**9, spec.size, seed)
-    session = Session(source, adapter, spec, None, Outputs(keeper=keeper), compare=())
+    classes = adapter.prepare((3, spec.size, spec.size)).program.classes
+    outputs = Outputs(keeper=keeper)
+    session = Session(source, adapter, spec, None, outputs, classes=classes, compare=())
     for _ in session.frames(StopRequest()):
         os.write(pipe, _RECORD.pack(adapter.steps, keeper.saved, time.monotonic()))
 

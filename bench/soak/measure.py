@@ -72,7 +72,9 @@ def measure_soak(
     """
     source = SoakSource(frames, spec.size, seed)
     keeper = StateKeeper(adapter, state, save_every_s)
-    session = Session(source, adapter, spec, None, Outputs(keeper=keeper), compare=())
+    classes = adapter.prepare((3, spec.size, spec.size)).program.classes
+    outputs = Outputs(keeper=keeper)
+    session = Session(source, adapter, spec, None, outputs, classes=classes, compare=())
     row = SoakRow(adapter.config.label, model, spec.size, 0, 0, 0, 0, save_every_s, 0.0)
     every = max(1, frames // stretches)
     seconds, entropies = [], []

@@ -75,7 +75,7 @@ def memory() -> Iterator[Finding]:
         "memory",
         enough,
         f"{free:.1f} GiB of {total:.1f} GiB available",
-        "" if enough else "close other programs; PyTorch alone takes about 0.5 GiB",
+        "" if enough else "close other programs; PyTorch alone takes 0.5 GiB, a bundle less",
     )
 
 

@@ -23,6 +23,7 @@ from edge_tta.show import VideoRecorder, display_problem
 _PACKAGES = (
     ("numpy", "", "numpy"),
     ("safetensors", "no state files", "safetensors"),
+    ("onnx", "no export of bundles", "onnx"),
     ("torchvision", "no torchvision:NAME models", "torchvision"),
     ("matplotlib", "no --plot", "matplotlib"),
 )
@@ -39,7 +40,8 @@ def torch() -> Iterator[Finding]:
     try:
         import torch
     except ImportError:
-        yield Finding("PyTorch", False, "not installed", "pip install torch torchvision")
+        advice = "for models that are no bundles: pip install 'edge-tta[torch]'"
+        yield Finding("PyTorch", False, "not installed: bundles only", advice)
         return
     yield Finding("PyTorch", True, f"{torch.__version__}, {torch.get_num_threads()} threads")
     if torch.cuda.is_available():
@@ -68,7 +70,7 @@ def onnxruntime() -> Iterator[Finding]:
         runtime: Any = importlib.import_module("onnxruntime")
     except ImportError:
         advice = "pip install onnxruntime"
-        yield Finding("onnxruntime", False, "not installed: no exported bundles", advice)
+        yield Finding("onnxruntime", False, "not installed: no bundles", advice)
         return
     providers = runtime.get_available_providers()
     names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)

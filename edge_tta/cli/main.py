@@ -22,6 +22,9 @@ COMMANDS = {
     "export": ("export.cli", "write what was learned for use elsewhere"),
 }
 
+# What an installation for a device lacks.
+DESK_PACKAGES = {"onnx", "torch", "torchvision"}
+
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -41,6 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except EdgeTTAError as error:
         print(f"edge-tta: {one_line(error)}", file=sys.stderr)
+        return FAILED
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in DESK_PACKAGES:
+            raise
+        print(
+            f"edge-tta: {arguments[0]} needs {package}, which is not installed: pip install "
+            "'edge-tta[torch]'",
+            file=sys.stderr,
+        )
         return FAILED
     except KeyboardInterrupt:
         print("edge-tta: interrupted", file=sys.stderr)

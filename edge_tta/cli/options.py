@@ -17,9 +17,13 @@ from edge_tta.prepare import per_channel
 if TYPE_CHECKING:
     from edge_tta.models import Model
 
+DEFAULT_METHOD, DEFAULT_HOST, DEFAULT_PRESET = "nanoadapt", "tent", "edge"
 
-def add_model(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """--model, --weights and what the network takes."""
+
+def add_model(
+    parser: argparse.ArgumentParser, default: str | None = None, *, bundles: bool = False
+) -> None:
+    """--model, --weights and what the network takes. bundles: whether a bundle will do."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "--model",
@@ -27,6 +31,7 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = None) -> No
         default=default,
         metavar="MODEL",
         help="demo | torchvision:NAME | FILE.py:FACTORY"
+        + (" | BUNDLE_DIR" if bundles else "")
         + (f" (default: {default})" if default else ""),
     )
     group.add_argument("--weights", metavar="FILE", help="state dict (.safetensors, .pt, .pth)")
@@ -38,16 +43,28 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = None) -> No
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
-    """--method, --host, --preset, --views, --device."""
+    """--method, --host, --preset, --views, --adapt-from.
+
+    None of them has a value unless the user gives one: a bundle has its own.
+    """
     group = parser.add_argument_group("adaptation")
     group.add_argument(
-        "--method", default="nanoadapt", metavar="METHOD", help=f"{' | '.join(METHODS)}"
+        "--method",
+        metavar="METHOD",
+        help=f"{' | '.join(METHODS)} (default: {DEFAULT_METHOD}; a bundle's own)",
     )
     group.add_argument(
-        "--host", default="tent", metavar="HOST", help=f"what nanoadapt wraps: {' | '.join(HOSTS)}"
+        "--host",
+        metavar="HOST",
+        help=f"what nanoadapt wraps: {' | '.join(HOSTS)} (default: {DEFAULT_HOST})",
     )
-    group.add_argument("--preset", default="edge", help="edge | paper | FILE.toml (default: edge)")
+    group.add_argument("--preset", help=f"edge | paper | FILE.toml (default: {DEFAULT_PRESET})")
     group.add_argument("--views", type=natural, metavar="K", help="extra views of a frame, 0 to 5")
+    group.add_argument(
+        "--adapt-from",
+        metavar="LAYER",
+        help="train from this BatchNorm on; the backward pass ends there (default: all)",
+    )
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +72,20 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("--device", default="cpu", help="cpu | cuda (default: cpu)")
     group.add_argument("--threads", type=count, metavar="T", help="threads for the network")
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """--backend and --profile."""
+    group = parser.add_argument_group("executor")
+    group.add_argument(
+        "--backend", choices=("torch", "onnx"), help="what runs the network (default: the model's)"
+    )
+    group.add_argument(
+        "--profile",
+        choices=("speed", "memory"),
+        default="speed",
+        help="of a bundle: memory keeps the weights in their file and is slower (default: speed)",
+    )
 
 
 def model_from(arguments: argparse.Namespace) -> Model:
@@ -75,15 +106,15 @@ def model_from(arguments: argparse.Namespace) -> Model:
     )
 
 
-def check_labels(model: Model, classes: int) -> None:
+def check_labels(labels: Sequence[str] | None, classes: int) -> None:
     """Refuses class names of another network.
 
     Raises:
         ConfigError: their number is not that of the network's outputs.
     """
-    if model.labels is not None and len(model.labels) != classes:
+    if labels is not None and len(labels) != classes:
         raise ConfigError(
-            f"there are {len(model.labels)} class names and the network has {classes} outputs; "
+            f"there are {len(labels)} class names and the network has {classes} outputs; "
             "give one name for each, in their order: --labels FILE"
         )
 

@@ -18,18 +18,16 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from torch import nn
 
-from edge_tta.adapter import SAVED, Adapter
 from edge_tta.cli import options
+from edge_tta.cli.loading import Loaded, load
 from edge_tta.cli.terminal import terminal
+from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
+from edge_tta.executor import Executor
 from edge_tta.frames import FrameSource, open_source
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.guard import Guard
-from edge_tta.models import Model
-from edge_tta.network.frozen import FrozenNetwork
-from edge_tta.run.budget import MIB, drawn_image, fit
 from edge_tta.run.controls import Controls
 from edge_tta.run.curve import ErrorCurve
 from edge_tta.run.keeper import StateKeeper
@@ -59,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo",
     )
-    options.add_model(parser, default="demo")
+    options.add_model(parser, default="demo", bundles=True)
     options.add_method(parser)
     parser.add_argument(
         "--guard",
@@ -67,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
         default="on",
         help="fall back to the source network where adaptation seems to do harm (default: on)",
     )
+    options.add_backend(parser)
     learning = parser.add_argument_group("rhythm")
     learning.add_argument(
         "--adapt-every",
@@ -92,7 +91,6 @@ def parser() -> argparse.ArgumentParser:
     learning.add_argument(
         "--saved",
         choices=SAVED,
-        default="float16",
         help="precision of what waits for the backward pass (default: float16)",
     )
     learning.add_argument(
@@ -145,44 +143,44 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("--token is of the page; give --serve [HOST:]PORT too")
     place = None if arguments.serve is None else parse_place(arguments.serve, arguments.token)
     controls = Controls()
-    options.use_threads(arguments.threads)
     with console.status("Loading the network"):
-        model = options.model_from(arguments)
-        adapter, adapt_every, why = _adapter_of(arguments, model)
-        frozen = adapter.config.method == FROZEN
-        guard = None if frozen or arguments.guard == "off" else Guard(adapter)
+        loaded = load(arguments)
+        executor = loaded.executor
+        frozen = executor.config.method == FROZEN
+        guard = None if frozen or arguments.guard == "off" else Guard(executor)
         outputs = Outputs()
         if arguments.state is not None:
-            outputs.keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
-        step = adapter.prepare((3, model.input.size, model.input.size))
-        options.check_labels(model, step.program.classes)
-        compare = _compared(arguments, adapter)
-    if why:
-        console.print(why)
+            outputs.keeper = StateKeeper(executor, arguments.state, arguments.save_every, guard)
+        classes = loaded.prepare()
+        options.check_labels(loaded.labels, classes)
+        compare = _compared(arguments, loaded)
+    if loaded.why:
+        console.print(loaded.why)
     kept = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
     before = {path: _stamp(path) for path in kept}
     with StopRequest() as stop, ExitStack() as stack:
         try:
             with stop.wait():
-                source = _open_source(arguments, model)
+                source = _open_source(arguments, loaded)
         except Stopped:
             return _exit_code(stop)
         stack.enter_context(source)
         source.tell = console.print
         if outputs.keeper is not None:
             outputs.keeper.tell = console.print
-        _open_outputs(outputs, arguments, adapter, source, console, stack)
+        _open_outputs(outputs, arguments, executor, source, console, stack)
         if place is not None:
             outputs.page = Hub()
             page = stack.enter_context(PageServer(place, outputs.page, controls.ask))
             console.print(f"watch at {page.url}", soft_wrap=True, highlight=False)
         session = Session(
             source,
-            adapter,
-            model.input,
-            model.labels,
+            executor,
+            loaded.input,
+            loaded.labels,
             outputs,
-            adapt_every=adapt_every,
+            classes=classes,
+            adapt_every=loaded.adapt_every,
             compare=compare,
             guard=guard,
             controls=controls,
@@ -190,60 +188,23 @@ def main(argv: Sequence[str]) -> int:
         if outputs.keeper is not None and outputs.keeper.resumed:
             if outputs.keeper.recovered is not None:
                 console.print(f"warning: {outputs.keeper.recovered}", style="yellow")
-            console.print(f"resumed {arguments.state} at step {adapter.steps}")
+            console.print(f"resumed {arguments.state} at step {executor.steps}")
         try:
             _watch(session, source, stop, console)
         finally:
             # Standard output belongs to the records when they go there.
-            _tell(session, source, model, adapter, terminal(stderr=arguments.jsonl == "-"))
+            _tell(session, source, loaded, terminal(stderr=arguments.jsonl == "-"))
     for path in kept:
         if _stamp(path) != before[path]:
             console.print(f"wrote {path}")
     return _exit_code(stop)
 
 
-def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
-    """The adapter, how often it learns, and what a budget had a say in (or nothing)."""
-
-    def build(network: nn.Module | FrozenNetwork, saved: str, **more: int | None) -> Adapter:
-        return Adapter(
-            network,
-            arguments.method,
-            arguments.host,
-            arguments.preset,
-            arguments.device,
-            input_spec=model.input,
-            saved=saved,
-            **more,
-        )
-
-    asked = build(model.module, arguments.saved, views=arguments.views)
-    every = arguments.adapt_every
-    if arguments.budget_mb is None and arguments.budget_ms is None:
-        return asked, every, ""
-    if not asked.config.trains:
-        raise ConfigError(
-            f"a budget shares out what learning costs, and {asked.config.label} does not learn; "
-            "leave --budget-mb and --budget-ms out"
-        )
-    shape = (len(model.input.mean), model.input.size, model.input.size)
-    choice, why = fit(
-        lambda saved, depth: build(asked.network, saved, views=0, depth=depth),
-        drawn_image(shape),
-        views=asked.config.views,
-        adapt_every=every,
-        budget_bytes=None if arguments.budget_mb is None else arguments.budget_mb * MIB,
-        budget_s=None if arguments.budget_ms is None else arguments.budget_ms / 1e3,
-    )
-    adapter = build(asked.network, choice.saved, views=choice.views, depth=choice.depth)
-    return adapter, choice.adapt_every, why
-
-
 def _exit_code(stop: StopRequest) -> int:
     return 0 if stop.signal is None else 128 + stop.signal
 
 
-def _open_source(arguments: argparse.Namespace, model: Model) -> FrameSource:
+def _open_source(arguments: argparse.Namespace, loaded: Loaded) -> FrameSource:
     """The source; ConfigError when a result would be written over it."""
     for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
         if out not in (None, "-") and options.same_file(Path(arguments.source), Path(out)):
@@ -253,7 +214,7 @@ def _open_source(arguments: argparse.Namespace, model: Model) -> FrameSource:
         stride=arguments.stride,
         fps=arguments.fps,
         max_frames=arguments.max_frames,
-        classes=model.labels,
+        classes=loaded.labels,
         reconnect_s=arguments.reconnect,
     )
 
@@ -267,29 +228,26 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _compared(arguments: argparse.Namespace, adapter: Adapter) -> list[Adapter] | None:
-    """Adapters to run beside, on the same frozen weights; None: to be decided by the labels."""
+def _compared(arguments: argparse.Namespace, loaded: Loaded) -> list[Executor] | None:
+    """Executors to run beside, on the same frozen weights; None: to be decided by the labels."""
     if arguments.compare is None:
         return None
     names = [name.strip() for name in arguments.compare.split(",")]
-    found = {
-        name: Adapter(adapter.network, name, preset=arguments.preset, input_spec=adapter.input_spec)
-        for name in names
-        if name not in ("", "none")
-    }
-    return [other for other in found.values() if other.config.label != adapter.config.label]
+    found = {name: loaded.beside(name) for name in names if name not in ("", "none")}
+    own = loaded.executor.config.label
+    return [other for other in found.values() if other.config.label != own]
 
 
 def _open_outputs(
     outputs: Outputs,
     arguments: argparse.Namespace,
-    adapter: Adapter,
+    executor: Executor,
     source: FrameSource,
     console: Console,
     stack: ExitStack,
 ) -> None:
     if arguments.plot is not None:
-        outputs.curve = ErrorCurve(arguments.plot, adapter.config.label)
+        outputs.curve = ErrorCurve(arguments.plot, executor.config.label)
         stack.callback(outputs.curve.save)
     if arguments.jsonl is not None:
         outputs.jsonl = stack.enter_context(JsonlWriter(arguments.jsonl))
@@ -338,18 +296,16 @@ def _so_far(session: Session, fps: float) -> str:
     return ", ".join([f"{fps:.1f} fps", *(["error: " + ", ".join(errors)] if errors else [])])
 
 
-def _tell(
-    session: Session, source: FrameSource, model: Model, adapter: Adapter, console: Console
-) -> None:
+def _tell(session: Session, source: FrameSource, loaded: Loaded, console: Console) -> None:
     """The table and what else there is to know at the end."""
-    tally = session.tally
+    tally, label = session.tally, loaded.executor.config.label
     if tally.frames:
-        console.print(summary_table(tally, adapter.config.label, model.labels))
+        console.print(summary_table(tally, label, loaded.labels))
         console.print(latency_line(tally))
         guarded = guard_line(tally)
         if guarded is not None:
             console.print(guarded, style="yellow" if tally.fallen else None)
-        warning = warning_line(tally, adapter.config.label)
+        warning = warning_line(tally, label)
         if warning is not None:
             console.print(f"warning: {warning}", style="yellow")
     else:

@@ -5,42 +5,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from edge_tta.executor import Adapts
 from edge_tta.guard.judge import Judge, Limits
 from edge_tta.guard.running import as_array, softmax
 
 _EVENTS = 256
 """Latest events that are kept."""
-
-
-class Adapts(Protocol):
-    """What a guard needs of an adapter: `edge_tta.Adapter`, or one that runs elsewhere."""
-
-    def __call__(self, images: Any, *, learn: bool = True) -> Any:
-        """Logits (N, classes), adapting on the way."""
-
-    def frozen_logits(self, images: Any) -> Any:
-        """Logits (N, classes) with the present state; nothing changes."""
-
-    def source_logits(self, images: Any) -> Any:
-        """Logits (N, classes) of the source network; nothing changes."""
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """The state's tensors by name."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continues from a state that `state` gave."""
-
-    def reset(self) -> None:
-        """Back to the source."""
-
-    def drift(self) -> float:
-        """|trained parameters - the source's| / |the source's|; 0 where none are trained."""
-
-    def save(self, path: str | Path) -> None:
-        """Writes the state."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +42,7 @@ class Guard:
     it has calibrated.
 
     Args:
-        adapter: an `Adapter`, or anything with its few methods (`Adapts`).
+        adapter: an `Adapter`, or anything with its few methods (`edge_tta.executor.Adapts`).
 
     Attributes:
         fallen: why the source predicts now; None: the adapter does.

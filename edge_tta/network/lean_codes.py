@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edge_tta.config import SAVED
+
 aten = torch.ops.aten
 
 HALF_BYTE = 128
-PRECISIONS = ("float32", "float16", "int8")
+PRECISIONS = SAVED[1:]
 
 
 def encode(

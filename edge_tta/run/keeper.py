@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_tta.adapter import Adapter
 from edge_tta.errors import OutputError
+from edge_tta.executor import Executor
 from edge_tta.files import check_place, remove_leftovers
 from edge_tta.guard import Guard
 from edge_tta.run.generations import keeping_previous, load_or_previous
@@ -30,7 +30,7 @@ class StateKeeper:
     """
 
     def __init__(
-        self, adapter: Adapter, path: Path, every_s: float, guard: Guard | None = None
+        self, adapter: Executor, path: Path, every_s: float, guard: Guard | None = None
     ) -> None:
         self._adapter, self._path, self._every_s = adapter, path, every_s
         self._guarded = guard or adapter

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_tta.adapter import Adapter
-from edge_tta.errors import SourceError
+from edge_tta.errors import ConfigError, SourceError
+from edge_tta.executor import Executor
 from edge_tta.frames.faults import empty_picture, not_a_picture
 from edge_tta.frames.source import Frame, FrameSource, Pixels
 from edge_tta.guard import Event, Guard
@@ -70,6 +70,7 @@ class Session:
     """A run of one adapter, and of others beside it for comparison, over one source.
 
     Args:
+        classes: number of the network's outputs.
         adapt_every: learn on every so many frames, from 1; on the others only statistics are
             calibrated. Counted in the adapter's steps, so that a resumed run keeps the rhythm.
         compare: adapters that see the same frames, by label. "auto" in place of a mapping:
@@ -81,22 +82,23 @@ class Session:
     def __init__(
         self,
         source: FrameSource,
-        adapter: Adapter,
+        adapter: Executor,
         spec: InputSpec,
         labels: tuple[str, ...] | None,
         outputs: Outputs,
         *,
+        classes: int,
         adapt_every: int = 1,
-        compare: Sequence[Adapter] | None = None,
+        compare: Sequence[Executor] | None = None,
         guard: Guard | None = None,
         controls: Controls | None = None,
     ) -> None:
         self._source, self._adapter, self._spec, self._labels = source, adapter, spec, labels
         self._outputs, self._adapt_every = outputs, adapt_every
         self._guard, self._controls = guard, controls or Controls()
-        self._compare: dict[str, Adapter] = {a.config.label: a for a in compare or ()}
+        self._compare: dict[str, Executor] = {a.config.label: a for a in compare or ()}
         self._compare_labelled = compare is None and adapter.config.method != FROZEN
-        self._classes = adapter.prepare((3, spec.size, spec.size)).program.classes
+        self._classes = classes
         self.tally = Tally()
         self._rate = _Rate()
 
@@ -159,7 +161,7 @@ class Session:
             adapted, why = False, f"{nothing} picture: nothing to learn from"
             self.tally.not_learned[nothing] += 1
         if self._compare_labelled and frame.label is not None and FROZEN not in self._compare:
-            self._compare = {FROZEN: Adapter(self._adapter.network, FROZEN), **self._compare}
+            self._compare_source()
         others: dict[str, Reading] = {}
         if self._compare:
             with _timed(stages, "compare"):
@@ -169,6 +171,13 @@ class Session:
             self._add_for_page(seen, image, self._outputs.page)
         self._count(seen)
         return seen
+
+    def _compare_source(self) -> None:
+        """Runs the source beside, where the adapter has it: a bundle may not."""
+        try:
+            self._compare = {FROZEN: self._adapter.beside(FROZEN), **self._compare}
+        except ConfigError:
+            self._compare_labelled = False
 
     def _grant(self) -> None:
         """Does what was asked for meanwhile."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_tta.adapter import Adapter
+from edge_tta.executor import Executor
 from edge_tta.frames.source import FrameSource
 from edge_tta.guard import Guard
 from edge_tta.run.controls import Controls
@@ -21,7 +21,7 @@ _EVENTS = 12
 def status_of(
     seen: Seen,
     source: FrameSource,
-    adapter: Adapter,
+    adapter: Executor,
     guard: Guard | None,
     controls: Controls,
     labels: tuple[str, ...] | None,
@@ -82,7 +82,7 @@ def _of_guard(guard: Guard) -> dict[str, Any]:
     }
 
 
-def _state(adapter: Adapter, why: str, fallen: bool, paused: bool) -> str:
+def _state(adapter: Executor, why: str, fallen: bool, paused: bool) -> str:
     if adapter.config.method == "source":
         return "source"
     if paused:

@@ -272,7 +272,7 @@ def test_compared_methods_take_the_preset_of_the_run(
             super().__init__(*args, **more)
             made.append(self)
 
-    monkeypatch.setattr("edge_tta.cli.run.Adapter", Noted)
+    monkeypatch.setattr("edge_tta.adapter.Adapter", Noted)
     words = ("--preset", "paper", "--compare", "nanoadapt:norm")
     assert call("run", folder(0, 1), *words).code == 0
     assert [adapter.config.smoothing for adapter in made] == [0.98, 0.98]

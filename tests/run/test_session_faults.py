@@ -39,7 +39,9 @@ def _run(pixels: Sequence[Any], *beside: str) -> tuple[Session, Script, Adapter,
     adapter = Adapter(network("plain"), "nanoadapt:tent", accumulation=2)
     source = Script(pixels)
     compare = [Adapter(adapter.network, method) for method in beside]
-    session = Session(source, adapter, InputSpec(16), None, Outputs(), compare=compare)
+    classes = adapter.prepare((3, 16, 16)).program.classes
+    spec, outputs = InputSpec(16), Outputs()
+    session = Session(source, adapter, spec, None, outputs, classes=classes, compare=compare)
     return session, source, adapter, list(session.frames(StopRequest()))
 
 

@@ -1,0 +1,95 @@
+"""A bundle's folder, checked before anything of it is run."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from edge_tta.bundle.graphs import check_graph
+from edge_tta.bundle.manifest import MANIFEST, REMEDY, FileRecord, Manifest, read_manifest
+from edge_tta.bundle.runtime import open_session
+from edge_tta.checkpoint import Arrays, Header, check_tensors, load_state
+from edge_tta.errors import BundleError, StateError
+
+
+def is_bundle(path: str | Path) -> bool:
+    """Whether a path is meant as a bundle: a folder."""
+    return Path(path).is_dir()
+
+
+class Bundle:
+    """An opened bundle; several adapters may share it.
+
+    Every file is compared with the manifest, and every graph looked into, when this is made; no
+    graph is run or loaded.
+
+    Raises:
+        BundleError: a file is missing, changed, or reaches outside the folder.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, threads: int | None = None, profile: str = "speed"
+    ) -> None:
+        self.folder = Path(folder)
+        self.threads, self.profile = threads, profile
+        self.manifest: Manifest = read_manifest(self.folder)
+        for name, record in self.manifest.files.items():
+            _check_file(self.folder / name, record)
+        weights = self.manifest.weights
+        size = self.manifest.files[weights].bytes
+        for method in self.manifest.methods.values():
+            for graph in method.graphs:
+                check_graph(self.folder / graph, weights, size)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the network's weights."""
+        return self.manifest.source_sha256
+
+    def session(self, graph: str) -> Any:
+        """An onnxruntime session of one of the graphs."""
+        return open_session(self.folder / graph, self.threads, self.profile)
+
+    def source_state(self, label: str) -> tuple[Arrays, Header]:
+        """The state of a method before the first frame.
+
+        Raises:
+            BundleError: it is not what the manifest says.
+        """
+        record = self.manifest.methods[label]
+        path = self.folder / record.state
+        try:
+            arrays, header = load_state(path)
+            check_tensors(path, arrays, {n: _Spec(*spec) for n, spec in record.layout.items()})
+        except StateError as error:
+            raise BundleError(f"{error}; {REMEDY}") from error
+        if header.source_sha256 != self.fingerprint:
+            raise BundleError(f"{path} is of another network than {MANIFEST} says; {REMEDY}")
+        return arrays, header
+
+
+class _Spec:
+    """What `check_tensors` compares with: a shape and a type."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        self.shape, self.dtype = shape, dtype
+
+
+def _check_file(path: Path, record: FileRecord) -> None:
+    try:
+        with path.open("rb") as file:
+            digest, size = hashlib.sha256(), 0
+            while size <= record.bytes and (block := file.read(1 << 20)):
+                digest.update(block)
+                size += len(block)
+    except FileNotFoundError as error:
+        raise BundleError(f"the bundle lacks {path}; {REMEDY}") from error
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror or error}; {REMEDY}") from error
+    if size != record.bytes:
+        raise BundleError(f"{path} has not the {record.bytes} bytes that {MANIFEST} says; {REMEDY}")
+    if digest.hexdigest() != record.sha256:
+        raise BundleError(
+            f"{path} is not the file that was exported (its SHA-256 differs); {REMEDY}"
+        )

@@ -1,0 +1,193 @@
+"""What a bundle says of itself: `manifest.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_tta.errors import BundleError, ConfigError, one_line
+from edge_tta.files import write_whole
+from edge_tta.prepare import InputSpec
+
+FORMAT = "edge_tta-bundle"
+VERSION = 1
+MANIFEST = "manifest.json"
+
+# Shape and NumPy type of a tensor of the state.
+TensorSpec = tuple[tuple[int, ...], str]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of the bundle: its size and SHA-256."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class MethodRecord:
+    """One method of the bundle.
+
+    Attributes:
+        observe, learn: the graphs' file names; learn is None where nothing is trained.
+        frozen: the graph of logits at a state that stays as it is; observe itself where that
+            changes nothing.
+        compact: file name of a learn graph that keeps less in memory and is slower, or None.
+        state: file name of the state before the first frame, an ordinary state file.
+        layout: the state's tensors, which are inputs of the graphs; an output `new.NAME` is NAME
+            after the frame, and what has no such output stays as it is.
+        preset: as it was named at export.
+    """
+
+    observe: str
+    learn: str | None
+    frozen: str
+    compact: str | None
+    state: str
+    layout: Mapping[str, TensorSpec]
+    preset: str
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """All graphs' file names."""
+        names = (self.observe, self.learn, self.frozen, self.compact)
+        return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A bundle's contents.
+
+    Attributes:
+        name: the model as it was named at export.
+        source_sha256: fingerprint of the network.
+        image_shape: (channels, H, W) of its input.
+        classes: number of its outputs.
+        input: how a frame becomes that input.
+        labels: names of the classes, None when unknown.
+        weights: the file of frozen tensors.
+        methods: by label; the first is what a run takes.
+        files: every file of the folder but the manifest.
+    """
+
+    name: str
+    source_sha256: str
+    image_shape: tuple[int, int, int]
+    classes: int
+    input: InputSpec
+    labels: tuple[str, ...] | None
+    weights: str
+    methods: Mapping[str, MethodRecord]
+    files: Mapping[str, FileRecord]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest, which makes the folder a bundle: so it is the last to be written."""
+    fields = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
+    write_whole(folder / MANIFEST, json.dumps(fields, indent=1).encode() + b"\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder. Reads no other file.
+
+    Raises:
+        BundleError: missing, damaged, of another version, or naming files outside the folder.
+    """
+    path = folder / MANIFEST
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{folder} holds no {MANIFEST}, so it is no bundle; make one: edge-tta export bundle"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path} cannot be read ({one_line(error, 120)}); {REMEDY}") from error
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise BundleError(f"{path} is not the manifest of a bundle of edge_tta; {REMEDY}")
+    if fields.get("version") != VERSION:
+        raise BundleError(
+            f"{path} has format version {fields.get('version')!r:.20}, this edge_tta reads version "
+            f"{VERSION}; export the bundle with this edge_tta"
+        )
+    try:
+        found = _parsed(fields)
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise BundleError(f"{path} is damaged ({one_line(error, 120)}); {REMEDY}") from error
+    for name in found.files:
+        if not _is_plain(name):
+            raise BundleError(f"{path} names the file {name!r:.80}; expected names in its folder")
+    return found
+
+
+REMEDY = "export the bundle again, or copy it again"
+
+
+def _parsed(fields: Mapping[str, Any]) -> Manifest:
+    given = fields["input"]
+    methods = {
+        str(label): MethodRecord(
+            observe=_text(record["observe"]),
+            learn=None if record["learn"] is None else _text(record["learn"]),
+            frozen=_text(record["frozen"]),
+            compact=None if record["compact"] is None else _text(record["compact"]),
+            state=_text(record["state"]),
+            layout={
+                _text(name): (tuple(_whole(size) for size in shape), _text(dtype))
+                for name, (shape, dtype) in record["layout"].items()
+            },
+            preset=_text(record["preset"]),
+        )
+        for label, record in fields["methods"].items()
+    }
+    files = {
+        str(name): FileRecord(_whole(record["bytes"]), _text(record["sha256"]))
+        for name, record in fields["files"].items()
+    }
+    weights = _text(fields["weights"])
+    named = {weights}
+    for method in methods.values():
+        named |= {*method.graphs, method.state}
+    if not methods or not named <= set(files):
+        raise ValueError(f"no methods, or files without a record: {sorted(named - set(files))}")
+    channels, height, width = (_whole(size) for size in fields["image_shape"])
+    labels = fields["labels"]
+    spec = InputSpec(
+        size=_whole(given["size"]),
+        scale=given["scale"],
+        mean=tuple(given["mean"]),
+        std=tuple(given["std"]),
+    )
+    if (height, width) != (spec.size, spec.size) or channels < 1:
+        raise ValueError(f"images {fields['image_shape']} and input size {spec.size}")
+    return Manifest(
+        name=_text(fields["name"]),
+        source_sha256=_text(fields["source_sha256"]),
+        image_shape=(channels, height, width),
+        classes=_whole(fields["classes"]),
+        input=spec,
+        labels=None if labels is None else tuple(_text(label) for label in labels),
+        weights=weights,
+        methods=methods,
+        files=files,
+    )
+
+
+def _is_plain(name: str) -> bool:
+    """A file name that stays in its folder, on any system."""
+    return bool(name) and not set(name) & set("/\\:\0") and name not in (".", "..")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {value!r:.40}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"expected a whole number, got {value!r:.40}")
+    return value

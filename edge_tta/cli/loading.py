@@ -1,0 +1,182 @@
+"""The network that a command line names, with its executor: PyTorch, or a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_tta.bundle.adapter import BundleAdapter
+from edge_tta.bundle.folder import Bundle, is_bundle
+from edge_tta.class_names import read_class_names
+from edge_tta.cli import options
+from edge_tta.errors import ConfigError, ModelError
+from edge_tta.executor import Executor
+from edge_tta.prepare import InputSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_tta.adapter import Adapter
+    from edge_tta.models import Model
+    from edge_tta.network.frozen import FrozenNetwork
+
+DEMO_BUNDLE = Path(__file__).parents[1] / "demo" / "bundle"
+_DEFAULT_SAVED = "float16"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An executor and what is known about its network.
+
+    prepare: loads what the first frame needs; gives the number of classes.
+    beside: another method on the same network.
+    adapt_every: on every so many frames it learns. why: what a budget had a say in, or nothing.
+    """
+
+    executor: Executor
+    input: InputSpec
+    labels: tuple[str, ...] | None
+    prepare: Callable[[], int]
+    beside: Callable[[str], Executor]
+    adapt_every: int
+    why: str = ""
+
+
+def load(arguments: argparse.Namespace) -> Loaded:
+    """What --model, --backend and the method's options name.
+
+    Raises:
+        EdgeTTAError: as the executor does, or they do not fit together.
+    """
+    folder = _bundle(arguments)
+    return _torch(arguments) if folder is None else _onnx(arguments, folder)
+
+
+def _bundle(arguments: argparse.Namespace) -> Path | None:
+    """The bundle to run; None: PyTorch is to run the model."""
+    named = is_bundle(arguments.model)
+    if named and arguments.backend == "torch":
+        raise ConfigError(
+            f"{arguments.model} is a bundle, which onnxruntime runs; leave --backend out, or give "
+            "the model that it was made from"
+        )
+    if named:
+        return Path(arguments.model)
+    if arguments.model == "demo" and arguments.weights is None:
+        lacks_torch = importlib.util.find_spec("torch") is None
+        if arguments.backend == "onnx" or (arguments.backend is None and lacks_torch):
+            return DEMO_BUNDLE
+    if arguments.backend == "onnx":
+        raise ConfigError(
+            f"--backend onnx runs bundles, and {arguments.model} is none; make one first: "
+            f"edge-tta export bundle --model {arguments.model} --out DIR, then --model DIR"
+        )
+    return None
+
+
+def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
+    for name in ("weights", "size", "scale", "mean", "std", "preset", "views", "adapt_from"):
+        if getattr(arguments, name) is not None:
+            option = name.replace("_", "-")
+            raise ConfigError(
+                f"--{option} is fixed in a bundle; leave it out, or export the bundle with it"
+            )
+    for name in ("saved", "budget_mb", "budget_ms"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is for models that PyTorch runs, and {folder} is a "
+                "bundle; leave it out"
+            )
+    if arguments.device != "cpu":
+        raise ConfigError(f"bundles run on the CPU, got --device {arguments.device}")
+    bundle = Bundle(folder, threads=arguments.threads, profile=arguments.profile)
+    adapter = BundleAdapter(bundle, _label(arguments, bundle))
+    manifest = bundle.manifest
+    labels = manifest.labels if arguments.labels is None else read_class_names(arguments.labels)
+    return Loaded(
+        adapter,
+        manifest.input,
+        labels,
+        lambda: adapter.prepare(manifest.image_shape),
+        adapter.beside,
+        arguments.adapt_every,
+    )
+
+
+def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
+    """The method asked for, as the bundle calls it; None: its first."""
+    method, host = arguments.method, arguments.host
+    if method is None and host is None:
+        return None
+    method = method or "nanoadapt"
+    if method != "nanoadapt":
+        return str(method)
+    return f"nanoadapt:{host or options.DEFAULT_HOST}"
+
+
+def _torch(arguments: argparse.Namespace) -> Loaded:
+    if importlib.util.find_spec("torch") is None:
+        raise ModelError(
+            f"{arguments.model} needs PyTorch, which is not installed: pip install "
+            "'edge-tta[torch]', or give a bundle"
+        )
+    if arguments.profile != "speed":
+        raise ConfigError("--profile is for bundles; leave it out")
+    options.use_threads(arguments.threads)
+    model = options.model_from(arguments)
+    adapter, adapt_every, why = _adapter_of(arguments, model)
+    preset = arguments.preset or options.DEFAULT_PRESET
+    shape = (3, model.input.size, model.input.size)
+    return Loaded(
+        adapter,
+        model.input,
+        model.labels,
+        lambda: adapter.prepare(shape).program.classes,
+        lambda method: adapter.beside(method, preset),
+        adapt_every,
+        why,
+    )
+
+
+def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
+    """The adapter, how often it learns, and what a budget had a say in (or nothing)."""
+    from edge_tta.adapter import Adapter
+    from edge_tta.run.budget import MIB, drawn_image, fit
+
+    def build(network: nn.Module | FrozenNetwork, saved: str, **more: int | None) -> Adapter:
+        return Adapter(
+            network,
+            arguments.method or options.DEFAULT_METHOD,
+            arguments.host or options.DEFAULT_HOST,
+            arguments.preset or options.DEFAULT_PRESET,
+            arguments.device,
+            input_spec=model.input,
+            saved=saved,
+            adapt_from=arguments.adapt_from,
+            **more,
+        )
+
+    asked = build(model.module, arguments.saved or _DEFAULT_SAVED, views=arguments.views)
+    every: int = arguments.adapt_every
+    if arguments.budget_mb is None and arguments.budget_ms is None:
+        return asked, every, ""
+    if not asked.config.trains:
+        raise ConfigError(
+            f"a budget shares out what learning costs, and {asked.config.label} does not learn; "
+            "leave --budget-mb and --budget-ms out"
+        )
+    shape = (len(model.input.mean), model.input.size, model.input.size)
+    choice, why = fit(
+        lambda saved, depth: build(asked.network, saved, views=0, depth=depth),
+        drawn_image(shape),
+        views=asked.config.views,
+        adapt_every=every,
+        budget_bytes=None if arguments.budget_mb is None else arguments.budget_mb * MIB,
+        budget_s=None if arguments.budget_ms is None else arguments.budget_ms / 1e3,
+    )
+    adapter = build(asked.network, choice.saved, views=choice.views, depth=choice.depth)
+    return adapter, choice.adapt_every, why

@@ -1,0 +1,214 @@
+"""A model as a bundle: graphs, weights, source state, manifest; checked against PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_tta.adapter import Adapter
+from edge_tta.bundle.manifest import FileRecord, Manifest, MethodRecord, write_manifest
+from edge_tta.checkpoint import Arrays, Header, save_state
+from edge_tta.errors import ConfigError, ModelError, OutputError
+from edge_tta.models import Model
+from edge_tta.prepare import Images
+from export.graph.convert import convert, refuse_unsupported
+from export.graph.emitter import Style
+from export.graph.operators import OPERATORS
+from export.graph.recompute import recompute
+from export.graph.trace import Traced, plain_step, trace_frozen, trace_learn, trace_observe
+from export.graph.weights import WeightFile
+from export.parity import Parity, compare
+
+WEIGHTS = "weights.bin"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that has been written.
+
+    Attributes:
+        bytes: size of the folder's files.
+        nodes: operators of each graph, by file name.
+        parity: how far each method is from PyTorch, by label.
+    """
+
+    folder: Path
+    bytes: int
+    nodes: dict[str, int]
+    parity: dict[str, Parity]
+
+
+def check_target(folder: Path) -> None:
+    """Whether a bundle can be written there, as far as can be told beforehand.
+
+    Raises:
+        OutputError: something is there already, or the folder around it is missing.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} exists already; remove it, or give another --out")
+    if not folder.resolve().parent.is_dir():
+        raise OutputError(
+            f"cannot write {folder}: the folder {folder.resolve().parent} does not exist; make it "
+            "first"
+        )
+
+
+def export_bundle(
+    model: Model,
+    adapters: Sequence[Adapter],
+    preset: str,
+    folder: Path,
+    frames: Sequence[Images] | None = None,
+) -> Exported:
+    """Writes a bundle of the adapters' methods, whole or not at all.
+
+    Args:
+        adapters: of one network, one for each method; the first is the bundle's main one.
+        preset: its name, for the manifest.
+        frames: images (1, channels, H, W) to compare both executors on; None: made ones.
+
+    Raises:
+        ModelError: the network cannot be captured or exported, or the graphs do not compute what
+            PyTorch computes.
+        ConfigError: a method needs what a bundle does not hold.
+        OutputError: the folder cannot be written.
+    """
+    check_target(folder)
+    size = model.input.size
+    shape = (len(model.input.mean), size, size)
+    traced = [_traced(adapter, shape) for adapter in adapters]
+    for graphs in traced:
+        for graph in graphs.values():
+            refuse_unsupported(graph)
+    with whole_folder(folder) as part:
+        weights = WeightFile(WEIGHTS)
+        nodes: dict[str, int] = {}
+        methods: dict[str, MethodRecord] = {}
+        for adapter, graphs in zip(adapters, traced, strict=True):
+            stem = "" if not methods else f"{adapter.config.label.replace(':', '-')}."
+            names = {}
+            for kind, graph in graphs.items():
+                names[kind] = f"{stem}{kind}.onnx"
+                nodes[names[kind]] = _write(graph, weights, part / names[kind])
+            if "learn" in graphs:
+                recompute(graphs["learn"].module)
+                names["compact"] = f"{stem}learn.compact.onnx"
+                target = part / names["compact"]
+                nodes[target.name] = _write(graphs["learn"], weights, target, "compact")
+            methods[adapter.config.label] = _record(adapter, shape, part, stem, names, preset)
+        weights.write(part)
+        _write_manifest(model, adapters[0], shape, part, methods)
+        parity = {a.config.label: compare(part, a, model.input, frames) for a in adapters}
+        for adapter in adapters:
+            if adapter.config.trains:
+                label = f"{adapter.config.label}, compact"
+                parity[label] = compare(part, adapter, model.input, frames, "memory")
+        total = sum(file.stat().st_size for file in part.iterdir())
+    return Exported(folder, total, nodes, parity)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name only when the block ends well.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    part = None
+    try:
+        part = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=f".{folder.name}."))
+        yield part
+        if folder.exists():
+            folder.rmdir()
+        part.chmod(0o755)
+        part.rename(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _write(graph: Traced, weights: WeightFile, path: Path, style: Style = "fast") -> int:
+    """Writes a graph; returns the number of its operators."""
+    proto = convert(graph, weights, path.stem, style)
+    path.write_bytes(proto.SerializeToString())
+    return len(proto.graph.node)
+
+
+def _traced(adapter: Adapter, shape: tuple[int, ...]) -> dict[str, Traced]:
+    """The method's graphs by kind."""
+    if adapter.config.fisher_weight > 0:
+        raise ConfigError("bundles hold no Fisher diagonal: set fisher_weight = 0")
+    step = plain_step(adapter, shape)
+    graphs = {"observe": trace_observe(step, shape, OPERATORS)}
+    if adapter.config.method != "source":
+        graphs["frozen"] = trace_frozen(step, shape, OPERATORS)
+    if adapter.config.trains:
+        graphs["learn"] = trace_learn(step, shape, OPERATORS)
+    return graphs
+
+
+def _record(
+    adapter: Adapter,
+    shape: tuple[int, ...],
+    folder: Path,
+    stem: str,
+    names: dict[str, str],
+    preset: str,
+) -> MethodRecord:
+    """What the manifest says of a method; writes its source state."""
+    step = adapter.prepare(shape)
+    arrays: Arrays = {
+        name: value.cpu().numpy().copy() for name, value in step.initial_state().items()
+    }
+    header = adapter.header()
+    header = Header(header.source_sha256, header.config, header.layout, shape, 0)
+    save_state(folder / f"{stem}state.safetensors", arrays, header)
+    return MethodRecord(
+        observe=names["observe"],
+        learn=names.get("learn"),
+        frozen=names.get("frozen", names["observe"]),
+        compact=names.get("compact"),
+        state=f"{stem}state.safetensors",
+        layout={name: (value.shape, str(value.dtype)) for name, value in arrays.items()},
+        preset=preset,
+    )
+
+
+def _write_manifest(
+    model: Model,
+    adapter: Adapter,
+    shape: tuple[int, int, int],
+    folder: Path,
+    methods: dict[str, MethodRecord],
+) -> None:
+    files = {}
+    for file in sorted(folder.iterdir()):
+        data = file.read_bytes()
+        files[file.name] = FileRecord(len(data), hashlib.sha256(data).hexdigest())
+    classes = adapter.prepare(shape).program.classes
+    if model.labels is not None and len(model.labels) != classes:
+        raise ModelError(
+            f"there are {len(model.labels)} class names and the network has {classes} outputs; "
+            "give one name for each: --labels FILE"
+        )
+    write_manifest(
+        folder,
+        Manifest(
+            name=model.name,
+            source_sha256=adapter.network.fingerprint,
+            image_shape=shape,
+            classes=classes,
+            input=model.input,
+            labels=model.labels,
+            weights=WEIGHTS,
+            methods=methods,
+            files=files,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""From the adaptation step to ONNX: trace, simplify, emit."""

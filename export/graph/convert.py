@@ -1,0 +1,149 @@
+"""A traced graph as an ONNX model: constants folded, everything else by the table."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from typing import Any
+
+import torch
+from onnx import ModelProto
+from torch import Tensor, fx
+
+from edge_tta.errors import ModelError
+from export.graph.emitter import Emitter, Style, Value
+from export.graph.operators import OPERATORS
+from export.graph.recompute import AGAIN
+from export.graph.trace import Traced
+from export.graph.weights import WeightFile
+
+aten = torch.ops.aten
+
+# Their values do not matter to the graph: only shape and type are read.
+_LIKE = {
+    aten.full_like.default,
+    aten.new_full.default,
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_empty.default,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.empty_like.default,
+}
+
+
+def refuse_unsupported(traced: Traced) -> None:
+    """Names what has no ONNX form here.
+
+    Raises:
+        ModelError: with every operator and how often it occurs.
+    """
+    missing = Counter(
+        str(node.target)
+        for node in traced.module.graph.nodes
+        if node.op == "call_function"
+        and node.target is not operator.getitem
+        and node.target not in OPERATORS
+    )
+    if missing:
+        names = ", ".join(f"{name} ({times})" for name, times in sorted(missing.items()))
+        raise ModelError(
+            f"the network uses operators that bundles do not hold: {names}; run it with "
+            "--backend torch, or replace them in its forward pass"
+        )
+
+
+def convert(traced: Traced, weights: WeightFile, name: str, style: Style = "fast") -> ModelProto:
+    """The ONNX model; its constants go to `weights`. style: as of `Emitter`.
+
+    Raises:
+        ModelError: an operator, or a use of one, that has no ONNX form here.
+    """
+    return _Conversion(traced, Emitter(weights, style)).run(name)
+
+
+class _Conversion:
+    """One pass over the graph. A node is known as a tensor (constant) or as a value."""
+
+    def __init__(self, traced: Traced, emitter: Emitter) -> None:
+        self._traced, self._emitter = traced, emitter
+        self._known: dict[fx.Node, Any] = {}
+
+    def run(self, name: str) -> ModelProto:
+        module, inputs = self._traced.module, iter(self._traced.inputs)
+        found: list[Any] = []
+        for node in module.graph.nodes:
+            if node.op == "placeholder":
+                example = node.meta["val"]
+                label = next(inputs)
+                self._known[node] = self._emitter.input(label, example.shape, example.dtype)
+            elif node.op == "get_attr":
+                self._known[node] = getattr(module, node.target)
+            elif node.op == "output":
+                found = [self._value(item) for item in node.args[0]]
+            elif node.users:
+                self._known[node] = self._call(node)
+        # What only passes through is the caller's to keep.
+        outputs = [
+            (label, value)
+            for label, value in zip(self._traced.outputs, found, strict=True)
+            if value.name not in self._traced.inputs
+        ]
+        return self._emitter.model(name, outputs)
+
+    def _call(self, node: fx.Node) -> Any:
+        target: Any = node.target
+        args: Any = fx.map_arg(node.args, lambda n: self._known[n])
+        kwargs: Any = fx.map_arg(node.kwargs, lambda n: self._known[n])
+        if target is operator.getitem:
+            return args[0][args[1]]
+        if target in _LIKE:
+            args = (self._blank(args[0]), *args[1:])
+        if target is aten._efficientzerotensor.default:  # holds no memory that could be read
+            return torch.zeros(*args, **kwargs)
+        if not any(isinstance(item, Value) for item in _flat((args, kwargs))):
+            return target(*args, **kwargs)
+        function = OPERATORS.get(target)
+        if function is None:
+            raise ModelError(f"{target} has no ONNX form here; use --backend torch")
+        self._emitter.repeats = AGAIN in node.meta
+        values = [self._as_argument(item) for item in args]
+        options = {key: self._as_argument(item) for key, item in kwargs.items()}
+        try:
+            return function(self._emitter, _outputs(node), *values, **options)
+        except NotImplementedError as error:
+            raise ModelError(
+                f"bundles do not hold {error}, which the network uses ({target}); run it "
+                "with --backend torch"
+            ) from error
+
+    def _as_argument(self, item: Any) -> Any:
+        """Tensors as constants, in lists too."""
+        if isinstance(item, (list, tuple)):
+            return type(item)(self._as_argument(part) for part in item)
+        return self._value(item) if isinstance(item, Tensor) else item
+
+    def _value(self, item: Any) -> Any:
+        if isinstance(item, fx.Node):
+            item = self._known[item]
+        return self._emitter.constant(item) if isinstance(item, Tensor) else item
+
+    def _blank(self, item: Any) -> Any:
+        return torch.empty(item.shape, dtype=item.dtype) if isinstance(item, Value) else item
+
+
+def _flat(item: Any) -> list[Any]:
+    if isinstance(item, dict):
+        return [leaf for part in item.values() for leaf in _flat(part)]
+    if isinstance(item, (list, tuple)):
+        return [leaf for part in item for leaf in _flat(part)]
+    return [item]
+
+
+def _outputs(node: fx.Node) -> list[tuple[tuple[int, ...], torch.dtype]]:
+    """Shapes and types; of outputs that do not exist, none."""
+    found = node.meta["val"]
+    parts = found if isinstance(found, (list, tuple)) else [found]
+    return [
+        ((), torch.float32) if part is None else (tuple(part.shape), part.dtype) for part in parts
+    ]

@@ -1,0 +1,94 @@
+"""BatchNorm with given statistics, and what flows back through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from export.graph.emitter import Emitter, Value
+from export.graph.operators.table import Outputs, aten, emits
+from export.graph.passes import centred_batch_norm_backward
+
+
+@emits(aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default)
+def batch_norm(
+    e: Emitter,
+    out: Outputs,
+    z: Value,
+    weight: Value | None,
+    bias: Value | None,
+    mean: Value,
+    variance: Value,
+    *options: Any,
+) -> list[Value | None]:
+    """The statistics are inputs of the node, so that the runtime folds nothing into weights."""
+    if len(options) == 3 and options[0]:
+        raise NotImplementedError("BatchNorm in training mode")
+    eps = options[-1]
+    scale = weight or e.constant(torch.ones(mean.shape))
+    shift = bias or e.constant(torch.zeros(mean.shape))
+    # Without meaning here; but equal nodes would be made one, and its output kept.
+    momentum = 0.8 if e.repeats else 0.9
+    inputs = [z, scale, shift, mean, variance]
+    y = e.op("BatchNormalization", inputs, *out[0], epsilon=float(eps), momentum=momentum)
+    return [y, None, None]
+
+
+@emits(aten.native_batch_norm_backward.default)
+def batch_norm_backward(
+    e: Emitter,
+    out: Outputs,
+    grad: Value,
+    z: Value,
+    weight: Value | None,
+    mean: Value,
+    variance: Value,
+    saved_mean: Any,
+    saved_scale: Any,
+    train: bool,
+    eps: float,
+    wanted: Sequence[bool],
+    *,
+    is_centred: bool = False,
+) -> list[Value | None]:
+    """Statistics are constants: x^ = (z - mean) r, r = 1 / sqrt(variance + eps).
+
+    By the input: grad gamma r; gamma: sum grad x^; beta: sum grad. is_centred: |mean| is not much
+    larger than the deviation, so that sum grad z - mean sum grad does not cancel.
+    """
+    if train:
+        raise NotImplementedError("the gradient of BatchNorm in training mode")
+    (channels,) = mean.shape
+    vector = (channels,), torch.float32
+    column = (1, channels, *(1 for _ in z.shape[2:]))
+    spread = e.op("Add", [variance, e.constant(eps, torch.float32)], *vector)
+    r = e.op("Reciprocal", [e.op("Sqrt", [spread], *vector)], *vector)
+    axes = e.constant([0, *range(2, len(z.shape))], torch.int64)
+
+    def total(values: Value) -> Value:
+        return e.op("ReduceSum", [values, axes], *vector, keepdims=0)
+
+    found: list[Value | None] = [None, None, None]
+    if wanted[0]:
+        factor = r if weight is None else e.op("Mul", [weight, r], *vector)
+        found[0] = e.op("Mul", [grad, e.reshape(factor, column)], z.shape, torch.float32)
+    if wanted[1] and is_centred:
+        correlation = total(e.op("Mul", [grad, z], z.shape, torch.float32))
+        gap = e.op("Mul", [mean, total(grad)], *vector)
+        found[1] = e.op("Mul", [e.op("Sub", [correlation, gap], *vector), r], *vector)
+    elif wanted[1]:
+        centred = e.op("Sub", [z, e.reshape(mean, column)], z.shape, torch.float32)
+        correlation = total(e.op("Mul", [grad, centred], z.shape, torch.float32))
+        found[1] = e.op("Mul", [correlation, r], *vector)
+    if wanted[2]:
+        found[2] = total(grad)
+    return found
+
+
+@emits(centred_batch_norm_backward)
+def centred_backward(e: Emitter, out: Outputs, *arguments: Any) -> list[Value | None]:
+    """The same where the mean is small."""
+    found: list[Value | None] = batch_norm_backward(e, out, *arguments, is_centred=True)
+    return found

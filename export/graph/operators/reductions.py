@@ -1,0 +1,86 @@
+"""Sums, means, extremes, softmax, products of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from export.graph.emitter import Emitter, Value
+from export.graph.operators.table import Outputs, aten, emits
+
+
+def reduced(e: Emitter, kind: str, a: Value, axes: Sequence[int], out: Any) -> Value:
+    """A reduction over axes to the shape of `out`; over none, the value itself."""
+    shape, dtype = out
+    if not a.shape:
+        return a
+    axes = [axis % len(a.shape) for axis in axes] or list(range(len(a.shape)))
+    keeps = len(shape) == len(a.shape)
+    where = e.constant(axes, torch.int64)
+    return e.op(kind, [a, where], shape, dtype, keepdims=int(keeps))
+
+
+def _reduction(kind: str, *targets: Any) -> None:
+    @emits(*targets)
+    def emit(
+        e: Emitter, out: Outputs, a: Value, axes: Any = (), *rest: Any, **options: Any
+    ) -> Value:
+        given = [axes] if isinstance(axes, int) else list(axes or ())
+        return reduced(e, kind, e.cast(a, out[0][1]), given, out[0])
+
+
+_reduction("ReduceSum", aten.sum.dim_IntList, aten.sum.default)
+_reduction("ReduceMean", aten.mean.dim, aten.mean.default)
+_reduction("ReduceMax", aten.amax.default)
+_reduction("ReduceMin", aten.amin.default)
+
+
+def _quantifier(kind: str, *targets: Any) -> None:
+    @emits(*targets)
+    def emit(e: Emitter, out: Outputs, a: Value, axes: Any = (), keeps: bool = False) -> Value:
+        given = [axes] if isinstance(axes, int) else list(axes or ())
+        number = e.cast(e.cast(a, torch.bool), torch.int32)
+        found = reduced(e, kind, number, given, (out[0][0], torch.int32))
+        return e.cast(found, torch.bool)
+
+
+_quantifier("ReduceMin", aten.all.default, aten.all.dim, aten.all.dims)
+_quantifier("ReduceMax", aten.any.default, aten.any.dim, aten.any.dims)
+
+
+@emits(aten.argmax.default)
+def argmax(
+    e: Emitter, out: Outputs, a: Value, axis: int | None = None, keeps: bool = False
+) -> Value:
+    """Place of the largest along an axis."""
+    if axis is None:
+        raise NotImplementedError("argmax over all axes")
+    return e.op("ArgMax", [a], *out[0], axis=axis % len(a.shape), keepdims=int(keeps))
+
+
+@emits(aten._softmax.default)
+def softmax(e: Emitter, out: Outputs, a: Value, axis: int, half: bool = False) -> Value:
+    """Probabilities."""
+    return e.op("Softmax", [a], *out[0], axis=axis % len(a.shape))
+
+
+@emits(aten._log_softmax.default)
+def log_softmax(e: Emitter, out: Outputs, a: Value, axis: int, half: bool = False) -> Value:
+    """Their logarithms."""
+    return e.op("LogSoftmax", [a], *out[0], axis=axis % len(a.shape))
+
+
+@emits(aten.addmm.default)
+def addmm(
+    e: Emitter, out: Outputs, bias: Value, a: Value, b: Value, *, beta: float = 1, alpha: float = 1
+) -> Value:
+    """alpha a b + beta bias."""
+    return e.op("Gemm", [a, b, bias], *out[0], alpha=float(alpha), beta=float(beta))
+
+
+@emits(aten.mm.default, aten.bmm.default, aten.matmul.default)
+def product(e: Emitter, out: Outputs, a: Value, b: Value) -> Value:
+    """Of matrices."""
+    return e.op("MatMul", [a, b], *out[0])

@@ -1,0 +1,244 @@
+"""Passes over a traced graph that keep its values and save passes over memory.
+
+The step takes the statistics of z in front of a BatchNorm as m = mean(z), v = mean((z - m)^2), and
+normalises z. Each reading and writing of z costs, so z gives way to a z' = z - s that is there
+anyway or comes for free, and BatchNorm and its gradient take z' and their mean less s:
+
+- a pointwise convolution z = W a, no wider at its input than twice its output: m = W mean(a) is
+  known before z is, and the convolution's own bias takes it off: z' = z - m, exactly centred;
+- anything else: z' = z - m, as the step computes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+
+aten = torch.ops.aten
+
+_BATCH_NORMS = {
+    # Target: places of the input and of the mean among the arguments.
+    aten.native_batch_norm.default: (0, 3),
+    aten._native_batch_norm_legit_no_training.default: (0, 3),
+    aten.native_batch_norm_backward.default: (1, 3),
+}
+
+_VIEWS = {aten.view.default, aten.slice.Tensor, aten.expand.default}
+
+
+def is_finite_everywhere(x: Tensor) -> Tensor:
+    """What the step's checks come to, as one operator."""
+    return torch.isfinite(x).all()
+
+
+def centred_batch_norm_backward(*args: Any) -> Any:
+    """`native_batch_norm_backward` of an input whose mean is near zero."""
+    return aten.native_batch_norm_backward.default(*args)
+
+
+def improve(module: fx.GraphModule) -> None:
+    """All passes, in place."""
+    graph = module.graph
+    _drop_aliases(graph)
+    constants = _Constants(module)
+    for node in list(graph.nodes):
+        if node.target is aten.mean.dim:
+            found = _statistics(node)
+            if found is not None:
+                _centre(graph, found, constants)
+        elif node.target in (aten.all.dims, aten.all.dim, aten.all.default):
+            _check_at_once(graph, node)
+    graph.eliminate_dead_code()
+    module.recompile()
+
+
+def _drop_aliases(graph: fx.Graph) -> None:
+    """Takes out what returns its input: aliases, and views and slices of everything."""
+    for node in list(graph.nodes):
+        plain: Any = node.target in (aten.alias.default, aten.detach.default)
+        if node.target in _VIEWS:
+            source = cast(fx.Node, node.args[0])
+            shapes = [item.meta["val"].shape for item in (source, node) if "val" in item.meta]
+            whole = len(shapes) == 2 and tuple(shapes[0]) == tuple(shapes[1])
+            plain = whole and not (node.target is aten.slice.Tensor and len(node.args) > 4)
+        if plain:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+class _Constants:
+    """Tensors that do not depend on the inputs, of nodes that hold or compute them."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        self._module = module
+        self._found: dict[fx.Node, Tensor | None] = {}
+
+    def of(self, node: Any) -> Tensor | None:
+        """The value of a node; None: it depends on the inputs."""
+        if not isinstance(node, fx.Node):
+            return None
+        if node not in self._found:
+            self._found[node] = self._value(node)
+        return self._found[node]
+
+    def add(self, graph: fx.Graph, value: Tensor) -> fx.Node:
+        """A node that holds a new constant."""
+        name = f"_shifted_{len(self._found)}"
+        self._module.register_buffer(name, value, persistent=False)
+        node = graph.get_attr(name)
+        self._found[node] = value
+        return node
+
+    def _value(self, node: fx.Node) -> Tensor | None:
+        if node.op == "get_attr":
+            return cast(Tensor, getattr(self._module, str(node.target)))
+        unary = (aten._to_copy.default, aten.view.default)
+        if node.target in unary and not node.kwargs and isinstance(node.args[0], fx.Node):
+            source = self.of(node.args[0])
+            target = cast(Callable[..., Tensor], node.target)
+            return None if source is None else target(source, *node.args[1:])
+        return None
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """The nodes of `moments.batch_moments` on z, and what else reads z: BatchNorm, its gradient."""
+
+    z: fx.Node
+    mean: fx.Node
+    column: fx.Node
+    centred: fx.Node
+    square: fx.Node
+    variance: fx.Node
+    norms: tuple[fx.Node, ...]
+
+
+def _centre(graph: fx.Graph, found: _Statistics, constants: _Constants) -> None:
+    """One of the two ways of the module's head."""
+    z = found.z
+    weight = constants.of(z.args[1]) if z.target is aten.convolution.default else None
+    bias = constants.of(z.args[2]) if weight is not None else None
+    if weight is None or (bias is None and z.args[2] is not None) or z.args[6]:
+        _take(graph, found, found.centred, found.mean)
+        return
+    pointwise: Any = set(weight.shape[2:]) == {1} and not any(cast(Any, z.args[4]))
+    pointwise = pointwise and z.args[8] == 1 and set(cast(Any, z.args[3])) == {1}
+    if pointwise and weight.shape[1] <= 2 * weight.shape[0]:
+        _by_input(graph, found, weight, bias, constants)
+    else:
+        _take(graph, found, found.centred, found.mean)
+
+
+def _by_input(
+    graph: fx.Graph, found: _Statistics, weight: Tensor, bias: Tensor | None, constants: _Constants
+) -> None:
+    """Pointwise: centred by its own bias."""
+    z, mean = found.z, found.mean
+    a = cast(fx.Node, z.args[0])
+    with graph.inserting_before(z):
+        of_input = _made(graph, aten.mean.dim, (a, mean.args[1]), mean, (weight.shape[1],))
+        column = _made(graph, aten.view.default, (of_input, [-1, 1]), mean, (weight.shape[1], 1))
+        matrix = constants.add(graph, weight.flatten(1))
+        product = _made(graph, aten.mm.default, (matrix, column), mean, (weight.shape[0], 1))
+        flat = _made(graph, aten.view.default, (product, [-1]), mean)
+        less = _made(graph, aten.neg.default, (flat,), mean)
+        whole = flat
+        if bias is not None:
+            held = constants.add(graph, bias)
+            whole = _made(graph, aten.add.Tensor, (flat, held), mean)
+    z.args = (*z.args[:2], less, *z.args[3:])
+    mean.replace_all_uses_with(whole)
+    found.centred.replace_all_uses_with(z)
+    _take(graph, found, z, whole)
+    for node in (found.centred, found.column, mean):
+        graph.erase_node(node)
+
+
+def _take(graph: fx.Graph, found: _Statistics, z: fx.Node, s: fx.Node) -> None:
+    """BatchNorm and its gradient read z (z' of the module's head) and their mean less s."""
+    for norm in found.norms:
+        where, place = _BATCH_NORMS[cast(Any, norm.target)]
+        arguments = list(norm.args)
+        with graph.inserting_before(norm):
+            arguments[place] = _less(graph, cast(fx.Node, arguments[place]), s)
+        arguments[where] = z
+        norm.args = tuple(arguments)
+        if norm.target is aten.native_batch_norm_backward.default:
+            norm.target = centred_batch_norm_backward
+
+
+def _statistics(mean: fx.Node) -> _Statistics | None:
+    """What `mean` begins, if it is the mean of a BatchNorm's input and nothing else reads that."""
+    z = mean.args[0]
+    if not isinstance(z, fx.Node):
+        return None
+    for centred in z.users:
+        if centred.target is not aten.sub.Tensor or centred.args[0] is not z:
+            continue
+        column = centred.args[1]
+        if not isinstance(column, fx.Node) or column.target is not aten.view.default:
+            continue
+        squares = [n for n in centred.users if n.args[:2] == (centred, centred)]
+        if column.args[0] is not mean or len(squares) != 1 or len(centred.users) != 1:
+            continue
+        averages = [n for n in squares[0].users if n.target is aten.mean.dim]
+        norms = tuple(n for n in z.users if n not in (mean, centred))
+        alone = len(averages) == len(squares[0].users) == len(column.users) == 1
+        if alone and all(n.target in _BATCH_NORMS and _reads_once(n, z) for n in norms):
+            return _Statistics(z, mean, column, centred, squares[0], averages[0], norms)
+    return None
+
+
+def _reads_once(norm: fx.Node, z: fx.Node) -> bool:
+    place, _ = _BATCH_NORMS[cast(Any, norm.target)]
+    return norm.args[place] is z and sum(item is z for item in norm.args) == 1
+
+
+def _less(graph: fx.Graph, mean: fx.Node, s: fx.Node) -> fx.Node:
+    """mean - s."""
+    return _made(graph, aten.sub.Tensor, (mean, s), mean)
+
+
+def _made(
+    graph: fx.Graph,
+    target: Any,
+    args: tuple[Any, ...],
+    like: fx.Node,
+    shape: tuple[int, ...] | None = None,
+) -> fx.Node:
+    """A new node with the type of another, and its shape unless given."""
+    node = graph.call_function(target, args)
+    value = like.meta["val"]
+    node.meta["val"] = value if shape is None else value.new_empty(shape)
+    return node
+
+
+def _check_at_once(graph: fx.Graph, every: fx.Node) -> None:
+    """all((x == x) * (|x| != inf)) over all axes as one operator."""
+    product = every.args[0]
+    if not isinstance(product, fx.Node) or product.target is not aten.mul.Tensor:
+        return
+    if len(every.meta["val"].shape):
+        return
+    same, bounded = product.args
+    if not isinstance(same, fx.Node) or not isinstance(bounded, fx.Node):
+        return
+    x = same.args[0]
+    if same.target is not aten.eq.Tensor or same.args[1] is not x:
+        return
+    size = bounded.args[0]
+    if bounded.target is not aten.ne.Scalar or bounded.args[1] != float("inf"):
+        return
+    if not isinstance(size, fx.Node) or size.target is not aten.abs.default:
+        return
+    if size.args[0] is not x:
+        return
+    with graph.inserting_before(every):
+        found = graph.call_function(is_finite_everywhere, (x,))
+    found.meta["val"] = every.meta["val"]
+    every.replace_all_uses_with(found)
+    graph.erase_node(every)

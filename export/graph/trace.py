@@ -1,0 +1,117 @@
+"""The adaptation step as a graph of PyTorch operators, its state as flat inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._decomp import core_aten_decompositions
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from edge_tta.adapter import Adapter
+from edge_tta.errors import ModelError
+from edge_tta.method.state import State
+from edge_tta.method.step import Step
+from edge_tta.network.rewriting import make_functional
+from export.graph.passes import improve
+
+# Outputs of the state are named so, and otherwise as the inputs.
+NEW = "new."
+
+StepFunction = Callable[[Tensor, State], tuple[Tensor, State]]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A graph of (images, *state) -> (logits, *new state).
+
+    Attributes:
+        module: its placeholders are in that order, and so are its outputs.
+        inputs, outputs: names; those of the state are its keys, with `NEW` before them at the
+            output.
+    """
+
+    module: fx.GraphModule
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def plain_step(adapter: Adapter, image_shape: tuple[int, ...]) -> Step:
+    """The adapter's step without kernels of its own, which a trace could not look into."""
+    return Step(adapter.network.program(image_shape, "stock"), adapter.config)
+
+
+def trace_observe(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
+    """`step.observe` on one frame."""
+    images = _example(step, 1, image_shape)
+    return _traced(
+        lambda x, s: step.observe(x, s, moved=_moved(s)), images, step.initial_state(), known
+    )
+
+
+def trace_learn(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
+    """`step.learn` on one frame and its views."""
+    views = 1 + step.config.views
+    images = _example(step, views, image_shape)
+    return _traced(
+        lambda x, s: step.learn(x, s, views=views, moved=_moved(s)),
+        images,
+        step.initial_state(),
+        known,
+    )
+
+
+def trace_frozen(
+    step: Step, image_shape: tuple[int, ...], known: Collection[Any], state: State | None = None
+) -> Traced:
+    """`step.frozen_logits` on one frame; a state that is given becomes part of the graph."""
+    images = _example(step, 1, image_shape)
+    if state is None:
+        return _traced(
+            lambda x, s: (step.frozen_logits(x, s), {}), images, step.initial_state(), known
+        )
+    return _traced(lambda x, _: (step.frozen_logits(x, state), {}), images, {}, known)
+
+
+def _moved(state: State) -> bool | None:
+    """A shift by no change is none, so that the graph may always reckon with one."""
+    return True if "change" in state else None
+
+
+def _example(step: Step, n: int, image_shape: tuple[int, ...]) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((n, *image_shape), generator=generator)
+    return images.to(step.program.device)
+
+
+def _traced(function: StepFunction, images: Tensor, state: State, known: Collection[Any]) -> Traced:
+    """The graph; operators that are not `known` are decomposed where PyTorch can.
+
+    Raises:
+        ModelError: the trace fails.
+    """
+    names = tuple(state)
+    changed: list[str] = []
+
+    def flat(images: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        logits, new = function(images, dict(zip(names, values, strict=True)))
+        changed[:] = list(new)
+        return (logits, *new.values())
+
+    every: dict[Any, Any] = dict(core_aten_decompositions())
+    table = {op: rule for op, rule in every.items() if op not in known}
+    try:
+        with torch.inference_mode(False):
+            module = make_fx(flat, decomposition_table=table)(images, *state.values())
+            make_functional(module.graph)
+            improve(module)
+    except Exception as error:
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(
+            f"the adaptation step of this network cannot be traced: {line[:200]}; run it with "
+            "--backend torch"
+        ) from error
+    return Traced(module, ("images", *names), ("logits", *(f"{NEW}{name}" for name in changed)))

@@ -1,0 +1,123 @@
+"""A bundle adapts as PyTorch does; its states are the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_tta.bundle.adapter import BundleAdapter
+from edge_tta.checkpoint import Arrays
+from edge_tta.errors import ConfigError, StateError
+from tests.adapters import WINDOW, adapter, stream
+from tests.bundle.bundles import kept
+
+IMAGES = [batch.numpy() for batch in stream(3 * WINDOW, n=1)]
+
+
+def assert_near(found: Arrays, wanted: Arrays) -> None:
+    """Within what two ways of summing differ by, after a dozen steps."""
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        scale = max(float(np.abs(value).max(initial=0)), 1e-6)
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-3 * scale, err_msg=name)
+
+
+def assert_equal(found: Arrays, wanted: Arrays) -> None:
+    """To the bit."""
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_a_state_of_pytorch_goes_on_in_a_bundle_and_back(tmp_path: Path) -> None:
+    torch_one = adapter("nanoadapt:tent/edge", "residual")
+    whole = adapter("nanoadapt:tent/edge", "residual")
+    for image in IMAGES:
+        whole(image)
+    for image in IMAGES[:5]:
+        torch_one(image)
+    torch_one.save(tmp_path / "a.safetensors")
+    bundle = BundleAdapter(kept())
+    bundle.load(tmp_path / "a.safetensors")
+    for image in IMAGES[5:9]:
+        bundle(image)
+    bundle.save(tmp_path / "b.safetensors")
+    torch_one.load(tmp_path / "b.safetensors")
+    for image in IMAGES[9:]:
+        torch_one(image)
+    assert (torch_one.steps, torch_one.updates) == (whole.steps, whole.updates)
+    assert_near(
+        {name: value.numpy() for name, value in torch_one.state.items()},
+        {name: value.numpy() for name, value in whole.state.items()},
+    )
+
+
+def test_state_after_resume_equals_uninterrupted_run(tmp_path: Path) -> None:
+    whole, first, second = (BundleAdapter(kept()) for _ in range(3))
+    for image in IMAGES:
+        whole(image)
+    for image in IMAGES[:5]:
+        first(image)
+    first.save(tmp_path / "s.safetensors")
+    second.load(tmp_path / "s.safetensors")
+    assert (second.steps, second.position, second.updates) == (5, 5 % WINDOW, 5 // WINDOW)
+    for image in IMAGES[5:]:
+        second(image)
+    assert_equal(second.state, whole.state)
+
+
+def test_reset_equals_fresh() -> None:
+    used, fresh = BundleAdapter(kept()), BundleAdapter(kept())
+    for image in IMAGES[:WINDOW]:
+        used(image)
+    assert used.updates == 1
+    used.reset()
+    assert_equal(used.state, fresh.state)
+    assert (used.steps, used.position, used.updates) == (0, 0, 0)
+    np.testing.assert_array_equal(used(IMAGES[0]), fresh(IMAGES[0]))
+
+
+def test_without_learning_parameters_stay_and_statistics_move() -> None:
+    bundle = BundleAdapter(kept())
+    before = bundle.state
+    image = IMAGES[0].copy()
+    bundle(image, learn=False)
+    np.testing.assert_array_equal(image, IMAGES[0])
+    np.testing.assert_array_equal(bundle.state["parameters"], before["parameters"])
+    assert not np.array_equal(bundle.state["offset"], before["offset"])
+    assert (bundle.steps, bundle.position) == (1, 0)
+
+
+def test_another_method_of_the_bundle_starts_from_the_source() -> None:
+    bundle = BundleAdapter(kept())
+    bundle(IMAGES[0])
+    source = bundle.beside("source")
+    assert source.network is bundle.network
+    wanted = adapter("source", "residual")(IMAGES[0]).numpy()
+    np.testing.assert_allclose(source(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match="holds nanoadapt:tent, source, not sar"):
+        bundle.beside("sar")
+
+
+@pytest.mark.parametrize(
+    "images", [IMAGES[0][0], np.concatenate(IMAGES[:2]), IMAGES[0][:, :, :4], IMAGES[0] * np.nan]
+)
+def test_images_that_do_not_fit_change_nothing(images: np.ndarray) -> None:  # type: ignore[type-arg]
+    bundle = BundleAdapter(kept())
+    before = bundle.state
+    with pytest.raises(ValueError, match="images"):
+        bundle(images)
+    assert_equal(bundle.state, before)
+
+
+def test_a_state_of_another_network_is_refused(tmp_path: Path) -> None:
+    other = adapter("nanoadapt:tent/edge", "plain")
+    other(IMAGES[0])
+    other.save(tmp_path / "s.safetensors")
+    bundle = BundleAdapter(kept())
+    with pytest.raises(StateError, match="another network"):
+        bundle.load(tmp_path / "s.safetensors")
+    with pytest.raises(StateError, match="nothing to save"):
+        bundle.save(tmp_path / "t.safetensors")

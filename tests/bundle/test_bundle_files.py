@@ -1,0 +1,160 @@
+"""Bad bundles get one clear line, and nothing of them is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+import edge_tta.bundle.folder
+from edge_tta.bundle.folder import Bundle
+from edge_tta.bundle.manifest import MANIFEST
+from edge_tta.errors import BundleError
+from tests.bundle.bundles import copied, kept
+
+
+def _edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    fields = json.loads((folder / MANIFEST).read_text())
+    change(fields)
+    (folder / MANIFEST).write_text(json.dumps(fields))
+
+
+def _vouch(folder: Path, name: str) -> None:
+    """Enters a changed file into the manifest, as one who means harm would."""
+    data = (folder / name).read_bytes()
+
+    def enter(fields: dict[str, Any]) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        fields["files"][name] = {"bytes": len(data), "sha256": digest}
+
+    _edit_manifest(folder, enter)
+
+
+def _edit_graph(folder: Path, change: Callable[[onnx.GraphProto], None]) -> None:
+    path = folder / "learn.onnx"
+    model = onnx.load(path, load_external_data=False)
+    change(model.graph)
+    path.write_bytes(model.SerializeToString())
+    _vouch(folder, "learn.onnx")
+
+
+def _external(graph: onnx.GraphProto) -> onnx.TensorProto:
+    return next(t for t in graph.initializer if t.external_data)
+
+
+def _set_external(key: str, value: str) -> Callable[[Path], None]:
+    def change(graph: onnx.GraphProto) -> None:
+        for entry in _external(graph).external_data:
+            if entry.key == key:
+                entry.value = value
+
+    return lambda folder: _edit_graph(folder, change)
+
+
+def _edit_weights(folder: Path) -> None:
+    path = folder / "weights.bin"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+
+
+def _oversize(folder: Path) -> None:
+    def change(graph: onnx.GraphProto) -> None:
+        _external(graph).dims[0] *= 1000
+
+    _edit_graph(folder, change)
+
+
+def _add_subgraph(folder: Path) -> None:
+    def change(graph: onnx.GraphProto) -> None:
+        attribute = onnx.helper.make_attribute("then_branch", onnx.GraphProto(name="inner"))
+        graph.node.add(op_type="If", input=["images"], output=["x"]).attribute.append(attribute)
+
+    _edit_graph(folder, change)
+
+
+def _outside(folder: Path) -> None:
+    def change(fields: dict[str, Any]) -> None:
+        fields["files"]["../weights.bin"] = fields["files"]["weights.bin"]
+        fields["weights"] = "../weights.bin"
+
+    _edit_manifest(folder, change)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no manifest": (lambda f: (f / MANIFEST).unlink(), "no bundle"),
+    "manifest is no JSON": (lambda f: (f / MANIFEST).write_text("{"), "cannot be read"),
+    "manifest of another program": (
+        lambda f: (f / MANIFEST).write_text('{"format": "x"}'),
+        "not the manifest of a bundle",
+    ),
+    "another version": (
+        lambda f: _edit_manifest(f, lambda m: m.update(version=99)),
+        "format version 99",
+    ),
+    "manifest without methods": (
+        lambda f: _edit_manifest(f, lambda m: m.update(methods={})),
+        "is damaged",
+    ),
+    "manifest with a number for a name": (
+        lambda f: _edit_manifest(f, lambda m: m.update(weights=3)),
+        "is damaged",
+    ),
+    "a file outside the folder": (_outside, "expected names in its folder"),
+    "missing weights": (lambda f: (f / "weights.bin").unlink(), "lacks .*weights.bin"),
+    "missing graph": (lambda f: (f / "learn.onnx").unlink(), "lacks .*learn.onnx"),
+    "edited weights": (_edit_weights, "SHA-256 differs"),
+    "cut weights": (
+        lambda f: (f / "weights.bin").write_bytes((f / "weights.bin").read_bytes()[:-1]),
+        "has not the .* bytes",
+    ),
+    "absolute path": (_set_external("location", "/etc/passwd"), "takes .* from '/etc/passwd'"),
+    "parent path": (_set_external("location", "../weights.bin"), "from '../weights.bin'"),
+    "offset beyond the end": (_set_external("offset", str(1 << 40)), "wants .* bytes at"),
+    "negative offset": (_set_external("offset", "-64"), "wants .* bytes at"),
+    "oversized tensor": (_oversize, "wants .* bytes at"),
+    "subgraph": (_add_subgraph, "holds a subgraph"),
+    "graph is no ONNX": (
+        lambda f: ((f / "learn.onnx").write_bytes(b"\xff" * 50), _vouch(f, "learn.onnx")),
+        "is no ONNX file",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_bad_bundle_is_told_in_one_line_and_nothing_is_loaded(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*_: object) -> None:
+        raise AssertionError("a session was opened")
+
+    monkeypatch.setattr(edge_tta.bundle.folder, "open_session", loaded)
+    folder = copied(tmp_path)
+    change, message = DAMAGES[damage]
+    change(folder)
+    with pytest.raises(BundleError, match=message) as caught:
+        Bundle(folder)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_whole_bundle_is_taken(tmp_path: Path) -> None:
+    assert Bundle(copied(tmp_path)).fingerprint == Bundle(kept()).fingerprint
+
+
+def test_a_state_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+
+    def change(fields: dict[str, Any]) -> None:
+        first = next(iter(fields["methods"].values()))
+        first["layout"]["offset"][0] = [3]
+
+    _edit_manifest(folder, change)
+    bundle = Bundle(folder)
+    with pytest.raises(BundleError, match="offset"):
+        bundle.source_state("nanoadapt:tent")

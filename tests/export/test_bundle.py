@@ -1,0 +1,118 @@
+"""Export of bundles: the graphs compute what PyTorch computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import export.parity
+from edge_tta.adapter import Adapter
+from edge_tta.errors import ConfigError, ModelError, OutputError
+from edge_tta.models import Model
+from export.bundle import export_bundle
+from tests.bundle.bundles import SPEC, exported
+from tests.networks import NETWORKS, network, with_statistics
+
+CASES = ("alpha-bn", "eata", "sar", "delta", "nanoadapt:tent/paper")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_method_of_a_bundle_computes_what_pytorch_computes(case: str, tmp_path: Path) -> None:
+    done, adapter = exported(tmp_path / "b", case, "residual")
+    parity = done.parity[adapter.config.label]
+    assert parity.steps >= export.parity.MIN_STEPS
+    assert parity.updates >= 1 or not adapter.config.trains
+    assert max(parity.logits, parity.state) <= export.parity.STEP_TOLERANCE
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+def test_every_network_is_held_by_a_bundle(net: str, tmp_path: Path) -> None:
+    done, adapter = exported(tmp_path / "b", "nanoadapt:tent/edge", net)
+    assert done.parity[adapter.config.label].updates >= 1
+    assert (tmp_path / "b" / "learn.onnx").is_file()
+
+
+@pytest.mark.parametrize("jacobian", ["history", "latest"])
+def test_convolutions_that_train_are_held_too(jacobian: str, tmp_path: Path) -> None:
+    options = {"adapt": "affine+conv", "taylor": "affine+conv", "jacobian": jacobian}
+    done, adapter = exported(tmp_path / "b", "nanoadapt:tent/edge", "residual", **options)
+    assert done.parity[adapter.config.label].updates >= 1
+
+
+def test_the_graph_of_training_from_a_layer_on_holds_less(tmp_path: Path) -> None:
+    whole, _ = exported(tmp_path / "a", "nanoadapt:tent/edge", "residual")
+    cut, _ = exported(tmp_path / "b", "nanoadapt:tent/edge", "residual", adapt_from="bn4")
+    assert cut.nodes["learn.onnx"] < whole.nodes["learn.onnx"] - 50
+    assert cut.parity["nanoadapt:tent"].updates >= 1
+
+
+def test_a_bundle_that_does_not_compute_the_same_is_refused_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STEP_TOLERANCE", "MOST_TOLERANCE"):
+        monkeypatch.setattr(export.parity, name, 0.0)
+    with pytest.raises(ModelError, match="does not compute what PyTorch computes"):
+        exported(tmp_path / "b", "norm", "plain")
+    assert list(tmp_path.iterdir()) == []
+
+
+class _Sorted(nn.Module):
+    """Uses an operator that bundles do not hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.bn = nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values: Tensor = torch.sort(self.bn(self.conv(x)).flatten(1), dim=1)[0]
+        return values[:, :4]
+
+
+def test_operators_that_bundles_do_not_hold_are_named_before_any_work(tmp_path: Path) -> None:
+    model = Model("sorted", with_statistics(_Sorted()), SPEC)
+    adapter = Adapter(model.module, input_spec=SPEC)
+    with pytest.raises(ModelError, match=r"operators that bundles do not hold: .*aten\.sort"):
+        export_bundle(model, [adapter], "edge", tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(OutputError, match="exists already"):
+        exported(tmp_path, "norm", "plain")
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+def test_a_fisher_diagonal_is_refused(tmp_path: Path) -> None:
+    model = Model("plain", network("plain"), SPEC)
+    adapter = Adapter(model.module, "eata", input_spec=SPEC, fisher_weight=1.0)
+    with pytest.raises(ConfigError, match="Fisher"):
+        export_bundle(model, [adapter], "edge", tmp_path / "b")
+
+
+def test_adapted_tensors_are_inputs_of_the_graph_and_batch_norm_is_in_it(tmp_path: Path) -> None:
+    import onnx
+
+    _, adapter = exported(tmp_path / "b", "nanoadapt:tent/edge", "residual")
+    sites = len(adapter.prepare((3, 8, 8)).program.sites)
+    for name in ("observe.onnx", "learn.onnx"):
+        graph = onnx.load(tmp_path / "b" / name, load_external_data=False).graph
+        inputs = {item.name for item in graph.input}
+        assert {"images", "offset", "variance", "parameters"} <= inputs
+        kinds = [node.op_type for node in graph.node]
+        assert kinds.count("BatchNormalization") == sites
+        onnx.checker.check_model(str(tmp_path / "b" / name), full_check=True)
+
+
+def test_parity_is_measured_on_the_frames_that_are_given(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(size=(1, 3, 8, 8)).astype(np.float32) for _ in range(3)]
+    model = Model("plain", network("plain"), SPEC)
+    adapter = Adapter(model.module, "norm", input_spec=SPEC)
+    done = export_bundle(model, [adapter], "edge", tmp_path / "b", frames)
+    assert done.parity["norm"].steps == export.parity.MIN_STEPS
