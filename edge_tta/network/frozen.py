@@ -83,8 +83,8 @@ class FrozenNetwork:
         )
 
     def copy(self) -> nn.Module:
-        """The module, to be changed freely."""
-        return copy.deepcopy(self._model)
+        """The module, to be changed freely; its weights lie as PyTorch makes them."""
+        return copy.deepcopy(self._model).to(memory_format=torch.contiguous_format)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

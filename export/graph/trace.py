@@ -15,6 +15,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.errors import ModelError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
+from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.network.rewriting import make_functional
 from export.graph.passes import improve
 
@@ -40,8 +41,11 @@ class Traced:
 
 
 def plain_step(adapter: Adapter, image_shape: tuple[int, ...]) -> Step:
-    """The adapter's step without kernels of its own, which a trace could not look into."""
-    return Step(adapter.network.program(image_shape, "stock"), adapter.config)
+    """The adapter's step without kernels of its own, which a trace could not look into, and
+    without weights that lie channels last, which it would show as strides.
+    """
+    network = FrozenNetwork(adapter.network.copy(), adapter.device)
+    return Step(network.program(image_shape, "stock"), adapter.config)
 
 
 def trace_observe(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:

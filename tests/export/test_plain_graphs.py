@@ -12,6 +12,7 @@ import pytest
 from edge_tta.adapter import Adapter
 from edge_tta.demo.network import road_signs
 from export.frozen import write_folded
+from export.graph.trace import plain_step
 from export.parts import write_parts
 from tests.adapters import adapter, stream
 from tests.bundle.bundles import SPEC
@@ -42,7 +43,7 @@ def test_a_folded_graph_predicts_what_the_adapted_network_does(net: str, tmp_pat
 @pytest.mark.parametrize("net", NETWORKS)
 def test_frozen_parts_with_batch_norm_between_are_the_network(net: str, tmp_path: Path) -> None:
     source = adapter("source", net)
-    program = source.prepare((3, 8, 8)).program
+    program = plain_step(source, (3, 8, 8)).program
     count = write_parts(program, (3, 8, 8), tmp_path)
     assert count == len(program.sites) + 1
     index = json.loads((tmp_path / "parts.json").read_text())
