@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.adapters import adapter_of
 from bench.faults import KillRow, measure_kills
 from bench.methods import SYNTAX, parse_methods
 from bench.results import make_results, write_results
-from bench.soak.adapters import adapter_of
 from bench.soak.network import NAME, small_model
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options

@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.adapters import adapter_of
 from bench.methods import SYNTAX, parse_methods
 from bench.results import make_results, write_results
 from bench.soak import SoakRow, measure_soak
-from bench.soak.adapters import adapter_of
 from bench.soak.network import NAME, small_model
 from bench.soak.plot import plot_soak
 from edge_tta.adapter import Adapter

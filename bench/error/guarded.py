@@ -10,13 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench.error.streams import VALUES_AT_ONCE, Wrong, method_adapter, predictions
+from bench.adapters import adapter_of
+from bench.error.streams import Wrong, predictions, shown, streams_at_once
 from bench.orders import Stream
 from edge_tta.config import MethodConfig, make_config
 from edge_tta.executor import Adapts
 from edge_tta.guard import Guard
 from edge_tta.method.state import State
-from edge_tta.method.step import Step, foldable
+from edge_tta.method.step import Step
 from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.prepare import InputSpec, Pixels
 
@@ -39,15 +40,15 @@ def run_guarded(
 
     Returns which predictions were wrong, and the guards.
     """
-    simple = foldable(config) and config.predict == "before" and not config.views
-    together = max(1, VALUES_AT_ONCE // (batch_size * 3 * spec.size**2)) if simple else 1
+    simple = config.predict == "before" and not config.views
+    together = streams_at_once(config, spec, batch_size) if simple else 1
     wrong: list[Wrong] = []
     guards: list[Guard] = []
     for start in range(0, len(streams), together):
         part = streams[start : start + together]
         batch = _Batch(network, config, spec, len(part)) if len(part) > 1 else None
         adapters: list[Adapts] = (
-            [method_adapter(network, config, spec)]
+            [adapter_of(network, config, spec)]
             if batch is None
             else [_Slot(batch, index) for index in range(len(part))]
         )
@@ -72,18 +73,7 @@ def _run(
     for start in range(0, len(streams[0].picture), batch_size):
         window = slice(start, start + batch_size)
         images = [
-            torch.from_numpy(
-                spec.normalise(
-                    np.stack(
-                        [
-                            pictures[corruption][picture]
-                            for corruption, picture in zip(
-                                stream.corruption[window], stream.picture[window], strict=True
-                            )
-                        ]
-                    )
-                )
-            )
+            torch.from_numpy(spec.normalise(np.stack(shown(stream, window, pictures))))
             for stream in streams
         ]
         if batch is not None:

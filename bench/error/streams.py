@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from bench.orders import Stream
-from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.method.step import Step, foldable
-from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.network.program import Program
 from edge_tta.prepare import Images, InputSpec, Pixels
 from edge_tta.views import make_views
@@ -48,10 +46,7 @@ def run_streams(
         raise ConfigError(
             "fisher_weight needs images of the source, which a benchmark has not; set it to 0"
         )
-    together = 1
-    if foldable(config):
-        each = batch_size * (1 + config.views) * 3 * spec.size**2
-        together = max(1, min(len(streams), VALUES_AT_ONCE // each))
+    together = streams_at_once(config, spec, batch_size)
     wrong: list[Wrong] = []
     for start in range(0, len(streams), together):
         part = streams[start : start + together]
@@ -59,10 +54,18 @@ def run_streams(
     return wrong
 
 
-def method_adapter(network: FrozenNetwork, config: MethodConfig, spec: InputSpec) -> Adapter:
-    """An adapter of a configuration that is complete."""
-    fields = {k: v for k, v in config.as_dict().items() if k not in ("method", "host")}
-    return Adapter(network, config.method, config.host, input_spec=spec, **fields)
+def streams_at_once(config: MethodConfig, spec: InputSpec, batch_size: int) -> int:
+    """How many streams may share a batch, at least one."""
+    if not foldable(config):
+        return 1
+    each = batch_size * (1 + config.views) * 3 * spec.size**2
+    return max(1, VALUES_AT_ONCE // each)
+
+
+def shown(stream: Stream, window: slice, pictures: Sequence[Pixels]) -> list[Pixels]:
+    """The pictures of a part of a stream."""
+    chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
+    return [pictures[corruption][picture] for corruption, picture in chosen]
 
 
 def _run(
@@ -83,13 +86,7 @@ def _run(
     position = 0
     for count, start in enumerate(range(0, length, batch_size)):
         window = slice(start, min(start + batch_size, length))
-        chosen = [
-            pictures[corruption][picture]
-            for stream in streams
-            for corruption, picture in zip(
-                stream.corruption[window], stream.picture[window], strict=True
-            )
-        ]
+        chosen = [frame for stream in streams for frame in shown(stream, window, pictures)]
         images = spec.normalise(np.stack(chosen))
         if views:
             images = _with_views(images, len(streams), views, spec, config.seed, count)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.error.streams import method_adapter
+from bench.adapters import adapter_of
 from bench.guard.streams import Part, make_stream
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
@@ -111,7 +111,7 @@ def _run(
     advance: Callable[[int], None],
 ) -> Iterator[tuple[Part, np.ndarray[Any, np.dtype[np.bool_]], tuple[int, int]]]:
     """Each part, which predictions were wrong, and the guard's falls and runs of the source."""
-    adapter = method_adapter(network, config, spec)
+    adapter = adapter_of(network, config, spec)
     guard = Guard(adapter) if guarded else None
     predict = guard or adapter
     size = _SOURCE_BATCH if config.method == "source" else 1

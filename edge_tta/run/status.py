@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_tta.executor import Executor
 from edge_tta.frames.source import FrameSource
 from edge_tta.guard import Guard
+from edge_tta.resident import resident_bytes
 from edge_tta.run.controls import Controls
 from edge_tta.run.reading import Reading, class_name
 
@@ -45,7 +44,7 @@ def status_of(
         "adapted": _shown(seen.trial or seen.reading, labels),
         "frozen": None if seen.frozen is None else _shown(seen.frozen, labels),
         "ms": {stage: 1e3 * seconds for stage, seconds in seen.stages.items()},
-        "memory_bytes": _resident_bytes(),
+        "memory_bytes": resident_bytes(),
         "steps": adapter.steps,
         "updates": adapter.updates,
         "paused": controls.paused,
@@ -98,12 +97,3 @@ def _shown(reading: Reading, labels: tuple[str, ...] | None) -> dict[str, Any]:
         "likeliest": [[class_name(index, labels), p] for index, p in reading.likeliest],
         "entropy": reading.entropy,
     }
-
-
-def _resident_bytes() -> int | None:
-    """Memory of this process; None where there is no /proc."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
