@@ -22,6 +22,7 @@ from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
+from edge_tta.method.updating import drift_of
 from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
@@ -266,8 +267,7 @@ class Adapter:
         """|trained parameters - the source's| / |the source's|; 0 where none are trained."""
         if self._step is None or "parameters" not in self._state:
             return 0.0
-        source = self._step.source_parameters()
-        return float((self._state["parameters"] - source).norm() / source.norm())
+        return drift_of(self._state["parameters"], self._step.source_parameters())
 
     def restore(self, state: State) -> None:
         """Continues from what `state` gave, exactly. Its tensors are not changed.

@@ -22,6 +22,7 @@ from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
+from edge_tta.resident import resident_bytes
 from edge_tta.run.curve import need_matplotlib
 
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(options.joined_numbers(argv))
     console = terminal(stderr=True)
     options.use_threads(arguments.threads)
-    if not Path("/proc/self/statm").exists():
+    if resident_bytes() is None:
         raise ConfigError("bench soak reads /proc, which only Linux has; run it there")
     for path in (arguments.json, arguments.plot):
         if path is not None:

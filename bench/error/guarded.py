@@ -18,6 +18,7 @@ from edge_tta.executor import Adapts
 from edge_tta.guard import Guard
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
+from edge_tta.method.updating import drift_of
 from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.prepare import InputSpec, Pixels
 
@@ -155,8 +156,7 @@ class _Slot:
         source = self._batch.source_parameters
         if source is None:
             return 0.0
-        own = self._batch.state["parameters"][self._index]
-        return float((own - source).norm() / source.norm())
+        return drift_of(self._batch.state["parameters"][self._index], source)
 
     def save(self, path: str | Path) -> None:
         raise NotImplementedError("a stream of a batch is not saved alone")

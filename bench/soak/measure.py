@@ -15,6 +15,7 @@ from bench.soak.rows import SoakRow, Stretch
 from edge_tta.adapter import Adapter
 from edge_tta.frames.source import Frame, FrameSource, Pixels
 from edge_tta.prepare import InputSpec
+from edge_tta.resident import resident_bytes
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.session import Outputs, Session
 from edge_tta.run.stopping import StopRequest
@@ -94,12 +95,6 @@ def measure_soak(
     return row
 
 
-def resident_bytes() -> int:
-    """Of this process, from /proc/self/statm (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def _stretch(
     frames: int, adapter: Adapter, seconds: list[float], entropies: list[float]
 ) -> Stretch:
@@ -109,7 +104,7 @@ def _stretch(
     p50, p99 = np.quantile(seconds, (0.5, 0.99))
     return Stretch(
         frames,
-        resident_bytes(),
+        resident_bytes() or 0,  # the command line refuses systems that do not tell
         threading.active_count(),
         _open_files(),
         float(p50),

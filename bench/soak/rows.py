@@ -87,7 +87,7 @@ class SoakRow:
             "finite": self.finite,
             "growth_bytes_in_100000_frames": self.growth_bytes,
             "latency_ratio_end_to_start": self.latency_ratio,
-            "how": "resident set of the process (/proc/self/statm) at the end of each stretch",
+            "how": "resident set (VmRSS of /proc/self/status) at the end of each stretch",
         }
         names = [field.name for field in dataclasses.fields(Stretch)]
         return found | {"stretches": {name: [s[name] for s in stretches] for name in names}}

@@ -110,6 +110,11 @@ def recovered(
     return found
 
 
+def drift_of(parameters: Tensor, source: Tensor) -> float:
+    """|parameters - source| / |source|, of one stream, (P,) each."""
+    return float((parameters - source).norm() / source.norm())
+
+
 def learning_rate(config: MethodConfig, frames: int) -> float:
     """The step size in a batch of N frames: min(1, N / reference_batch) of the configured one."""
     if not config.reference_batch:
