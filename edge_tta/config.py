@@ -197,6 +197,11 @@ class MethodConfig:
                 f"diversity = {self.diversity:g} needs what calibration = 'anchored' keeps; set "
                 "diversity = 0, or that"
             )
+        if self.initial == "first" and self.calibration == "anchored":
+            raise ConfigError(
+                "initial = 'first' begins with the first frame's statistics, and calibration = "
+                "'anchored' with the source's; set initial = 'source'"
+            )
         if self.fisher_weight > 0 and self.host != "eata":
             raise ConfigError(
                 f"fisher_weight = {self.fisher_weight:g} is eata's; set it to 0, or host to eata"

@@ -144,6 +144,14 @@ def test_a_taylor_term_of_frozen_convolutions_is_refused(taylor: str) -> None:
     assert MethodConfig(adapt="affine+conv", taylor=taylor).taylor == taylor
 
 
+def test_a_first_frame_s_statistics_are_refused_where_calibration_begins_with_the_source_s() -> (
+    None
+):
+    with pytest.raises(ConfigError, match=r"set initial = 'source'"):
+        make_config("nanoadapt", preset="edge", initial="first")
+    assert make_config("nanoadapt", preset="paper", initial="first").initial == "first"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

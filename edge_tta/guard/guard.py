@@ -153,7 +153,8 @@ class Guard:
         if harm is None:
             before, self._healthy = self._healthy, self._healthy + n
             every = self._limits.keep_every
-            if before // every < self._healthy // every and self._judge.kappa > self._limits.kappa:
+            due = before // every < self._healthy // every
+            if due and self._judge.kappa > self._limits.kappa and not self._judge.narrow:
                 self._kept.append(self._adapter.state)
             if self._since_return is not None:
                 self._since_return += n

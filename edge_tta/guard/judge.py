@@ -10,6 +10,10 @@ signs that hold where harm was measured and not where adaptation helped (docs/gu
 - *narrow*: for long, most of the adapted network's predictions have been one class. Either it has
   collapsed, or the stream shows one thing (one class, a black picture, noise), and statistics that
   follow it are of that thing and not of the conditions.
+- *dissolving*: the source mostly sees one class and the adapted network, which was not of quite
+  another opinion, sees that one less and others more, one frame this, the next that. Statistics
+  that follow a stream of one class calibrate the class away. A network that adaptation helps tells
+  all classes apart, or those that come one after another.
 - *fewer classes*: on the same frames its predictions are of far fewer classes than the source's,
   and mostly others. Under corruption it is the source whose classes become few, and where frames
   resemble each other both show few.
@@ -22,14 +26,35 @@ no harm; but a state is kept as a good one only where there is some.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge_tta.guard.running import Running, Vector, entropy
+
+
+@dataclass(frozen=True)
+class Dissolving:
+    """When what is one thing to the source is taken for dissolving in the adapted network.
+
+    Attributes:
+        one_thing: the source sees one thing, where one class is more than this of its predictions.
+        disagreement: fewer of the predictions than this are the same,
+        opinion: but by chance they would be still fewer: chance-corrected they are above this.
+        various, full: the adapted network's effective number of classes is above various x the
+            source's, and below full x that of as many frames of any class.
+        succession: successive predictions are the same less often than this, beyond chance.
+    """
+
+    one_thing: float = 0.4
+    disagreement: float = 0.5
+    opinion: float = 0.15
+    various: float = 1.25
+    full: float = 0.85
+    succession: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -43,16 +68,19 @@ class Limits:
         doubt: harm, where the excess over that, added up over compared frames and never below
             zero (Page's CUSUM), reaches so many times ln(classes).
         memory: compared frames that mean entropies and agreement are over.
-        narrow: harm, where the most frequent class's mean probability is above
+        narrow: harm, where the share of the most frequent class in the predictions is above
             narrow + (1 - narrow) / classes.
-        narrow_memory, narrow_after: that mean's length, and frames before it says anything.
-        brief_memory: the same mean's length while fallen back, where its end is to be noticed.
+        narrow_memory, narrow_after: how many predictions, and frames before it says anything.
+        brief_memory: the same while fallen back, where its end is to be noticed.
         hysteresis: by how much that share must be below the limit before adaptation is trusted
             again.
         fewer, disagreement: harm, where the effective number of classes (the exponential of their
             entropy) predicted is below fewer x the source's, and less than `disagreement` of the
             predictions are the source's.
         fewer_memory, fewer_after: compared frames that this is over, and before it says anything.
+        dissolving, dissolved: harm, where one thing dissolves, over as many frames; and after that,
+            what still speaks of a stream of one thing, in which adaptation is not trusted anew.
+        suspect_after: compared frames from which on that is looked at frame by frame.
         drift: harm, where |parameters - source's| / |source's| is above it.
         kappa: least chance-corrected agreement of a state that is kept.
         keep_every: frames between kept states.
@@ -75,6 +103,11 @@ class Limits:
     disagreement: float = 0.5
     fewer_memory: int = 64
     fewer_after: int = 40
+    dissolving: Dissolving = Dissolving()
+    dissolved: Dissolving = Dissolving(
+        one_thing=0.3, disagreement=1.1, opinion=-math.inf, various=0.0, full=0.9, succession=0.2
+    )
+    suspect_after: int = 16
     drift: float = 0.25
     kappa: float = 0.05
     keep_every: int = 256
@@ -89,7 +122,8 @@ class Judge:
     Attributes:
         finite: whether the adapted network's latest output was.
         narrow: whether most of the adapted network's predictions have been one class, briefly.
-        doubtful: whether it was far less certain than the source on the latest compared frame.
+        doubtful: whether it was far less certain than the source on the latest compared frame, or
+            one thing seems to dissolve.
         drift: of the parameters, as it was told.
     """
 
@@ -97,8 +131,12 @@ class Judge:
         self._limits = limits
         self._most_excess = limits.doubt * math.log(max(classes, 2))
         self._narrow = limits.narrow + (1 - limits.narrow) / classes
+        self._classes = classes
         self._content = Running(limits.narrow_memory)
         self._brief = Running(limits.brief_memory)
+        self._same = Running(limits.brief_memory)
+        self._latest: int | None = None
+        self._dissolving = False
         self.drift = 0.0
         self.finite = True
         self.narrow = False
@@ -118,8 +156,14 @@ class Judge:
         """The adapted network's probabilities (C,) of a frame."""
         self.finite = bool(np.isfinite(p).all())
         if self.finite:
-            self._content.add(p)
-            self._brief.add(p)
+            predicted = int(p.argmax())
+            content = np.zeros(self._classes)
+            content[predicted] = 1
+            self._content.add(content)
+            self._brief.add(content)
+            if self._latest is not None:
+                self._same.add(float(predicted == self._latest))
+            self._latest = predicted
             share = float(np.max(self._brief.value))
             # Two limits, so that it does not waver.
             limit = self._narrow - (self._limits.hysteresis if self.narrow else 0.0)
@@ -131,7 +175,7 @@ class Judge:
             return
         here, there = float(entropy(own)), float(entropy(source))
         excess = here - self._tolerated(there)
-        self.doubtful = excess > 0
+        in_doubt = excess > 0
         if self._excess == 0:
             self._in_doubt = Running(math.inf)
         self._in_doubt.add(np.array([here, there]))
@@ -142,6 +186,8 @@ class Judge:
         self._source_content.add(source)
         self._agreement.add(float(own.argmax() == source.argmax()))
         self._pairs.append((int(own.argmax()), int(source.argmax())))
+        limits = self._limits
+        self.doubtful = in_doubt or self._dissolves(limits.dissolving, limits.suspect_after)
 
     def trusted_again(self) -> None:
         """The stream is as the brief mean says: what was before the fall counts no more."""
@@ -167,7 +213,7 @@ class Judge:
 
     @property
     def share(self) -> float:
-        """Mean probability of the most frequent class, lately."""
+        """Of the most frequent class in the predictions, lately."""
         return float(np.max(self._content.value))
 
     @property
@@ -176,16 +222,48 @@ class Judge:
         compared frames; NaN before the first."""
         if not self._pairs:
             return math.nan, math.nan
-        own, source = zip(*self._pairs, strict=True)
+        own, source = self._counts()
         return _effective(own), _effective(source)
+
+    def _counts(self) -> tuple[Vector, Vector]:
+        """How often the adapted and the source network predicted each class, (C,), lately."""
+        own, source = np.array(self._pairs).T
+        return (
+            np.bincount(own, minlength=self._classes).astype(np.float64),
+            np.bincount(source, minlength=self._classes).astype(np.float64),
+        )
+
+    def _agree(self) -> float:
+        """Share of the latest compared frames with the same class; 1 before the first."""
+        n = len(self._pairs)
+        return sum(own == source for own, source in self._pairs) / n if n else 1.0
 
     def _has_fewer(self) -> bool:
         limits = self._limits
         if len(self._pairs) < limits.fewer_after:
             return False
-        agree = sum(own == source for own, source in self._pairs) / len(self._pairs)
         own_classes, source_classes = self.classes
-        return own_classes < limits.fewer * source_classes and agree < limits.disagreement
+        return own_classes < limits.fewer * source_classes and self._agree() < limits.disagreement
+
+    def _dissolves(self, limits: Dissolving, after: int) -> bool:
+        """Whether the adapted network sees several things in what is one to the source."""
+        n, agree = len(self._pairs), self._agree()
+        if n < after or agree >= limits.disagreement:
+            return False
+        own, source = self._counts()
+        chance = float(own @ source) / n**2
+        here, there = _effective(own), _effective(source)
+        return (
+            source.max() > limits.one_thing * n
+            and limits.various * there < here < limits.full * _effective_of_any(n, self._classes)
+            and agree - chance > limits.opinion * (1 - chance)
+            and self._succession() < limits.succession
+        )
+
+    def _succession(self) -> float:
+        """How much more often than by chance a prediction is the one before, at most 1."""
+        chance = float((self._brief.value**2).sum())
+        return (float(self._same.value) - chance) / max(1 - chance, 1e-9)
 
     def harm(self) -> str | None:
         """Why the adapted network is not to be trusted any more; None: nothing says so."""
@@ -198,6 +276,11 @@ class Judge:
         own_classes, source_classes = self.classes
         if self._has_fewer():
             return f"it tells only {own_classes:.1f} classes apart, the source {source_classes:.1f}"
+        self._dissolving = self._dissolves(limits.dissolving, limits.fewer_after)
+        if self._dissolving:
+            return (
+                f"one class dissolves into {own_classes:.1f}, the source sees {source_classes:.1f}"
+            )
         if self._content.count >= limits.narrow_after and self.share > self._narrow:
             return f"{self.share:.0%} of what it sees is one class"
         if self.drift > limits.drift:
@@ -213,6 +296,7 @@ class Judge:
             and self._excess <= self._most_excess
             and not self.narrow
             and not self._has_fewer()
+            and not (self._dissolving and self._dissolves(self._limits.dissolved, 0))
             and self.drift <= self._limits.drift
         )
 
@@ -221,7 +305,19 @@ class Judge:
         return max(self._limits.doubt_ratio * source, source + self._limits.doubt_nats)
 
 
-def _effective(classes: Iterable[int]) -> float:
+def _effective(counts: Vector) -> float:
     """The exponential of the entropy of how often each class occurs."""
-    counts = np.array(list(Counter(classes).values()), np.float64)
     return float(np.exp(entropy(counts[None] / counts.sum())[0]))
+
+
+@functools.lru_cache(maxsize=256)
+def _effective_of_any(n: int, classes: int) -> float:
+    """The exponential of the mean of that entropy for n frames of any of the classes.
+
+    A class comes k ~ Binomial(n, 1 / classes) times; the entropy is ln n - sum of k ln k / n.
+    """
+    p = 1 / classes
+    k = np.arange(1, n + 1)
+    choose = np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k])
+    of_k = np.exp(choose + k * math.log(p) + (n - k) * math.log1p(-p)) if classes > 1 else k == n
+    return float(np.exp(math.log(n) - classes * float((of_k * k * np.log(k)).sum()) / n))

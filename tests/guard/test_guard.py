@@ -83,6 +83,52 @@ def test_fewer_classes_where_frames_resemble_each_other_are_no_harm() -> None:
     assert guard.falls == 0
 
 
+def _dissolved(frame: int) -> Logits:
+    """The source's class (`_one_thing`) on two frames of five, else another one each time."""
+    return _one_thing(frame) if frame % 5 < 2 else sure(frame // 5 % 4)
+
+
+def _one_thing(frame: int) -> Logits:
+    """Class 3 on six frames of ten, else one of 6, 7, 8 and 9."""
+    return always(frame) if frame % 10 < 6 else sure(6 + frame // 10 % 4)
+
+
+def test_one_thing_that_dissolves_is_a_fall_and_the_source_answers_while_it_is_shown() -> None:
+    def own(frame: int, age: int) -> Logits:
+        return sure(frame) if frame >= 3000 else _dissolved(frame * 7 + frame // 16)
+
+    guard = Guard(Scripted(own, lambda f: sure(f) if f >= 3000 else _one_thing(f * 7 + f // 16)))
+    _run(guard, 3000)
+    (fall,) = guard.events
+    assert "dissolves" in fall.why
+    assert fall.frame < 8 * LIMITS.fewer_after
+    _run(guard, 200)
+    assert guard.fallen is None
+
+
+def _run_of_thirty(frame: int) -> Logits:
+    return sure(4 + frame // 30 % 6)
+
+
+def test_classes_that_come_one_after_another_do_not_dissolve() -> None:
+    """The source takes six frames of ten for one thing, whatever they show."""
+    guard = Guard(
+        Scripted(
+            lambda frame, age: _run_of_thirty(frame),
+            source=lambda frame: always(frame) if frame % 10 < 6 else _run_of_thirty(frame),
+        )
+    )
+    _run(guard, 3000)
+    assert guard.falls == 0
+
+
+def test_a_source_that_agrees_with_nobody_has_not_seen_one_thing() -> None:
+    """All classes but a few, of which the source says one, as noise makes it."""
+    guard = Guard(Scripted(lambda frame, age: sure(frame % 7), source=always))
+    _run(guard, 3000)
+    assert guard.falls == 0
+
+
 def test_an_output_that_is_not_finite_never_comes_out() -> None:
     broken = np.full((1, 10), np.nan)
     guard = Guard(Scripted(lambda frame, age: broken if age > 20 else sure(frame)))
