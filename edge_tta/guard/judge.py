@@ -49,11 +49,11 @@ class Dissolving:
         succession: successive predictions are the same less often than this, beyond chance.
     """
 
-    one_thing: float = 0.4
-    disagreement: float = 0.5
+    one_thing: float = 0.35
+    disagreement: float = 0.7
     opinion: float = 0.15
-    various: float = 1.25
-    full: float = 0.85
+    various: float = 1.2
+    full: float = 0.8
     succession: float = 0.1
 
 
@@ -105,7 +105,7 @@ class Limits:
     fewer_after: int = 40
     dissolving: Dissolving = Dissolving()
     dissolved: Dissolving = Dissolving(
-        one_thing=0.3, disagreement=1.1, opinion=-math.inf, various=0.0, full=0.9, succession=0.2
+        one_thing=0.3, disagreement=1.1, opinion=-math.inf, various=0.0, full=0.85, succession=0.2
     )
     suspect_after: int = 16
     drift: float = 0.25
