@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.report.cost import tradeoff
 from bench.report.document import Plot, Section, markdown, plots_of
@@ -20,6 +21,7 @@ from edge_tta.files import check_place, write_whole
 PAGE = "report.md"
 HTML = "report.html"
 KINDS = {
+    "measure": "bench.report.bundle",
     "error": "bench.report.error",
     "stream_error": "bench.report.guard",
     "soak": "bench.report.soak",
@@ -27,7 +29,13 @@ KINDS = {
     "latency_s": "bench.report.cost.latency",
     "process_peak_bytes": "bench.report.cost.memory",
 }
-"""Modules by the field that tells their rows; each has `sections(rows, methods)`."""
+"""Modules by the field that tells their rows, the first that a row has; each has
+`sections(rows, methods)`."""
+
+
+def _kind(row: Mapping[str, Any]) -> str | None:
+    """The field of KINDS that tells what a row is of; None: none does."""
+    return next((field for field in KINDS if field in row), None)
 
 
 def check_report_folder(folder: Path) -> None:
@@ -56,7 +64,7 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     sections: list[Section] = []
     known = 0
     for field, module in KINDS.items():
-        rows = [row for row in merged.rows if field in row]
+        rows = [row for row in merged.rows if _kind(row) == field]
         if rows:
             sections += importlib.import_module(module).sections(rows, merged.methods)
             known += len(rows)

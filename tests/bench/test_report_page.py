@@ -56,13 +56,18 @@ def test_the_page_has_means_differences_and_what_it_was_measured_with(tmp_path: 
 
 
 def test_results_of_the_repository_can_be_reported_together(tmp_path: Path) -> None:
-    """What the README quotes is in the page."""
-    page = _page(*RESULTS, "--mix-machines", out=tmp_path / "out")
+    """What the README quotes is in the page of its file; other files measured parts again."""
+    quoted = [path for path in RESULTS if path.name == "cifar10_resnet20_edge.json"]
+    page = _page(*quoted, out=tmp_path / "quoted")
     for label, mean in (("source", "47.6"), ("nanoadapt:tent", "27.3")):
         assert f"| `{label}` | {mean} (" in page
+    page = _page(*RESULTS, "--mix-machines", out=tmp_path / "out")
     for path in RESULTS:
         assert f"`{path.name}`" in page
     assert "correlated:300" in page
+    # Rows of a bundle's memory are not taken for those of `bench memory`.
+    assert "Bundle of torchvision:resnet50, 2 threads" in page
+    assert re.search(r"\| bundle learn \| [\d.]+ \| [\d.]+ \| 572 \|", page)
 
 
 def test_the_folder_s_other_files_stay_and_a_second_report_replaces_the_first(

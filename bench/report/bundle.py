@@ -1,0 +1,52 @@
+"""Reports on rows of `bench bundle`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.report.document import Section, Table
+from bench.results import ResultError
+
+_HEADER = ("peer", "ms (median)", "processor, ms", "peak, MB", "start, s")
+
+
+def sections(
+    rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Mapping[str, Any]]
+) -> list[Section]:
+    """Time and memory of a bundle and its peers, a section a network.
+
+    Raises:
+        ResultError: a row is not as `bench bundle` writes it.
+    """
+    try:
+        networks = dict.fromkeys((row["model"], row["threads"]) for row in rows)
+        return [
+            Section(
+                f"Bundle of {model}, {threads} threads",
+                [Table(_HEADER, _cells([r for r in rows if r["model"] == model]))],
+            )
+            for model, threads in networks
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultError(f"a row is not as edge-tta bench bundle writes it ({error!r})") from error
+
+
+def _cells(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    peaks = {row["method"]: row for row in rows if row["measure"] == "memory"}
+    found: list[tuple[str, ...]] = []
+    for row in rows:
+        if row["measure"] != "latency":
+            continue
+        alone = peaks[row["method"]]
+        peak = alone["process_peak_bytes"]
+        found.append(
+            (
+                row["method"],
+                f"{1e3 * row['p50_s']:.1f}",
+                f"{1e3 * row['cpu_s']:.1f}",
+                "?" if peak is None else f"{peak / 1e6:.0f}",
+                f"{alone['start_s']:.2f}",
+            )
+        )
+    return found
