@@ -20,13 +20,12 @@ def sections(
         ResultError: a row is not as `bench bundle` writes it.
     """
     try:
-        networks = dict.fromkeys((row["model"], row["threads"]) for row in rows)
+        runs: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+        for row in rows:
+            runs.setdefault((row["model"], row["threads"]), []).append(row)
         return [
-            Section(
-                f"Bundle of {model}, {threads} threads",
-                [Table(_HEADER, _cells([r for r in rows if r["model"] == model]))],
-            )
-            for model, threads in networks
+            Section(f"Bundle of {model}, {threads} threads", [Table(_HEADER, _cells(own))])
+            for (model, threads), own in runs.items()
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise ResultError(f"a row is not as edge-tta bench bundle writes it ({error!r})") from error

@@ -29,7 +29,9 @@ from __future__ import annotations
 import functools
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,7 +73,7 @@ class Limits:
         narrow: harm, where the share of the most frequent class in the predictions is above
             narrow + (1 - narrow) / classes.
         narrow_memory, narrow_after: how many predictions, and frames before it says anything.
-        brief_memory: the same while fallen back, where its end is to be noticed.
+        brief_memory: the same while fallen back, where its end is to be noticed; and successions.
         hysteresis: by how much that share must be below the limit before adaptation is trusted
             again.
         fewer, disagreement: harm, where the effective number of classes (the exponential of their
@@ -116,6 +118,21 @@ class Limits:
     relapse: int = 512
 
 
+class _Seen(NamedTuple):
+    """Of the latest compared frames: how many; the share on which both networks predict the same,
+    and that by chance; effective numbers of classes; how often the source's most frequent came."""
+
+    n: int
+    agree: float
+    chance: float
+    own_classes: float
+    source_classes: float
+    most: float
+
+
+_NOTHING_SEEN = _Seen(0, 1.0, 0.0, math.nan, math.nan, 0.0)
+
+
 class Judge:
     """The running means, and what follows from them. Knows neither networks nor states.
 
@@ -149,6 +166,7 @@ class Judge:
         self._own_content, self._source_content = Running(memory), Running(memory)
         self._agreement = Running(memory)
         self._pairs: deque[tuple[int, int]] = deque(maxlen=self._limits.fewer_memory)
+        self._seen = _NOTHING_SEEN
         self._excess, self._in_doubt = 0.0, Running(math.inf)
         self.doubtful = False
 
@@ -186,6 +204,7 @@ class Judge:
         self._source_content.add(source)
         self._agreement.add(float(own.argmax() == source.argmax()))
         self._pairs.append((int(own.argmax()), int(source.argmax())))
+        self._seen = _seen(self._pairs, self._classes)
         limits = self._limits
         self.doubtful = in_doubt or self._dissolves(limits.dissolving, limits.suspect_after)
 
@@ -220,43 +239,26 @@ class Judge:
     def classes(self) -> tuple[float, float]:
         """Effective numbers of classes that the adapted and the source network have predicted on
         compared frames; NaN before the first."""
-        if not self._pairs:
-            return math.nan, math.nan
-        own, source = self._counts()
-        return _effective(own), _effective(source)
-
-    def _counts(self) -> tuple[Vector, Vector]:
-        """How often the adapted and the source network predicted each class, (C,), lately."""
-        own, source = np.array(self._pairs).T
-        return (
-            np.bincount(own, minlength=self._classes).astype(np.float64),
-            np.bincount(source, minlength=self._classes).astype(np.float64),
-        )
-
-    def _agree(self) -> float:
-        """Share of the latest compared frames with the same class; 1 before the first."""
-        n = len(self._pairs)
-        return sum(own == source for own, source in self._pairs) / n if n else 1.0
+        return self._seen.own_classes, self._seen.source_classes
 
     def _has_fewer(self) -> bool:
-        limits = self._limits
-        if len(self._pairs) < limits.fewer_after:
-            return False
-        own_classes, source_classes = self.classes
-        return own_classes < limits.fewer * source_classes and self._agree() < limits.disagreement
+        limits, seen = self._limits, self._seen
+        return (
+            seen.n >= limits.fewer_after
+            and seen.own_classes < limits.fewer * seen.source_classes
+            and seen.agree < limits.disagreement
+        )
 
     def _dissolves(self, limits: Dissolving, after: int) -> bool:
         """Whether the adapted network sees several things in what is one to the source."""
-        n, agree = len(self._pairs), self._agree()
-        if n < after or agree >= limits.disagreement:
+        seen = self._seen
+        if seen.n < after or seen.agree >= limits.disagreement:
             return False
-        own, source = self._counts()
-        chance = float(own @ source) / n**2
-        here, there = _effective(own), _effective(source)
         return (
-            source.max() > limits.one_thing * n
-            and limits.various * there < here < limits.full * _effective_of_any(n, self._classes)
-            and agree - chance > limits.opinion * (1 - chance)
+            seen.most > limits.one_thing * seen.n
+            and limits.various * seen.source_classes < seen.own_classes
+            and seen.own_classes < limits.full * _effective_of_any(seen.n, self._classes)
+            and seen.agree - seen.chance > limits.opinion * (1 - seen.chance)
             and self._succession() < limits.succession
         )
 
@@ -303,6 +305,18 @@ class Judge:
     def _tolerated(self, source: float) -> float:
         """Entropy up to which a network is not doubtful where the source has this one, in nats."""
         return max(self._limits.doubt_ratio * source, source + self._limits.doubt_nats)
+
+
+def _seen(pairs: Collection[tuple[int, int]], classes: int) -> _Seen:
+    """What the predictions (own, source) of at least one compared frame show."""
+    n = len(pairs)
+    predicted = np.array(pairs)
+    own, source = (
+        np.bincount(column, minlength=classes).astype(np.float64) for column in predicted.T
+    )
+    agree = int((predicted[:, 0] == predicted[:, 1]).sum()) / n
+    chance = float(own @ source) / n**2
+    return _Seen(n, agree, chance, _effective(own), _effective(source), float(source.max()))
 
 
 def _effective(counts: Vector) -> float:
