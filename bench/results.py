@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,20 @@ _EXPECTED = "expected a result file, as edge-tta bench ... --json FILE writes it
 
 class ResultError(EdgeTTAError):
     """A result file that cannot be read, or results that do not belong together."""
+
+
+@contextmanager
+def rows_of(command: str) -> Iterator[None]:
+    """Within it, a row that lacks something, or has something else there, is a ResultError.
+
+    command: of `edge-tta bench`, which writes such rows.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ResultError(
+            f"a row is not as edge-tta bench {command} writes it ({error!r})"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.document import Section, Table
-from bench.results import ResultError
+from bench.results import rows_of
 
 _HEADER = ("peer", "ms (median)", "processor, ms", "peak, MB", "start, s")
 
@@ -19,7 +19,7 @@ def sections(
     Raises:
         ResultError: a row is not as `bench bundle` writes it.
     """
-    try:
+    with rows_of("bundle"):
         runs: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
         for row in rows:
             runs.setdefault((row["model"], row["threads"]), []).append(row)
@@ -27,8 +27,6 @@ def sections(
             Section(f"Bundle of {model}, {threads} threads", [Table(_HEADER, _cells(own))])
             for (model, threads), own in runs.items()
         ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ResultError(f"a row is not as edge-tta bench bundle writes it ({error!r})") from error
 
 
 def _cells(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

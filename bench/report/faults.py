@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.document import Section, Table, code
-from bench.results import ResultError
+from bench.results import rows_of
 
 _COUNTS = {
     "kills": "kills",
@@ -26,7 +26,7 @@ def sections(
     Raises:
         ResultError: a row is not as `bench faults` writes it.
     """
-    try:
+    with rows_of("faults"):
         cells = [
             (
                 code(f"{row['method']} on {row['model']}"),
@@ -36,7 +36,5 @@ def sections(
             )
             for row in rows
         ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ResultError(f"a row is not as edge-tta bench faults writes it ({error!r})") from error
     header = ("killed", *_COUNTS.values(), "longest loss, s", "beyond the interval, s")
     return [Section("Killed runs", [Table(header, cells)])]

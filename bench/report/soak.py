@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.document import Section, Table, code
-from bench.results import ResultError
+from bench.results import rows_of
 
 
 def sections(
@@ -21,7 +21,7 @@ def sections(
         *("method", "network", "frames", "memory at the end, MiB", "MiB in 100,000 frames"),
         *("latency, end / start", "all finite"),
     )
-    try:
+    with rows_of("soak"):
         cells = [
             (
                 code(str(row["method"])),
@@ -34,7 +34,5 @@ def sections(
             )
             for row in rows
         ]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ResultError(f"a row is not as edge-tta bench soak writes it ({error!r})") from error
     note = "Growth is the slope of a line through the resident set, without the first tenth."
     return [Section("Long runs", [Table(header, cells), note])]
