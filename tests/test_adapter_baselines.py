@@ -97,7 +97,8 @@ def test_tent_trains_affine_parameters_only() -> None:
 def test_folded_predicts_as_the_adapter_would_with_all_it_learned_frozen(
     case: str, calibration: str
 ) -> None:
-    adapting = adapter(case, "residual", calibration=calibration, diversity=0.0)
+    begun = {"initial": "source"} if calibration == "anchored" else {}
+    adapting = adapter(case, "residual", calibration=calibration, diversity=0.0, **begun)
     for images in stream(WINDOW + 1):
         adapting(images)
     images, before = stream(1, n=3, seed=9)[0], adapting.state
