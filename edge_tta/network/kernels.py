@@ -40,10 +40,11 @@ class LeanKernels:
         activation: Activation | None = None,
         pool: PoolSettings | None = None,
         residual: Tensor | None = None,
+        own: bool = False,
     ) -> Tensor:
         """BatchNorm with these statistics, and what follows it in one.
 
-        residual: added before the activation.
+        residual: added before the activation. own: nothing else reads z.
         """
         if residual is not None and not self._can_add(z, mean, variance, residual):
             plain = self.normalise(z, mean, variance, weight, bias, eps)
@@ -53,8 +54,9 @@ class LeanKernels:
         wide = _wide(z)
         if not (torch.is_grad_enabled() and (mean.requires_grad or variance.requires_grad)):
             out = lean_norm.normalised(
-                wide, mean, variance, weight, bias, eps, activation, pool, self._precision, residual
-            )
+                wide, mean, variance, weight, bias, eps, activation, pool, self._precision,
+                residual, own=own,
+            )  # fmt: skip
             return out.to(z.dtype)
         own = latest[1] if latest is not None and latest[0] is z else None
         if own is None:

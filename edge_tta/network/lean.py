@@ -56,6 +56,8 @@ def _rewritten(
     for node in list(graph.nodes):
         if node.op == "call_function":
             _replace(graph, node, precision)
+        elif fuse and node.op == "call_method" and node.target == "normalise":
+            _let_own(node)
     if channels_last:
         _lay_out(graph)
     graph.lint()
@@ -98,6 +100,14 @@ def _fuse_addition(graph: fx.Graph, node: fx.Node, addition: fx.Node) -> None:
     follower.replace_all_uses_with(fused)
     for gone in (follower, addition, node):
         graph.erase_node(gone)
+
+
+def _let_own(node: fx.Node) -> None:
+    """Lets a BatchNorm write over the output of a convolution that nothing else reads."""
+    read: Any = node.args[2]
+    if read.target in (lean.convolution, *_CONVOLUTIONS) and len(read.users) == 1:
+        following = [*node.args[5:], *[None] * 3][:3]
+        node.args = (*node.args[:5], *following, True)
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

@@ -54,18 +54,21 @@ def normalised(
     pool: PoolSettings | None,
     precision: str,
     residual: Tensor | None = None,
+    *,
+    own: bool = False,
 ) -> Tensor:
     """The BatchNorm of z (N, C, *spatial) with constant statistics (C,), then what follows it.
 
-    residual: of z's shape, added before an activation that cuts.
+    residual: of z's shape, added before an activation that cuts. own: nothing else reads z, whose
+    memory then holds the result.
     """
     acts = activation or IDENTITY
     given = [t for t in (z, weight, bias, residual) if t is not None]
     if torch.is_grad_enabled() and any(t.requires_grad for t in given):
         return _Normalised.apply(  # type: ignore[no-any-return]
-            z, weight, bias, residual, mean, variance, eps, acts, pool, precision
+            z, weight, bias, residual, mean, variance, eps, acts, pool, precision, own
         )
-    out = torch.batch_norm(z, weight, bias, mean, variance, False, 0.0, eps, False)
+    out = affine(z, weight, bias, mean, variance, eps, own=own)
     out = out if residual is None else out.add_(residual)
     out = out if acts is IDENTITY else acts.apply(out)
     return out if pool is None else aten.max_pool2d(out, *pool)
@@ -85,10 +88,14 @@ class _Normalised(Function):
         acts: Activation,
         pool: PoolSettings | None,
         precision: str,
+        own: bool,
     ) -> Tensor:
         by_z, by_weight, _ = ctx.needs_input_grad[:3]
-        z = dense(z)
-        y = torch.batch_norm(z, weight, bias, mean, variance, False, 0.0, eps, False)
+        z = dense(z.detach())
+        scale = torch.rsqrt(variance + eps)
+        special = _special(weight, bias) if by_weight else z.new_empty(0)
+        x = _x_hat(z, mean, scale, special) if len(special) else None
+        y = affine(z, weight, bias, mean, variance, eps, own=own)
         out = y if residual is None else y + residual
         out = out if acts is IDENTITY else acts.apply(out)
         kept, where = out if acts.cuts and residual is None else y, None
@@ -99,8 +106,7 @@ class _Normalised(Function):
             kept = kept if by_z else out
         ctx.marked = residual is not None and by_weight
         nothing = z.new_empty(0)
-        scale = torch.rsqrt(variance + eps)
-        code = step = special = special_step = places = nothing
+        code = step = special_step = places = nothing
         if pool is not None and by_z:
             assert where is not None
             places = places_in_windows(where, z.shape, pool)
@@ -110,16 +116,13 @@ class _Normalised(Function):
             else:
                 bounded = acts.upper is not None
                 code, step = encode(kept, precision, positive=acts.cuts, bounded=bounded)
-            if by_weight:
-                special = _special(weight, bias)
-                if len(special):
-                    x = _x_hat(z, mean, scale, special)
-                    if pool is not None and not by_z:
-                        x = x.flatten(2).gather(2, where[:, special].flatten(2))  # type: ignore[index]
-                        x = x.view(len(x), len(special), *out.shape[2:])
-                    code = code.clone() if code is kept else code
-                    on = out[:, special] > 0 if ctx.marked else None
-                    special_step = _put(code, x, special, on)
+            if x is not None:
+                if pool is not None and not by_z:
+                    x = x.flatten(2).gather(2, where[:, special].flatten(2))  # type: ignore[index]
+                    x = x.view(len(x), len(special), *out.shape[2:])
+                code = code.clone() if code is kept else code
+                on = out[:, special] > 0 if ctx.marked else None
+                special_step = _put(code, x, special, on)
         elif acts.cuts:
             code = pack(out, acts.upper)
         ctx.save_for_backward(weight, bias, scale, code, step, special, special_step, places)
@@ -171,7 +174,28 @@ class _Normalised(Function):
         return dz, dweight, dbias if by_bias else None, by_residual, *_NONE
 
 
-_NONE = (None,) * 6
+_NONE = (None,) * 7
+
+
+def affine(
+    z: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
+    *,
+    own: bool = False,
+) -> Tensor:
+    """z normalised with constant statistics (C,); own: in z's memory, where that is faster."""
+    if z.is_cuda or layout_of(z) is torch.contiguous_format:
+        return torch.batch_norm(z, weight, bias, mean, variance, False, 0.0, eps, False)
+    # Half the time of PyTorch's own kernel, and a tensor less.
+    scale = torch.rsqrt(variance + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale if bias is None else torch.addcmul(bias, mean, scale, value=-1)
+    into = z if own else torch.empty_like(z)
+    return torch.addcmul(along(shift, z), z, along(scale, z), out=into)
 
 
 def _special(weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -331,5 +355,5 @@ class _Renormalised(Function):
             by_variance,
             dweight if ctx.needs_input_grad[3] else None,
             dbias if ctx.needs_input_grad[4] else None,
-            *_NONE,
+            *_NONE[:6],
         )
