@@ -143,6 +143,16 @@ def test_a_folder_that_is_no_copy_of_the_repository_is_refused(name: str, tmp_pa
         REPOSITORIES[name](tmp_path, network("plain"), CPU)
 
 
+def test_a_repository_that_takes_cuda_unasked_is_not_measured_as_if_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "classification" / "methods").mkdir(parents=True)
+    (tmp_path / "classification" / "methods" / "tent.py").touch()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ModelError, match="hide the GPU"):
+        REPOSITORIES["mariodoebler/test-time-adaptation"](tmp_path, network("plain"), CPU)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("tensor", "unknown peer 'tensor'"), ("DequanWang/tent", "needs a checked-out copy")],
