@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.bundle.manifest import FileRecord, Manifest, MethodRecord, write_manifest
+from edge_tta.bundle.manifest import Advice, FileRecord, Manifest, MethodRecord, write_manifest
 from edge_tta.checkpoint import Arrays, Header, save_state
 from edge_tta.errors import ConfigError, ModelError, OutputError
 from edge_tta.models import Model
@@ -64,6 +64,7 @@ def export_bundle(
     preset: str,
     folder: Path,
     frames: Sequence[Images] | None = None,
+    advice: Advice | None = None,
 ) -> Exported:
     """Writes a bundle of the adapters' methods, whole or not at all.
 
@@ -71,6 +72,7 @@ def export_bundle(
         adapters: of one network, one for each method; the first is the bundle's main one.
         preset: its name, for the manifest.
         frames: images (1, channels, H, W) to compare both executors on; None: made ones.
+        advice: how it is to be run; None: as any bundle.
 
     Raises:
         ModelError: the network cannot be captured or exported, or the graphs do not compute what
@@ -79,30 +81,8 @@ def export_bundle(
         OutputError: the folder cannot be written.
     """
     check_target(folder)
-    size = model.input.size
-    shape = (len(model.input.mean), size, size)
-    traced = [_traced(adapter, shape) for adapter in adapters]
-    for graphs in traced:
-        for graph in graphs.values():
-            refuse_unsupported(graph)
     with whole_folder(folder) as part:
-        weights = WeightFile(WEIGHTS)
-        nodes: dict[str, int] = {}
-        methods: dict[str, MethodRecord] = {}
-        for adapter, graphs in zip(adapters, traced, strict=True):
-            stem = "" if not methods else f"{adapter.config.label.replace(':', '-')}."
-            names = {}
-            for kind, graph in graphs.items():
-                names[kind] = f"{stem}{kind}.onnx"
-                nodes[names[kind]] = _write(graph, weights, part / names[kind])
-            if "learn" in graphs:
-                recompute(graphs["learn"].module)
-                names["compact"] = f"{stem}learn.compact.onnx"
-                target = part / names["compact"]
-                nodes[target.name] = _write(graphs["learn"], weights, target, "compact")
-            methods[adapter.config.label] = _record(adapter, shape, part, stem, names, preset)
-        weights.write(part)
-        _write_manifest(model, adapters[0], shape, part, methods)
+        nodes = write_bundle(model, adapters, preset, part, advice)
         parity = {a.config.label: compare(part, a, model.input, frames) for a in adapters}
         for adapter in adapters:
             if adapter.config.trains:
@@ -110,6 +90,45 @@ def export_bundle(
                 parity[label] = compare(part, adapter, model.input, frames, "memory")
         total = sum(file.stat().st_size for file in part.iterdir())
     return Exported(folder, total, nodes, parity)
+
+
+def write_bundle(
+    model: Model,
+    adapters: Sequence[Adapter],
+    preset: str,
+    folder: Path,
+    advice: Advice | None = None,
+) -> dict[str, int]:
+    """Writes the files of a bundle into an empty folder, compared with nothing.
+
+    Args: as of `export_bundle`.
+
+    Returns the operators of each graph, by file name. Raises ModelError and ConfigError likewise.
+    """
+    size = model.input.size
+    shape = (len(model.input.mean), size, size)
+    traced = [_traced(adapter, shape) for adapter in adapters]
+    for graphs in traced:
+        for graph in graphs.values():
+            refuse_unsupported(graph)
+    weights = WeightFile(WEIGHTS)
+    nodes: dict[str, int] = {}
+    methods: dict[str, MethodRecord] = {}
+    for adapter, graphs in zip(adapters, traced, strict=True):
+        stem = "" if not methods else f"{adapter.config.label.replace(':', '-')}."
+        names = {}
+        for kind, graph in graphs.items():
+            names[kind] = f"{stem}{kind}.onnx"
+            nodes[names[kind]] = _write(graph, weights, folder / names[kind])
+        if "learn" in graphs:
+            recompute(graphs["learn"].module)
+            names["compact"] = f"{stem}learn.compact.onnx"
+            target = folder / names["compact"]
+            nodes[target.name] = _write(graphs["learn"], weights, target, "compact")
+        methods[adapter.config.label] = _record(adapter, shape, folder, stem, names, preset)
+    weights.write(folder)
+    _write_manifest(model, adapters[0], shape, folder, methods, advice)
+    return nodes
 
 
 @contextlib.contextmanager
@@ -187,6 +206,7 @@ def _write_manifest(
     shape: tuple[int, int, int],
     folder: Path,
     methods: dict[str, MethodRecord],
+    advice: Advice | None,
 ) -> None:
     files = {}
     for file in sorted(folder.iterdir()):
@@ -210,5 +230,6 @@ def _write_manifest(
             weights=WEIGHTS,
             methods=methods,
             files=files,
+            advice=advice or Advice(),
         ),
     )

@@ -5,18 +5,30 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_tta.adapter import Adapter
+    from edge_tta.bundle.manifest import Advice
+    from edge_tta.models import Model
+    from edge_tta.network.frozen import FrozenNetwork
+
 WEIGHT_KINDS = {
     "folded": "the network with what was learned put in: a plain state dict, or an ONNX file",
     "delta": "only the weights that changed: load_state_dict(strict=False)",
 }
 BUNDLE = "a folder of ONNX graphs that goes on learning without PyTorch: edge-tta run --model DIR"
-
+BUDGET = (
+    "Views, depth, profile and how often it learns are chosen so that a run of the bundle fits. "
+    "What is needed is measured here: give budgets where it will run, with the --threads of the run"
+)
 FROZEN = "what stands between the BatchNorms, each part an ONNX file of its own"
 
 
@@ -40,7 +52,11 @@ def parser() -> argparse.ArgumentParser:
         help="folder, video or picture to compare with PyTorch on (default: made pictures)",
     )
     bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
-    bundle.add_argument("--threads", type=options.count, metavar="T", help="threads for PyTorch")
+    bundle.add_argument(
+        "--threads", type=options.count, metavar="T", help="threads for PyTorch and to measure with"
+    )
+    budget = bundle.add_argument_group("budget", BUDGET)
+    options.add_budget(budget, "a run of the bundle")
     parts = kinds.add_parser("frozen", help=FROZEN, description=FROZEN)
     options.add_model(parts)
     parts.add_argument("--out", required=True, type=Path, metavar="DIR")
@@ -61,7 +77,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _bundle(arguments: argparse.Namespace) -> int:
-    from edge_tta.adapter import Adapter
     from export.bundle import check_target, export_bundle
     from export.parity import images_of
 
@@ -69,15 +84,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
     preset = arguments.preset or options.DEFAULT_PRESET
-    main_one = Adapter(
-        model.module,
-        arguments.method or options.DEFAULT_METHOD,
-        arguments.host or options.DEFAULT_HOST,
-        preset,
-        input_spec=model.input,
-        views=arguments.views,
-        adapt_from=arguments.adapt_from,
-    )
+    main_one, advice = _main_method(arguments, model)
     adapters = {main_one.config.label: main_one}
     for name in arguments.beside.split(","):
         if name.strip() not in ("", "none"):
@@ -90,7 +97,9 @@ def _bundle(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"{arguments.frames} holds no frames to compare on")
     console = terminal()
     with terminal(stderr=True).status("Exporting"):
-        done = export_bundle(model, list(adapters.values()), str(preset), arguments.out, frames)
+        done = export_bundle(
+            model, list(adapters.values()), str(preset), arguments.out, frames, advice
+        )
     for label, parity in done.parity.items():
         console.print(
             f"{label}: {parity.steps} steps, {parity.updates} updates beside PyTorch; one step "
@@ -100,6 +109,54 @@ def _bundle(arguments: argparse.Namespace) -> int:
     nodes = ", ".join(f"{name} {count}" for name, count in done.nodes.items())
     console.print(f"{done.folder}: {done.bytes / 1e6:.1f} MB; operators: {nodes}")
     return 0
+
+
+def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, Advice]:
+    """The bundle's first method, and how it is to be run: as asked for, or as a budget has it."""
+    from edge_tta.adapter import Adapter
+    from edge_tta.bundle.manifest import Advice
+    from edge_tta.run.choices import check_learns
+    from export.budget import Exporting, depths_for, fit
+
+    preset = arguments.preset or options.DEFAULT_PRESET
+
+    def build(
+        network: nn.Module | FrozenNetwork, views: int | None, depth: int | None = None
+    ) -> Adapter:
+        return Adapter(
+            network,
+            arguments.method or options.DEFAULT_METHOD,
+            arguments.host or options.DEFAULT_HOST,
+            preset,
+            input_spec=model.input,
+            views=views,
+            depth=depth,
+            adapt_from=arguments.adapt_from,
+        )
+
+    asked = build(model.module, arguments.views)
+    if arguments.budget_mb is None and arguments.budget_ms is None:
+        return asked, Advice()
+    check_learns(asked.config)
+    shape = (len(model.input.mean), model.input.size, model.input.size)
+    console = terminal(stderr=True)
+    with console.status("Measuring") as status:
+        choice, why = fit(
+            Exporting(
+                model,
+                lambda views, depth: build(asked.network, views, depth),
+                str(preset),
+                arguments.out.resolve().parent,
+                arguments.threads,
+                status.update,
+            ),
+            views=asked.config.views,
+            depths=depths_for(asked, shape),
+            **options.budget_from(arguments),
+        )
+    console.print(why)
+    main_one = build(asked.network, choice.views, choice.depth)
+    return main_one, Advice(choice.saving, choice.adapt_every)
 
 
 def _frozen(arguments: argparse.Namespace) -> int:

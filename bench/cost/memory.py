@@ -27,8 +27,9 @@ HOW = {
     "load_peak_bytes": "peak of the resident set up to then",
     "process_peak_bytes": "peak of the resident set while frames are adapted to, imports included",
     "above_import_bytes": "process_peak_bytes less import_bytes",
-    "saved_bytes": "tensors that autograd saves in one learning step, shared storages once, "
-    "weights and state not counted (saved_tensors_hooks)",
+    "saved_bytes": "tensors that wait for the backward pass of one learning step, shared storages "
+    "once, weights and state not counted (saved_tensors_hooks, and what custom functions keep as "
+    "attributes; the latter not where a peer's forward and backward pass cannot be told apart)",
     "state_bytes": "tensors of the adaptation's state, or of a peer's parameters and optimizer",
     "weight_bytes": "the network's weights and statistics",
     "cuda_allocated_bytes": "torch.cuda.max_memory_allocated while frames are adapted to",
@@ -84,7 +85,7 @@ def _measured(order: dict[str, Any]) -> dict[str, Any]:
     from bench.cost.case import Case
     from bench.cost.frames import frames_of
     from bench.cost.subjects import addresses, distinct_bytes, load_model_of, make_subject
-    from edge_tta.network.saved import saved_bytes
+    from edge_tta.network.saved import node_tensors, saved_bytes
 
     imported, available = resident_bytes(), available_bytes()
     case = Case(**order["case"])
@@ -121,7 +122,9 @@ def _measured(order: dict[str, Any]) -> dict[str, Any]:
     image = model.input.prepare(next(frames))
     held = subject.held()
     there = addresses([*held["weight"], *held["state"]])
-    figures["saved_bytes"] = saved_bytes(lambda: subject.frame(image), there)
+    attributes: list[Any] = []
+    subject.listen(lambda stage: attributes.extend(node_tensors() if stage == "forward" else ()))
+    figures["saved_bytes"] = saved_bytes(lambda: subject.frame(image), there, attributes)
     figures["state_bytes"] = distinct_bytes(held["state"])
     figures["weight_bytes"] = distinct_bytes(held["weight"])
     told = {name: HOW[name] for name in figures if name in HOW}

@@ -27,6 +27,7 @@ class Whole:
 
     def __init__(self, adapted: nn.Module, model: nn.Module) -> None:
         self._adapted, self.model = adapted, model
+        self.optimizer: torch.optim.Optimizer | None = getattr(adapted, "optimizer", None)
         self.on_stage: OnStage = no_stage
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -47,15 +48,20 @@ def tent(folder: Path, model: nn.Module, device: torch.device) -> Whole:
 def test_time_adaptation(folder: Path, model: nn.Module, device: torch.device) -> Whole:
     """mariodoebler/test-time-adaptation: its Tent, classification/methods/tent.py.
 
-    It needs the repository's own requirements (yacs, iopath and more).
+    It needs the repository's own requirements: importing its Tent imports all of its methods.
     """
     root = folder / "classification"
     if not (root / "methods" / "tent.py").is_file():
         raise _missing("mariodoebler/test-time-adaptation", root / "methods" / "tent.py")
+    if device.type == "cpu" and torch.cuda.is_available():
+        raise ModelError(
+            "mariodoebler/test-time-adaptation takes CUDA wherever it is; to run it on the CPU, "
+            "hide the GPU: CUDA_VISIBLE_DEVICES= edge-tta bench ..."
+        )
     sys.path.insert(0, str(root))
     try:
         configuration = importlib.import_module("conf").cfg.clone()
-        configuration.TEST.BATCH_SIZE = 1
+        configuration.TEST.BATCH_SIZE = configuration.TEST.WINDOW_LENGTH = 1
         configuration.OPTIM.LR = 1e-3
         network = copy.deepcopy(model).to(device)
         adapted = importlib.import_module("methods.tent").Tent(configuration, network, 1000)

@@ -24,16 +24,20 @@ class Bundle:
     Every file is compared with the manifest, and every graph looked into, when this is made; no
     graph is run or loaded.
 
+    Args:
+        threads: of one operator; None: as many as there are cores.
+        profile: of `edge_tta.bundle.runtime`; None: what the bundle advises.
+
     Raises:
         BundleError: a file is missing, changed, or reaches outside the folder.
     """
 
     def __init__(
-        self, folder: str | Path, *, threads: int | None = None, profile: str = "speed"
+        self, folder: str | Path, *, threads: int | None = None, profile: str | None = None
     ) -> None:
         self.folder = Path(folder)
-        self.threads, self.profile = threads, profile
         self.manifest: Manifest = read_manifest(self.folder)
+        self.threads, self.profile = threads, profile or self.manifest.advice.profile
         for name, record in self.manifest.files.items():
             _check_file(self.folder / name, record)
         weights = self.manifest.weights

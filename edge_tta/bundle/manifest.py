@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_tta.bundle.runtime import PROFILES
 from edge_tta.errors import BundleError, ConfigError, one_line
 from edge_tta.files import write_whole
 from edge_tta.prepare import InputSpec
@@ -59,6 +60,23 @@ class MethodRecord:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """How a bundle is to be run, where the user does not say otherwise.
+
+    Attributes:
+        profile: `speed` or `memory` (`edge_tta.bundle.runtime`).
+        adapt_every: on every so many frames it learns, from 1.
+    """
+
+    profile: str = "speed"
+    adapt_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.profile not in PROFILES or self.adapt_every < 1:
+            raise ValueError(f"unknown profile, or rhythm below 1: {self}")
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A bundle's contents.
 
@@ -72,6 +90,7 @@ class Manifest:
         weights: the file of frozen tensors.
         methods: by label; the first is what a run takes.
         files: every file of the folder but the manifest.
+        advice: bundles of earlier versions have none, which means the defaults.
     """
 
     name: str
@@ -83,6 +102,7 @@ class Manifest:
     weights: str
     methods: Mapping[str, MethodRecord]
     files: Mapping[str, FileRecord]
+    advice: Advice = Advice()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -155,6 +175,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         raise ValueError(f"no methods, or files without a record: {sorted(named - set(files))}")
     channels, height, width = (_whole(size) for size in fields["image_shape"])
     labels = fields["labels"]
+    advice = fields.get("advice")
     spec = InputSpec(
         size=_whole(given["size"]),
         scale=given["scale"],
@@ -173,6 +194,9 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         weights=weights,
         methods=methods,
         files=files,
+        advice=Advice()
+        if advice is None
+        else Advice(_text(advice["profile"]), _whole(advice["adapt_every"])),
     )
 
 

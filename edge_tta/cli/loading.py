@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.bundle.folder import Bundle, is_bundle
+from edge_tta.bundle.manifest import Advice
 from edge_tta.class_names import read_class_names
 from edge_tta.cli import options
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.executor import Executor
 from edge_tta.prepare import InputSpec
+from edge_tta.run.choices import check_learns
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 DEMO_BUNDLE = Path(__file__).parents[1] / "demo" / "bundle"
 _DEFAULT_SAVED = "float16"
+_INSTEAD = {"saved": "leave it out, or give --profile"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Loaded:
 
     prepare: loads what the first frame needs; gives the number of classes.
     beside: another method on the same network.
-    adapt_every: on every so many frames it learns. why: what a budget had a say in, or nothing.
+    adapt_every: on every so many frames it learns. why: what a budget, or the bundle's
+        advice, had a say in, or nothing.
     """
 
     executor: Executor
@@ -89,7 +93,8 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
         if getattr(arguments, name) is not None:
             raise ConfigError(
                 f"--{name.replace('_', '-')} is for models that PyTorch runs, and {folder} is a "
-                "bundle; leave it out"
+                "bundle; "
+                + _INSTEAD.get(name, "leave it out, or give it to edge-tta export bundle")
             )
     if arguments.device != "cpu":
         raise ConfigError(f"bundles run on the CPU, got --device {arguments.device}")
@@ -103,8 +108,22 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
         labels,
         lambda: adapter.prepare(manifest.image_shape),
         adapter.beside,
-        arguments.adapt_every,
+        arguments.adapt_every or manifest.advice.adapt_every,
+        _advised(arguments, adapter),
     )
+
+
+def _advised(arguments: argparse.Namespace, adapter: BundleAdapter) -> str:
+    """What is done because the bundle advises it, and how to do otherwise; or nothing."""
+    advice, usual = adapter.network.manifest.advice, Advice()
+    parts = []
+    if arguments.profile is None and advice.profile != usual.profile:
+        parts.append(f"--profile {advice.profile}")
+    if arguments.adapt_every is None and advice.adapt_every != usual.adapt_every:
+        parts.append(f"--adapt-every {advice.adapt_every}")
+    if not parts:
+        return ""
+    return f"as the bundle advises: {' '.join(parts)}; give your own to do otherwise"
 
 
 def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
@@ -124,7 +143,7 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
             f"{arguments.model} needs PyTorch, which is not installed: pip install "
             "'edge-tta[torch]', or give a bundle"
         )
-    if arguments.profile != "speed":
+    if arguments.profile not in (None, "speed"):
         raise ConfigError("--profile is for bundles; leave it out")
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
@@ -145,7 +164,7 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
 def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
     """The adapter, how often it learns, and what a budget had a say in (or nothing)."""
     from edge_tta.adapter import Adapter
-    from edge_tta.run.budget import MIB, drawn_image, fit
+    from edge_tta.run.budget import drawn_image, fit
 
     def build(network: nn.Module | FrozenNetwork, saved: str, **more: int | None) -> Adapter:
         return Adapter(
@@ -161,22 +180,18 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
         )
 
     asked = build(model.module, arguments.saved or _DEFAULT_SAVED, views=arguments.views)
-    every: int = arguments.adapt_every
+    every: int = arguments.adapt_every or 1
     if arguments.budget_mb is None and arguments.budget_ms is None:
         return asked, every, ""
-    if not asked.config.trains:
-        raise ConfigError(
-            f"a budget shares out what learning costs, and {asked.config.label} does not learn; "
-            "leave --budget-mb and --budget-ms out"
-        )
+    check_learns(asked.config)
     shape = (len(model.input.mean), model.input.size, model.input.size)
     choice, why = fit(
         lambda saved, depth: build(asked.network, saved, views=0, depth=depth),
         drawn_image(shape),
         views=asked.config.views,
+        depth=asked.config.depth,
         adapt_every=every,
-        budget_bytes=None if arguments.budget_mb is None else arguments.budget_mb * MIB,
-        budget_s=None if arguments.budget_ms is None else arguments.budget_ms / 1e3,
+        **options.budget_from(arguments),
     )
-    adapter = build(asked.network, choice.saved, views=choice.views, depth=choice.depth)
+    adapter = build(asked.network, choice.saving, views=choice.views, depth=choice.depth)
     return adapter, choice.adapt_every, why

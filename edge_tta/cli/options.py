@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_tta.bundle.runtime import PROFILES
 from edge_tta.class_names import read_class_names
 from edge_tta.config import HOSTS, METHODS
 from edge_tta.errors import ConfigError
 from edge_tta.prepare import per_channel
+from edge_tta.run.choices import MIB
 
 # PyTorch takes a second and a half to import: only the commands that need a network wait for it.
 if TYPE_CHECKING:
@@ -82,10 +84,32 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--profile",
-        choices=("speed", "memory"),
-        default="speed",
-        help="of a bundle: memory keeps the weights in their file and is slower (default: speed)",
+        choices=PROFILES,
+        help="of a bundle: memory keeps the weights in their file and is slower (default: what the "
+        "bundle advises, else speed)",
     )
+
+
+def add_budget(group: argparse._ArgumentGroup, peak_of: str) -> None:
+    """--budget-mb and --budget-ms."""
+    group.add_argument(
+        "--budget-mb",
+        type=positive,
+        metavar="MIB",
+        help=f"peak of {peak_of}: less is done until it fits",
+    )
+    group.add_argument(
+        "--budget-ms", type=positive, metavar="MS", help="mean time of a frame, likewise"
+    )
+
+
+def budget_from(arguments: argparse.Namespace) -> dict[str, float | None]:
+    """What `chosen` wants of `add_budget`: `budget_bytes` and `budget_s`, None where not given."""
+    mib, ms = arguments.budget_mb, arguments.budget_ms
+    return {
+        "budget_bytes": None if mib is None else mib * MIB,
+        "budget_s": None if ms is None else ms / 1e3,
+    }
 
 
 def model_from(arguments: argparse.Namespace) -> Model:

@@ -70,9 +70,8 @@ def parser() -> argparse.ArgumentParser:
     learning.add_argument(
         "--adapt-every",
         type=options.count,
-        default=1,
         metavar="Q",
-        help="learn on every Q-th frame",
+        help="learn on every Q-th frame (default: what a bundle advises, else 1)",
     )
     learning.add_argument(
         "--max-frames", type=options.count, metavar="N", help="stop after N frames"
@@ -93,15 +92,7 @@ def parser() -> argparse.ArgumentParser:
         choices=SAVED,
         help="precision of what waits for the backward pass (default: float16)",
     )
-    learning.add_argument(
-        "--budget-mb",
-        type=options.positive,
-        metavar="MIB",
-        help="peak of this process (CUDA: of the device): less is done until it fits",
-    )
-    learning.add_argument(
-        "--budget-ms", type=options.positive, metavar="MS", help="mean time of a frame, likewise"
-    )
+    options.add_budget(learning, "this process (CUDA: of the device)")
     out = parser.add_argument_group("what to see and keep")
     screen = out.add_mutually_exclusive_group()
     screen.add_argument("--show", action="store_true", help="open a window")

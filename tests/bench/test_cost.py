@@ -27,7 +27,8 @@ from bench.results import ResultError, Results, read_results
 from edge_tta.adapter import Adapter
 from edge_tta.cli.main import main
 from edge_tta.errors import ConfigError, ModelError
-from edge_tta.network.saved import saved_bytes
+from edge_tta.models import Model
+from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.prepare import InputSpec
 from tests.networks import network
 
@@ -92,20 +93,64 @@ def test_a_repository_s_tent_is_run_from_its_folder(tmp_path: Path) -> None:
         "def collect_params(model): return list(model.parameters()), []\n"
         "class Tent(torch.nn.Module):\n"
         "    def __init__(self, model, optimizer):\n"
-        "        super().__init__(); self.model = model\n"
-        "    def forward(self, x): return self.model(x)\n"
+        "        super().__init__(); self.model, self.optimizer = model, optimizer\n"
+        "    def forward(self, x):\n"
+        "        logits = self.model(x); logits.sum().backward(); self.optimizer.step()\n"
+        "        return logits\n"
     )
     stages: list[str] = []
     peer = REPOSITORIES["DequanWang/tent"](tmp_path, network("plain"), CPU)
     peer.on_stage = stages.append
     assert peer(torch.randn(2, 3, 12, 12)).shape == (2, 5)
     assert stages == ["prepare", "whole step"]
+    # Adam's moments are part of what it holds.
+    model = Model("residual", network("residual"), InputSpec(size=12))
+    subject = make_subject(case("DequanWang/tent", place=str(tmp_path)), model)
+    subject.frame(np.zeros((1, 3, 12, 12), np.float32))
+    assert len(subject.held()["state"]) > 2 * len(list(model.module.parameters()))
+
+
+class _Masked(torch.autograd.Function):
+    """Keeps one tensor where autograd sees it and one where it does not."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.mask = x > 0
+        ctx.save_for_backward(x)
+        return x * ctx.mask
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return gradients[0] * ctx.mask
+
+
+def test_what_a_custom_function_keeps_beside_autograd_is_counted_too() -> None:
+    kept: list[torch.Tensor] = []
+
+    def run() -> None:
+        y = _Masked.apply(torch.ones(100, requires_grad=True) * 2)
+        kept.extend(node_tensors())
+        y.sum().backward()
+
+    assert saved_bytes(run) == 400
+    kept.clear()
+    assert saved_bytes(run, (), kept) == 400 + 100
 
 
 @pytest.mark.parametrize("name", REPOSITORIES)
 def test_a_folder_that_is_no_copy_of_the_repository_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"git clone https://github.com/{name}"):
         REPOSITORIES[name](tmp_path, network("plain"), CPU)
+
+
+def test_a_repository_that_takes_cuda_unasked_is_not_measured_as_if_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "classification" / "methods").mkdir(parents=True)
+    (tmp_path / "classification" / "methods" / "tent.py").touch()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ModelError, match="hide the GPU"):
+        REPOSITORIES["mariodoebler/test-time-adaptation"](tmp_path, network("plain"), CPU)
 
 
 @pytest.mark.parametrize(

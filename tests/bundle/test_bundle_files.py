@@ -13,7 +13,7 @@ import pytest
 
 import edge_tta.bundle.folder
 from edge_tta.bundle.folder import Bundle
-from edge_tta.bundle.manifest import MANIFEST
+from edge_tta.bundle.manifest import MANIFEST, Advice
 from edge_tta.errors import BundleError
 from tests.bundle.bundles import copied, kept
 
@@ -105,6 +105,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _edit_manifest(f, lambda m: m.update(weights=3)),
         "is damaged",
     ),
+    "an unknown profile is advised": (
+        lambda f: _edit_manifest(f, lambda m: m["advice"].update(profile="thrift")),
+        "is damaged",
+    ),
+    "advice to never learn": (
+        lambda f: _edit_manifest(f, lambda m: m["advice"].update(adapt_every=0)),
+        "is damaged",
+    ),
     "a file outside the folder": (_outside, "expected names in its folder"),
     "missing weights": (lambda f: (f / "weights.bin").unlink(), "lacks .*weights.bin"),
     "missing graph": (lambda f: (f / "learn.onnx").unlink(), "lacks .*learn.onnx"),
@@ -145,6 +153,16 @@ def test_a_bad_bundle_is_told_in_one_line_and_nothing_is_loaded(
 
 def test_a_whole_bundle_is_taken(tmp_path: Path) -> None:
     assert Bundle(copied(tmp_path)).fingerprint == Bundle(kept()).fingerprint
+
+
+def test_a_bundle_is_opened_as_it_advises_and_one_without_advice_as_ever(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    _edit_manifest(folder, lambda m: m["advice"].update(profile="memory", adapt_every=3))
+    assert Bundle(folder).profile == "memory"
+    assert Bundle(folder, profile="speed").profile == "speed"
+    _edit_manifest(folder, lambda m: m.pop("advice"))
+    assert Bundle(folder).profile == "speed"
+    assert Bundle(folder).manifest.advice == Advice("speed", 1)
 
 
 def test_a_state_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:

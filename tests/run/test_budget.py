@@ -8,7 +8,8 @@ import torch
 from edge_tta.adapter import Adapter
 from edge_tta.cli.main import main
 from edge_tta.network.frozen import FrozenNetwork
-from edge_tta.run.budget import MIB, BudgetError, Costs, choices, chosen, drawn_image, fit, measured
+from edge_tta.run.budget import Costs, choices, drawn_image, fit, measured
+from edge_tta.run.choices import MIB, BudgetError, chosen
 from tests.networks import network
 
 COSTS = Costs(
@@ -38,7 +39,7 @@ def test_what_is_given_up_is_the_least_that_fits(
     mib: float, ms: float, wanted: tuple[int, str, int, int]
 ) -> None:
     best, _ = chosen(choices(COSTS, 1, 1), mib * MIB, ms / 1e3)
-    assert (best.views, best.saved, best.depth, best.adapt_every) == wanted
+    assert (best.views, best.saving, best.depth, best.adapt_every) == wanted
     assert best.needed_bytes <= mib * MIB
     assert best.needed_s <= ms / 1e3
 
@@ -88,10 +89,24 @@ def test_fit_returns_what_an_adapter_can_be_built_of() -> None:
         return Adapter(frozen, saved=saved, depth=depth)
 
     choice, why = fit(
-        build, drawn_image((3, 12, 12)), views=0, adapt_every=1, budget_bytes=None, budget_s=60.0
+        build,
+        drawn_image((3, 12, 12)),
+        views=0,
+        depth=0,
+        adapt_every=1,
+        budget_bytes=None,
+        budget_s=60.0,
     )
-    assert (choice.saved, choice.depth, choice.adapt_every) == ("float16", 0, 1)
+    assert (choice.saving, choice.depth, choice.adapt_every) == ("float16", 0, 1)
     assert "as asked for fits" in why
+
+
+def test_no_deeper_than_asked_for_is_measured() -> None:
+    frozen = FrozenNetwork(network("residual"), torch.device("cpu"))
+    costs = measured(
+        lambda saved, depth: Adapter(frozen, saved=saved, depth=depth), drawn_image((3, 16, 16)), 2
+    )
+    assert {depth for _, depth in costs.kept_bytes} == {2, 1}
 
 
 def test_run_says_what_it_chose_and_refuses_the_impossible(

@@ -1,0 +1,104 @@
+"""Fits a bundle into memory and time: views, profile, depth and rhythm.
+
+A graph has its views and its depth built in, so each pair of them is exported and its steps are
+measured by the onnx executor in a fresh process (`export.probe`), once for each profile. Only how
+often it learns is reckoned from that:
+
+    seconds(.., every) = observe + (learn - observe) / every
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_tta.adapter import Adapter
+from edge_tta.bundle.runtime import PROFILES
+from edge_tta.errors import OutputError
+from edge_tta.models import Model
+from edge_tta.run.choices import Choice, Plan, chosen, depths_of, plans
+from export.bundle import write_bundle
+from export.probe import Needs, measure
+
+Build = Callable[[int, int], Adapter]
+Probe = Callable[[int, int, str], Needs]
+
+
+def fit(
+    probe: Probe,
+    *,
+    views: int,
+    depths: list[int],
+    budget_bytes: float | None,
+    budget_s: float | None,
+) -> tuple[Choice, str]:
+    """The choice that gives up least, and the reason in a line; its `saving` is the profile.
+
+    Args:
+        probe: what a bundle needs, by (views, depth, profile); asked for as little as can be.
+        views: as asked for; no more is chosen.
+        depths: to choose among, each half of the one before; the first as asked for.
+
+    Raises:
+        BudgetError: nothing fits; the smallest figures that would are in the message.
+    """
+    known: dict[tuple[int, int, str], Needs] = {}
+
+    def priced(plan: Plan) -> Choice:
+        key = plan.views, plan.depth, plan.saving
+        if key not in known:
+            known[key] = probe(*key)
+        needs = known[key]
+        needed = needs.learn_bytes if plan.adapt_every == 1 else needs.both_bytes
+        return plan.costing(needed, needs.observe_s, needs.learn_s)
+
+    asked, *others = plans(PROFILES, depths, views, 1)
+    first = priced(asked)
+    # What gives up most tells at once where nothing fits, or how far the way may lead.
+    leanest = [plan for plan in others if (plan.views, plan.depth) == (0, depths[-1])]
+    limits = budget_bytes, budget_s
+    if not first.fits(*limits):
+        chosen(map(priced, leanest), *limits)
+    return chosen(map(priced, [asked, *others]), *limits)
+
+
+def depths_for(adapter: Adapter, shape: tuple[int, ...]) -> list[int]:
+    """Depths to choose among, of the adapter's network at an image shape (channels, H, W)."""
+    return depths_of(len(adapter.prepare(shape).program.layers), adapter.config.depth)
+
+
+@dataclass
+class Exporting:
+    """A `Probe` that exports what it is asked about, and forgets the files.
+
+    Args:
+        build: an adapter of one network by (views, depth).
+        place: a folder on a disk with room for a bundle.
+        tell: told what is being measured.
+    """
+
+    model: Model
+    build: Build
+    preset: str
+    place: Path
+    threads: int | None
+    tell: Callable[[str], None]
+    _known: dict[tuple[int, int], dict[str, Needs]] = field(default_factory=dict)
+
+    def __call__(self, views: int, depth: int, profile: str) -> Needs:
+        key = views, depth
+        if key not in self._known:
+            layers = f"the last {depth} layers" if depth else "all layers"
+            self.tell(f"Measuring {views} views, {layers}")
+            self._known[key] = self._measured(*key)
+        return self._known[key][profile]
+
+    def _measured(self, views: int, depth: int) -> dict[str, Needs]:
+        try:
+            with tempfile.TemporaryDirectory(dir=self.place, prefix=".edge-tta-") as folder:
+                write_bundle(self.model, [self.build(views, depth)], self.preset, Path(folder))
+                return {name: measure(Path(folder), name, self.threads) for name in PROFILES}
+        except OSError as error:
+            raise OutputError(f"cannot write into {self.place}: {error.strerror}") from error
