@@ -77,6 +77,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
         input_spec=model.input,
         views=arguments.views,
         adapt_from=arguments.adapt_from,
+        calibrate_below=arguments.calibrate_below,
     )
     adapters = {main_one.config.label: main_one}
     for name in arguments.beside.split(","):
