@@ -145,7 +145,7 @@ class Adapter:
             ModelError: the network cannot be captured or holds nothing to adapt.
         """
         if self._step is None or image_shape != self._shape:
-            step = Step(self.network.program(image_shape, self.saved), self.config)
+            step = self._made(image_shape)
             if self._step is None:
                 self._state = step.initial_state()
                 self._read_counters()
@@ -236,7 +236,7 @@ class Adapter:
         check_matches(path, header, self.header())
         shape = self._shape or header.image_shape
         try:
-            step = self._step or Step(self.network.program(shape, self.saved), self.config)
+            step = self._step or self._made(shape)
         except ModelError as error:
             raise StateError(f"{path} was saved for images {shape}, but {error}") from error
         state = _fitted(path, arrays, step.initial_state())
@@ -311,6 +311,11 @@ class Adapter:
                 layout[key] = [list(pair) for pair in zip(part.names, part.shapes, strict=True)]
         config = self.config.as_dict()
         return Header(self.network.fingerprint, config, layout, self._shape, self._steps)
+
+    def _made(self, image_shape: tuple[int, ...]) -> Step:
+        """The step for images (channels, H, W)."""
+        below = self.config.folded_below
+        return Step(self.network.program(image_shape, self.saved, below), self.config)
 
     def _read_counters(self) -> None:
         """Mirrors the state's counters, so that no call waits for a device."""

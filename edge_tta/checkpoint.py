@@ -18,6 +18,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from edge_tta.config import MethodConfig
 from edge_tta.errors import DamagedStateError, StateError, one_line
 from edge_tta.files import write_whole
 
@@ -133,10 +134,12 @@ def check_matches(path: str | Path, header: Header, expected: Header) -> None:
             f"is {expected.source_sha256[:12]}...); give the model it was made with, or another "
             "--state file"
         )
+    # A file that is older than a field means its default.
+    defaults = MethodConfig().as_dict()
     # The method first: another one differs in much else too.
     names = {"method": None, "host": None} | dict.fromkeys([*header.config, *expected.config])
     for name in names:
-        there, here = header.config.get(name), expected.config.get(name)
+        there, here = (c.get(name, defaults.get(name)) for c in (header.config, expected.config))
         if there != here:
             raise StateError(
                 f"{path} was made with {name} = {there!r}, this run has {here!r}; use the same "

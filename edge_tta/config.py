@@ -86,8 +86,11 @@ class MethodConfig:
             of each.
         depth: the last so many BatchNorm layers train, and nothing below them is kept for the
             backward pass; 0: all. The statistics of all are calibrated.
-        adapt_from: name of the BatchNorm layer from which on, in the network's order, parameters
-            train; the backward pass ends there. Statistics are calibrated in all. "": the first.
+        adapt_from: name of the BatchNorm layer from which on, in the network's order, the network
+            adapts. What comes before stays as it came, its BatchNorms folded into the convolutions
+            in front of them, and the backward pass ends there. "": the first.
+        calibrate_below: the layers before `adapt_from` are not folded: their statistics are
+            calibrated, and their parameters alone stay.
         taylor: which parameters' change moves the history (Eq. 8): the earlier BatchNorm's
             `affine` part, the `conv` weights in front (needs adapt = "affine+conv": frozen weights
             do not move), both, or `none` (Eq. 5).
@@ -139,6 +142,7 @@ class MethodConfig:
     adapt: str = "affine"
     depth: int = 0
     adapt_from: str = ""
+    calibrate_below: bool = False
     taylor: str = "none"
     jacobian: str = "history"
     gradient: str = "constant"
@@ -182,6 +186,15 @@ class MethodConfig:
         _check_number("views", self.views, 0, 5, whole=True)
         _check_number("depth", self.depth, 0, 1_000_000, whole=True)
         _check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
+        if not isinstance(self.calibrate_below, bool):
+            raise ConfigError(
+                f"calibrate_below must be true or false, got {self.calibrate_below!r}"
+            )
+        if self.calibrate_below and not self.adapt_from:
+            raise ConfigError(
+                "calibrate_below is about the layers below adapt_from, which is not given; give "
+                "it, or leave calibrate_below out"
+            )
         if "conv" in self.taylor and self.adapt != "affine+conv":
             raise ConfigError(
                 f"taylor = {self.taylor!r} needs adapt = 'affine+conv': frozen convolutions do "
@@ -213,6 +226,11 @@ class MethodConfig:
         if self.method == "nanoadapt":
             return self.host != "norm"
         return self.method in HOSTS and self.method != "norm"
+
+    @property
+    def folded_below(self) -> str:
+        """The layer before which BatchNorms are folded and do not adapt at all; "": none are."""
+        return "" if self.calibrate_below else self.adapt_from
 
     @property
     def label(self) -> str:

@@ -132,6 +132,7 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
             views=views,
             depth=depth,
             adapt_from=arguments.adapt_from,
+            calibrate_below=arguments.calibrate_below,
         )
 
     asked = build(model.module, arguments.views)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -16,7 +17,7 @@ import torch
 from safetensors.numpy import load, save
 
 from edge_tta.adapter import Adapter
-from edge_tta.checkpoint import Arrays, digest_of
+from edge_tta.checkpoint import Arrays, check_matches, digest_of, load_state
 from edge_tta.errors import OutputError, StateError
 from edge_tta.network.capture import fingerprint_of
 from tests.adapters import WINDOW, adapter, assert_same, stream
@@ -233,6 +234,17 @@ def test_a_state_of_another_configuration_is_refused_by_field(
     _used(**{field: value}).save(tmp_path / "other")
     message = _refused(tmp_path / "other", f"made with {field} = {value!r}")
     assert repr(getattr(adapter(CASE).config, field)) in message
+
+
+def test_a_field_that_a_file_is_older_than_has_its_default(file: Path) -> None:
+    _, header = load_state(file)
+    config = {name: value for name, value in header.config.items() if name != "calibrate_below"}
+    older = dataclasses.replace(header, config=config)
+    check_matches(file, older, header)
+    check_matches(file, header, older)
+    asked = {**header.config, "adapt_from": "bn", "calibrate_below": True}
+    with pytest.raises(StateError, match="adapt_from = ''"):
+        check_matches(file, older, dataclasses.replace(header, config=asked))
 
 
 def test_a_state_of_another_method_is_refused(tmp_path: Path) -> None:

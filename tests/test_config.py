@@ -137,6 +137,15 @@ def test_every_field_of_words_refuses_another_word_and_names_the_known() -> None
             MethodConfig(**{name: "nonsense"})
 
 
+def test_layers_below_are_calibrated_only_where_there_are_any() -> None:
+    with pytest.raises(ConfigError, match="adapt_from, which is not given"):
+        MethodConfig(calibrate_below=True)
+    with pytest.raises(ConfigError, match="true or false"):
+        MethodConfig(adapt_from="bn1", calibrate_below=1)  # type: ignore[arg-type]
+    assert MethodConfig(adapt_from="bn1").folded_below == "bn1"
+    assert MethodConfig(adapt_from="bn1", calibrate_below=True).folded_below == ""
+
+
 @pytest.mark.parametrize("taylor", ["conv", "affine+conv"])
 def test_a_taylor_term_of_frozen_convolutions_is_refused(taylor: str) -> None:
     with pytest.raises(ConfigError, match=r"needs adapt = 'affine\+conv'"):

@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--untrained", action="store_true", help="random weights for torchvision:NAME"
     )
+    options.add_adapt_from(parser)
     parser.add_argument("--rounds", type=options.count, default=20, help="timed steps of each peer")
     parser.add_argument("--frames", type=options.count, default=5, help="frames for memory")
     parser.add_argument("--threads", type=options.count, default=2)
@@ -58,7 +59,10 @@ def main(argv: Sequence[str]) -> int:
         row |= {"model": Path(arguments.model).name, "threads": arguments.threads}
     terminal().print(_table(rows))
     if arguments.json is not None:
-        methods = {"bundle": make_config().as_dict()}
+        config = make_config(
+            adapt_from=arguments.adapt_from, calibrate_below=arguments.calibrate_below
+        )
+        methods = {"bundle": config.as_dict()}
         write_results(
             arguments.json,
             make_results(arguments.json.name, ["bench", "bundle", *argv], rows, methods),
@@ -77,7 +81,12 @@ def _setup(arguments: argparse.Namespace, folder: Path) -> Setup:
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
     model = dataclasses.replace(model, labels=None)
-    adapter = Adapter(model.module, input_spec=model.input)
+    adapter = Adapter(
+        model.module,
+        input_spec=model.input,
+        adapt_from=arguments.adapt_from,
+        calibrate_below=arguments.calibrate_below,
+    )
     export_bundle(model, [adapter], options.DEFAULT_PRESET, folder / "bundle")
     write_folded(adapter, model.input, folder / "frozen.onnx")
     return Setup(folder, arguments.model, arguments.weights or "", arguments.threads)

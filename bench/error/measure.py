@@ -39,7 +39,8 @@ def measure_error(
 ) -> Iterator[list[ErrorRow]]:
     """Rows by corruption for one method after another, in the order given.
 
-    guarded: labels of the methods that run in a guard, which needs the `network` of `program`.
+    guarded: labels of the methods that run in a guard, which needs the `network` of `program`, as
+    do methods that fold its lower layers.
     """
     names = list(data.corruptions)
     pictures = [data.corruptions[name] for name in names]
@@ -64,8 +65,15 @@ def measure_error(
                 "source_share": ran / sum(guard.frames for guard in guards),
             }
         else:
+            own_program = program
+            if config.folded_below:
+                if network is None:
+                    raise ConfigError(f"{label} needs the network that the program is of")
+                shape = 3, spec.size, spec.size
+                saved = program.precision or "stock"
+                own_program = network.program(shape, saved, config.folded_below)
             wrong = run_streams(
-                program, config, spec, pictures, data.labels, streams, size, advance
+                own_program, config, spec, pictures, data.labels, streams, size, advance
             )
         per_seed = len(streams) // len(seeds)
         rows = []

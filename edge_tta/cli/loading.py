@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 DEMO_BUNDLE = Path(__file__).parents[1] / "demo" / "bundle"
 _DEFAULT_SAVED = "float16"
 _INSTEAD = {"saved": "leave it out, or give --profile"}
+# Options that an export of a bundle takes.
+_FIXED = (
+    *("weights", "size", "scale", "mean", "std"),
+    *("preset", "views", "adapt_from", "calibrate_below"),
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def _bundle(arguments: argparse.Namespace) -> Path | None:
 
 
 def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
-    for name in ("weights", "size", "scale", "mean", "std", "preset", "views", "adapt_from"):
+    for name in _FIXED:
         if getattr(arguments, name) is not None:
             option = name.replace("_", "-")
             raise ConfigError(
@@ -176,6 +181,7 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
             input_spec=model.input,
             saved=saved,
             adapt_from=arguments.adapt_from,
+            calibrate_below=arguments.calibrate_below,
             **more,
         )
 

@@ -45,7 +45,7 @@ def add_model(
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
-    """--method, --host, --preset, --views, --adapt-from.
+    """--method, --host, --preset, --views, --adapt-from, --calibrate-below.
 
     None of them has a value unless the user gives one: a bundle has its own.
     """
@@ -62,10 +62,21 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--preset", help=f"edge | paper | FILE.toml (default: {DEFAULT_PRESET})")
     group.add_argument("--views", type=natural, metavar="K", help="extra views of a frame, 0 to 5")
+    add_adapt_from(group)
+
+
+def add_adapt_from(group: argparse._ActionsContainer) -> None:
+    """--adapt-from and --calibrate-below."""
     group.add_argument(
         "--adapt-from",
         metavar="LAYER",
-        help="train from this BatchNorm on; the backward pass ends there (default: all)",
+        help="adapt from this BatchNorm on; those below are folded (default: adapt all)",
+    )
+    group.add_argument(
+        "--calibrate-below",
+        action="store_true",
+        default=None,
+        help="with --adapt-from: the layers below do not train, but their statistics calibrate",
     )
 
 

@@ -24,7 +24,6 @@ Several independent streams of one network have one state, each tensor with a st
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,10 +32,10 @@ import torch
 from torch import Tensor
 
 from edge_tta.config import MethodConfig
-from edge_tta.errors import ModelError
 from edge_tta.method import content, hosts
 from edge_tta.method.anchored import FIRST_SPREAD
 from edge_tta.method.terms import all_terms
+from edge_tta.network.folding import first_of
 from edge_tta.network.program import Program
 from edge_tta.network.resolution import before_last_stage
 
@@ -99,7 +98,7 @@ def parameter_layout(program: Program, config: MethodConfig) -> Layout:
     names: dict[str, None] = {}
     if config.trains:
         sites = before_last_stage(program.sites) if config.host == "sar" else program.sites
-        first = first_trained(program, config)
+        first = first_of(program.sites, config.adapt_from)
         for site in sites[-config.depth :]:  # all, if 0
             if site.index < first:
                 continue
@@ -108,25 +107,6 @@ def parameter_layout(program: Program, config: MethodConfig) -> Layout:
                 wanted += [site.linear.weight, site.linear.bias]
             names.update({name: None for name in wanted if name is not None})
     return Layout(tuple(names), tuple(tuple(program.parameters[n].shape) for n in names))
-
-
-def first_trained(program: Program, config: MethodConfig) -> int:
-    """Index of the first site whose layer may train.
-
-    Raises:
-        ModelError: no layer has the name `config.adapt_from`.
-    """
-    if not config.adapt_from:
-        return 0
-    for site in program.sites:
-        if site.layer.name == config.adapt_from:
-            return site.index
-    names = [layer.name for layer in program.layers]
-    near = difflib.get_close_matches(config.adapt_from, names, n=3) or names[-3:]
-    raise ModelError(
-        f"the network has no BatchNorm named {config.adapt_from!r}; its layers are named as "
-        f"{', '.join(near)}"
-    )
 
 
 def initial_state(program: Program, config: MethodConfig, streams: int | None = None) -> State:

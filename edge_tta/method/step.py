@@ -45,12 +45,14 @@ from edge_tta.network.program import BatchNorm, Program
 class Step:
     """The step of one method on one program. Holds no state.
 
+    program: captured with `config.folded_below`.
     streams: number of streams in a batch; None: one, without a stream axis in the state.
 
     Raises ModelError when nothing of the network can be trained, or these streams not together.
     """
 
     def __init__(self, program: Program, config: MethodConfig, streams: int | None = None) -> None:
+        assert program.below == config.folded_below
         self.program, self.config, self.streams = program, config, streams
         # Told the name of each stage that has ended: prepare, forward, backward, update.
         self.on_stage: Callable[[str], None] = _nobody

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edge_tta.errors import ModelError
+from edge_tta.network.folding import fold_below
 from edge_tta.network.kernels import LeanKernels
 from edge_tta.network.predecessors import Predecessors
 from edge_tta.network.program import Program, Site
@@ -29,18 +30,22 @@ from edge_tta.network.sites import FoundSite, Values, find_sites, refuse_regions
 
 
 def capture(
-    source: nn.Module, image_shape: tuple[int, ...], fingerprint: str | None = None
+    source: nn.Module,
+    image_shape: tuple[int, ...],
+    fingerprint: str | None = None,
+    below: str = "",
 ) -> Program:
     """A network as a program for images of `image_shape` (channels, H, W), any number at a time.
 
     The program shares the weights of `source`, which must be frozen: in evaluation mode,
     without gradients, float32 (or float64). `fingerprint` is that of
-    `source`, computed here if not given.
+    `source`, computed here if not given. BatchNorms before the layer named `below` are folded
+    (`edge_tta.network.folding`); "": none.
 
     Raises:
-        ModelError: the network has no BatchNorm, one that keeps no statistics, one inside a
-            control-flow branch, cannot be exported, does not return logits (N, classes), or
-            answers to an image by the others of its batch.
+        ModelError: the network has no BatchNorm, or none named `below`, one that keeps no
+            statistics, one inside a control-flow branch, cannot be exported, does not return logits
+            (N, classes), or answers to an image by the others of its batch.
     """
     tensors = [*source.parameters(), *source.buffers()]
     device = tensors[0].device if tensors else torch.device("cpu")
@@ -67,6 +72,8 @@ def capture(
     make_functional(graph)
     owned = _owned(source, values)
     sites = find_sites(graph, owned)
+    if below:
+        sites = fold_below(graph, values, sites, below)
     predecessors = Predecessors(graph, owned, {id(site.node): site.index for site in sites})
     program = _assemble(
         exported.graph_module,
@@ -76,6 +83,7 @@ def capture(
         predecessors,
         expected.shape[1],
         fingerprint or fingerprint_of(source),
+        below,
     )
     _check_parity(program, images, expected)
     return program
@@ -159,6 +167,7 @@ def _assemble(
     predecessors: Predecessors,
     classes: int,
     fingerprint: str,
+    below: str,
 ) -> Program:
     sites = []
     trainable: dict[str, Tensor] = {}
@@ -184,6 +193,7 @@ def _assemble(
         watching=build(True),
         classes=classes,
         fingerprint=fingerprint,
+        below=below,
     )
 
 

@@ -36,47 +36,50 @@ class FrozenNetwork:
                 f"the model cannot be copied to {device}: {first_line(error)}; expected a "
                 "module whose attributes copy.deepcopy takes, with weights that are there"
             ) from error
-        self._programs: dict[str, tuple[tuple[int, ...], Program]] = {}
+        self._programs: dict[tuple[str, str], tuple[tuple[int, ...], Program]] = {}
         self.device = device
         self.fingerprint = fingerprint_of(self._model)
 
     @torch.inference_mode(False)
-    def program(self, image_shape: tuple[int, ...], saved: str = "stock") -> Program:
+    def program(
+        self, image_shape: tuple[int, ...], saved: str = "stock", below: str = ""
+    ) -> Program:
         """The network captured for images (channels, H, W); the last shape's is kept.
 
         Args:
             saved: what waits for the backward pass: `stock`, as PyTorch's autograd keeps it, or
                 lean (`edge_tta.network.lean`) in one of `lean_codes.PRECISIONS`.
+            below: name of the layer before which BatchNorms are folded; "": none are.
 
         Raises:
-            ModelError: it cannot be captured or holds nothing to adapt.
+            ModelError: it cannot be captured or holds nothing to adapt, or no such layer.
         """
-        known = self._programs.get(saved)
+        known = self._programs.get((saved, below))
         if known is not None and known[0] == image_shape:
             return known[1]
         # A capture compares results, which autocast would round.
         with torch.autocast(self.device.type, enabled=False):
             if saved == "stock":
-                program = capture(self._model, image_shape, self.fingerprint)
+                program = capture(self._model, image_shape, self.fingerprint, below)
             else:
-                program = self._lean(image_shape, saved)
-        self._programs[saved] = image_shape, program
+                program = self._lean(image_shape, saved, below)
+        self._programs[saved, below] = image_shape, program
         return program
 
-    def _lean(self, image_shape: tuple[int, ...], precision: str) -> Program:
+    def _lean(self, image_shape: tuple[int, ...], precision: str, below: str) -> Program:
         """Channels last where the network takes that: some reshape in ways that it does not."""
         for layout in (torch.channels_last, torch.contiguous_format):
             self._model.to(memory_format=layout)
             last = layout is torch.channels_last
             try:
-                plain = self.program(image_shape)
+                plain = self.program(image_shape, below=below)
                 program = lean_program(plain, precision, channels_last=last)
                 if agrees(program, plain, image_shape):
                     return program
             except ModelError:
                 if not last:
                     raise
-            self._programs.pop("stock", None)
+            self._programs.pop(("stock", below), None)
         raise ModelError(
             "the lean form of the network does not compute what the network computes; use "
             "--saved stock"

@@ -58,11 +58,11 @@ class LeanKernels:
                 residual, own=own,
             )  # fmt: skip
             return out.to(z.dtype)
-        own = latest[1] if latest is not None and latest[0] is z else None
-        if own is None:
-            own = lean_norm.moments(wide.detach().requires_grad_(), self._precision)
+        found = latest[1] if latest is not None and latest[0] is z else None
+        if found is None:
+            found = lean_norm.moments(wide.detach().requires_grad_(), self._precision)
         out = lean_norm.renormalised(
-            wide, own, mean, variance, weight, bias, eps, activation, self._precision
+            wide, found, mean, variance, weight, bias, eps, activation, self._precision
         )
         out = out if pool is None else lean_norm.aten.max_pool2d(out, *pool)
         return out.to(z.dtype)

@@ -104,7 +104,8 @@ class Program:
 
     `parameters` maps each parameter that a method may train (BatchNorm affine, and weights and
     biases of linear maps in front of a BatchNorm) to its source value. `modules` holds the two
-    executable forms: without and with the values that Taylor terms watch. `precision` is that of
+    executable forms: without and with the values that Taylor terms watch. `below` names the layer
+    before which BatchNorms are folded and are no sites, "": none are. `precision` is that of
     the tensors a lean program saves, None for a program that PyTorch's autograd runs as it is.
     """
 
@@ -115,6 +116,7 @@ class Program:
     watching: fx.GraphModule = field(repr=False)
     classes: int
     fingerprint: str
+    below: str = ""
     precision: str | None = None
 
     def run(self, images: Tensor, normaliser: Normaliser, *, watch: bool = False) -> Tensor:

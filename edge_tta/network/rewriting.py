@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import fx, nn
 
 from edge_tta.errors import ModelError
 from edge_tta.network.predecessors import Predecessors
-from edge_tta.network.sites import BATCH_NORM, FoundSite, Values
+from edge_tta.network.sites import FoundSite, Values
 
 # Free of state in evaluation mode, and the identity there.
 _IDENTITIES = {
@@ -67,7 +68,7 @@ def open_graph(
     copies: dict[fx.Node, Any] = {}
     site_of = {id(item.node): item for item in found}
     images = normaliser = None
-    dead = _constants_of_batch_norm_only(graph)
+    dead = _constants_of(site_of, graph)
     for node in graph.nodes:
         if node.op == "placeholder" and node.name not in values:
             images, normaliser = out.placeholder("images"), out.placeholder("normaliser")
@@ -105,12 +106,12 @@ def _read_instead(graph: fx.Graph, old: fx.Node, new: fx.Node) -> None:
         later = later or node is new
 
 
-def _constants_of_batch_norm_only(graph: fx.Graph) -> set[fx.Node]:
-    """Placeholders that only BatchNorm nodes read: the normaliser holds those."""
+def _constants_of(sites: Container[int], graph: fx.Graph) -> set[fx.Node]:
+    """Placeholders that only sites, by id of their nodes, read: the normaliser holds those."""
     return {
         node
         for node in graph.nodes
         if node.op == "placeholder"
         and node.users
-        and all(user.target is BATCH_NORM and node is not user.args[0] for user in node.users)
+        and all(id(user) in sites and node is not user.args[0] for user in node.users)
     }

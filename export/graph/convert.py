@@ -63,11 +63,16 @@ def convert(traced: Traced, weights: WeightFile, name: str, style: Style = "fast
 
 
 class _Conversion:
-    """One pass over the graph. A node is known as a tensor (constant) or as a value."""
+    """One pass over the graph. A node is known as a tensor (constant) or as a value.
+
+    Values that the images alone decide are those of a folded network: onnxruntime is to make of
+    their operators what it makes of any network.
+    """
 
     def __init__(self, traced: Traced, emitter: Emitter) -> None:
         self._traced, self._emitter = traced, emitter
         self._known: dict[fx.Node, Any] = {}
+        self._reached: set[fx.Node] = set()  # by a state
 
     def run(self, name: str) -> ModelProto:
         module, inputs = self._traced.module, iter(self._traced.inputs)
@@ -77,6 +82,8 @@ class _Conversion:
                 example = node.meta["val"]
                 label = next(inputs)
                 self._known[node] = self._emitter.input(label, example.shape, example.dtype)
+                if label != "images":
+                    self._reached.add(node)
             elif node.op == "get_attr":
                 self._known[node] = getattr(module, node.target)
             elif node.op == "output":
@@ -93,6 +100,8 @@ class _Conversion:
 
     def _call(self, node: fx.Node) -> Any:
         target: Any = node.target
+        if not self._reached.isdisjoint(node.all_input_nodes):
+            self._reached.add(node)
         args: Any = fx.map_arg(node.args, lambda n: self._known[n])
         kwargs: Any = fx.map_arg(node.kwargs, lambda n: self._known[n])
         if target is operator.getitem:
@@ -106,6 +115,7 @@ class _Conversion:
         function = OPERATORS.get(target)
         if function is None:
             raise ModelError(f"{target} has no ONNX form here; use --backend torch")
+        self._emitter.folds = node not in self._reached
         self._emitter.repeats = AGAIN in node.meta
         values = [self._as_argument(item) for item in args]
         options = {key: self._as_argument(item) for key, item in kwargs.items()}

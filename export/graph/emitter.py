@@ -52,6 +52,8 @@ class Emitter:
         self.style = style
         # While a node is made that repeats another, see `export.graph.recompute`.
         self.repeats = False
+        # While a node is made that no state reaches, see `export.graph.convert`.
+        self.folds = False
         self._weights = weights
         self._nodes: list[NodeProto] = []
         self._initializers: list[TensorProto] = []

@@ -45,7 +45,8 @@ def plain_step(adapter: Adapter, image_shape: tuple[int, ...]) -> Step:
     without weights that lie channels last, which it would show as strides.
     """
     network = FrozenNetwork(adapter.network.copy(), adapter.device)
-    return Step(network.program(image_shape, "stock"), adapter.config)
+    config = adapter.config
+    return Step(network.program(image_shape, "stock", config.folded_below), config)
 
 
 def trace_observe(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:

@@ -49,22 +49,26 @@ def test_source_errs_as_the_network_does_in_every_order(order: str, program: Pro
         assert (row.severity, row.data, row.order, row.seed) == (4, "some", order, 3)
 
 
-def test_an_adapted_error_is_that_of_an_adapter_on_the_same_stream(program: Program) -> None:
+@pytest.mark.parametrize("below", ["", "bn2"])
+def test_an_adapted_error_is_that_of_an_adapter_on_the_same_stream(
+    below: str, program: Program
+) -> None:
     from bench.orders import make_streams
 
-    (rows,) = measure_error(
-        program, SPEC, DATA, parse_methods("norm"), order=parse_order("iid"), batch_size=4
-    )
+    methods = parse_methods(f"norm+adapt_from={below}" if below else "norm")
+    held = Adapter(network("plain")).network
+    order = parse_order("iid")
+    (rows,) = measure_error(program, SPEC, DATA, methods, order=order, batch_size=4, network=held)
     streams = make_streams(parse_order("iid"), DATA.labels, len(DATA.corruptions), 0)
     for row, stream in zip(rows, streams, strict=True):
-        adapter = Adapter(network("plain"), "norm")
+        adapter = Adapter(network("plain"), "norm", adapt_from=below)
         frames, wrong = DATA.corruptions[row.corruption], 0
         for start in range(0, N, 4):
             chosen = stream.picture[start : start + 4]
             predicted = adapter(SPEC.normalise(frames[chosen])).argmax(1).numpy()
             wrong += int((predicted != DATA.labels[chosen]).sum())
         assert row.error == pytest.approx(wrong / N)
-        assert (row.batch_size, row.method, row.host, row.label) == (4, "norm", None, "norm")
+        assert (row.batch_size, row.method, row.host, row.label) == (4, "norm", None, *methods)
 
 
 def test_seeds_are_taken_together_and_told_apart(program: Program) -> None:

@@ -43,11 +43,23 @@ def test_convolutions_that_train_are_held_too(jacobian: str, tmp_path: Path) -> 
     assert done.parity[adapter.config.label].updates >= 1
 
 
-def test_the_graph_of_training_from_a_layer_on_holds_less(tmp_path: Path) -> None:
-    whole, _ = exported(tmp_path / "a", "nanoadapt:tent/edge", "residual")
-    cut, _ = exported(tmp_path / "b", "nanoadapt:tent/edge", "residual", adapt_from="bn4")
-    assert cut.nodes["learn.onnx"] < whole.nodes["learn.onnx"] - 50
-    assert cut.parity["nanoadapt:tent"].updates >= 1
+def test_graphs_that_adapt_from_a_layer_on_hold_less_and_no_batch_norm_below(
+    tmp_path: Path,
+) -> None:
+    import onnx
+
+    options = {"adapt_from": "bn4"}
+    counts = {}
+    for name, more in (("a", {}), ("b", {**options, "calibrate_below": True}), ("c", options)):
+        done, _ = exported(tmp_path / name, "nanoadapt:tent/edge", "residual", **more)
+        assert done.parity["nanoadapt:tent"].updates >= 1
+        counts[name] = done.nodes["learn.onnx"], done.nodes["observe.onnx"]
+        graph = onnx.load(tmp_path / name / "observe.onnx", load_external_data=False).graph
+        normalised = sum(node.op_type == "BatchNormalization" for node in graph.node)
+        assert normalised == (1 if name == "c" else 5)
+    assert counts["b"][0] < counts["a"][0] - 50
+    assert counts["b"][1] == counts["a"][1]
+    assert counts["c"][1] < counts["b"][1] - 40
 
 
 def test_a_bundle_that_does_not_compute_the_same_is_refused_and_not_written(

@@ -1,16 +1,63 @@
-"""Training from a layer on: what comes before it keeps its parameters, and is calibrated."""
+"""Adapting from a layer on: what comes before it is folded, or calibrated where asked."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from edge_tta.adapter import Adapter
+from edge_tta.config import SAVED
 from edge_tta.errors import ModelError
 from tests.adapters import WINDOW, adapter, stream
+from tests.networks import network
 
 
-def test_parameters_before_the_layer_stay_and_statistics_move() -> None:
+def test_layers_before_it_are_folded_and_those_from_it_on_adapt() -> None:
     cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn2")
+    step = cut.prepare((3, 8, 8))
+    assert step.layers.names == ("bn2", "bn3", "bn4")
+    images = stream(1)[0]
+    whole = adapter("source", "residual")
+    torch.testing.assert_close(cut.frozen_logits(images), whole.frozen_logits(images))
+    for images in stream(2 * WINDOW):
+        cut(images)
+    assert not torch.equal(cut.state["parameters"], step.source_parameters())
+    assert bool(cut.state["offset"].all())
+
+
+def test_a_folded_adapter_learns_as_one_whose_statistics_below_stay() -> None:
+    """With smoothing 1 and no anchoring nothing of the statistics moves, folded or not."""
+    options = {"smoothing": 1.0, "adapt_from": "bn2"}
+    folded = adapter("nanoadapt:tent/paper", "residual", **options)
+    open_one = adapter("nanoadapt:tent/paper", "residual", calibrate_below=True, **options)
+    for images in stream(2 * WINDOW):
+        folded(images)
+        open_one(images)
+    assert folded.updates == 2
+    found, wanted = folded.state["parameters"], open_one.state["parameters"]
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("saved", SAVED)
+def test_every_executor_folds_alike(saved: str) -> None:
+    cut = Adapter(network("residual"), saved=saved, adapt_from="bn3", accumulation=WINDOW)
+    like = Adapter(network("residual"), saved="stock", adapt_from="bn3", accumulation=WINDOW)
+    for images in stream(WINDOW - 1):
+        torch.testing.assert_close(cut(images), like(images), atol=1e-3, rtol=1e-3)
+    scale = float(like.state["gradient"].abs().max())
+    gap = cut.state["gradient"] - like.state["gradient"]
+    assert float(gap.abs().max()) <= 0.03 * scale
+
+
+def test_what_was_learned_from_a_layer_on_is_put_into_the_whole_network() -> None:
+    cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn2")
+    for images in stream(2 * WINDOW):
+        cut(images)
+    torch.testing.assert_close(cut.folded()(images), cut.frozen_logits(images))
+
+
+def test_parameters_before_the_layer_stay_and_statistics_move_where_asked() -> None:
+    cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn2", calibrate_below=True)
     for images in stream(2 * WINDOW):
         cut(images)
     step = cut.prepare((3, 8, 8))
@@ -24,7 +71,7 @@ def test_parameters_before_the_layer_stay_and_statistics_move() -> None:
 
 def test_gradients_are_those_of_training_everything() -> None:
     whole = adapter("nanoadapt:tent/edge", "residual")
-    cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn3")
+    cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn3", calibrate_below=True)
     images = stream(1)[0]
     whole(images)
     cut(images)

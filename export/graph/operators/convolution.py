@@ -37,7 +37,9 @@ def convolution(
         strides=list(stride), pads=[*padding, *padding], dilations=list(dilation), group=groups
     )
     inputs = [a, weight] if bias is None else [a, weight, bias]
-    if _is_product(e, a, weight, padding, groups) and not transposed:
+    # A folded convolution takes up its activation, and its neighbours are blocks too.
+    is_folded = e.folds and e.style == "fast" and (bias is None or e.known(bias) is not None)
+    if _is_product(e, a, weight, padding, groups) and not transposed and not is_folded:
         return _product(e, out, _every(e, a, out[0][0], stride), weight, bias)
     if not transposed:
         return e.op("Conv", inputs, *out[0], **attributes)

@@ -1,0 +1,127 @@
+"""Folds the BatchNorms below a layer: what stands before it stays as it came, and costs less.
+
+A BatchNorm with constant statistics is a scale and a shift of each channel, which the convolution
+or linear layer in front of it takes up. One that has none in front (a sum, a concatenation or a
+pool, or a convolution that others read too) stays, with its constants.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, fx
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from edge_tta.errors import ModelError
+from edge_tta.network.program import BatchNorm
+from edge_tta.network.sites import FoundSite, Values
+
+aten = torch.ops.aten
+
+_TAKE_IT_UP = {
+    getattr(getattr(aten, f"conv{axes}d"), overload)
+    for axes in (1, 2, 3)
+    for overload in ("default", "padding")
+} | {aten.linear.default}
+
+
+class _Place(Protocol):
+    """A site, in a graph or in a program."""
+
+    @property
+    def index(self) -> int:
+        """Its place in the network's order."""
+        ...
+
+    @property
+    def layer(self) -> BatchNorm:
+        """Its layer."""
+        ...
+
+
+def first_of(sites: Sequence[_Place], layer: str) -> int:
+    """Index of the first site of a layer by name; "": of the first of all.
+
+    Raises:
+        ModelError: no layer has that name.
+    """
+    if not layer:
+        return 0
+    for site in sites:
+        if site.layer.name == layer:
+            return site.index
+    names = list(dict.fromkeys(site.layer.name for site in sites))
+    near = difflib.get_close_matches(layer, names, n=3) or names[-3:]
+    raise ModelError(
+        f"the network has no BatchNorm named {layer!r}; its layers are named as {', '.join(near)}"
+    )
+
+
+def fold_below(
+    graph: fx.Graph, values: Values, sites: Sequence[FoundSite], layer: str
+) -> list[FoundSite]:
+    """Folds, in place, the layers of which every site comes before the first of `layer`.
+
+    values: takes the folded weights. Returns the other sites, numbered anew.
+
+    Raises:
+        ModelError: no layer has the name.
+    """
+    first = first_of(sites, layer)
+    kept = {site.layer.name for site in sites if site.index >= first}
+    for site in sites:
+        if site.layer.name not in kept:
+            _fold(graph, values, site)
+    graph.eliminate_dead_code()
+    rest = [site for site in sites if site.layer.name in kept]
+    return [dataclasses.replace(site, index=index) for index, site in enumerate(rest)]
+
+
+def _fold(graph: fx.Graph, values: Values, site: FoundSite) -> None:
+    linear = site.node.args[0]
+    if not isinstance(linear, fx.Node) or linear.target not in _TAKE_IT_UP or len(linear.users) > 1:
+        return
+    # A linear layer's channels are its last axis, which is BatchNorm's second of two alone.
+    if linear.target is aten.linear.default and linear.meta["val"].ndim != 2:
+        return
+    given = [*linear.args[1:3], None][:2]
+    constants = [values.get(node.name) for node in given if isinstance(node, fx.Node)]
+    if None in constants:  # computed in the forward pass
+        return
+    parts = [found for found in constants if found is not None]
+    weight, bias = parts[0], parts[1] if len(parts) > 1 else None
+    folded = _folded(
+        weight[1], None if bias is None else bias[1], site.layer, _affine(values, site.node)
+    )
+    nodes = []
+    for kind, value in zip(("weight", "bias"), folded, strict=True):
+        with graph.inserting_before(next(iter(graph.nodes))):
+            node = graph.placeholder(f"folded_{site.index}_{kind}")
+        values[node.name] = f"{weight[0]} folded with {site.layer.name}: {kind}", value
+        nodes.append(node)
+    linear.args = (linear.args[0], *nodes, *linear.args[3:])
+    site.node.replace_all_uses_with(linear)
+    graph.erase_node(site.node)
+
+
+def _affine(values: Values, batch_norm: fx.Node) -> list[Tensor | None]:
+    """Weight and bias of a BatchNorm call."""
+    return [values[n.name][1] if isinstance(n, fx.Node) else None for n in batch_norm.args[1:3]]
+
+
+def _folded(
+    weight: Tensor, bias: Tensor | None, layer: BatchNorm, affine: Sequence[Tensor | None]
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the linear map with the BatchNorm in it."""
+    given = [weight, bias, layer.mean, layer.variance, *affine]
+    w, b, mean, variance, scale, shift = [None if t is None else t.double() for t in given]
+    assert w is not None
+    assert mean is not None
+    assert variance is not None
+    found = fuse_conv_bn_weights(w, b, mean, variance, layer.eps, scale, shift)
+    one, other = (part.detach().to(weight.dtype) for part in found)
+    return one, other
