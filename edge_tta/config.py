@@ -131,7 +131,7 @@ class MethodConfig:
     prior_frames: float = 0.0
     calibration: str = "running"
     anchor: float = 2.0
-    recent_anchor: float = 2.0
+    recent_anchor: float = 3.0
     mismatch: float = 0.15
     lasting_smoothing: float = 0.998
     catch_up: float = 0.5
