@@ -94,7 +94,7 @@ class Limits:
     every: int = 8
     doubt_ratio: float = 1.75
     doubt_nats: float = 0.5
-    doubt: float = 3.0
+    doubt: float = 4.0
     memory: int = 32
     narrow: float = 0.5
     narrow_memory: int = 500
