@@ -184,7 +184,7 @@ def _why(tolerance: float) -> str:
         return ""
     return (
         f"; up to {tolerance:.1e} was let pass, because a change of {PERTURBATION:g} of image and "
-        "parameters moves PyTorch's own step about as far"
+        "state moves PyTorch's own step about as far"
     )
 
 

@@ -116,9 +116,14 @@ def _part(
             continue
         copies[operand] = graph.placeholder(operand.name)
         copies[operand].meta["val"] = operand.meta["val"]
-        inputs.append(names.setdefault(operand, operand.name))
+        inputs.append(names.setdefault(operand, _shared(operand)))
     for node in group:
         copies[node] = graph.node_copy(node, lambda n: copies[n])
     graph.output(tuple(copies[node] for node in outputs))
-    labels = tuple(names.setdefault(node, node.name) for node in outputs)
+    labels = tuple(names.setdefault(node, _shared(node)) for node in outputs)
     return Traced(fx.GraphModule(module, graph), tuple(inputs), labels)
+
+
+def _shared(node: fx.Node) -> str:
+    """The name of a value between parts, which no value within a part has."""
+    return f"shared.{node.name}"

@@ -146,6 +146,55 @@ class OneDimensional(nn.Module):
         return self.head(functional.gelu(self.bn2(self.conv2(x))).mean(2))
 
 
+class Dense(nn.Module):
+    """Each layer's BatchNorm takes everything before it, as DenseNet's; a pooled transition."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(6)
+        self.conv1 = nn.Conv2d(6, 4, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(10)
+        self.conv2 = nn.Conv2d(10, 4, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(14)
+        self.transition = nn.Conv2d(14, 6, 1, bias=False)
+        self.bn4 = nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = torch.cat([x, self.conv1(functional.relu(self.bn1(x)))], 1)
+        x = torch.cat([x, self.conv2(functional.relu(self.bn2(x)))], 1)
+        x = functional.avg_pool2d(self.transition(functional.relu(self.bn3(x))), 2)
+        return self.head(functional.relu(self.bn4(x)).mean((2, 3)))
+
+
+class Branching(nn.Module):
+    """Branches of GoogLeNet and Inception: pools of stride one, kernels of one row or column."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1, bias=False)
+        self.bn0 = nn.BatchNorm2d(6)
+        self.conv1 = nn.Conv2d(6, 4, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.row = nn.Conv2d(6, 4, (1, 5), padding=(0, 2), bias=False)
+        self.column = nn.Conv2d(4, 4, (5, 1), padding=(2, 0), bias=False)
+        self.bn2 = nn.BatchNorm2d(4)
+        self.conv3 = nn.Conv2d(6, 4, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4)
+        self.head = nn.Linear(12 + 6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.bn0(self.stem(x)))
+        x = functional.max_pool2d(x, 3, 2, ceil_mode=True)
+        one = functional.relu(self.bn1(self.conv1(x)))
+        two = functional.relu(self.bn2(self.column(self.row(x))))
+        three = functional.relu(self.bn3(self.conv3(functional.max_pool2d(x, 3, 1, 1))))
+        x = torch.cat([one, two, three, functional.avg_pool2d(x, 3, 1, 1)], 1)
+        return self.head(functional.dropout(x, 0.2, self.training).mean((2, 3)))
+
+
 NETWORKS: dict[str, type[nn.Module]] = {
     "plain": Plain,
     "residual": Residual,
@@ -153,6 +202,8 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "used-twice": UsedTwice,
     "concatenating": Concatenating,
     "one-dimensional": OneDimensional,
+    "dense": Dense,
+    "branching": Branching,
 }
 
 

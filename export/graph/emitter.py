@@ -107,7 +107,8 @@ class Emitter:
     ) -> list[Value]:
         """One node with several outputs."""
         names = ["" if value is None else value.name for value in inputs]
-        key = (kind, domain, tuple(names), repr(sorted(attributes.items())), tuple(outputs))
+        said = repr(sorted(attributes.items()))
+        key = (kind, domain, tuple(names), said, tuple(outputs), self.repeats)
         if key not in self._made:
             made = [Value(self._name(kind.lower()), shape, dtype) for shape, dtype in outputs]
             node = helper.make_node(

@@ -1,7 +1,9 @@
 """What the way back needs of the way there is computed again where that is cheap, not kept.
 
 The output of a BatchNorm and the activations after it follow from the BatchNorm's input, which its
-own gradient keeps anyway. In a network of BatchNorm and ReLU this halves what is kept.
+own gradient keeps anyway. In a network of BatchNorm and ReLU this halves what is kept. A pointwise
+convolution that widens makes much out of little: its output, a BatchNorm's input, follows from an
+input that is small.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ _NORMS = {aten.native_batch_norm.default, aten._native_batch_norm_legit_no_train
 # Smaller tensors are not worth it, in elements.
 _LARGE = 1024
 
+# A convolution widens that makes so many elements of one.
+_WIDENING = 1.5
+
 AGAIN = "computed again"
 """In the `meta` of a node that repeats another, which must not be made one with it."""
 
@@ -60,21 +65,37 @@ def recompute(module: fx.GraphModule) -> None:
 
 
 def _worth_it(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    large = isinstance(value, torch.Tensor) and value.numel() >= _LARGE
-    return large and node.target in _CHEAP and _root(node) is not None
+    return _size(node) >= _LARGE and _is_cheap(node)
 
 
-def _root(node: fx.Node) -> fx.Node | None:
-    """The BatchNorm that a chain of cheap operators begins with; None: it begins otherwise."""
+def _is_cheap(node: fx.Node) -> bool:
+    """Whether a chain of cheap operators leads here from a BatchNorm or a widening convolution."""
     while node.target in _CHEAP:
         if node.target in _NORMS:
-            return node
+            return True
         source = node.args[0]
         if not isinstance(source, fx.Node):
-            return None
+            return False
         node = source
-    return None
+    return _widens(node)
+
+
+def _widens(node: fx.Node) -> bool:
+    """Whether it is a pointwise convolution with more elements at its output."""
+    if node.target is not aten.convolution.default:
+        return False
+    source, weight = node.args[:2]
+    if not isinstance(source, fx.Node) or not isinstance(weight, fx.Node):
+        return False
+    kernel = getattr(node.graph.owning_module, str(weight.target), None)
+    pointwise = isinstance(kernel, torch.Tensor) and set(kernel.shape[2:]) == {1}
+    return pointwise and _size(node) > _WIDENING * _size(source)
+
+
+def _size(node: fx.Node) -> int:
+    """Elements of a tensor; 0 where it is none."""
+    value = node.meta.get("val")
+    return value.numel() if isinstance(value, torch.Tensor) else 0
 
 
 def _again(
@@ -83,9 +104,8 @@ def _again(
     """A copy of the chain up to the node, made where it is first needed."""
     if node not in copies:
         swaps: dict[Any, fx.Node] = {}
-        if node.target not in _NORMS:
-            source = node.args[0]
-            assert isinstance(source, fx.Node)
+        source = node.args[0]
+        if isinstance(source, fx.Node) and _is_cheap(source):
             swaps[source] = _again(graph, source, before, copies)
         with graph.inserting_before(before):
             copies[node] = graph.node_copy(node, lambda n: swaps.get(n, n))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from edge_tta.bundle.adapter import BundleAdapter
+from edge_tta.bundle.folder import Bundle
+from edge_tta.bundle.runtime import PROFILES
 from edge_tta.checkpoint import Arrays
 from edge_tta.errors import ConfigError, StateError
 from tests.adapters import WINDOW, adapter, stream
@@ -88,6 +90,22 @@ def test_without_learning_parameters_stay_and_statistics_move() -> None:
     np.testing.assert_array_equal(bundle.state["parameters"], before["parameters"])
     assert not np.array_equal(bundle.state["offset"], before["offset"])
     assert (bundle.steps, bundle.position) == (1, 0)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_was_read_stays_as_it_was_whatever_runs_after(profile: str) -> None:
+    bundle = BundleAdapter(Bundle(kept(), profile=profile))
+    logits = bundle(IMAGES[0])
+    state = bundle.state
+    kept_logits, before = logits.copy(), {name: value.copy() for name, value in state.items()}
+    after = [bundle(image, learn=i % 3 > 0) for i, image in enumerate(IMAGES[1:])]
+    bundle.frozen_logits(IMAGES[0])
+    np.testing.assert_array_equal(logits, kept_logits)
+    assert_equal(state, before)
+    bundle.restore(state)
+    again = [bundle(image, learn=i % 3 > 0) for i, image in enumerate(IMAGES[1:])]
+    np.testing.assert_array_equal(again, after)
+    assert_equal(state, before)
 
 
 def test_another_method_of_the_bundle_starts_from_the_source() -> None:

@@ -14,6 +14,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.errors import ConfigError, ModelError, OutputError
 from edge_tta.models import Model
 from export.bundle import export_bundle
+from export.parity import _Reference
 from tests.bundle.bundles import SPEC, exported
 from tests.networks import NETWORKS, network, with_statistics
 
@@ -60,6 +61,35 @@ def test_graphs_that_adapt_from_a_layer_on_hold_less_and_no_batch_norm_below(
     assert counts["b"][0] < counts["a"][0] - 50
     assert counts["b"][1] == counts["a"][1]
     assert counts["c"][1] < counts["b"][1] - 40
+
+
+class _Twins(nn.Module):
+    """Units at the bend of their activation: differences of channels that are the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.bn = nn.BatchNorm2d(8)
+        self.head = nn.Linear(4, 3)
+        half = (self.conv.weight, self.conv.bias, self.bn.weight, self.bn.bias)
+        with torch.no_grad():
+            self.bn.bias.normal_()
+            for values in (v for v in half if v is not None):
+                values[4:] = values[:4]
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = self.bn(self.conv(x)).chunk(2, 1)
+        logits: Tensor = self.head(torch.relu(one - other).mean((2, 3)))
+        return logits
+
+
+def test_units_at_the_bend_count_as_uncertain_also_where_a_common_factor_leaves_them() -> None:
+    torch.manual_seed(0)
+    adapter = Adapter(_Twins().eval(), "tent", input_spec=SPEC)
+    reference = _Reference(adapter.beside_itself(), SPEC)
+    image = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    reference(image, True)
+    assert reference.sensitivity(image, True) > 100 * export.parity.STEP_TOLERANCE
 
 
 def test_a_bundle_that_does_not_compute_the_same_is_refused_and_not_written(

@@ -27,6 +27,13 @@ EXPECTED: dict[str, list[tuple[str | None, list[int]]]] = {
     "used-twice": [("conv1.weight", []), ("conv2.weight", [0])],
     "concatenating": [(None, []), ("conv3.weight", [])],  # a concatenation, and a gate before
     "one-dimensional": [("conv1.weight", []), ("conv2.weight", [0])],
+    "dense": [("stem.weight", []), (None, []), (None, []), (None, [])],  # concatenations, a pool
+    "branching": [
+        ("stem.weight", []),
+        ("conv1.weight", [0]),
+        ("column.weight", []),  # a convolution without BatchNorm before
+        ("conv3.weight", [0]),
+    ],
 }
 
 
