@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_tta import heap
 from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.bundle.folder import Bundle, is_bundle
 from edge_tta.bundle.manifest import Advice
@@ -153,6 +154,7 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
         )
     if arguments.profile not in (None, "speed"):
         raise ConfigError("--profile is for bundles; leave it out")
+    heap.keep()
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
     adapter, adapt_every, why = _adapter_of(arguments, model)
@@ -162,11 +164,18 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
         adapter,
         model.input,
         model.labels,
-        lambda: adapter.prepare(shape).program.classes,
+        lambda: _prepared(adapter, shape),
         lambda method: adapter.beside(method, preset),
         adapt_every,
         why,
     )
+
+
+def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
+    """Captures the network and gives back what that left; the number of classes."""
+    classes = adapter.prepare(shape).program.classes
+    heap.trim()
+    return classes
 
 
 def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:

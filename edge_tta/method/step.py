@@ -300,7 +300,9 @@ class Pass:
         self._held: dict[str, tuple[moments.Moments, ...]] = {
             name: tuple(part[name] for part in parts) for name in step.layers.names
         }
-        self._batches: dict[str, list[tuple[moments.Moments, int]]] = {}
+        # Of the run at work, by layer; and of all layers, for each run with its images.
+        self._batches: dict[str, list[moments.Moments]] = {}
+        self._runs: list[tuple[moments.Moments, int]] = []
         # `renormalised` averages from its first batch on, in all uses of a layer.
         initial = "source" if config.calibration == "renormalised" else config.initial
         self._smoothing = (
@@ -329,8 +331,16 @@ class Pass:
 
     def run(self, images: Tensor) -> Tensor:
         """Logits of images."""
-        self._images = len(images)
-        return self._step.program.run(images, self, watch=self._watch)
+        logits = self._step.program.run(images, self, watch=self._watch)
+        if self._step.anchor is not None and not self._frozen:
+            # At once: what is small and stays would keep the heap from being used again.
+            found = {
+                name: moments.pooled([(batch, 1) for batch in uses])
+                for name, uses in self._batches.items()
+            }
+            self._runs.append((flat(self._step.layers, found), len(images)))
+            self._batches = {}
+        return logits
 
     def new_state(self, logits: Tensor) -> State:
         """The statistics and Jacobians after the pass; the old ones if any is not finite.
@@ -348,8 +358,7 @@ class Pass:
         if step.anchor is None:
             ((offset, variance),) = held
             return {"offset": offset, "variance": variance}
-        pooled = {name: moments.pooled(found) for name, found in self._batches.items()}
-        batch = flat(step.layers, pooled)
+        batch = moments.pooled(self._runs)
         _, recent, lasting = held
         state = self._state
         old = memories(state)._replace(recent=recent, lasting=lasting)
@@ -438,7 +447,7 @@ class Pass:
                     torch.where(self._begins, seen[1], used[1]),
                 )
             held = (moments.blend_deviations(used, seen, self._smoothing, layer.eps),)
-        known.append((seen, self._images))
+        known.append(seen)
         return used, held
 
     def _batch_moments(self, folded: Tensor, layer: BatchNorm) -> moments.Moments:

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edge_tta import heap
 from edge_tta.adapter import Adapter
 from edge_tta.network.saved import saved_bytes
 from edge_tta.resident import peak_bytes, reset_peak, resident_bytes
@@ -94,6 +95,7 @@ def measured(build: Build, image: Tensor, depth: int = 0) -> Costs:
     """Costs of the network that `build` adapts; the leanest first, so that peaks tell."""
     layers = len(build("int8", 0).prepare(tuple(image.shape[1:])).program.layers)
     depths = depths_of(layers, depth)
+    heap.trim()
     adapter = build("int8", 0)
     observe_s, observe_bytes, before = _observing(adapter, image)
     kept: dict[tuple[str, int], float] = {}
