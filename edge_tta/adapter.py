@@ -125,7 +125,7 @@ class Adapter:
 
     def predict(self, image: Tensor | Images, *, learn: bool = True) -> Images:
         """Logits (classes,) of one image (1, channels, H, W) as an array; as a call."""
-        logits: Images = self(image, learn=learn)[0].cpu().numpy()
+        logits: Images = self(image, learn=learn)[0].float().cpu().numpy()
         return logits
 
     def beside(self, method: str, preset: str | Path = "edge") -> Adapter:
