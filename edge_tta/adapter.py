@@ -19,6 +19,7 @@ from edge_tta.checkpoint import (
 )
 from edge_tta.config import SAVED, MethodConfig, make_config
 from edge_tta.errors import ConfigError, ModelError, StateError
+from edge_tta.method import apart
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
@@ -45,6 +46,9 @@ class Adapter:
         saved: the precision of what waits for the backward pass, `float32`, `float16` (half the
             memory, gradients to about 1e-3) or `int8` (a quarter, about 1e-2); or `stock`: what
             PyTorch's autograd keeps by itself.
+        views_at_a_time: views of a frame that learn together, the frame itself among them; less
+            memory, and the same step where views do not depend on one another
+            (`edge_tta.method.apart`). 0: all.
         options: single fields of `MethodConfig` that win over the preset.
 
     Raises:
@@ -62,12 +66,15 @@ class Adapter:
         *,
         input_spec: InputSpec | None = None,
         saved: str = "float32",
+        views_at_a_time: int = 0,
         **options: Any,
     ) -> None:
         if saved not in SAVED:
             raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {saved!r}")
         self.saved = saved
         self.config: MethodConfig = make_config(method, host, preset, **options)
+        apart.check(self.config, views_at_a_time)
+        self.views_at_a_time = views_at_a_time
         self.network = (
             model if isinstance(model, FrozenNetwork) else FrozenNetwork(model, _device(device))
         )
@@ -118,7 +125,7 @@ class Adapter:
 
     def predict(self, image: Tensor | Images, *, learn: bool = True) -> Images:
         """Logits (classes,) of one image (1, channels, H, W) as an array; as a call."""
-        logits: Images = self(image, learn=learn)[0].cpu().numpy()
+        logits: Images = self(image, learn=learn)[0].float().cpu().numpy()
         return logits
 
     def beside(self, method: str, preset: str | Path = "edge") -> Adapter:
@@ -132,7 +139,13 @@ class Adapter:
         fields = self.config.as_dict()
         method, host = fields.pop("method"), fields.pop("host")
         return Adapter(
-            self.network, method, host, input_spec=self.input_spec, saved=self.saved, **fields
+            self.network,
+            method,
+            host,
+            input_spec=self.input_spec,
+            saved=self.saved,
+            views_at_a_time=self.views_at_a_time,
+            **fields,
         )
 
     @torch.inference_mode(False)
@@ -315,7 +328,8 @@ class Adapter:
     def _made(self, image_shape: tuple[int, ...]) -> Step:
         """The step for images (channels, H, W)."""
         below = self.config.folded_below
-        return Step(self.network.program(image_shape, self.saved, below), self.config)
+        program = self.network.program(image_shape, self.saved, below)
+        return Step(program, self.config, views_at_a_time=self.views_at_a_time)
 
     def _read_counters(self) -> None:
         """Mirrors the state's counters, so that no call waits for a device."""

@@ -46,6 +46,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PRECISION[,...]",
         help=f"tensors that wait for the backward pass: {' | '.join(SAVED)} (default: float16)",
     )
+    parser.add_argument(
+        "--views-at-a-time",
+        type=_natural_counts,
+        default=(0,),
+        metavar="B[,B...]",
+        help="views of a frame that learn together, the frame among them; 0: all (default)",
+    )
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", default="torch", metavar="B[,B]", help=" | ".join(BACKENDS))
     group.add_argument("--device", default="cpu", metavar="D[,D]", help="cpu | cuda")
@@ -82,6 +89,7 @@ def cases_of(
         devices=devices,
         threads=arguments.threads,
         saved=_chosen("--saved", arguments.saved, SAVED),
+        at_a_time=arguments.views_at_a_time,
     )
     return list(cases), methods
 
@@ -106,3 +114,7 @@ def _chosen(option: str, text: str, known: tuple[str, ...]) -> list[str]:
 
 def _counts(text: str) -> tuple[int, ...]:
     return tuple(options.count(part) for part in text.split(","))
+
+
+def _natural_counts(text: str) -> tuple[int, ...]:
+    return tuple(options.natural(part) for part in text.split(","))

@@ -18,6 +18,7 @@ from bench.cost.frames import frames_of
 from bench.cost.latency import latency_row, measure_latency, ratios
 from bench.cost.subjects import load_model_of, make_subject
 from bench.results import make_results, write_results
+from edge_tta import heap
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.network.frozen import FrozenNetwork
@@ -52,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     arguments = parser().parse_args(options.joined_numbers(argv))
     console = terminal(stderr=True)
+    heap.keep()
     cases, methods = cases_of(arguments, console)
     with console.status("Loading the network"):
         model = load_model_of(arguments)

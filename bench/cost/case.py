@@ -27,6 +27,7 @@ class Case:
         place: folder of a peer's repository; None where it needs none.
         fields: of `MethodConfig`; empty for a peer.
         saved: precision of the tensors that wait for the backward pass (`edge_tta.adapter`).
+        views_at_a_time: views of a frame that learn together; 0: all.
         threads: for the network; None: as many as there are cores.
     """
 
@@ -39,6 +40,7 @@ class Case:
     device: str
     threads: int | None
     saved: str
+    views_at_a_time: int = 0
 
     @property
     def head(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class Case:
             "threads": self.threads,
             "saved": self.saved,
             "views": int(self.fields.get("views", 0)),
+            "views_at_a_time": self.views_at_a_time,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,8 +72,9 @@ def make_cases(
     devices: Sequence[str],
     threads: Sequence[int | None],
     saved: Sequence[str],
+    at_a_time: Sequence[int] = (0,),
 ) -> Iterator[Case]:
-    """All cases. Peers run on torch, as they are, whatever `saved` says.
+    """All cases. Peers run on torch, as they are, whatever `saved` and `at_a_time` say.
 
     Methods come by device and threads, so that those to be compared stand together.
     """
@@ -78,13 +82,19 @@ def make_cases(
         for name, place in peers.items():
             yield Case(name, name, name, place, {}, "torch", device, count, "stock")
         for backend, (label, config) in itertools.product(backends, methods.items()):
-            precisions = saved if backend == "torch" and config.trains else saved[:1]
-            for precision in precisions:
+            on_torch = backend == "torch" and config.trains
+            precisions = saved if on_torch else saved[:1]
+            parts = at_a_time if on_torch and config.views else (0,)
+            for precision, together in itertools.product(precisions, parts):
                 full = f"{label} [{precision}]" if len(precisions) > 1 else label
+                if together:
+                    full += f" [{together} at a time]"
                 if len(backends) > 1:
                     full += f" ({backend})"
                 fields = config.as_dict()
-                yield Case(full, label, None, None, fields, backend, device, count, precision)
+                yield Case(
+                    full, label, None, None, fields, backend, device, count, precision, together
+                )
 
 
 def parse_peers(text: str) -> dict[str, str | None]:

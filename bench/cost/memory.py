@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_tta import heap
 from edge_tta.errors import EdgeTTAError
 from edge_tta.resident import available_bytes, peak_bytes, reset_peak, resident_bytes
 
@@ -23,7 +24,7 @@ _MARK = "edge-tta-memory: "
 
 HOW = {
     "import_bytes": "resident set after the imports, before the network",
-    "loaded_bytes": "resident set when the network is loaded and captured",
+    "loaded_bytes": "resident set when the network is loaded and captured, and the heap trimmed",
     "load_peak_bytes": "peak of the resident set up to then",
     "process_peak_bytes": "peak of the resident set while frames are adapted to, imports included",
     "above_import_bytes": "process_peak_bytes less import_bytes",
@@ -89,6 +90,7 @@ def _measured(order: dict[str, Any]) -> dict[str, Any]:
 
     imported, available = resident_bytes(), available_bytes()
     case = Case(**order["case"])
+    heap.keep()
     if case.threads is not None:
         torch.set_num_threads(case.threads)
     on_cuda = case.device.startswith("cuda")
@@ -96,6 +98,7 @@ def _measured(order: dict[str, Any]) -> dict[str, Any]:
     subject = make_subject(case, model)
     model.module.cpu()
     frames = frames_of(order["source"])
+    heap.trim()
     loaded, (load_peak, _) = resident_bytes(), peak_bytes()
     can_reset = reset_peak()
     if on_cuda:

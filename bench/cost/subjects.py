@@ -81,6 +81,7 @@ class _Adapting:
             device=case.device,
             input_spec=model.input,
             saved=case.saved,
+            views_at_a_time=case.views_at_a_time,
             **fields,
         )
         shared.setdefault(case.device, self._adapter.network)

@@ -7,8 +7,9 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edge_tta import heap
 from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.bundle.folder import Bundle, is_bundle
 from edge_tta.bundle.manifest import Advice
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 DEMO_BUNDLE = Path(__file__).parents[1] / "demo" / "bundle"
 _DEFAULT_SAVED = "float16"
-_INSTEAD = {"saved": "leave it out, or give --profile"}
+_INSTEAD = {
+    "saved": "leave it out, or give --profile",
+    "views_at_a_time": "leave it out, or give --profile",
+}
 # Options that an export of a bundle takes.
 _FIXED = (
     *("weights", "size", "scale", "mean", "std"),
@@ -94,7 +98,7 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
             raise ConfigError(
                 f"--{option} is fixed in a bundle; leave it out, or export the bundle with it"
             )
-    for name in ("saved", "budget_mb", "budget_ms"):
+    for name in ("saved", "views_at_a_time", "budget_mb", "budget_ms"):
         if getattr(arguments, name) is not None:
             raise ConfigError(
                 f"--{name.replace('_', '-')} is for models that PyTorch runs, and {folder} is a "
@@ -150,6 +154,7 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
         )
     if arguments.profile not in (None, "speed"):
         raise ConfigError("--profile is for bundles; leave it out")
+    heap.keep()
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
     adapter, adapt_every, why = _adapter_of(arguments, model)
@@ -159,19 +164,27 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
         adapter,
         model.input,
         model.labels,
-        lambda: adapter.prepare(shape).program.classes,
+        lambda: _prepared(adapter, shape),
         lambda method: adapter.beside(method, preset),
         adapt_every,
         why,
     )
 
 
+def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
+    """Captures the network and gives back what that left; the number of classes."""
+    classes = adapter.prepare(shape).program.classes
+    heap.trim()
+    return classes
+
+
 def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
     """The adapter, how often it learns, and what a budget had a say in (or nothing)."""
     from edge_tta.adapter import Adapter
+    from edge_tta.method import apart
     from edge_tta.run.budget import drawn_image, fit
 
-    def build(network: nn.Module | FrozenNetwork, saved: str, **more: int | None) -> Adapter:
+    def build(network: nn.Module | FrozenNetwork, saved: str, **more: Any) -> Adapter:
         return Adapter(
             network,
             arguments.method or options.DEFAULT_METHOD,
@@ -185,7 +198,13 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
             **more,
         )
 
-    asked = build(model.module, arguments.saved or _DEFAULT_SAVED, views=arguments.views)
+    at_a_time: int = arguments.views_at_a_time or 0
+    asked = build(
+        model.module,
+        arguments.saved or _DEFAULT_SAVED,
+        views=arguments.views,
+        views_at_a_time=at_a_time,
+    )
     every: int = arguments.adapt_every or 1
     if arguments.budget_mb is None and arguments.budget_ms is None:
         return asked, every, ""
@@ -197,7 +216,14 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
         views=asked.config.views,
         depth=asked.config.depth,
         adapt_every=every,
+        at_a_time=(0, 1) if not at_a_time and apart.allows(asked.config) else (at_a_time,),
         **options.budget_from(arguments),
     )
-    adapter = build(asked.network, choice.saving, views=choice.views, depth=choice.depth)
+    adapter = build(
+        asked.network,
+        choice.saving,
+        views=choice.views,
+        depth=choice.depth,
+        views_at_a_time=choice.views_at_a_time,
+    )
     return adapter, choice.adapt_every, why

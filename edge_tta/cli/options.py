@@ -80,6 +80,17 @@ def add_adapt_from(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_views_at_a_time(group: argparse._ActionsContainer) -> None:
+    """--views-at-a-time."""
+    group.add_argument(
+        "--views-at-a-time",
+        type=count,
+        metavar="B",
+        help="views of a frame that learn together, the frame among them; less memory, the same "
+        "result (default: all)",
+    )
+
+
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """--device and --threads."""
     group = parser.add_argument_group("machine")

@@ -91,7 +91,7 @@ class Anchor:
         noise = (config.recent_anchor * share).clamp_min(config.mismatch) * spread
         used, trust = self._drawn(held.recent, centre, noise)
         of_means, of_variances = trust.chunk(2, -1)
-        return used, (of_means[..., self._layer], of_variances[..., self._layer])
+        return used, (self._each(of_means), self._each(of_variances))
 
     def update(self, held: Memories, batch: Moments, p: Tensor, step: Tensor) -> Memories:
         """What is held after a batch of frames; p: their mean prediction; step: from 0, (...)."""
@@ -122,9 +122,9 @@ class Anchor:
         size = self._sizes(gap, ratio)
         trust = (1 - noise / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
         of_means, of_variances = trust.chunk(2, -1)
-        offset = centre[0] + of_means[..., self._layer] * gap
+        offset = centre[0] + self._each(of_means) * gap
         base = centre[1] + self._eps
-        variance = (base * (of_variances[..., self._layer] * ratio).exp() - self._eps).clamp_min(0)
+        variance = (base * (self._each(of_variances) * ratio).exp() - self._eps).clamp_min(0)
         return (offset, variance), trust
 
     def _distances(self, a: Moments, b: Moments) -> Tensor:
@@ -144,3 +144,7 @@ class Anchor:
         """Mean over each layer's channels, (..., C) -> (..., L)."""
         total = values.new_zeros(*values.shape[:-1], len(self._counts))
         return total.index_add(-1, self._layer, values) / self._counts
+
+    def _each(self, values: Tensor) -> Tensor:
+        """Each channel's layer's value, (..., L) -> (..., C)."""
+        return values.index_select(-1, self._layer)

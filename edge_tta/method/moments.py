@@ -65,11 +65,12 @@ def blend_deviations(history: Moments, batch: Moments, smoothing: Tensor, eps: f
     return smoothing * history[0] + news * batch[0], variance
 
 
-def pooled(batches: Sequence[Moments]) -> Moments:
-    """Moments of equal shares together: of a layer that is used several times."""
-    total = batches[0]
-    for count, batch in enumerate(batches[1:], 1):
-        total = blend(total, batch, torch.as_tensor(count / (count + 1)))
+def pooled(batches: Sequence[tuple[Moments, int]]) -> Moments:
+    """Moments of batches together, each with its share: of a layer that runs several times."""
+    (total, count), *others = batches
+    for batch, more in others:
+        total = blend(total, batch, torch.as_tensor(count / (count + more)))
+        count += more
     return total
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
-from edge_tta.method import accumulation, content, gradient, hosts, moments, taylor
+from edge_tta.method import accumulation, apart, content, gradient, hosts, moments, taylor
 from edge_tta.method.anchored import Anchor, Memories
 from edge_tta.method.content import Content
 from edge_tta.method.hosts.judging import mean_of_kept
@@ -47,13 +47,23 @@ class Step:
 
     program: captured with `config.folded_below`.
     streams: number of streams in a batch; None: one, without a stream axis in the state.
+    views_at_a_time: views of a frame that learn together (`edge_tta.method.apart`); 0: all.
 
-    Raises ModelError when nothing of the network can be trained, or these streams not together.
+    Raises ModelError when nothing of the network can be trained, or these streams not together;
+    ConfigError when the views of this configuration cannot run one after another.
     """
 
-    def __init__(self, program: Program, config: MethodConfig, streams: int | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        config: MethodConfig,
+        streams: int | None = None,
+        views_at_a_time: int = 0,
+    ) -> None:
         assert program.below == config.folded_below
+        apart.check(config, views_at_a_time)
         self.program, self.config, self.streams = program, config, streams
+        self.views_at_a_time = views_at_a_time
         # Told the name of each stage that has ended: prepare, forward, backward, update.
         self.on_stage: Callable[[str], None] = _nobody
         self.layers: Layout = layer_layout(program)
@@ -99,7 +109,7 @@ class Step:
             forward = Pass(self, state, self._values(state), views, moved)
             logits = forward.run(images)
             self.on_stage("forward")
-            new = {**state, **forward.new_state(), "steps": state["steps"] + 1}
+            new = {**state, **forward.new_state(logits), "steps": state["steps"] + 1}
             if "change" in state:
                 new["change"] = torch.zeros_like(state["change"])
             self.on_stage("update")
@@ -115,44 +125,63 @@ class Step:
         config = self.config
         if not config.trains:
             return self.observe(images, state, views=views, moved=moved)
-        self.on_stage("prepare")
-        host = hosts.BY_NAME[config.host]
         vector = state["parameters"].detach()
         with torch.enable_grad():
             at = vector.requires_grad_()
             forward = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
-            logits = forward.run(images)
-            judged = self._judged(logits, views)
-            weights = self._weights(judged, state)
-            found = host.judge(judged, state, config)
-            losses = self._losses(judged, found, weights)
-            self.on_stage("forward")
-            news = _gradient(losses, at)
-            if host.again is not None:
-                # Statistics are taken up once, by the first pass.
-                at = (vector.detach() + ascent(news, config.ascent_radius)).requires_grad_()
-                again = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
-                judged = self._judged(again.run(images), views)
-                found = host.again(judged, found, state, config)
-                news = _gradient(self._losses(judged, found, weights), at)
-        self.on_stage("backward")
+            found = [
+                self._learned(forward, part, at, state, views, moved)
+                for part in apart.parts(images, views, self.views_at_a_time)
+            ]
         with torch.no_grad():
-            frames = len(images) // (views * (self.streams or 1))
+            frames = len(images) // views
+            logits = apart.together([part.logits for part in found], frames)
+            host = hosts.BY_NAME[config.host]
             source = self.source_parameters()
+            news, kept = _in_all(found)
             new = {
                 **state,
-                **forward.new_state(),
-                **finite_or_old(found.memory, state),
-                **updated(state, news, _both(found.kept, weights.reliable), source, frames, config),
+                **forward.new_state(logits),
+                **finite_or_old(found[-1].memory, state),
+                **updated(state, news, kept, source, frames // (self.streams or 1), config),
                 "steps": state["steps"] + 1,
             }
             if host.recovers is not None:
                 new |= recovered(new, source, host.recovers, config)
-            shown = logits.detach()[::views]
+            shown = logits[::views]
             if config.predict == "after":
                 shown = self.frozen_logits(images[::views], new)
             self.on_stage("update")
             return shown, new
+
+    def _learned(
+        self,
+        forward: Pass,
+        images: Tensor,
+        at: Tensor,
+        state: State,
+        views: int,
+        moved: bool | None,
+    ) -> Learned:
+        """Forward and backward pass of some views; `at`: the parameters of the pass."""
+        self.on_stage("prepare")
+        host, config = hosts.BY_NAME[self.config.host], self.config
+        logits = forward.run(images)
+        judged = self._judged(logits, views)
+        weights = self._weights(judged, state)
+        found = host.judge(judged, state, config)
+        losses = self._losses(judged, found, weights)
+        self.on_stage("forward")
+        news = _gradient(losses, at)
+        if host.again is not None:
+            # Statistics are taken up once, by the first pass.
+            at = (at.detach() + ascent(news, config.ascent_radius)).requires_grad_()
+            again = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
+            judged = self._judged(again.run(images), views)
+            found = host.again(judged, found, state, config)
+            news = _gradient(self._losses(judged, found, weights), at)
+        self.on_stage("backward")
+        return Learned(logits.detach(), news, found.memory, _both(found.kept, weights.reliable))
 
     def _judged(self, logits: Tensor, views: int) -> Tensor:
         """The logits that the loss is of, (..., n, C), with the stream axis in front."""
@@ -232,8 +261,19 @@ class Weights(NamedTuple):
     reliable: Tensor | None
 
 
+class Learned(NamedTuple):
+    """Of the images of one backward pass: logits (n, C), gradient (..., P) of their mean loss, the
+    host's memory, and which of them count, (..., n); None: all do."""
+
+    logits: Tensor
+    news: Tensor
+    memory: hosts.Memory
+    kept: Tensor | None
+
+
 class Pass:
-    """One forward pass: normalises each BatchNorm site and collects the new statistics.
+    """One forward pass, in one run or several of other views of the same frames: normalises each
+    BatchNorm site and collects the new statistics.
 
     values: the trained parameters by name. learns: the gradient will be asked for. frozen: the
     statistics stay as they are.
@@ -260,7 +300,9 @@ class Pass:
         self._held: dict[str, tuple[moments.Moments, ...]] = {
             name: tuple(part[name] for part in parts) for name in step.layers.names
         }
+        # Of the run at work, by layer; and of all layers, for each run with its images.
         self._batches: dict[str, list[moments.Moments]] = {}
+        self._runs: list[tuple[moments.Moments, int]] = []
         # `renormalised` averages from its first batch on, in all uses of a layer.
         initial = "source" if config.calibration == "renormalised" else config.initial
         self._smoothing = (
@@ -288,16 +330,26 @@ class Pass:
         self._jacobians: State = {}
 
     def run(self, images: Tensor) -> Tensor:
-        """Logits of all images."""
+        """Logits of images."""
         logits = self._step.program.run(images, self, watch=self._watch)
-        self._logits = logits.detach()
+        if self._step.anchor is not None and not self._frozen:
+            # At once: what is small and stays would keep the heap from being used again.
+            found = {
+                name: moments.pooled([(batch, 1) for batch in uses])
+                for name, uses in self._batches.items()
+            }
+            self._runs.append((flat(self._step.layers, found), len(images)))
+            self._batches = {}
         return logits
 
-    def new_state(self) -> State:
-        """The statistics and Jacobians after the pass; the old ones if any is not finite."""
-        return finite_or_old({**self._new_statistics(), **self._jacobians}, self._state)
+    def new_state(self, logits: Tensor) -> State:
+        """The statistics and Jacobians after the pass; the old ones if any is not finite.
 
-    def _new_statistics(self) -> State:
+        logits: of all images.
+        """
+        return finite_or_old({**self._new_statistics(logits), **self._jacobians}, self._state)
+
+    def _new_statistics(self, logits: Tensor) -> State:
         step = self._step
         held = [
             flat(step.layers, dict(zip(self._held, part, strict=True)))
@@ -306,12 +358,11 @@ class Pass:
         if step.anchor is None:
             ((offset, variance),) = held
             return {"offset": offset, "variance": variance}
-        pooled = {name: moments.pooled(found) for name, found in self._batches.items()}
-        batch = flat(step.layers, pooled)
+        batch = moments.pooled(self._runs)
         _, recent, lasting = held
         state = self._state
         old = memories(state)._replace(recent=recent, lasting=lasting)
-        p = content.mean_prediction(step.by_stream(self._logits))
+        p = content.mean_prediction(step.by_stream(logits))
         new = step.anchor.update(old, batch, p, state["steps"])
         return {
             "offset": new.recent[0],
@@ -481,6 +532,16 @@ def _both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     if a is None or b is None:
         return b if a is None else a
     return a & b
+
+
+def _in_all(found: Sequence[Learned]) -> tuple[Tensor, Tensor | None]:
+    """Gradient of the mean loss of all images, and which of them count; None: all do."""
+    if len(found) == 1:
+        return found[0].news, found[0].kept
+    total = sum(len(part.logits) for part in found)
+    news = torch.stack([len(part.logits) / total * part.news for part in found]).sum(0)
+    kept = [part.kept for part in found if part.kept is not None]
+    return news, torch.cat(kept, -1) if kept else None
 
 
 def _gradient(losses: Tensor, at: Tensor) -> Tensor:

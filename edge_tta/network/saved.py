@@ -13,27 +13,42 @@ from torch.autograd.function import BackwardCFunction
 def saved_bytes(
     run: Callable[[], object], known: Iterable[int] = (), others: Iterable[Tensor] = ()
 ) -> int:
-    """Bytes of the tensors that are saved for backward while `run` runs once.
+    """Bytes of the tensors that are saved for backward while `run` runs once; of several backward
+    passes one after another, the most that waits for one of them.
 
     Tensors that share their storage count once; storages whose address is in `known`, which are
     there anyway, not at all. others: read after the run, tensors that wait likewise, but unseen by
     autograd, as `node_tensors` finds them.
     """
+    there = set(known)
     found: dict[int, Tensor] = {}  # held, so that no address is used twice
+    before: list[int] = []
+    is_read = False
+
+    def size() -> int:
+        return sum(v.untyped_storage().nbytes() for at, v in found.items() if at not in there)
 
     def pack(value: Tensor) -> Tensor:
+        nonlocal is_read
+        if is_read:
+            before.append(size())
+            found.clear()
+            is_read = False
         if value.numel():
             found[value.untyped_storage().data_ptr()] = value
         return value
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+    def unpack(value: Tensor) -> Tensor:
+        nonlocal is_read
+        is_read = True
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         run()
+    is_read = False
     for value in others:
         pack(value)
-    there = set(known)
-    return sum(
-        value.untyped_storage().nbytes() for address, value in found.items() if address not in there
-    )
+    return max([size(), *before])
 
 
 def node_tensors() -> list[Tensor]:

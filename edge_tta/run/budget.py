@@ -1,14 +1,16 @@
-"""Fits an adaptation into memory and time: views, precision, depth and rhythm.
+"""Fits an adaptation into memory and time: views, how many of them at a time, precision, depth and
+rhythm.
 
 What is needed is measured on this machine, with the network at hand: a few steps of the leanest
 choices, from which the others follow.
 
-    bytes(views, saved, depth)  = peak of observing + (1 + views) kept(saved, depth)
-                                  + views passing
-    seconds(.., every)          = observe + ((1 + views) learn(saved, depth) - observe) / every
+    bytes(together, saved, depth) = peak of observing + together kept(saved, depth)
+                                    + (together - 1) passing
+    seconds(.., every)            = observe + ((1 + views) learn(saved, depth) - observe) / every
 
-kept: what waits for the backward pass of one image (counted); passing: what one image's forward
-pass needs for a moment (peak of observing less what was resident before).
+together: views at a time, the frame among them, so 1 + views where all are; kept: what waits for
+the backward pass of one image (counted); passing: what one image's forward pass needs for a moment
+(peak of observing less what was resident before).
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from edge_tta import heap
 from edge_tta.adapter import Adapter
 from edge_tta.network.saved import saved_bytes
 from edge_tta.resident import peak_bytes, reset_peak, resident_bytes
@@ -53,6 +56,7 @@ def fit(
     views: int,
     depth: int,
     adapt_every: int,
+    at_a_time: Sequence[int] = (0,),
     budget_bytes: float | None,
     budget_s: float | None,
 ) -> tuple[Choice, str]:
@@ -62,23 +66,26 @@ def fit(
         build: a fresh adapter of one view for (saved, depth); all share one network.
         image: (1, channels, H, W) to measure with.
         views, depth, adapt_every: as asked for; no more of them is chosen.
+        at_a_time: views that may learn together, what is wished most first; 0: all.
 
     Raises:
         BudgetError: nothing fits; the smallest figures that would are in the message.
     """
-    found = choices(measured(build, image, depth), views, adapt_every)
+    found = choices(measured(build, image, depth), views, adapt_every, at_a_time)
     return chosen(found, budget_bytes, budget_s)
 
 
-def choices(costs: Costs, views: int, adapt_every: int) -> list[Choice]:
+def choices(
+    costs: Costs, views: int, adapt_every: int, at_a_time: Sequence[int] = (0,)
+) -> list[Choice]:
     """All choices, what gives up least first."""
     depths = sorted({d for _, d in costs.kept_bytes}, key=lambda d: d or math.inf, reverse=True)
     found = []
-    for plan in plans(_PRECISIONS, depths, views, adapt_every):
+    for plan in plans(_PRECISIONS, depths, views, adapt_every, at_a_time):
         key = plan.saving, plan.depth
         if key in costs.kept_bytes:
-            needed = costs.observe_bytes + (1 + plan.views) * costs.kept_bytes[key]
-            needed += plan.views * costs.passing_bytes
+            needed = costs.observe_bytes + plan.together * costs.kept_bytes[key]
+            needed += (plan.together - 1) * costs.passing_bytes
             learn_s = (1 + plan.views) * costs.learn_s[key]
             found.append(plan.costing(needed, costs.observe_s, learn_s))
     return found
@@ -88,6 +95,7 @@ def measured(build: Build, image: Tensor, depth: int = 0) -> Costs:
     """Costs of the network that `build` adapts; the leanest first, so that peaks tell."""
     layers = len(build("int8", 0).prepare(tuple(image.shape[1:])).program.layers)
     depths = depths_of(layers, depth)
+    heap.trim()
     adapter = build("int8", 0)
     observe_s, observe_bytes, before = _observing(adapter, image)
     kept: dict[tuple[str, int], float] = {}

@@ -29,16 +29,23 @@ class Plan:
     """What a run could do.
 
     Attributes:
+        views_at_a_time: views of a frame that learn together, the frame among them; 0: all.
         saving: how what waits for the backward pass is kept: its precision, or a bundle's profile.
         depth: BatchNorm layers that train, 0: all.
         loss: how much is given up against what was asked for, for comparing plans.
     """
 
     views: int
+    views_at_a_time: int
     saving: str
     depth: int
     adapt_every: int
     loss: float
+
+    @property
+    def together(self) -> int:
+        """Views of a frame that learn together, the frame among them."""
+        return min(self.views_at_a_time or 1 + self.views, 1 + self.views)
 
     def costing(self, needed_bytes: float, observe_s: float, learn_s: float) -> Choice:
         """With what it needs; seconds of a frame that only observes, and of one that learns."""
@@ -67,30 +74,40 @@ class Choice(Plan):
     def __str__(self) -> str:
         layers = f"the last {self.depth} layers train" if self.depth else "all layers train"
         rhythm = "" if self.adapt_every == 1 else f", every {self.adapt_every} frames"
+        apart = "" if self.together > self.views else f" ({self.together} at a time)"
         return (
-            f"{self.views} views, {_SAID.get(self.saving, self.saving)}, {layers}{rhythm}: "
+            f"{self.views} views{apart}, {_SAID.get(self.saving, self.saving)}, {layers}{rhythm}: "
             f"{self.needed_bytes / MIB:.0f} MiB, {1e3 * self.needed_s:.1f} ms a frame "
             f"(longest {1e3 * self.longest_s:.1f})"
         )
 
 
 def plans(
-    savings: Sequence[str], depths: Sequence[int], views: int, adapt_every: int
+    savings: Sequence[str],
+    depths: Sequence[int],
+    views: int,
+    adapt_every: int,
+    at_a_time: Sequence[int] = (0,),
 ) -> list[Plan]:
     """All plans, what gives up least first.
 
-    The next saving counts 1, each view 1.2, half as often 1.5, the next depth 2.
+    Fewer views at a time count 0.5, the next saving 1, each view 1.2, half as often 1.5, the next
+    depth 2.
 
     Args:
-        savings, depths: what is wished most first; each depth half of the one before.
+        savings, depths, at_a_time: what is wished most first; each depth half of the one before.
         views, adapt_every: as asked for; neither more views nor more learning is planned.
     """
     found = []
-    for (i, saving), (halvings, depth), v, every in itertools.product(
-        enumerate(savings), enumerate(depths), range(views + 1), _rhythms(adapt_every)
+    for (i, saving), (halvings, depth), (j, together), v, every in itertools.product(
+        enumerate(savings),
+        enumerate(depths),
+        enumerate(at_a_time),
+        range(views + 1),
+        _rhythms(adapt_every),
     ):
         loss = i + 1.2 * (views - v) + 2 * halvings + 1.5 * math.log2(every / adapt_every)
-        found.append(Plan(v, saving, depth, every, loss))
+        found.append(Plan(v, together, saving, depth, every, loss + 0.5 * j))
     return sorted(found, key=lambda plan: plan.loss)
 
 

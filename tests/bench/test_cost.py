@@ -185,6 +185,24 @@ def test_each_method_runs_on_each_backend_device_and_precision_that_was_asked_fo
     assert len({(c.label, c.threads) for c in cases}) == len(cases)
 
 
+def test_methods_with_views_run_with_each_number_of_them_at_a_time() -> None:
+    cases = make_cases(
+        parse_methods("nanoadapt:tent,nanoadapt:tent+views=2"),
+        {"tent-stock": None},
+        backends=["torch"],
+        devices=["cpu"],
+        threads=[1],
+        saved=["float16"],
+        at_a_time=[0, 1],
+    )
+    assert [(c.label, c.views_at_a_time) for c in cases] == [
+        ("tent-stock", 0),
+        ("nanoadapt:tent", 0),
+        ("nanoadapt:tent+views=2", 0),
+        ("nanoadapt:tent+views=2 [1 at a time]", 1),
+    ]
+
+
 def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> None:
     subjects: list[Slow] = []
 

@@ -45,6 +45,25 @@ def test_what_is_given_up_is_the_least_that_fits(
 
 
 @pytest.mark.parametrize(
+    ("mib", "ms", "wanted"),
+    [
+        (145, 1000, (1, 0, "float16")),
+        (144, 1000, (1, 1, "float16")),
+        (120, 1000, (1, 1, "float16")),
+        (119, 1000, (1, 1, "int8")),
+        (109, 1000, (1, 1, "int8")),  # of the last four layers
+        (120, 59, (0, 0, "float16")),
+    ],
+)
+def test_views_run_one_after_another_before_any_is_given_up(
+    mib: float, ms: float, wanted: tuple[int, int, str]
+) -> None:
+    best, _ = chosen(choices(COSTS, 1, 1, (0, 1)), mib * MIB, ms / 1e3)
+    assert (best.views, best.views_at_a_time, best.saving) == wanted
+    assert ("1 views (1 at a time)" in str(best)) == bool(best.views_at_a_time)
+
+
+@pytest.mark.parametrize(
     ("mib", "ms", "told"),
     [
         (50, 1000, "--budget-mb 50 cannot be met: the least is 105"),
@@ -115,5 +134,7 @@ def test_run_says_what_it_chose_and_refuses_the_impossible(
     words = "run demo --max-frames 2 --compare none --budget-mb"
     assert main([*words.split(), "100000"]) == 0
     assert "budget: as asked for fits" in capsys.readouterr().err
+    assert main([*words.split(), "100000", "--views", "2", "--views-at-a-time", "1"]) == 0
+    assert "budget: as asked for fits: 2 views (1 at a time)" in capsys.readouterr().err
     assert main([*words.split(), "1"]) == 1
     assert "--budget-mb 1 cannot be met: the least is" in capsys.readouterr().err
