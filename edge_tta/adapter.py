@@ -19,7 +19,7 @@ from edge_tta.checkpoint import (
 )
 from edge_tta.config import SAVED, MethodConfig, make_config
 from edge_tta.errors import ConfigError, ModelError, StateError
-from edge_tta.method import apart
+from edge_tta.method import again, apart
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
@@ -49,6 +49,10 @@ class Adapter:
         views_at_a_time: views of a frame that learn together, the frame itself among them; less
             memory, and the same step where views do not depend on one another
             (`edge_tta.method.apart`). 0: all.
+        recompute: parts of the network at most, which keep their input alone and, but for the
+            last, are run again in the backward pass: a number from 2, or `auto` (as many as leave
+            least to wait); less waits, more time, the same step. 0: not cut. Needs `gradient`
+            constant and no `taylor`.
         options: single fields of `MethodConfig` that win over the preset.
 
     Raises:
@@ -67,6 +71,7 @@ class Adapter:
         input_spec: InputSpec | None = None,
         saved: str = "float32",
         views_at_a_time: int = 0,
+        recompute: int | str = 0,
         **options: Any,
     ) -> None:
         if saved not in SAVED:
@@ -74,7 +79,8 @@ class Adapter:
         self.saved = saved
         self.config: MethodConfig = make_config(method, host, preset, **options)
         apart.check(self.config, views_at_a_time)
-        self.views_at_a_time = views_at_a_time
+        again.check(self.config, recompute)
+        self.views_at_a_time, self.recompute = views_at_a_time, recompute
         self.network = (
             model if isinstance(model, FrozenNetwork) else FrozenNetwork(model, _device(device))
         )
@@ -145,6 +151,7 @@ class Adapter:
             input_spec=self.input_spec,
             saved=self.saved,
             views_at_a_time=self.views_at_a_time,
+            recompute=self.recompute,
             **fields,
         )
 
@@ -329,7 +336,12 @@ class Adapter:
         """The step for images (channels, H, W)."""
         below = self.config.folded_below
         program = self.network.program(image_shape, self.saved, below)
-        return Step(program, self.config, views_at_a_time=self.views_at_a_time)
+        return Step(
+            program,
+            self.config,
+            views_at_a_time=self.views_at_a_time,
+            recompute=self.recompute,
+        )
 
     def _read_counters(self) -> None:
         """Mirrors the state's counters, so that no call waits for a device."""

@@ -53,6 +53,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="B[,B...]",
         help="views of a frame that learn together, the frame among them; 0: all (default)",
     )
+    parser.add_argument(
+        "--recompute",
+        type=_parts,
+        default=(0,),
+        metavar="K[,K...]",
+        help="parts of the network at most, run again in the backward pass; auto: as many as leave "
+        "least to wait; 0: not cut (default)",
+    )
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", default="torch", metavar="B[,B]", help=" | ".join(BACKENDS))
     group.add_argument("--device", default="cpu", metavar="D[,D]", help="cpu | cuda")
@@ -90,6 +98,7 @@ def cases_of(
         threads=arguments.threads,
         saved=_chosen("--saved", arguments.saved, SAVED),
         at_a_time=arguments.views_at_a_time,
+        recompute=arguments.recompute,
     )
     return list(cases), methods
 
@@ -118,3 +127,7 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def _natural_counts(text: str) -> tuple[int, ...]:
     return tuple(options.natural(part) for part in text.split(","))
+
+
+def _parts(text: str) -> tuple[int | str, ...]:
+    return tuple(options.parts(part) for part in text.split(","))

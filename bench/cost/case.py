@@ -28,6 +28,7 @@ class Case:
         fields: of `MethodConfig`; empty for a peer.
         saved: precision of the tensors that wait for the backward pass (`edge_tta.adapter`).
         views_at_a_time: views of a frame that learn together; 0: all.
+        recompute: parts of the network that are run again in the backward pass, or `auto`; 0: none.
         threads: for the network; None: as many as there are cores.
     """
 
@@ -41,6 +42,7 @@ class Case:
     threads: int | None
     saved: str
     views_at_a_time: int = 0
+    recompute: int | str = 0
 
     @property
     def head(self) -> dict[str, Any]:
@@ -57,6 +59,7 @@ class Case:
             "saved": self.saved,
             "views": int(self.fields.get("views", 0)),
             "views_at_a_time": self.views_at_a_time,
+            "recompute": self.recompute,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,8 +76,10 @@ def make_cases(
     threads: Sequence[int | None],
     saved: Sequence[str],
     at_a_time: Sequence[int] = (0,),
+    recompute: Sequence[int | str] = (0,),
 ) -> Iterator[Case]:
-    """All cases. Peers run on torch, as they are, whatever `saved` and `at_a_time` say.
+    """All cases. Peers run on torch, as they are, whatever `saved`, `at_a_time` and
+    `recompute` say.
 
     Methods come by device and threads, so that those to be compared stand together.
     """
@@ -85,16 +90,20 @@ def make_cases(
             on_torch = backend == "torch" and config.trains
             precisions = saved if on_torch else saved[:1]
             parts = at_a_time if on_torch and config.views else (0,)
-            for precision, together in itertools.product(precisions, parts):
+            again = recompute if on_torch else (0,)
+            for precision, together, times in itertools.product(precisions, parts, again):
                 full = f"{label} [{precision}]" if len(precisions) > 1 else label
                 if together:
                     full += f" [{together} at a time]"
+                if times:
+                    full += f" [recompute {times}]"
                 if len(backends) > 1:
                     full += f" ({backend})"
                 fields = config.as_dict()
                 yield Case(
-                    full, label, None, None, fields, backend, device, count, precision, together
-                )
+                    full, label, None, None, fields, backend, device, count, precision, together,
+                    times,
+                )  # fmt: skip
 
 
 def parse_peers(text: str) -> dict[str, str | None]:

@@ -82,6 +82,7 @@ class _Adapting:
             input_spec=model.input,
             saved=case.saved,
             views_at_a_time=case.views_at_a_time,
+            recompute=case.recompute,
             **fields,
         )
         shared.setdefault(case.device, self._adapter.network)

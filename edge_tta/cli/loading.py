@@ -32,6 +32,7 @@ _DEFAULT_SAVED = "float16"
 _INSTEAD = {
     "saved": "leave it out, or give --profile",
     "views_at_a_time": "leave it out, or give --profile",
+    "recompute": "leave it out, or give --profile",
 }
 # Options that an export of a bundle takes.
 _FIXED = (
@@ -98,7 +99,7 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
             raise ConfigError(
                 f"--{option} is fixed in a bundle; leave it out, or export the bundle with it"
             )
-    for name in ("saved", "views_at_a_time", "budget_mb", "budget_ms"):
+    for name in ("saved", "views_at_a_time", "recompute", "budget_mb", "budget_ms"):
         if getattr(arguments, name) is not None:
             raise ConfigError(
                 f"--{name.replace('_', '-')} is for models that PyTorch runs, and {folder} is a "
@@ -195,6 +196,7 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
             saved=saved,
             adapt_from=arguments.adapt_from,
             calibrate_below=arguments.calibrate_below,
+            recompute=arguments.recompute or 0,
             **more,
         )
 

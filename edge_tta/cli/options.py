@@ -91,6 +91,22 @@ def add_views_at_a_time(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_recompute(group: argparse._ActionsContainer) -> None:
+    """--recompute."""
+    group.add_argument(
+        "--recompute",
+        type=parts,
+        metavar="auto|K",
+        help="cut the network into up to K parts, run again in the backward pass: less waits "
+        "for it, more time, the same result (auto: as many as leave least; default: not cut)",
+    )
+
+
+def parts(text: str) -> int | str:
+    """What --recompute takes: auto, or a number, which the adapter checks."""
+    return text if text == "auto" else natural(text)
+
+
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """--device and --threads."""
     group = parser.add_argument_group("machine")

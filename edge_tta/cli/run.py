@@ -93,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
         help="precision of what waits for the backward pass (default: float16)",
     )
     options.add_views_at_a_time(learning)
+    options.add_recompute(learning)
     options.add_budget(learning, "this process (CUDA: of the device)")
     out = parser.add_argument_group("what to see and keep")
     screen = out.add_mutually_exclusive_group()

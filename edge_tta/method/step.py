@@ -15,6 +15,7 @@ stream axis in front. The results are those of the streams run one by one.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
-from edge_tta.method import accumulation, apart, content, gradient, hosts, moments, taylor
+from edge_tta.method import accumulation, again, apart, content, gradient, hosts, moments, taylor
 from edge_tta.method.anchored import Anchor, Memories
 from edge_tta.method.content import Content
 from edge_tta.method.hosts.judging import mean_of_kept
@@ -40,6 +41,7 @@ from edge_tta.method.terms import Term, site_terms
 from edge_tta.method.updating import recovered, updated
 from edge_tta.network.kernels import LeanKernels
 from edge_tta.network.program import BatchNorm, Program
+from edge_tta.network.recompute import Parts
 
 
 class Step:
@@ -48,9 +50,11 @@ class Step:
     program: captured with `config.folded_below`.
     streams: number of streams in a batch; None: one, without a stream axis in the state.
     views_at_a_time: views of a frame that learn together (`edge_tta.method.apart`); 0: all.
+    recompute: parts of the network at most that are run again in the backward pass
+        (`edge_tta.method.again`), chosen by the first images that it learns from; 0: not cut.
 
     Raises ModelError when nothing of the network can be trained, or these streams not together;
-    ConfigError when the views of this configuration cannot run one after another.
+    ConfigError when the views of this configuration cannot run one after another, or parts again.
     """
 
     def __init__(
@@ -59,11 +63,15 @@ class Step:
         config: MethodConfig,
         streams: int | None = None,
         views_at_a_time: int = 0,
+        recompute: int | str = 0,
     ) -> None:
         assert program.below == config.folded_below
         apart.check(config, views_at_a_time)
+        again.check(config, recompute)
         self.program, self.config, self.streams = program, config, streams
         self.views_at_a_time = views_at_a_time
+        self.recompute = recompute
+        self._parts: Parts | None = None
         # Told the name of each stage that has ended: prepare, forward, backward, update.
         self.on_stage: Callable[[str], None] = _nobody
         self.layers: Layout = layer_layout(program)
@@ -230,6 +238,16 @@ class Step:
             forward = Pass(self, state, self._values(state), 1, moved=False, frozen=True)
             return forward.run(images)
 
+    def parts(self, images: Tensor, state: State) -> Parts | None:
+        """The program in parts that are run again, found by the first images; None: it is not."""
+        if self.recompute and self._parts is None:
+            values = {name: v.detach().requires_grad_() for name, v in self._values(state).items()}
+            forward = Pass(self, state, values, 1, moved=False, frozen=True)
+            self._parts = again.parts_of(
+                self.program, images, forward, state.values(), self.recompute
+            )
+        return self._parts
+
     def statistics(self, state: State) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and variance that each layer normalises with, by name, each (..., C)."""
         used = by_layer(self.layers, self.used(state))
@@ -327,11 +345,16 @@ class Pass:
                 self._changes = step.parameters.split(state["change"])
         self._watch = not frozen and "change" in state and (self._history or bool(self._changes))
         self._used: dict[int, tuple[Tensor, Tensor]] = {}
+        self._learns, self._repeats = learns, False
         self._jacobians: State = {}
 
     def run(self, images: Tensor) -> Tensor:
         """Logits of images."""
-        logits = self._step.program.run(images, self, watch=self._watch)
+        parts = self._step.parts(images, self._state) if self._learns else None
+        if parts is None:
+            logits = self._step.program.run(images, self, watch=self._watch)
+        else:
+            logits = parts.run(images, self, self._values)
         if self._step.anchor is not None and not self._frozen:
             # At once: what is small and stays would keep the heap from being used again.
             found = {
@@ -341,6 +364,13 @@ class Pass:
             self._runs.append((flat(self._step.layers, found), len(images)))
             self._batches = {}
         return logits
+
+    def again(self, values: Mapping[str, Tensor]) -> Pass:
+        """For parts of the latest run that are run again: normalises as that did, with these
+        parameters, and collects nothing."""
+        found = copy.copy(self)
+        found._values, found._repeats = dict(values), True
+        return found
 
     def new_state(self, logits: Tensor) -> State:
         """The statistics and Jacobians after the pass; the old ones if any is not finite.
@@ -390,27 +420,15 @@ class Pass:
 
         following: what a lean program runs together with it.
         """
-        site = self._step.program.sites[index]
-        layer = site.layer
-        with torch.no_grad():
-            held = self._held[layer.name]
-            terms = self._step.terms[index]
-            if self._watch and terms and a is not None:
-                held = self._shifted(held, index, z, a, paths)
-        streams = self._step.streams
+        layer, streams = self._step.program.sites[index].layer, self._step.streams
         folded = z if streams is None else fold(z, streams)
         if streams is not None:
             following = tuple(fold(f, streams) if isinstance(f, Tensor) else f for f in following)
-        with torch.set_grad_enabled(self._through):
-            only = self._views if self._step.config.statistics_over == "frame" else 1
-            batch = self._batch_moments(folded[::only], layer)
-            (offset, variance), held = self._calibrated(layer, held, batch)
-            self._held[layer.name] = held
-            if self._through and only > 1:
-                batch = self._batch_moments(folded, layer)
-            offset, variance = self._gradient(batch, (offset, variance), layer.eps)
-            mean = layer.mean + offset
-        if self._watch:
+        if self._repeats:
+            mean, variance = self._used[index]
+        else:
+            mean, variance = self._collected(index, z, folded, a, paths)
+        if self._watch or (self._learns and self._step.recompute):
             self._used[index] = (mean.detach(), variance.detach())
         normalise = self._lean.normalise if self._lean is not None else gradient.normalise
         out = normalise(
@@ -423,6 +441,30 @@ class Pass:
             *following,
         )
         return out if streams is None else unfold(out, streams)
+
+    def _collected(
+        self,
+        index: int,
+        z: Tensor,
+        folded: Tensor,
+        a: Tensor | None,
+        paths: Sequence[Sequence[Tensor]],
+    ) -> moments.Moments:
+        """Takes up the statistics of a site's input; mean and variance to normalise it with."""
+        layer = self._step.program.sites[index].layer
+        with torch.no_grad():
+            held = self._held[layer.name]
+            if self._watch and self._step.terms[index] and a is not None:
+                held = self._shifted(held, index, z, a, paths)
+        with torch.set_grad_enabled(self._through):
+            only = self._views if self._step.config.statistics_over == "frame" else 1
+            batch = self._batch_moments(folded[::only], layer)
+            (offset, variance), held = self._calibrated(layer, held, batch)
+            self._held[layer.name] = held
+            if self._through and only > 1:
+                batch = self._batch_moments(folded, layer)
+            offset, variance = self._gradient(batch, (offset, variance), layer.eps)
+            return layer.mean + offset, variance
 
     def _calibrated(
         self, layer: BatchNorm, held: tuple[moments.Moments, ...], batch: moments.Moments

@@ -13,42 +13,69 @@ from torch.autograd.function import BackwardCFunction
 def saved_bytes(
     run: Callable[[], object], known: Iterable[int] = (), others: Iterable[Tensor] = ()
 ) -> int:
-    """Bytes of the tensors that are saved for backward while `run` runs once; of several backward
-    passes one after another, the most that waits for one of them.
+    """Bytes of the tensors that are saved for backward while `run` runs once: the most that waits
+    at one time, be it for one backward pass after another, or for parts that are run again.
 
     Tensors that share their storage count once; storages whose address is in `known`, which are
     there anyway, not at all. others: read after the run, tensors that wait likewise, but unseen by
     autograd, as `node_tensors` finds them.
     """
-    there = set(known)
-    found: dict[int, Tensor] = {}  # held, so that no address is used twice
-    before: list[int] = []
-    is_read = False
-
-    def size() -> int:
-        return sum(v.untyped_storage().nbytes() for at, v in found.items() if at not in there)
-
-    def pack(value: Tensor) -> Tensor:
-        nonlocal is_read
-        if is_read:
-            before.append(size())
-            found.clear()
-            is_read = False
-        if value.numel():
-            found[value.untyped_storage().data_ptr()] = value
-        return value
-
-    def unpack(value: Tensor) -> Tensor:
-        nonlocal is_read
-        is_read = True
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+    count = _Count(set(known))
+    with torch.autograd.graph.saved_tensors_hooks(count.pack, _value):
         run()
-    is_read = False
-    for value in others:
-        pack(value)
-    return max([size(), *before])
+    unseen = {
+        value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in others
+    }
+    return count.most + sum(
+        size for at, size in unseen.items() if at not in count.known and at not in count.at_most
+    )
+
+
+class _Waiting:
+    """A saved tensor, as long as autograd holds it."""
+
+    def __init__(self, value: Tensor, gone: Callable[[int], None]) -> None:
+        self.value, self._gone = value, gone
+        self._at = value.untyped_storage().data_ptr()
+
+    def __del__(self) -> None:
+        self._gone(self._at)
+
+
+def _nothing(at: int) -> None:
+    """For tensors that are not counted."""
+
+
+def _value(waiting: _Waiting) -> Tensor:
+    return waiting.value
+
+
+class _Count:
+    """Storages that wait: their bytes and how many tensors hold them, by address."""
+
+    def __init__(self, known: set[int]) -> None:
+        self.known, self.most = known, 0
+        self.at_most: set[int] = set()
+        self._now = 0
+        self._holders: dict[int, list[int]] = {}
+
+    def pack(self, value: Tensor) -> _Waiting:
+        at, size = value.untyped_storage().data_ptr(), value.untyped_storage().nbytes()
+        if value.numel() and at not in self.known:
+            held = self._holders.setdefault(at, [0, size])
+            self._now += 0 if held[0] else size
+            held[0] += 1
+            if self._now > self.most:
+                self.most, self.at_most = self._now, set(self._holders)
+            return _Waiting(value, self._gone)
+        return _Waiting(value, _nothing)
+
+    def _gone(self, at: int) -> None:
+        held = self._holders[at]
+        held[0] -= 1
+        if not held[0]:
+            self._now -= held[1]
+            del self._holders[at]
 
 
 def node_tensors() -> list[Tensor]:

@@ -225,6 +225,25 @@ def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> 
     assert row["latency_s"]["p50"] <= row["latency_s"]["p90"] <= row["latency_s"]["p99"]
 
 
+def test_methods_that_train_run_with_each_number_of_parts_that_are_run_again() -> None:
+    cases = make_cases(
+        parse_methods("source,nanoadapt:tent"),
+        {"tent-stock": None},
+        backends=["torch"],
+        devices=["cpu"],
+        threads=[1],
+        saved=["float16"],
+        recompute=[0, "auto", 4],
+    )
+    assert [(c.label, c.recompute) for c in cases] == [
+        ("tent-stock", 0),
+        ("source", 0),
+        ("nanoadapt:tent", 0),
+        ("nanoadapt:tent [recompute auto]", "auto"),
+        ("nanoadapt:tent [recompute 4]", 4),
+    ]
+
+
 def test_unsteady_turns_and_a_missing_processor_are_said() -> None:
     steady = Timing(wall=[1.0] * 10, processor=[1.0] * 10, medians=[1.0, 1.02])
     assert instability(steady, case()) is None

@@ -108,7 +108,10 @@ def test_empty_pictures_change_nothing() -> None:
     assert_equal(_learned(mixed).state, _learned(good).state)
 
 
-@pytest.mark.parametrize("words", [("--saved", "int8"), ("--budget-mb", 100), ("--budget-ms", 5)])
+@pytest.mark.parametrize(
+    "words",
+    [("--saved", "int8"), ("--recompute", "auto"), ("--budget-mb", 100), ("--budget-ms", 5)],
+)
 def test_what_is_of_pytorch_is_refused_in_one_line(words: tuple[object, ...]) -> None:
     done = call("run", "demo", "--model", kept(), *words)
     assert done.code == 1

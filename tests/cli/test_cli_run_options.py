@@ -56,6 +56,25 @@ def test_adapt_every_learns_on_every_third_frame_only(folder: Folder, tmp_path: 
     assert load_file(state)["steps"] == 8
 
 
+def test_parts_that_are_run_again_leave_the_state_as_it_would_be(
+    folder: Folder, tmp_path: Path
+) -> None:
+    pictures, states = folder(0, 4), []
+    for words in ((), ("--recompute", "auto"), ("--recompute", 2)):
+        state = tmp_path / f"{len(states)}.safetensors"
+        assert call("run", pictures, "--saved", "stock", "--state", state, *words).code == 0
+        states.append(load_file(state))
+    for found in states[1:]:
+        for name, value in states[0].items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_one_part_cannot_be_run_again(folder: Folder) -> None:
+    done = call("run", folder(0, 1), "--model", "demo", "--backend", "torch", "--recompute", 1)
+    assert done.code == 1
+    assert "recompute must be 'auto', or a number of parts from 2" in done.err
+
+
 def test_a_run_without_labels_tells_of_entropy_and_of_no_error(
     folder: Folder, tmp_path: Path
 ) -> None:

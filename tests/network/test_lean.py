@@ -69,6 +69,7 @@ class Thin(nn.Module):
 
 
 def built(name: str) -> nn.Module:
+    torch.manual_seed(0)
     if name == "bottleneck":
         return with_statistics(Bottleneck())
     if name == "bottleneck-inside":
