@@ -45,6 +45,10 @@ from edge_tta.network.program import BatchNorm
 # Of the running spread: classes come and go, and their variety is to be remembered.
 SPREAD_SMOOTHING = 0.998
 
+# A frame's statistics count as no further from the lasting ones, in units of their variance: of some
+# frames a network makes values out of all proportion, and one would outweigh hundreds.
+LARGEST = 32.0
+
 # Share of the predictions' variety below which a stream's frames are taken for one.
 LEAST_VARIETY = 0.02
 
@@ -96,6 +100,7 @@ class Anchor:
     def update(self, held: Memories, batch: Moments, p: Tensor, step: Tensor) -> Memories:
         """What is held after a batch of frames; p: their mean prediction; step: from 0, (...)."""
         config, at = self._config, step[..., None]
+        batch = self._limited(batch, held.lasting)
         found = self._distances(batch, held.lasting)
         news = 1 - moments.smoothing_at(at, SPREAD_SMOOTHING, 1)
         spread = held.spread + news * (found - held.spread)
@@ -114,6 +119,13 @@ class Anchor:
         share = (follow[0].mean(-1, keepdim=True) + follow[1].mean(-1, keepdim=True)) / 2
         shown = shown._replace(lasting=shown.lasting + share * (shown.recent - shown.lasting))
         return Memories(recent, (offset, variance), spread, shown)
+
+    def _limited(self, batch: Moments, about: Moments) -> Moments:
+        """A batch's statistics, no channel further from those than LARGEST allows."""
+        variance = about[1] + self._eps
+        reach = (LARGEST * variance).sqrt()
+        gap = (batch[0] - about[0]).minimum(reach).maximum(-reach)
+        return about[0] + gap, batch[1].minimum(LARGEST * variance)
 
     def _drawn(self, running: Moments, centre: Moments, noise: Tensor) -> tuple[Moments, Tensor]:
         """Running statistics drawn to the centre as far as noise (..., 2 L) explains their

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from edge_tta.config import MethodConfig
 from edge_tta.method import content
-from edge_tta.method.anchored import FIRST_SPREAD, LEAST_VARIETY, SPREAD_SMOOTHING, Anchor, Memories
+from edge_tta.method.anchored import (
+    FIRST_SPREAD,
+    LARGEST,
+    LEAST_VARIETY,
+    SPREAD_SMOOTHING,
+    Anchor,
+    Memories,
+)
 from edge_tta.network.program import BatchNorm
 from tests.method.shown import OneContent, towards
 
@@ -99,7 +106,17 @@ class OneLayer:
         ]
         return offsets, [q - o * o for q, o in zip(squares, offsets, strict=True)]
 
+    def limited(self, frame: Stats) -> Stats:
+        """Mean and variance of each channel, no further from the lasting ones than LARGEST."""
+        offsets, variances = [], []
+        for d, v, about, wide in zip(*frame, *self.lasting, strict=True):
+            most = LARGEST * (wide + self.eps)
+            offsets.append(about + max(-(most**0.5), min(most**0.5, d - about)))
+            variances.append(min(v, most))
+        return offsets, variances
+
     def update(self, t: int, frame: Stats, recently: float, news: float) -> None:
+        frame = self.limited(frame)
         rate = max(1 - SPREAD_SMOOTHING, 1 / (t + 2))
         of_means, of_variances = self.distances(frame, self.lasting)
         self.spread = (
