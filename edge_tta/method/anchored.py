@@ -45,8 +45,8 @@ from edge_tta.network.program import BatchNorm
 # Of the running spread: classes come and go, and their variety is to be remembered.
 SPREAD_SMOOTHING = 0.998
 
-# A frame's statistics count as no further from the lasting ones, in units of their variance: of some
-# frames a network makes values out of all proportion, and one would outweigh hundreds.
+# A frame's statistics count as no further from the lasting ones, in units of their variance: a
+# network makes values out of all proportion of some frames, and one would outweigh hundreds.
 LARGEST = 32.0
 
 # Share of the predictions' variety below which a stream's frames are taken for one.
