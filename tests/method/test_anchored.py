@@ -308,6 +308,22 @@ def test_a_run_of_one_class_moves_the_lasting_statistics_less_than_its_length_sa
     assert 0.1 < followed < 0.8 * (1 - config.lasting_smoothing**100)
 
 
+@pytest.mark.parametrize("part", [0, 1])
+def test_one_frame_out_of_all_proportion_moves_the_statistics_as_one_of_many(part: int) -> None:
+    fast = Fast(dataclasses.replace(CONFIG, catch_up=0.0)).run(_frames(200))
+    before = [each.clone() for each in fast.held.lasting]
+    (wild,) = _frames(1, seed=1)
+    wild[part].add_(1e6)
+    fast.update(wild)
+    # It weighs some 0.01, and counts for 32 standard variances at most.
+    assert float((fast.held.lasting[0] - before[0]).abs().max()) < 0.1
+    assert float((fast.held.lasting[1] / before[1]).max()) < 1.7
+    fast.run(_frames(100, seed=2))
+    offset, variance = fast.used()
+    assert float(offset.abs().max()) < 0.3
+    torch.testing.assert_close(variance, fast.anchor._source, rtol=0.4, atol=0)
+
+
 def test_a_shift_far_beyond_the_spread_is_followed_within_80_frames() -> None:
     fast = Fast().run(_frames(300)).run(_frames(80, 3.0, seed=2))
     assert float(fast.used()[0].mean()) == pytest.approx(3.0, abs=0.5)
