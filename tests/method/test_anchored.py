@@ -313,7 +313,7 @@ def test_one_frame_out_of_all_proportion_moves_the_statistics_as_one_of_many(par
     fast = Fast(dataclasses.replace(CONFIG, catch_up=0.0)).run(_frames(200))
     before = [each.clone() for each in fast.held.lasting]
     (wild,) = _frames(1, seed=1)
-    wild[part].add_(1e6)
+    wild[0][part].add_(1e6)
     fast.update(wild)
     # It weighs some 0.01, and counts for 32 standard variances at most.
     assert float((fast.held.lasting[0] - before[0]).abs().max()) < 0.1
