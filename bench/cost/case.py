@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.cost.peers import PEERS
 from bench.cost.repositories import REPOSITORIES
+from bench.methods import is_guarded
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
 
@@ -29,6 +30,7 @@ class Case:
         saved: precision of the tensors that wait for the backward pass (`edge_tta.adapter`).
         views_at_a_time: views of a frame that learn together; 0: all.
         recompute: parts of the network that are run again in the backward pass, or `auto`; 0: none.
+        guarded: whether the guard of `edge-tta run` stands around it.
         threads: for the network; None: as many as there are cores.
     """
 
@@ -43,6 +45,7 @@ class Case:
     saved: str
     views_at_a_time: int = 0
     recompute: int | str = 0
+    guarded: bool = False
 
     @property
     def head(self) -> dict[str, Any]:
@@ -60,6 +63,7 @@ class Case:
             "views": int(self.fields.get("views", 0)),
             "views_at_a_time": self.views_at_a_time,
             "recompute": self.recompute,
+            "guarded": self.guarded,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def make_cases(
                 fields = config.as_dict()
                 yield Case(
                     full, label, None, None, fields, backend, device, count, precision, together,
-                    times,
+                    times, is_guarded(label),
                 )  # fmt: skip
 
 

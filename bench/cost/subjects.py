@@ -17,6 +17,7 @@ from bench.cost.untrained import untrained
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.errors import ConfigError
+from edge_tta.guard import Guard
 from edge_tta.models import Model
 from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.prepare import Images
@@ -85,6 +86,7 @@ class _Adapting:
             recompute=case.recompute,
             **fields,
         )
+        self._run = Guard(self._adapter) if case.guarded else self._adapter
         shared.setdefault(case.device, self._adapter.network)
         size = model.input.size
         self._step = self._adapter.prepare((len(model.input.mean), size, size))
@@ -93,7 +95,7 @@ class _Adapting:
         self._step.on_stage = on_stage
 
     def frame(self, image: Images) -> None:
-        self._adapter(image)
+        self._run(image)
 
     def held(self) -> dict[str, list[Tensor]]:
         return {"weight": self._step.program.tensors(), "state": list(self._adapter.state.values())}

@@ -27,7 +27,7 @@ from bench.results import ResultError, Results, read_results
 from edge_tta.adapter import Adapter
 from edge_tta.cli.main import main
 from edge_tta.errors import ConfigError, ModelError
-from edge_tta.models import Model
+from edge_tta.models import Model, load_model
 from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.prepare import InputSpec
 from tests.networks import network
@@ -350,3 +350,24 @@ def test_memory_of_a_fresh_process_says_how_each_figure_was_found_and_what_is_mi
     assert row["saved_bytes"] > 0
     assert set(row["how"]) == {name for name in row if name.endswith("_bytes")}
     assert "## Memory" in markdown(make_sections([read_results(out)]))
+
+
+def test_a_guarded_method_runs_in_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def spied(self: Adapter, images: Any) -> Any:
+        asked.append(len(images))
+        return frozen(self, images)
+
+    frozen = Adapter.source_logits
+    monkeypatch.setattr(Adapter, "source_logits", spied)
+    methods = parse_methods("nanoadapt:norm,nanoadapt:norm+guard")
+    cases = make_cases(
+        methods, {}, backends=["torch"], devices=["cpu"], threads=[1], saved=["stock"]
+    )
+    image = np.zeros((1, 3, 64, 64), np.float32)
+    for case in cases:
+        assert case.head["guarded"] == case.guarded == case.label.endswith("+guard")
+        make_subject(case, load_model("demo")).frame(image)
+        # The guard compares the first frame with the source network.
+        assert bool(asked) == case.guarded
