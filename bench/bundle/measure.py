@@ -17,7 +17,9 @@ import edge_tta
 from edge_tta.errors import EdgeTTAError
 
 _ROOT = Path(edge_tta.__file__).resolve().parents[1]
-_WARM_UP = 3
+_WARM_UP, _TURN = 2, 10
+"""Steps of a turn that are not timed, and those that are. A device runs one method alone: the first
+steps after another process find its caches and threads as that one left them."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,21 @@ class Peer:
 
 
 def latencies(names: Sequence[str], setup: Setup, rounds: int) -> list[dict[str, Any]]:
-    """Rows of all peers, whose steps take turns so that a busy moment meets all of them."""
+    """Rows of all peers, who take turns of some steps so that a busy moment meets all of them.
+
+    Args:
+        rounds: timed steps of each peer.
+    """
     walls: dict[str, list[float]] = {name: [] for name in names}
     cpus: dict[str, list[float]] = {name: [] for name in names}
     with ExitStack() as stack:
         peers = [stack.enter_context(Peer(name, setup)) for name in names]
-        for turn in range(_WARM_UP + rounds):
+        for start in range(0, rounds, _TURN):
             for peer in peers:
-                took = peer.step()
-                if turn >= _WARM_UP:
+                for _ in range(_WARM_UP):
+                    peer.step()
+                for _ in range(min(_TURN, rounds - start)):
+                    took = peer.step()
                     walls[peer.name].append(took["wall_s"])
                     cpus[peer.name].append(took["cpu_s"])
         return [

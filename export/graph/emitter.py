@@ -150,6 +150,8 @@ class Emitter:
         for node in reversed(self._nodes):
             if wanted.intersection(node.output):
                 wanted.update(node.input)
+                if node.op_type == "MaxPool" and wanted.isdisjoint(node.output[1:]):
+                    del node.output[1:]  # where they stood: slow to tell
                 kept.append(node)
         graph = helper.make_graph(
             kept[::-1],

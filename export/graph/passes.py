@@ -7,6 +7,8 @@ anyway or comes for free, and BatchNorm and its gradient take z' and their mean 
 - a pointwise convolution z = W a, no wider at its input than twice its output: m = W mean(a) is
   known before z is, and the convolution's own bias takes it off: z' = z - m, exactly centred;
 - anything else: z' = z - m, as the step computes it.
+
+Max pools then go in front of the BatchNorm and ReLU before them (`export.graph.maxima`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
+
+from export.graph.maxima import pool_first
 
 aten = torch.ops.aten
 
@@ -52,6 +56,8 @@ def improve(module: fx.GraphModule) -> None:
                 _centre(graph, found, constants)
         elif node.target in (aten.all.dims, aten.all.dim, aten.all.default):
             _check_at_once(graph, node)
+    gradients = (aten.native_batch_norm_backward.default, centred_batch_norm_backward)
+    pool_first(graph, gradients, lambda value: constants.add(graph, value))
     graph.eliminate_dead_code()
     module.recompile()
 
