@@ -76,11 +76,12 @@ class Anchor:
         self._config = config
         self._source = torch.cat([layer.variance for layer in layers])
         self._eps = torch.cat([torch.full_like(layer.variance, layer.eps) for layer in layers])
-        counts = torch.tensor([layer.channels for layer in layers], device=self._source.device)
-        self._layer = torch.repeat_interleave(
-            torch.arange(len(layers), device=counts.device), counts
+        self._counts = torch.tensor(
+            [layer.channels for layer in layers], device=self._source.device
         )
-        self._counts = counts.to(self._source.dtype)
+        self._layer = torch.repeat_interleave(
+            torch.arange(len(layers), device=self._counts.device), self._counts
+        )
 
     def believed(self, held: Memories) -> tuple[Moments, Trust]:
         """The statistics to normalise with, and the trust in the recent."""
@@ -154,8 +155,10 @@ class Anchor:
 
     def _mean(self, values: Tensor) -> Tensor:
         """Mean over each layer's channels, (..., C) -> (..., L)."""
-        total = values.new_zeros(*values.shape[:-1], len(self._counts))
-        return total.index_add(-1, self._layer, values) / self._counts
+        counts = self._counts.expand(*values.shape[:-1], -1).contiguous()
+        return torch.segment_reduce(
+            values, "mean", lengths=counts, axis=values.ndim - 1, unsafe=True
+        )
 
     def _each(self, values: Tensor) -> Tensor:
         """Each channel's layer's value, (..., L) -> (..., C)."""

@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class Layout:
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
 
-    @property
+    @cached_property
     def sizes(self) -> list[int]:
         """Number of values of each."""
         return [math.prod(shape) for shape in self.shapes]
@@ -63,7 +64,7 @@ class Layout:
         """Views of the vector (..., total), by name, each (..., *shape)."""
         parts = torch.split(vector, self.sizes, -1)
         return {
-            name: part.view(*part.shape[:-1], *shape)
+            name: part if len(shape) == 1 else part.view(*part.shape[:-1], *shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
 

@@ -310,14 +310,6 @@ class Pass:
     ) -> None:
         config = step.config
         self._step, self._state, self._values, self._views = step, state, values, views
-        # What a layer normalises with, then what else a change of the parameters moves (Eq. 8).
-        held = [step.used(state)]
-        if step.anchor is not None and not frozen:
-            held += memories(state)[:2]
-        parts = [by_layer(step.layers, part) for part in held]
-        self._held: dict[str, tuple[moments.Moments, ...]] = {
-            name: tuple(part[name] for part in parts) for name in step.layers.names
-        }
         # Of the run at work, by layer; and of all layers, for each run with its images.
         self._batches: dict[str, list[moments.Moments]] = {}
         self._runs: list[tuple[moments.Moments, int]] = []
@@ -344,6 +336,14 @@ class Pass:
             if moved:
                 self._changes = step.parameters.split(state["change"])
         self._watch = not frozen and "change" in state and (self._history or bool(self._changes))
+        # What a layer normalises with, then what else a change of the parameters moves (Eq. 8).
+        held = [step.used(state)]
+        if step.anchor is not None and self._watch:
+            held += memories(state)[:2]
+        parts = [by_layer(step.layers, part) for part in held]
+        self._held: dict[str, tuple[moments.Moments, ...]] = {
+            name: tuple(part[name] for part in parts) for name in step.layers.names
+        }
         self._used: dict[int, tuple[Tensor, Tensor]] = {}
         self._learns, self._repeats = learns, False
         self._jacobians: State = {}
@@ -380,18 +380,15 @@ class Pass:
         return finite_or_old({**self._new_statistics(logits), **self._jacobians}, self._state)
 
     def _new_statistics(self, logits: Tensor) -> State:
-        step = self._step
-        held = [
-            flat(step.layers, dict(zip(self._held, part, strict=True)))
-            for part in zip(*self._held.values(), strict=True)
-        ]
+        step, state = self._step, self._state
         if step.anchor is None:
-            ((offset, variance),) = held
+            ((offset, variance),) = self._all_held()
             return {"offset": offset, "variance": variance}
         batch = moments.pooled(self._runs)
-        _, recent, lasting = held
-        state = self._state
-        old = memories(state)._replace(recent=recent, lasting=lasting)
+        old = memories(state)
+        if self._watch:
+            _, recent, lasting = self._all_held()
+            old = old._replace(recent=recent, lasting=lasting)
         p = content.mean_prediction(step.by_stream(logits))
         new = step.anchor.update(old, batch, p, state["steps"])
         return {
@@ -402,6 +399,13 @@ class Pass:
             "spread": new.spread,
             **{f"content.{name}": value for name, value in new.content._asdict().items()},
         }
+
+    def _all_held(self) -> list[moments.Moments]:
+        """What is held, of all layers."""
+        return [
+            flat(self._step.layers, dict(zip(self._held, part, strict=True)))
+            for part in zip(*self._held.values(), strict=True)
+        ]
 
     def parameter(self, name: str) -> Tensor:
         """A parameter as trained so far."""

@@ -60,7 +60,7 @@ def test_graphs_that_adapt_from_a_layer_on_hold_less_and_no_batch_norm_below(
         assert normalised == (1 if name == "c" else 5)
     assert counts["b"][0] < counts["a"][0] - 50
     assert counts["b"][1] == counts["a"][1]
-    assert counts["c"][1] < counts["b"][1] - 40
+    assert counts["c"][1] <= counts["b"][1] - 40
 
 
 class _Twins(nn.Module):

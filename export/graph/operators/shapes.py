@@ -132,34 +132,31 @@ def gather(e: Emitter, out: Outputs, a: Value, axis: int, place: Value, **option
     return e.op("GatherElements", [a, place], *out[0], axis=axis % len(a.shape))
 
 
-@emits(aten.index_add.default)
-def index_add(
-    e: Emitter, out: Outputs, a: Value, axis: int, place: Value, b: Value, **options: Any
+@emits(aten.segment_reduce.default)
+def segment_means(
+    e: Emitter,
+    out: Outputs,
+    a: Value,
+    reduce: str,
+    *,
+    lengths: Value,
+    axis: int = 0,
+    **options: Any,
 ) -> Value:
-    """b added to a at the places along the last axis, several of which may be the same."""
-    axis %= len(a.shape)
-    step = _step(e, a, place) if b.shape == place.shape else 1
-    if step > 1:
-        # Sums of equal shares of all runs first: adding one by one is slow.
-        size, columns = b.shape[0] // step, e.constant([1], torch.int64)
-        rows = e.reshape(b, (size, step))
-        b = e.op("ReduceSum", [rows, columns], (size,), b.dtype, keepdims=0)
-        place = e.constant(e.known(place)[::step])  # type: ignore[index]
-    lead = [size if i == axis else 1 for i, size in enumerate(b.shape)]
-    spread = e.reshape(place, lead)
-    if tuple(lead) != b.shape:
-        given = [spread, e.constant(list(b.shape), torch.int64)]
-        spread = e.op("Expand", given, b.shape, torch.int64)
-    return e.op("ScatterElements", [a, spread, b], *out[0], axis=axis, reduction="add")
-
-
-def _step(e: Emitter, a: Value, place: Value) -> int:
-    """The greatest length that divides the runs of equal places in a constant."""
-    places = e.known(place)
-    if places is None or places.ndim != 1 or len(a.shape) != 1:
-        return 1
-    _, counts = torch.unique_consecutive(places, return_counts=True)
-    return math.gcd(*counts.tolist())
+    """Means of segments of a vector, whose lengths are constants."""
+    counts = e.known(lengths)
+    if reduce != "mean" or counts is None or len(a.shape) != 1:
+        raise NotImplementedError("segment_reduce other than means of a vector's known segments")
+    # Sums of equal shares of all segments first: adding one by one is slow.
+    step = math.gcd(*counts.tolist())
+    shape, places = (a.shape[0] // step,), torch.arange(len(counts))
+    rows, columns = e.reshape(a, (*shape, step)), e.constant([1], torch.int64)
+    shares = e.op("ReduceSum", [rows, columns], shape, a.dtype, keepdims=0)
+    place = e.constant(places.repeat_interleave(counts // step))
+    zeros = e.constant(torch.zeros(len(counts), dtype=a.dtype))
+    given = [zeros, place, shares]
+    total = e.op("ScatterElements", given, *out[0], axis=0, reduction="add")
+    return e.op("Div", [total, e.constant(counts.to(a.dtype))], *out[0])
 
 
 @emits(aten.slice_backward.default)
