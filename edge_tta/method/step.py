@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -114,7 +114,8 @@ class Step:
         """
         self.on_stage("prepare")
         with torch.no_grad():
-            forward = Pass(self, state, self._values(state), views, moved)
+            frames = self._frames(images, views)
+            forward = Pass(self, state, self._values(state), views, moved, frames=frames)
             logits = forward.run(images)
             self.on_stage("forward")
             new = {**state, **forward.new_state(logits), "steps": state["steps"] + 1}
@@ -136,7 +137,10 @@ class Step:
         vector = state["parameters"].detach()
         with torch.enable_grad():
             at = vector.requires_grad_()
-            forward = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
+            forward = Pass(
+                self, state, self.parameters.split(at), views, moved,
+                learns=True, frames=self._frames(images, views),
+            )  # fmt: skip
             found = [
                 self._learned(forward, part, at, state, views, moved)
                 for part in apart.parts(images, views, self.views_at_a_time)
@@ -176,7 +180,7 @@ class Step:
         host, config = hosts.BY_NAME[self.config.host], self.config
         logits = forward.run(images)
         judged = self._judged(logits, views)
-        weights = self._weights(judged, state)
+        weights = self._weights(judged, state, forward.frames)
         found = host.judge(judged, state, config)
         losses = self._losses(judged, found, weights)
         self.on_stage("forward")
@@ -184,7 +188,10 @@ class Step:
         if host.again is not None:
             # Statistics are taken up once, by the first pass.
             at = (at.detach() + ascent(news, config.ascent_radius)).requires_grad_()
-            again = Pass(self, state, self.parameters.split(at), views, moved, learns=True)
+            again = Pass(
+                self, state, self.parameters.split(at), views, moved,
+                learns=True, frames=forward.frames,
+            )  # fmt: skip
             judged = self._judged(again.run(images), views)
             found = host.again(judged, found, state, config)
             news = _gradient(self._losses(judged, found, weights), at)
@@ -200,8 +207,12 @@ class Step:
         """Logits (n, C) of a batch with the stream axis in front, if there is one."""
         return logits if self.streams is None else logits.view(self.streams, -1, logits.shape[1])
 
-    def _weights(self, judged: Tensor, state: State) -> Weights:
-        """What weighs the losses of a batch, of logits (..., n, C)."""
+    def _frames(self, images: Tensor, views: int) -> int:
+        """Of each stream, among a batch's images."""
+        return len(images) // views // (self.streams or 1)
+
+    def _weights(self, judged: Tensor, state: State, frames: int) -> Weights:
+        """What weighs the losses of a batch of frames, of logits (..., n, C)."""
         config, judged = self.config, judged.detach()
         certainty = rarity = torch.ones_like(judged[..., 0])
         frequency = reliable = None
@@ -210,7 +221,8 @@ class Step:
             certainty = accumulation.entropy_weight(flat).view(judged.shape[:-1])
         if self.anchor is not None:
             doubt = content.FRAMES_OF_DOUBT_IN_LOSS
-            frequency = content.believed_frequency(contents(state), state["steps"], config, doubt)
+            seen = frames * state["steps"]
+            frequency = content.believed_frequency(contents(state), seen, config, doubt)
             rarity = content.rarity(judged.softmax(-1), frequency)
         if config.reliable:
             reliable = hosts.entropies(judged) < config.reliable * math.log(judged.shape[-1])
@@ -294,7 +306,7 @@ class Pass:
     BatchNorm site and collects the new statistics.
 
     values: the trained parameters by name. learns: the gradient will be asked for. frozen: the
-    statistics stay as they are.
+    statistics stay as they are. frames: of each stream, in every run.
     """
 
     def __init__(
@@ -307,8 +319,10 @@ class Pass:
         *,
         learns: bool = False,
         frozen: bool = False,
+        frames: int = 1,
     ) -> None:
         config = step.config
+        self.frames = frames
         self._step, self._state, self._values, self._views = step, state, values, views
         # Of the run at work, by layer; and of all layers, for each run with its images.
         self._batches: dict[str, list[moments.Moments]] = {}
@@ -389,8 +403,9 @@ class Pass:
         if self._watch:
             _, recent, lasting = self._all_held()
             old = old._replace(recent=recent, lasting=lasting)
-        p = content.mean_prediction(step.by_stream(logits))
-        new = step.anchor.update(old, batch, p, state["steps"])
+        new = old
+        for i, (found, p) in enumerate(self._each_frame(batch, step.by_stream(logits))):
+            new = step.anchor.update(new, found, p, self.frames * state["steps"] + i)
         return {
             "offset": new.recent[0],
             "variance": new.recent[1],
@@ -399,6 +414,18 @@ class Pass:
             "spread": new.spread,
             **{f"content.{name}": value for name, value in new.content._asdict().items()},
         }
+
+    def _each_frame(
+        self, batch: moments.Moments, logits: Tensor
+    ) -> Iterator[tuple[moments.Moments, Tensor]]:
+        """Moments (..., C) and mean prediction of each frame, of logits (..., n, classes)."""
+        if self.frames == 1:
+            yield batch, content.mean_prediction(logits)
+            return
+        by_frame = logits.view(*logits.shape[:-2], self.frames, -1, logits.shape[-1])
+        p = content.mean_prediction(by_frame)
+        for i in range(self.frames):
+            yield (batch[0][..., i, :], batch[1][..., i, :]), p[..., i, :]
 
     def _all_held(self) -> list[moments.Moments]:
         """What is held, of all layers."""
@@ -462,8 +489,14 @@ class Pass:
                 held = self._shifted(held, index, z, a, paths)
         with torch.set_grad_enabled(self._through):
             only = self._views if self._step.config.statistics_over == "frame" else 1
-            batch = self._batch_moments(folded[::only], layer)
+            # Without a gradient through them, anchored statistics do not ask for the batch's.
+            seen = self._by_frame(z[::only], layer)
+            batch = seen
+            if batch is None or self._through:
+                batch = self._batch_moments(folded[::only], layer)
             (offset, variance), held = self._calibrated(layer, held, batch)
+            taken = (batch[0].detach(), batch[1].detach()) if seen is None else seen
+            self._batches.setdefault(layer.name, []).append(taken)
             self._held[layer.name] = held
             if self._through and only > 1:
                 batch = self._batch_moments(folded, layer)
@@ -475,7 +508,6 @@ class Pass:
     ) -> tuple[moments.Moments, tuple[moments.Moments, ...]]:
         """The statistics to normalise with, and what is held from here on."""
         config, seen = self._step.config, (batch[0].detach(), batch[1].detach())
-        known = self._batches.setdefault(layer.name, [])
         used = held[0]
         if config.calibration == "running":
             used = moments.blend(used, batch, self._smoothing)
@@ -487,27 +519,41 @@ class Pass:
             used = moments.mix(source, batch, config.alpha)
             held = ((used[0].detach(), used[1].detach()),)
         elif config.calibration == "renormalised":
-            if config.initial == "first" and not known:
+            if config.initial == "first" and layer.name not in self._batches:
                 used = (
                     torch.where(self._begins, seen[0], used[0]),
                     torch.where(self._begins, seen[1], used[1]),
                 )
             held = (moments.blend_deviations(used, seen, self._smoothing, layer.eps),)
-        known.append(seen)
         return used, held
+
+    def _by_frame(self, z: Tensor, layer: BatchNorm) -> moments.Moments | None:
+        """Moments (..., n, C) of n frames, where they are more than one and the statistics are
+        anchored, which look at each; else None."""
+        if self.frames == 1 or self._step.anchor is None or self._frozen:
+            return None
+        streams = self._step.streams
+        lead = (self.frames,) if streams is None else (streams, self.frames)
+        parts = math.prod(lead)
+        with torch.no_grad():
+            offset, variance = self._moments_of(fold(z, parts), layer, parts)
+        return offset.view(*lead, -1), variance.view(*lead, -1)
 
     def _batch_moments(self, folded: Tensor, layer: BatchNorm) -> moments.Moments:
         """Moments (C,), or (streams, C) of folded streams."""
         streams = self._step.streams
-        centre = layer.mean if streams is None else layer.mean.repeat(streams)
-        if self._lean is not None:
-            mean, variance = self._lean.moments(folded)
-            offset = mean - centre
-        else:
-            offset, variance = moments.batch_moments(folded, centre)
+        offset, variance = self._moments_of(folded, layer, streams or 1)
         if streams is None:
             return offset, variance
-        return offset.view(-1, layer.channels), variance.view(-1, layer.channels)
+        return offset.view(streams, -1), variance.view(streams, -1)
+
+    def _moments_of(self, folded: Tensor, layer: BatchNorm, parts: int) -> moments.Moments:
+        """Moments (parts * C,) of what is folded in so many parts."""
+        centre = layer.mean if parts == 1 else layer.mean.repeat(parts)
+        if self._lean is None:
+            return moments.batch_moments(folded, centre)
+        mean, variance = self._lean.moments(folded)
+        return mean - centre, variance
 
     def _affine(self, name: str | None) -> Tensor | None:
         """An affine parameter for all folded channels."""

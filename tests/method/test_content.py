@@ -223,7 +223,9 @@ class Loss:
         """(n,), and the host's answer."""
         judged = self.step._judged(logits, 1)
         found = hosts.BY_NAME[self.step.config.host].judge(judged, self.state, self.step.config)
-        return self.step._losses(judged, found, self.step._weights(judged, self.state)), found
+        return self.step._losses(
+            judged, found, self.step._weights(judged, self.state, frames=1)
+        ), found
 
     def rarity(self, p: Tensor) -> float:
         """Of a prediction, by loops."""
