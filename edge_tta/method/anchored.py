@@ -25,7 +25,8 @@ frames are many and various. A change of light or weather moves `recent` beyond 
 explains at once, and `lasting` then catches up with it. In `lasting` a frame of a class that has
 been frequent weighs less.
 
-The statistics used are known before the frame is seen. Vectors are flat: (..., C) the channels of
+The statistics used are known before the frame is seen; the frames of a batch are taken up one by one,
+in their order. Vectors are flat: (..., C) the channels of
 all layers, (..., 2 L) means and variances of L layers; the dots are an axis of streams, if any.
 """
 
@@ -99,7 +100,8 @@ class Anchor:
         return used, (self._each(of_means), self._each(of_variances))
 
     def update(self, held: Memories, batch: Moments, p: Tensor, step: Tensor) -> Memories:
-        """What is held after a batch of frames; p: their mean prediction; step: from 0, (...)."""
+        """What is held after one more frame, of these statistics; p: the mean prediction of its
+        views; step: frames before it, (...)."""
         config, at = self._config, step[..., None]
         batch = self._limited(batch, held.lasting)
         found = self._distances(batch, held.lasting)
