@@ -25,9 +25,9 @@ frames are many and various. A change of light or weather moves `recent` beyond 
 explains at once, and `lasting` then catches up with it. In `lasting` a frame of a class that has
 been frequent weighs less.
 
-The statistics used are known before the frame is seen; the frames of a batch are taken up one by one,
-in their order. Vectors are flat: (..., C) the channels of
-all layers, (..., 2 L) means and variances of L layers; the dots are an axis of streams, if any.
+The statistics used are known before the frame is seen; the frames of a batch are taken up one by
+one, in their order. Vectors are flat: (..., C) the channels of all layers, (..., 2 L) means and
+variances of L layers; the dots are an axis of streams, if any.
 """
 
 from __future__ import annotations
