@@ -126,7 +126,8 @@ class Adapter:
         logits, self._state = run(
             batch.to(self.device), self._state, views=1 + views, moved=self._moved
         )
-        self._count(learn)
+        for _ in range(step.steps_of(len(batch), 1 + views)):
+            self._count(learn)
         return logits
 
     def predict(self, image: Tensor | Images, *, learn: bool = True) -> Images:
@@ -212,7 +213,7 @@ class Adapter:
 
     @property
     def steps(self) -> int:
-        """Batches seen since the source."""
+        """Steps since the source: batches of frames, of 8 at most with anchored calibration."""
         return self._steps
 
     @property

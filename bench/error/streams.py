@@ -94,7 +94,7 @@ def _run(
         logits, state = step.learn(
             torch.from_numpy(images).to(program.device), state, views=1 + views, moved=moved
         )
-        position = (position + 1) % config.accumulation
+        position = (position + step.steps_of(len(images), 1 + views)) % config.accumulation
         predicted = predictions(logits).reshape(len(streams), -1)
         for index, stream in enumerate(streams):
             wrong[index, window] = predicted[index] != labels[stream.picture[window]]

@@ -25,9 +25,10 @@ frames are many and various. A change of light or weather moves `recent` beyond 
 explains at once, and `lasting` then catches up with it. In `lasting` a frame of a class that has
 been frequent weighs less.
 
-The statistics used are known before the frame is seen; the frames of a batch are taken up one by
-one, in their order. Vectors are flat: (..., C) the channels of all layers, (..., 2 L) means and
-variances of L layers; the dots are an axis of streams, if any.
+The statistics used are known before the frame is seen. The frames of a batch are taken up one by
+one, in their order, and a large batch is run in parts of MOST_TOGETHER. Vectors are flat: (..., C)
+the channels of all layers, (..., 2 L) means and variances of L layers; the dots are an axis of
+streams, if any.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ SPREAD_SMOOTHING = 0.998
 # A frame's statistics count as no further from the lasting ones, in units of their variance: a
 # network makes values out of all proportion of some frames, and one would outweigh hundreds.
 LARGEST = 32.0
+
+# Frames of a larger batch that are normalised with the same statistics; the next have those that
+# these leave. Statistics are measured while the layers below are normalised as before: where many
+# frames move all of them at once, each layer corrects what those below have corrected already.
+MOST_TOGETHER = 8
 
 # Share of the predictions' variety below which a stream's frames are taken for one.
 LEAST_VARIETY = 0.02

@@ -26,7 +26,7 @@ from torch import Tensor
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
 from edge_tta.method import accumulation, again, apart, content, gradient, hosts, moments, taylor
-from edge_tta.method.anchored import Anchor, Memories
+from edge_tta.method.anchored import MOST_TOGETHER, Anchor, Memories
 from edge_tta.method.content import Content
 from edge_tta.method.hosts.judging import mean_of_kept
 from edge_tta.method.hosts.sar import ascent
@@ -111,7 +111,12 @@ class Step:
 
         Returns:
             Logits (N, classes), and the new state; the given one is not changed.
+
+        With anchored calibration more than MOST_TOGETHER frames take several steps (`steps_of`), as
+        in `learn`.
         """
+        if self.steps_of(len(images), views) > 1:
+            return self._in_turns(self.observe, images, state, views, moved)
         self.on_stage("prepare")
         with torch.no_grad():
             frames = self._frames(images, views)
@@ -134,6 +139,8 @@ class Step:
         config = self.config
         if not config.trains:
             return self.observe(images, state, views=views, moved=moved)
+        if self.steps_of(len(images), views) > 1:
+            return self._in_turns(self.learn, images, state, views, moved)
         vector = state["parameters"].detach()
         with torch.enable_grad():
             at = vector.requires_grad_()
@@ -210,6 +217,28 @@ class Step:
     def _frames(self, images: Tensor, views: int) -> int:
         """Of each stream, among a batch's images."""
         return len(images) // views // (self.streams or 1)
+
+    def steps_of(self, images: int, views: int) -> int:
+        """How many steps a batch of so many images takes."""
+        frames = images // views // (self.streams or 1)
+        return 1 if self.anchor is None else -(-frames // MOST_TOGETHER)
+
+    def _in_turns(
+        self,
+        run: Callable[..., tuple[Tensor, State]],
+        images: Tensor,
+        state: State,
+        views: int,
+        moved: bool | None,
+    ) -> tuple[Tensor, State]:
+        """Steps of MOST_TOGETHER frames of each stream at most."""
+        by_stream = images.view(self.streams or 1, -1, *images.shape[1:])
+        found = []
+        for part in torch.split(by_stream, MOST_TOGETHER * views, 1):
+            logits, state = run(part.flatten(0, 1), state, views=views, moved=moved)
+            found.append(logits.view(len(part), -1, logits.shape[1]))
+            moved = None
+        return torch.cat(found, 1).flatten(0, 1), state
 
     def _weights(self, judged: Tensor, state: State, frames: int) -> Weights:
         """What weighs the losses of a batch of frames, of logits (..., n, C)."""
