@@ -119,7 +119,7 @@ class Step:
             return self._in_turns(self.observe, images, state, views, moved)
         self.on_stage("prepare")
         with torch.no_grad():
-            frames = self._frames(images, views)
+            frames = self._frames(len(images), views)
             forward = Pass(self, state, self._values(state), views, moved, frames=frames)
             logits = forward.run(images)
             self.on_stage("forward")
@@ -146,7 +146,7 @@ class Step:
             at = vector.requires_grad_()
             forward = Pass(
                 self, state, self.parameters.split(at), views, moved,
-                learns=True, frames=self._frames(images, views),
+                learns=True, frames=self._frames(len(images), views),
             )  # fmt: skip
             found = [
                 self._learned(forward, part, at, state, views, moved)
@@ -214,14 +214,13 @@ class Step:
         """Logits (n, C) of a batch with the stream axis in front, if there is one."""
         return logits if self.streams is None else logits.view(self.streams, -1, logits.shape[1])
 
-    def _frames(self, images: Tensor, views: int) -> int:
-        """Of each stream, among a batch's images."""
-        return len(images) // views // (self.streams or 1)
+    def _frames(self, images: int, views: int) -> int:
+        """Of each stream, among so many images of a batch."""
+        return images // views // (self.streams or 1)
 
     def steps_of(self, images: int, views: int) -> int:
         """How many steps a batch of so many images takes."""
-        frames = images // views // (self.streams or 1)
-        return 1 if self.anchor is None else -(-frames // MOST_TOGETHER)
+        return 1 if self.anchor is None else math.ceil(self._frames(images, views) / MOST_TOGETHER)
 
     def _in_turns(
         self,
@@ -428,11 +427,10 @@ class Pass:
             ((offset, variance),) = self._all_held()
             return {"offset": offset, "variance": variance}
         batch = moments.pooled(self._runs)
-        old = memories(state)
+        new = memories(state)
         if self._watch:
             _, recent, lasting = self._all_held()
-            old = old._replace(recent=recent, lasting=lasting)
-        new = old
+            new = new._replace(recent=recent, lasting=lasting)
         for i, (found, p) in enumerate(self._each_frame(batch, step.by_stream(logits))):
             new = step.anchor.update(new, found, p, self.frames * state["steps"] + i)
         return {

@@ -18,41 +18,38 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, fx
 
+from export.graph.nodes import BATCH_NORM_GRADIENTS, BATCH_NORMS, made
+
 aten = torch.ops.aten
 
-_FORWARD = (aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default)
+
+class _Gradients(NamedTuple):
+    """Of the pool, of the ReLU and of the BatchNorm, each read by the next alone."""
+
+    pool: fx.Node
+    relu: fx.Node
+    norm: fx.Node
 
 
-@dataclass(frozen=True)
-class _Chain:
-    """BatchNorm, ReLU and max pool, each read by the next alone, and their gradients, if any."""
+class _Chain(NamedTuple):
+    """BatchNorm, ReLU and max pool, each read by the next alone; their gradients, if any."""
 
     norm: fx.Node
     relu: fx.Node
     pool: fx.Node
-    by_pool: fx.Node | None
-    by_relu: fx.Node | None
-    by_norm: fx.Node | None
+    gradients: _Gradients | None
 
 
-def pool_first(
-    graph: fx.Graph, backward: tuple[Any, ...], constant: Callable[[Tensor], fx.Node]
-) -> None:
-    """Moves max pools, in place.
-
-    Args:
-        backward: operators that are gradients of BatchNorm.
-        constant: a node at the place of insertion that holds a tensor.
-    """
+def pool_first(graph: fx.Graph, constant: Callable[[Tensor], fx.Node]) -> None:
+    """Moves max pools, in place. constant: a node at the place of insertion that holds a tensor."""
     varying = _varying(graph)
     for pool in graph.find_nodes(op="call_function", target=aten.max_pool2d_with_indices.default):
-        chain = _chain(pool, backward)
+        chain = _chain(pool)
         if chain is not None and chain.norm.args[3] in varying:
             _move(graph, chain, constant)
 
@@ -66,34 +63,37 @@ def _varying(graph: fx.Graph) -> set[Any]:
     return found
 
 
-def _chain(pool: fx.Node, backward: tuple[Any, ...]) -> _Chain | None:
+def _chain(pool: fx.Node) -> _Chain | None:
     relu = cast(fx.Node, pool.args[0])
     y = relu.args[0] if relu.target is aten.relu.default else None
     if not isinstance(y, fx.Node) or y.target is not operator.getitem or y.args[1] != 0:
         return None
     norm = cast(fx.Node, y.args[0])
-    if norm.target not in _FORWARD or len(y.users) != 1:
+    if norm.target not in BATCH_NORMS or len(y.users) != 1:
         return None
-    others = [user for user in relu.users if user is not pool]
-    if not others:
-        return _Chain(norm, relu, pool, None, None, None)
-    by_pool = _one(others, aten.max_pool2d_with_indices_backward.default)
-    by_relu = _one(others, aten.threshold_backward.default)
-    if len(others) != 2 or by_pool is None or by_relu is None or list(by_pool.users) != [by_relu]:
-        return None
-    (by_norm,) = by_relu.users if len(by_relu.users) == 1 else (None,)
-    if by_norm is None or by_norm.target not in backward or by_norm.args[1] is not norm.args[0]:
-        return None
-    return _Chain(norm, relu, pool, by_pool, by_relu, by_norm)
+    if list(relu.users) == [pool]:
+        return _Chain(norm, relu, pool, None)
+    gradients = _gradients(pool, relu, norm)
+    return None if gradients is None else _Chain(norm, relu, pool, gradients)
 
 
-def _one(nodes: list[fx.Node], target: Any) -> fx.Node | None:
-    found = [node for node in nodes if node.target is target]
-    return found[0] if len(found) == 1 else None
+def _gradients(pool: fx.Node, relu: fx.Node, norm: fx.Node) -> _Gradients | None:
+    """What else reads the ReLU, if it is that and nothing more."""
+    by_target = {user.target: user for user in relu.users if user is not pool}
+    by_pool = by_target.get(aten.max_pool2d_with_indices_backward.default)
+    by_relu = by_target.get(aten.threshold_backward.default)
+    if len(relu.users) != 3 or by_pool is None or by_relu is None:
+        return None
+    if list(by_pool.users) != [by_relu] or len(by_relu.users) != 1:
+        return None
+    (by_norm,) = by_relu.users
+    if by_norm.target not in BATCH_NORM_GRADIENTS or by_norm.args[1] is not norm.args[0]:
+        return None
+    return _Gradients(by_pool, by_relu, by_norm)
 
 
 def _move(graph: fx.Graph, chain: _Chain, constant: Callable[[Tensor], fx.Node]) -> None:
-    norm, relu, pool = chain.norm, chain.relu, chain.pool
+    norm, relu, pool, gradients = chain
     z, weight = cast(fx.Node, norm.args[0]), cast("fx.Node | None", norm.args[1])
     whole, small = z.meta["val"], pool.meta["val"][0]
     with graph.inserting_before(norm):
@@ -102,34 +102,32 @@ def _move(graph: fx.Graph, chain: _Chain, constant: Callable[[Tensor], fx.Node])
             gamma = weight.meta["val"]
             ones = [constant(torch.tensor(value, dtype=gamma.dtype)) for value in (-1.0, 1.0)]
             flags = gamma.new_empty(gamma.shape, dtype=torch.bool)
-            negative = _made(graph, aten.lt.Scalar, (weight, 0), flags)
-            vector = _made(graph, aten.where.self, (negative, *ones), gamma)
+            negative = made(graph, aten.lt.Scalar, (weight, 0), flags)
+            vector = made(graph, aten.where.self, (negative, *ones), gamma)
             shape = [1, -1, *(1 for _ in whole.shape[2:])]
-            sign = _made(graph, aten.view.default, (vector, shape), gamma.view(shape))
-            signed = _made(graph, aten.mul.Tensor, (z, sign), whole)
-        moved = _made(graph, pool.target, (signed, *pool.args[1:]), pool.meta["val"])
-        largest = _made(graph, operator.getitem, (moved, 0), small)
+            sign = made(graph, aten.view.default, (vector, shape), gamma.view(shape))
+            signed = made(graph, aten.mul.Tensor, (z, sign), whole)
+        moved = made(graph, pool.target, (signed, *pool.args[1:]), pool.meta["val"])
+        largest = made(graph, operator.getitem, (moved, 0), small)
         if sign is not None:
-            largest = _made(graph, aten.mul.Tensor, (largest, sign), small)
+            largest = made(graph, aten.mul.Tensor, (largest, sign), small)
     norm.args = (largest, *norm.args[1:])
     norm.meta["val"] = (small, *norm.meta["val"][1:])
     for node in (relu.args[0], relu):
         cast(fx.Node, node).meta["val"] = small
-    if chain.by_pool is not None and chain.by_relu is not None and chain.by_norm is not None:
-        _move_gradient(graph, chain, signed, moved, largest)
+    if gradients is not None:
+        _move_gradient(graph, gradients, signed, moved, largest)
     for user in list(pool.users):
         if user.args[1] == 0:
             user.replace_all_uses_with(relu)
 
 
 def _move_gradient(
-    graph: fx.Graph, chain: _Chain, signed: fx.Node, moved: fx.Node, largest: fx.Node
+    graph: fx.Graph, gradients: _Gradients, signed: fx.Node, moved: fx.Node, largest: fx.Node
 ) -> None:
     """The gradient goes through ReLU, BatchNorm and then, where it is wanted, the pool: the sign's
     factors on both sides of it make one."""
-    by_pool, by_relu, by_norm = (
-        cast(fx.Node, node) for node in (chain.by_pool, chain.by_relu, chain.by_norm)
-    )
+    by_pool, by_relu, by_norm = gradients
     small, whole = largest.meta["val"], signed.meta["val"]
     by_relu.args = (by_pool.args[0], *by_relu.args[1:])
     by_relu.meta["val"] = small
@@ -139,15 +137,9 @@ def _move_gradient(
             continue
         user.meta["val"], readers = small, list(user.users)
         with graph.inserting_after(user):
-            where = _made(graph, operator.getitem, (moved, 1), moved.meta["val"][1])
+            where = made(graph, operator.getitem, (moved, 1), moved.meta["val"][1])
         with graph.inserting_after(where):
             arguments = (user, signed, *by_pool.args[2:-1], where)
-            back = _made(graph, by_pool.target, arguments, whole)
+            back = made(graph, by_pool.target, arguments, whole)
         for reader in readers:
             reader.replace_input_with(user, back)
-
-
-def _made(graph: fx.Graph, target: Any, args: tuple[Any, ...], value: Any) -> fx.Node:
-    node = graph.call_function(target, args)
-    node.meta["val"] = value
-    return node

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, fx
 
 from export.graph.maxima import pool_first
+from export.graph.nodes import BATCH_NORMS, centred_batch_norm_backward, made
 
 aten = torch.ops.aten
 
-_BATCH_NORMS = {
+_PLACES = {
     # Target: places of the input and of the mean among the arguments.
-    aten.native_batch_norm.default: (0, 3),
-    aten._native_batch_norm_legit_no_training.default: (0, 3),
+    **dict.fromkeys(BATCH_NORMS, (0, 3)),
     aten.native_batch_norm_backward.default: (1, 3),
 }
 
@@ -37,11 +37,6 @@ _VIEWS = {aten.view.default, aten.slice.Tensor, aten.expand.default}
 def is_finite_everywhere(x: Tensor) -> Tensor:
     """What the step's checks come to, as one operator."""
     return torch.isfinite(x).all()
-
-
-def centred_batch_norm_backward(*args: Any) -> Any:
-    """`native_batch_norm_backward` of an input whose mean is near zero."""
-    return aten.native_batch_norm_backward.default(*args)
 
 
 def improve(module: fx.GraphModule) -> None:
@@ -56,8 +51,7 @@ def improve(module: fx.GraphModule) -> None:
                 _centre(graph, found, constants)
         elif node.target in (aten.all.dims, aten.all.dim, aten.all.default):
             _check_at_once(graph, node)
-    gradients = (aten.native_batch_norm_backward.default, centred_batch_norm_backward)
-    pool_first(graph, gradients, lambda value: constants.add(graph, value))
+    pool_first(graph, lambda value: constants.add(graph, value))
     graph.eliminate_dead_code()
     module.recompile()
 
@@ -145,17 +139,20 @@ def _by_input(
     """Pointwise: centred by its own bias."""
     z, mean = found.z, found.mean
     a = cast(fx.Node, z.args[0])
+    of_output = mean.meta["val"]
+    channels, inputs = weight.shape[:2]
+    vector = of_output.new_empty(inputs)
     with graph.inserting_before(z):
-        of_input = _made(graph, aten.mean.dim, (a, mean.args[1]), mean, (weight.shape[1],))
-        column = _made(graph, aten.view.default, (of_input, [-1, 1]), mean, (weight.shape[1], 1))
+        of_input = made(graph, aten.mean.dim, (a, mean.args[1]), vector)
+        column = made(graph, aten.view.default, (of_input, [-1, 1]), vector.view(-1, 1))
         matrix = constants.add(graph, weight.flatten(1))
-        product = _made(graph, aten.mm.default, (matrix, column), mean, (weight.shape[0], 1))
-        flat = _made(graph, aten.view.default, (product, [-1]), mean)
-        less = _made(graph, aten.neg.default, (flat,), mean)
+        product = made(graph, aten.mm.default, (matrix, column), of_output.new_empty((channels, 1)))
+        flat = made(graph, aten.view.default, (product, [-1]), of_output)
+        less = made(graph, aten.neg.default, (flat,), of_output)
         whole = flat
         if bias is not None:
             held = constants.add(graph, bias)
-            whole = _made(graph, aten.add.Tensor, (flat, held), mean)
+            whole = made(graph, aten.add.Tensor, (flat, held), of_output)
     z.args = (*z.args[:2], less, *z.args[3:])
     mean.replace_all_uses_with(whole)
     found.centred.replace_all_uses_with(z)
@@ -167,7 +164,7 @@ def _by_input(
 def _take(graph: fx.Graph, found: _Statistics, z: fx.Node, s: fx.Node) -> None:
     """BatchNorm and its gradient read z (z' of the module's head) and their mean less s."""
     for norm in found.norms:
-        where, place = _BATCH_NORMS[cast(Any, norm.target)]
+        where, place = _PLACES[cast(Any, norm.target)]
         arguments = list(norm.args)
         with graph.inserting_before(norm):
             arguments[place] = _less(graph, cast(fx.Node, arguments[place]), s)
@@ -194,33 +191,19 @@ def _statistics(mean: fx.Node) -> _Statistics | None:
         averages = [n for n in squares[0].users if n.target is aten.mean.dim]
         norms = tuple(n for n in z.users if n not in (mean, centred))
         alone = len(averages) == len(squares[0].users) == len(column.users) == 1
-        if alone and all(n.target in _BATCH_NORMS and _reads_once(n, z) for n in norms):
+        if alone and all(n.target in _PLACES and _reads_once(n, z) for n in norms):
             return _Statistics(z, mean, column, centred, squares[0], averages[0], norms)
     return None
 
 
 def _reads_once(norm: fx.Node, z: fx.Node) -> bool:
-    place, _ = _BATCH_NORMS[cast(Any, norm.target)]
+    place, _ = _PLACES[cast(Any, norm.target)]
     return norm.args[place] is z and sum(item is z for item in norm.args) == 1
 
 
 def _less(graph: fx.Graph, mean: fx.Node, s: fx.Node) -> fx.Node:
     """mean - s."""
-    return _made(graph, aten.sub.Tensor, (mean, s), mean)
-
-
-def _made(
-    graph: fx.Graph,
-    target: Any,
-    args: tuple[Any, ...],
-    like: fx.Node,
-    shape: tuple[int, ...] | None = None,
-) -> fx.Node:
-    """A new node with the type of another, and its shape unless given."""
-    node = graph.call_function(target, args)
-    value = like.meta["val"]
-    node.meta["val"] = value if shape is None else value.new_empty(shape)
-    return node
+    return made(graph, aten.sub.Tensor, (mean, s), mean.meta["val"])
 
 
 def _check_at_once(graph: fx.Graph, every: fx.Node) -> None:

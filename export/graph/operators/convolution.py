@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from export.graph.emitter import Emitter, Value
-from export.graph.operators.shapes import spaced
+from export.graph.operators.shapes import interleaved, spaced
 from export.graph.operators.table import Outputs, aten, emits
 
 
@@ -236,7 +236,8 @@ def _by_phase(
         phases.append(e.op("Conv", [grad, kernel], size, grad.dtype, pads=pads, group=groups))
     for axis in range(len(size) - 1, 1, -1):
         s = stride[axis - 2]
-        phases = [_interleaved(e, phases[i : i + s], axis) for i in range(0, len(phases), s)]
+        if s > 1:
+            phases = [interleaved(e, phases[i : i + s], axis) for i in range(0, len(phases), s)]
     return phases[0]
 
 
@@ -249,17 +250,6 @@ def _phase(
     taps = len(range(first, kernel, stride))
     before = taps - 1 - (r + padding - first) // stride if taps else -1
     return slice(first, None, stride), (before, length // stride - outputs - before + taps - 1)
-
-
-def _interleaved(e: Emitter, parts: list[Value], axis: int) -> Value:
-    """The parts' places in turns."""
-    if len(parts) == 1:
-        return parts[0]
-    shape, n = parts[0].shape, len(parts)
-    wide = [e.reshape(part, (*shape[: axis + 1], 1, *shape[axis + 1 :])) for part in parts]
-    pair = (*shape[: axis + 1], n, *shape[axis + 1 :])
-    joined = e.op("Concat", wide, pair, parts[0].dtype, axis=axis + 1)
-    return e.reshape(joined, (*shape[:axis], shape[axis] * n, *shape[axis + 1 :]))
 
 
 def weight_gradient(

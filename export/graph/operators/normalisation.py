@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from export.graph.emitter import Emitter, Value
+from export.graph.nodes import centred_batch_norm_backward
 from export.graph.operators.table import Outputs, aten, emits
-from export.graph.passes import centred_batch_norm_backward
 
 
 @emits(aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default)

@@ -183,14 +183,19 @@ def slice_backward(
     return _among_zeros(e, out, grad, axis, start)
 
 
+def interleaved(e: Emitter, parts: Sequence[Value], axis: int) -> Value:
+    """The places of equal parts along an axis in turns."""
+    shape, n = parts[0].shape, len(parts)
+    wide = [e.reshape_constant(part, (*shape[: axis + 1], 1, *shape[axis + 1 :])) for part in parts]
+    pair = (*shape[: axis + 1], n, *shape[axis + 1 :])
+    joined = e.op("Concat", wide, pair, parts[0].dtype, axis=axis + 1)
+    return e.reshape(joined, (*shape[:axis], shape[axis] * n, *shape[axis + 1 :]))
+
+
 def spaced(e: Emitter, a: Value, axis: int, step: int) -> Value:
     """step - 1 zeros after each place of an axis. Joining zeros is much faster than padding."""
-    wide = (*a.shape[: axis + 1], 1, *a.shape[axis + 1 :])
-    gaps = (*a.shape[: axis + 1], step - 1, *a.shape[axis + 1 :])
-    pair = (*a.shape[: axis + 1], step, *a.shape[axis + 1 :])
-    zeros = e.constant(torch.zeros(gaps, dtype=a.dtype))
-    joined = e.op("Concat", [e.reshape(a, wide), zeros], pair, a.dtype, axis=axis + 1)
-    return e.reshape(joined, (*a.shape[:axis], a.shape[axis] * step, *a.shape[axis + 1 :]))
+    zeros = e.constant(torch.zeros(a.shape, dtype=a.dtype))
+    return interleaved(e, [a, *[zeros] * (step - 1)], axis)
 
 
 @emits(aten.select_backward.default)

@@ -1,0 +1,26 @@
+"""What the passes over a traced graph share: BatchNorm's operators, and new nodes with a type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+aten = torch.ops.aten
+
+
+def centred_batch_norm_backward(*args: Any) -> Any:
+    """`native_batch_norm_backward` of an input whose mean is near zero."""
+    return aten.native_batch_norm_backward.default(*args)
+
+
+BATCH_NORMS = (aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default)
+BATCH_NORM_GRADIENTS = (aten.native_batch_norm_backward.default, centred_batch_norm_backward)
+
+
+def made(graph: fx.Graph, target: Any, args: tuple[Any, ...], value: Any) -> fx.Node:
+    """A new node at the graph's place of insertion; value: an example of what it gives."""
+    node = graph.call_function(target, args)
+    node.meta["val"] = value
+    return node
