@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from edge_tta.network.source import SourceNetwork
 from torch import nn
 
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
-from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.engines.torch import torch_engine
 from edge_tta.prepare import InputSpec
 
 
 def adapter_of(
-    network: nn.Module | FrozenNetwork, config: MethodConfig, spec: InputSpec
+    network: nn.Module | SourceNetwork,
+    config: MethodConfig,
+    spec: InputSpec,
+    saved: str = "float32",
+    device: str = "cpu",
 ) -> Adapter:
-    """An adapter with every field as in `config`, whatever the presets say."""
-    fields = config.as_dict()
-    adapter = Adapter(network, fields.pop("method"), fields.pop("host"), input_spec=spec, **fields)
-    assert adapter.config == config
-    return adapter
+    """Return an adapter with every field as in `config`, whatever the presets say."""
+    return Adapter(torch_engine(network, config, device, spec, saved, 0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from edge_tta.config import MethodConfig
+from edge_tta.config.tables import TABLES
 from edge_tta.errors import DamagedStateError, StateError, one_line
 from edge_tta.files import write_whole
 
 FORMAT = "edge_tta-state"
-VERSION = 1
+VERSION = 2
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -34,7 +34,7 @@ class Header:
 
     Attributes:
         source_sha256: fingerprint of the source network.
-        config: fields of `MethodConfig`.
+        config: tables of `MethodConfig`.
         layout: names and shapes of the trained parameters and of the BatchNorm layers, in order.
         image_shape: (channels, H, W) that the network was last run on.
         steps: adaptation steps so far.
@@ -134,17 +134,25 @@ def check_matches(path: str | Path, header: Header, expected: Header) -> None:
             f"is {expected.source_sha256[:12]}...); give the model it was made with, or another "
             "--state file"
         )
-    # A file that is older than a field means its default.
-    defaults = MethodConfig().as_dict()
+    there_all, here_all = _options(header.config), _options(expected.config)
     # The method first: another one differs in much else too.
-    names = {"method": None, "host": None} | dict.fromkeys([*header.config, *expected.config])
-    for name in names:
-        there, here = (c.get(name, defaults.get(name)) for c in (header.config, expected.config))
+    for name in {"method": None, "host": None} | dict.fromkeys([*there_all, *here_all]):
+        there, here = there_all.get(name), here_all.get(name)
         if there != here:
             raise StateError(
                 f"{path} was made with {name} = {there!r}, this run has {here!r}; use the same "
                 "options, or another --state file"
             )
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of all tables, by `table.field`; those that a file lacks are the default."""
+    options: dict[str, Any] = {name: config.get(name) for name in ("method", "host")}
+    for table, record in TABLES.items():
+        given = config.get(table, {})
+        fields = {**asdict(record()), **(given if isinstance(given, dict) else {})}
+        options |= {f"{table}.{name}": value for name, value in fields.items()}
+    return options
 
 
 def check_tensors(path: str | Path, arrays: Arrays, expected: Mapping[str, Any]) -> None:

@@ -3,5 +3,6 @@
 from bench.error.intervals import Mean, mean_of
 from bench.error.measure import measure_error
 from bench.error.rows import ErrorRow
+from bench.error.streams import Runner, in_processes
 
-__all__ = ["ErrorRow", "Mean", "mean_of", "measure_error"]
+__all__ = ["ErrorRow", "Mean", "Runner", "in_processes", "mean_of", "measure_error"]

@@ -1,119 +1,130 @@
-"""Runs streams of frames through a method: many together where they can share a batch."""
+"""Streams of frames through adapters, one after another or in several processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from edge_tta.network.source import SourceNetwork
 
+from bench.adapters import adapter_of
 from bench.orders import Stream
+from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
-from edge_tta.method.step import Step, foldable
-from edge_tta.network.program import Program
-from edge_tta.prepare import Images, InputSpec, Pixels
-from edge_tta.views import make_views
-
-Wrong = npt.NDArray[np.bool_]
-VALUES_AT_ONCE = 15 * 3 * 32 * 32 * 16
-"""Bounds the pixels of a shared batch: some 15 CIFAR streams, with views; one at 224 x 224."""
+from edge_tta.guard import Guard
+from edge_tta.prepare import InputSpec
 
 
-def run_streams(
-    program: Program,
-    config: MethodConfig,
-    spec: InputSpec,
-    pictures: Sequence[Pixels],
-    labels: npt.NDArray[np.int64],
-    streams: Sequence[Stream],
-    batch_size: int,
-    advance: Callable[[int], None],
-) -> list[Wrong]:
-    """For each stream which predictions were wrong, (frames,). Each starts from the source.
+@dataclass(frozen=True)
+class Task:
+    """One stream through one method, from the source.
+
+    batch_size: frames at a time. guarded: the method runs in a guard.
+    """
+
+    config: MethodConfig
+    guarded: bool
+    stream: Stream
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stream.
+
+    wrong: which predictions were wrong, (frames,) bool. falls: how often the guard fell back;
+    source_frames: on how many frames it ran the source; both 0 without a guard.
+    """
+
+    wrong: npt.NDArray[np.bool_]
+    falls: int = 0
+    source_frames: int = 0
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs tasks on a network and a set of pictures.
+
+    saved: as of `edge_tta.Adapter`.
+    """
+
+    network: SourceNetwork
+    spec: InputSpec
+    data: LabelledSet
+    saved: str = "stock"
+
+    def __call__(self, task: Task) -> Outcome:
+        """Return the outcome of one task.
+
+        Raises:
+            ConfigError: a method that needs images of the source.
+        """
+        if task.config.loss.fisher_weight > 0:
+            raise ConfigError(
+                "fisher_weight needs images of the source, which a benchmark has not; set it to 0"
+            )
+        adapter = adapter_of(self.network, task.config, self.spec, self.saved)
+        guard = Guard(adapter) if task.guarded else None
+        predict = guard or adapter
+        pictures = list(self.data.corruptions.values())
+        stream, wrong = task.stream, []
+        for start in range(0, len(stream.picture), task.batch_size):
+            window = slice(start, start + task.batch_size)
+            chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
+            images = self.spec.normalise(np.stack([pictures[c][p] for c, p in chosen]))
+            predicted = predict(images).argmax(1).cpu().numpy()
+            wrong.append(predicted != self.data.labels[stream.picture[window]])
+        return (
+            Outcome(np.concatenate(wrong))
+            if guard is None
+            else Outcome(np.concatenate(wrong), guard.falls, guard.source_frames)
+        )
+
+
+Run = Callable[[Sequence[Task]], Iterable[Outcome]]
+"""Outcomes of tasks, in their order."""
+
+
+@contextlib.contextmanager
+def in_processes(make_runner: Callable[[], Runner], processes: int) -> Iterator[Run]:
+    """Yield what runs tasks in processes of one thread each, as `Runner` does.
 
     Args:
-        pictures: by corruption, (n, size, size, 3).
-        streams: of equal length.
-        advance: told the number of frames done, again and again.
-
-    Raises:
-        ConfigError: a method that needs images of the source.
+        make_runner: makes each process's own; it is pickled.
+        processes: how many; 1: none, the tasks run here.
     """
-    if config.fisher_weight > 0:
-        raise ConfigError(
-            "fisher_weight needs images of the source, which a benchmark has not; set it to 0"
-        )
-    together = streams_at_once(config, spec, batch_size)
-    wrong: list[Wrong] = []
-    for start in range(0, len(streams), together):
-        part = streams[start : start + together]
-        wrong += _run(program, config, spec, pictures, labels, part, batch_size, advance)
-    return wrong
+    if processes == 1:
+        runner = make_runner()
+        yield lambda tasks: map(runner, tasks)
+        return
+    with ProcessPoolExecutor(
+        processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_prepare,
+        initargs=(make_runner,),
+    ) as pool:
+        yield lambda tasks: pool.map(_run, tasks)
 
 
-def streams_at_once(config: MethodConfig, spec: InputSpec, batch_size: int) -> int:
-    """How many streams may share a batch, at least one."""
-    if not foldable(config):
-        return 1
-    each = batch_size * (1 + config.views) * 3 * spec.size**2
-    return max(1, VALUES_AT_ONCE // each)
+_runner: Runner | None = None  # a process's own
 
 
-def shown(stream: Stream, window: slice, pictures: Sequence[Pixels]) -> list[Pixels]:
-    """The pictures of a part of a stream."""
-    chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
-    return [pictures[corruption][picture] for corruption, picture in chosen]
+def _prepare(make_runner: Callable[[], Runner]) -> None:
+    global _runner
+    # Ctrl-C ends a process without a word; the command's own says what happened.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    torch.set_num_threads(1)
+    _runner = make_runner()
 
 
-def _run(
-    program: Program,
-    config: MethodConfig,
-    spec: InputSpec,
-    pictures: Sequence[Pixels],
-    labels: npt.NDArray[np.int64],
-    streams: Sequence[Stream],
-    batch_size: int,
-    advance: Callable[[int], None],
-) -> list[Wrong]:
-    step = Step(program, config, len(streams) if len(streams) > 1 else None)
-    state = step.initial_state()
-    length = len(streams[0].picture)
-    wrong = np.zeros((len(streams), length), bool)
-    views = config.views if config.trains else 0
-    position = 0
-    for count, start in enumerate(range(0, length, batch_size)):
-        window = slice(start, min(start + batch_size, length))
-        chosen = [frame for stream in streams for frame in shown(stream, window, pictures)]
-        images = spec.normalise(np.stack(chosen))
-        if views:
-            images = _with_views(images, len(streams), views, spec, config.seed, count)
-        moved = config.trains and count > 0 and position == 0
-        logits, state = step.learn(
-            torch.from_numpy(images).to(program.device), state, views=1 + views, moved=moved
-        )
-        position = (position + step.steps_of(len(images), 1 + views)) % config.accumulation
-        predicted = predictions(logits).reshape(len(streams), -1)
-        for index, stream in enumerate(streams):
-            wrong[index, window] = predicted[index] != labels[stream.picture[window]]
-        advance((window.stop - start) * len(streams))
-    return list(wrong)
-
-
-def _with_views(
-    images: Images, streams: int, views: int, spec: InputSpec, seed: int, steps: int
-) -> Images:
-    """Views drawn for each stream as an adapter alone would draw them."""
-    return np.concatenate(
-        [
-            make_views(part, views, spec, np.random.default_rng([seed, steps]))
-            for part in np.split(images, streams)
-        ]
-    )
-
-
-def predictions(logits: Tensor) -> npt.NDArray[np.int64]:
-    result: npt.NDArray[np.int64] = logits.argmax(1).cpu().numpy()
-    return result
+def _run(task: Task) -> Outcome:
+    assert _runner is not None
+    return _runner(task)

@@ -13,7 +13,7 @@ from bench.guard.streams import Part, make_stream
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
 from edge_tta.guard import Guard
-from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 
 _SOURCE_BATCH = 64
@@ -53,7 +53,7 @@ class GuardRow:
 
 
 def measure_guard(
-    network: FrozenNetwork,
+    network: SourceNetwork,
     spec: InputSpec,
     data: LabelledSet,
     methods: Mapping[str, tuple[MethodConfig, bool]],
@@ -103,7 +103,7 @@ def measure_guard(
 
 
 def _run(
-    network: FrozenNetwork,
+    network: SourceNetwork,
     spec: InputSpec,
     config: MethodConfig,
     guarded: bool,

@@ -14,7 +14,7 @@ from edge_tta.files import write_whole
 from edge_tta.prepare import InputSpec
 
 FORMAT = "edge_tta-bundle"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 
 # Shape and NumPy type of a tensor of the state.
@@ -35,7 +35,7 @@ class MethodRecord:
 
     Attributes:
         observe, learn: the graphs' file names; learn is None where nothing is trained.
-        frozen: the graph of logits at a state that stays as it is; observe itself where that
+        predict: the graph of logits at a state that stays as it is; observe itself where that
             changes nothing.
         compact: file name of a learn graph that keeps less in memory and is slower, or None.
         state: file name of the state before the first frame, an ordinary state file.
@@ -46,7 +46,7 @@ class MethodRecord:
 
     observe: str
     learn: str | None
-    frozen: str
+    predict: str
     compact: str | None
     state: str
     layout: Mapping[str, TensorSpec]
@@ -55,7 +55,7 @@ class MethodRecord:
     @property
     def graphs(self) -> tuple[str, ...]:
         """All graphs' file names."""
-        names = (self.observe, self.learn, self.frozen, self.compact)
+        names = (self.observe, self.learn, self.predict, self.compact)
         return tuple(dict.fromkeys(name for name in names if name))
 
 
@@ -73,7 +73,7 @@ class Advice:
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES or self.adapt_every < 1:
-            raise ValueError(f"unknown profile, or rhythm below 1: {self}")
+            raise ValueError(f"unknown profile, or update interval below 1: {self}")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         str(label): MethodRecord(
             observe=_text(record["observe"]),
             learn=None if record["learn"] is None else _text(record["learn"]),
-            frozen=_text(record["frozen"]),
+            predict=_text(record["predict"]),
             compact=None if record["compact"] is None else _text(record["compact"]),
             state=_text(record["state"]),
             layout={

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_tta.executor import Adapts
+from edge_tta.adapter import Adapter
 from edge_tta.guard.judge import Judge, Limits
 from edge_tta.guard.running import as_array, softmax
 
@@ -42,7 +42,7 @@ class Guard:
     it has calibrated.
 
     Args:
-        adapter: an `Adapter`, or anything with its few methods (`edge_tta.executor.Adapts`).
+        adapter: what predicts and adapts; the guard alone calls it from now on.
 
     Attributes:
         fallen: why the source predicts now; None: the adapter does.
@@ -53,7 +53,7 @@ class Guard:
         falls: how often it fell back.
     """
 
-    def __init__(self, adapter: Adapts, limits: Limits | None = None) -> None:
+    def __init__(self, adapter: Adapter, limits: Limits | None = None) -> None:
         self._adapter = adapter
         self._limits = limits or Limits()
         self.events: deque[Event] = deque(maxlen=_EVENTS)
@@ -74,7 +74,7 @@ class Guard:
         self._trials = 0
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
-        """Logits (N, classes) of images (N, channels, H, W); see `Adapter`."""
+        """Return logits (N, classes) of images (N, channels, H, W); see `Adapter`."""
         on_trial = self.fallen is not None
         own = self.own = self._adapter(images, learn=learn and not on_trial)
         n = len(own)
@@ -82,7 +82,7 @@ class Guard:
         due = self.frames % every == 0 or self.frames % every + n > every
         # Doubt is looked into at once: where it goes on, every frame is compared.
         compare = on_trial or due or (self._judge is not None and self._judge.doubtful)
-        self.compared = self._adapter.source_logits(images) if compare else None
+        self.compared = self._adapter.predict_source(images) if compare else None
         self._look(own, self.compared)
         self.frames += n
         if compare:
@@ -95,7 +95,7 @@ class Guard:
             return own
         # The frame on which harm is noticed is answered by the source already.
         if self.compared is None:
-            self.compared = self._adapter.source_logits(images)
+            self.compared = self._adapter.predict_source(images)
             self.source_frames += n
         return self.compared
 
@@ -104,11 +104,11 @@ class Guard:
         """The running means; None before the first frame."""
         return self._judge
 
-    def frozen_logits(self, images: Any) -> Any:
-        """Logits as it would answer now; nothing changes, nothing is counted."""
+    def predict(self, images: Any) -> Any:
+        """Return logits as it would answer now; nothing changes, nothing is counted."""
         if self.fallen is None:
-            return self._adapter.frozen_logits(images)
-        return self._adapter.source_logits(images)
+            return self._adapter.predict(images)
+        return self._adapter.predict_source(images)
 
     def latest(self, count: int) -> list[Event]:
         """The last so many events, oldest first."""
@@ -135,7 +135,7 @@ class Guard:
             self._adapter.restore(on_trial)
 
     def _look(self, own: Any, source: Any) -> None:
-        """Takes up what both networks say."""
+        """Update the running means with what both networks say."""
         p = softmax(as_array(own))
         if self._judge is None:
             self._judge = Judge(p.shape[1], self._limits)

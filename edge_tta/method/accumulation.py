@@ -13,13 +13,13 @@ from torch import Tensor
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of each row's softmax, (N, C) -> (N,), in [0, log C]."""
-    log_p = logits.log_softmax(1)
-    return -(log_p.exp() * log_p).sum(1)
+    """Return the entropy in nats of each softmax, (..., K) -> (...), in [0, log K]."""
+    log_p = logits.log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1)
 
 
 def entropy_weight(logits: Tensor) -> Tensor:
-    """min(1 / H, 1) of each row, (N, C) -> (N,), in (0, 1].
+    """Return min(1 / H, 1) of each image, (..., K) -> (...), in (0, 1].
 
     A constant for the backward pass: were it differentiated, Tent's weighted loss would be
     min(H, 1), whose gradient vanishes just where the network is unsure.
@@ -28,7 +28,7 @@ def entropy_weight(logits: Tensor) -> Tensor:
 
 
 def position_weight(position: Tensor, steps: int) -> Tensor:
-    """r_i / S for position i in 1..S, as a float32 scalar. S = 1, where r is 0/0, gives 1."""
+    """Return r_i / S for position i in 1..S, a float32 scalar. S = 1, where r is 0/0, gives 1."""
     if steps == 1:
         return torch.ones_like(position, dtype=torch.float32)
     log_steps = math.log(steps)
@@ -36,5 +36,9 @@ def position_weight(position: Tensor, steps: int) -> Tensor:
 
 
 def even_weight(position: Tensor, steps: int) -> Tensor:
-    """1 / S at every position: plain gradient accumulation."""
+    """Return 1 / S at every position: plain gradient accumulation."""
     return torch.full_like(position, 1 / steps, dtype=torch.float32)
+
+
+POSITION_WEIGHTS = {"ewga": position_weight, "mean": even_weight}
+"""Weight of a gradient by its position among S, by `weighting`."""

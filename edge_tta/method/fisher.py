@@ -6,29 +6,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edge_tta.method.step import Pass, Step
+from edge_tta.method.forward import Fixed
+from edge_tta.method.step import Step
 
 
 def fisher_diagonal(step: Step, images: Tensor, batch_size: int = 1) -> Tensor:
-    """Mean squared gradient of the cross-entropy with the network's own predicted labels, (P,).
+    """Return the mean squared gradient of the cross-entropy with the predicted labels, (P,).
 
     The network is the source: its parameters and its statistics.
 
     Args:
-        step: without streams.
         images: (M, channels, H, W).
         batch_size: images whose mean gradient is squared; 1 is Eq. 9.
     """
-    assert step.streams is None
-    state = step.initial_state()
-    total = torch.zeros_like(state["parameters"])
+    source = step.source_parameters()
+    used = step.calibration.statistics(step.initial_state())
+    total = torch.zeros_like(source)
     parts = torch.split(images, batch_size)
     for part in parts:
-        at = state["parameters"].clone().requires_grad_()
+        vector = source.clone().requires_grad_()
         with torch.enable_grad():
-            source = Pass(step, state, step.parameters.split(at), 1, moved=False, frozen=True)
-            logits = source.run(part)
+            hook = Fixed(step.program, step.parameters.split(vector), used)
+            logits = step.program.run(part, hook)
             loss = functional.cross_entropy(logits, logits.argmax(1))
-            (gradient,) = torch.autograd.grad(loss, at)
+            (gradient,) = torch.autograd.grad(loss, vector)
         total += gradient.square()
     return total / len(parts)

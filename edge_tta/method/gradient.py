@@ -1,4 +1,4 @@
-"""How the gradient flows through the statistics of a BatchNorm (NanoAdapt Eq. 10-12).
+"""Gradients through the statistics of a BatchNorm (NanoAdapt Eq. 10-12).
 
 All compute the same output, x normalised with the calibrated statistics; they differ in what
 the backward pass sees. (The paper's Eq. 10 misprints: dL/d var lacks a minus sign and dL/dx^_i has
@@ -9,25 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from edge_tta.network.kernels import Moments
 
-from edge_tta.method.moments import Moments
-
-
-def constant(batch: Moments, calibrated: Moments, eps: float) -> Moments:
-    """Statistics are constants: the backward pass needs nothing but the output."""
-    return calibrated[0].detach(), calibrated[1].detach()
+Path = Callable[[Moments, Moments, float], Moments]
+"""Of the batch's moments, the calibrated statistics, (C,) each, and eps: the same statistics, with
+the gradient's way through them."""
 
 
 def as_blended(batch: Moments, calibrated: Moments, eps: float) -> Moments:
-    """Through Eq. 5 as it stands: the batch's statistics carry 1 - m of the gradient."""
+    """Return Eq. 5 as it stands: the batch's statistics carry 1 - m of the gradient."""
     return calibrated
 
 
 def proxy(batch: Moments, calibrated: Moments, eps: float) -> Moments:
-    """Eq. 12: calibrated values forward; backward as if they were the batch's own statistics."""
+    """Return Eq. 12: calibrated values forward, backward as if they were the batch's own."""
     return (
         calibrated[0].detach() + (batch[0] - batch[0].detach()),
         calibrated[1].detach() + (batch[1] - batch[1].detach()),
@@ -35,7 +30,7 @@ def proxy(batch: Moments, calibrated: Moments, eps: float) -> Moments:
 
 
 def renormalised(batch: Moments, calibrated: Moments, eps: float) -> Moments:
-    """DELTA's TBR: backward as of x^ = (x - mu_B) / sigma_B r + d with r and d constants.
+    """Return DELTA's TBR: backward as of x^ = (x - mu_B) / sigma_B r + d with r and d constants.
 
     r = sg(sigma_B) / sigma, d = sg(mu_B - mu) / sigma, mu and sigma the calibrated ones,
     sg: stop gradient. The same as (x - mean) / sd with sd = sigma sigma_B / sg(sigma_B) and
@@ -49,28 +44,9 @@ def renormalised(batch: Moments, calibrated: Moments, eps: float) -> Moments:
     )
 
 
-PATHS: dict[str, Callable[[Moments, Moments, float], Moments]] = {
-    "constant": constant,
+PATHS: dict[str, Path] = {
     "calibrated": as_blended,
     "proxy": proxy,
     "renormalised": renormalised,
 }
-
-
-def normalise(
-    z: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-) -> Tensor:
-    """(z - mean) / sqrt(variance + eps) * weight + bias, for z (N, C, *spatial), others (C,)."""
-    if not (mean.requires_grad or variance.requires_grad):
-        return functional.batch_norm(z, mean, variance, weight, bias, training=False, eps=eps)
-    shape = (1, -1) + (1,) * (z.ndim - 2)
-    scale = torch.rsqrt(variance + eps)
-    out = (z - mean.view(shape)) * scale.view(shape)
-    if weight is not None:
-        out = out * weight.view(shape)
-    return out if bias is None else out + bias.view(shape)
+"""By the configuration's `gradient`; with `constant` there is no path."""

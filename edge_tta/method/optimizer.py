@@ -1,12 +1,25 @@
-"""Optimizers as pure functions on one flat parameter vector (P,)."""
+"""What a gradient does to the trained parameters: accumulation (Eq. 9), then an optimizer's step.
+
+The parameters are one flat vector (P,). In the state, under keys that begin with `opt.`: the
+parameters, the gradient accumulated since the last update, two moments, and three counters:
+`position` of Eq. 9, `updates` (windows of S completed), and, where images may be left out, `counted`
+(images since the last update) and `applied` (optimizer steps). Branches on data are arithmetic.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from edge_tta.config import MethodConfig
+from edge_tta.method.accumulation import POSITION_WEIGHTS
+from edge_tta.method.hosts import Host
+from edge_tta.method.state import State
 
 
 class Update(NamedTuple):
@@ -50,4 +63,139 @@ def sgd(
     return Update(parameters - learning_rate * first, first, second)
 
 
-OPTIMIZERS = {"adam": adam, "sgd": sgd}
+RULES: dict[str, Callable[..., Update]] = {"adam": adam, "sgd": sgd}
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Accumulates gradients and steps. Holds numbers, nothing that changes.
+
+    Attributes:
+        rule: `adam` or `sgd`.
+        position_weight: of Eq. 9, one of `accumulation.POSITION_WEIGHTS`.
+        accumulation: S, gradients from one step to the next.
+        learning_rate: of a step; of N < reference_batch frames, N / reference_batch of it.
+        filters: images may be left out, so that a window may hold none that counts.
+        shortens: a step is as much shorter as images did not count: Adam would make it as long
+            for one as for all.
+        host: for its regulariser and its recovery.
+    """
+
+    rule: Callable[..., Update]
+    position_weight: Callable[[Tensor, int], Tensor]
+    accumulation: int
+    learning_rate: float
+    reference_batch: int
+    filters: bool
+    shortens: bool
+    host: Host
+
+    def initial(self, parameters: Tensor) -> State:
+        """Return the state before the first gradient; parameters: the source's, (P,)."""
+        zero = torch.zeros((), dtype=torch.int64, device=parameters.device)
+        state = {
+            "opt.parameters": parameters.clone(),
+            "opt.gradient": torch.zeros_like(parameters),
+            "opt.first_moment": torch.zeros_like(parameters),
+            "opt.second_moment": torch.zeros_like(parameters),
+            "opt.position": zero,
+            "opt.updates": zero.clone(),
+        }
+        if self.filters:
+            state |= {"opt.counted": zero.clone(), "opt.applied": zero.clone()}
+        return state
+
+    def updated(
+        self, state: State, gradient: Tensor, mask: Tensor | None, source: Tensor, frames: int
+    ) -> State:
+        """Return parameters, moments and counters after one more gradient (Eq. 9).
+
+        Args:
+            gradient: (P,), of the batch's loss. One that is not finite counts as zero.
+            mask: images that count, (n,) bool; None: all do. A window of which none counts is
+                completed without a step.
+            source: the parameters before the first frame, (P,).
+            frames: N of the batch.
+        """
+        position = state["opt.position"] + 1
+        weight = self.position_weight(position, self.accumulation)
+        counted, images = None, 1
+        if mask is not None:
+            images = mask.shape[-1]
+            counted = mask.sum(-1) * torch.isfinite(gradient).all(-1)
+            if self.host.regulariser is not None:
+                pull = self.host.regulariser(state["opt.parameters"], source, state)
+                gradient = gradient + (counted > 0)[..., None] * pull
+        finite = torch.isfinite(gradient).all(-1, keepdim=True)
+        weighted = weight[..., None] * gradient
+        total = state["opt.gradient"] + torch.where(finite, weighted, torch.zeros_like(gradient))
+        is_full = position >= self.accumulation
+        count, steps, share = state["opt.updates"] + 1, is_full, None
+        if counted is not None:
+            counted = state["opt.counted"] + counted
+            count, steps = state["opt.applied"] + 1, is_full & (counted > 0)
+            if self.shortens:
+                share = (counted / (self.accumulation * images))[..., None]
+        full, stepped = is_full[..., None], steps[..., None]
+        proposal = self.rule(
+            state["opt.parameters"],
+            total,
+            state["opt.first_moment"],
+            state["opt.second_moment"],
+            count[..., None],
+            self.step_size(frames) * (1.0 if share is None else share),
+        )
+        new: State = {
+            "opt.parameters": torch.where(stepped, proposal.parameters, state["opt.parameters"]),
+            "opt.first_moment": torch.where(stepped, proposal.first, state["opt.first_moment"]),
+            "opt.second_moment": torch.where(stepped, proposal.second, state["opt.second_moment"]),
+            "opt.gradient": torch.where(full, torch.zeros_like(total), total),
+            "opt.position": torch.where(is_full, torch.zeros_like(position), position),
+            "opt.updates": state["opt.updates"] + is_full,
+        }
+        if counted is not None:
+            new["opt.counted"] = torch.where(is_full, torch.zeros_like(counted), counted)
+            new["opt.applied"] = state["opt.applied"] + steps
+        return new
+
+    def recovered(self, new: State, source: Tensor) -> State:
+        """Return what a host's recovery changes: parameters and moments are the source's again.
+
+        At the end of a window only, so that parameters change nowhere else.
+        """
+        if self.host.recovery is None:
+            return {}
+        memory, low = self.host.recovery(new)
+        back = (new["opt.position"] == 0) & low
+        row = back[..., None]
+        zeros = torch.zeros_like(new["opt.first_moment"])
+        return {
+            "opt.parameters": torch.where(row, source, new["opt.parameters"]),
+            "opt.first_moment": torch.where(row, zeros, new["opt.first_moment"]),
+            "opt.second_moment": torch.where(row, zeros, new["opt.second_moment"]),
+            "opt.applied": torch.where(
+                back, torch.zeros_like(new["opt.applied"]), new["opt.applied"]
+            ),
+            **{name: torch.where(back, value, new[name]) for name, value in memory.items()},
+        }
+
+    def step_size(self, frames: int) -> float:
+        """Return the step size in a batch of N frames."""
+        if not self.reference_batch:
+            return self.learning_rate
+        return self.learning_rate * min(1.0, frames / self.reference_batch)
+
+
+def make_optimizer(config: MethodConfig, host: Host) -> Optimizer:
+    """Return the optimizer that a configuration asks for."""
+    table = config.optimizer
+    return Optimizer(
+        rule=RULES[table.kind],
+        position_weight=POSITION_WEIGHTS[config.loss.weighting],
+        accumulation=table.accumulation,
+        learning_rate=table.learning_rate,
+        reference_batch=table.reference_batch,
+        filters=host.filters or config.loss.reliable_below > 0,
+        shortens=config.loss.reliable_below > 0,
+        host=host,
+    )

@@ -12,10 +12,11 @@ from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from edge_tta.adapter import Adapter
+from edge_tta.engines.torch import TorchEngine
 from edge_tta.errors import ModelError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
-from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.network.source import SourceNetwork
 from edge_tta.network.rewriting import make_functional
 from export.graph.passes import improve
 
@@ -44,46 +45,42 @@ def plain_step(adapter: Adapter, image_shape: tuple[int, ...]) -> Step:
     """The adapter's step without kernels of its own, which a trace could not look into, and
     without weights that lie channels last, which it would show as strides.
     """
-    network = FrozenNetwork(adapter.network.copy(), adapter.device)
-    config = adapter.config
-    return Step(network.program(image_shape, "stock", config.folded_below), config)
+    network = SourceNetwork(engine.network.copy(), engine.network.device)
+    engine, config = torch_engine_of(adapter), adapter.config
+    program = network.program(image_shape, "stock", config.folded_below)
+    return Step(program, config, traced=True)
 
 
 def trace_observe(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
     """`step.observe` on one frame."""
     images = _example(step, 1, image_shape)
     return _traced(
-        lambda x, s: step.observe(x, s, moved=_moved(s)), images, step.initial_state(), known
+        lambda x, s: step.observe(x, s), images, step.initial_state(), known
     )
 
 
 def trace_learn(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
     """`step.learn` on one frame and its views."""
-    views = 1 + step.config.views
+    views = 1 + step.config.views.count
     images = _example(step, views, image_shape)
     return _traced(
-        lambda x, s: step.learn(x, s, views=views, moved=_moved(s)),
+        lambda x, s: step.learn(x, s, views=views),
         images,
         step.initial_state(),
         known,
     )
 
 
-def trace_frozen(
+def trace_predict(
     step: Step, image_shape: tuple[int, ...], known: Collection[Any], state: State | None = None
 ) -> Traced:
-    """`step.frozen_logits` on one frame; a state that is given becomes part of the graph."""
+    """`step.predict` on one frame; a state that is given becomes part of the graph."""
     images = _example(step, 1, image_shape)
     if state is None:
         return _traced(
-            lambda x, s: (step.frozen_logits(x, s), {}), images, step.initial_state(), known
+            lambda x, s: (step.predict(x, s), {}), images, step.initial_state(), known
         )
-    return _traced(lambda x, _: (step.frozen_logits(x, state), {}), images, {}, known)
-
-
-def _moved(state: State) -> bool | None:
-    """A shift by no change is none, so that the graph may always reckon with one."""
-    return True if "change" in state else None
+    return _traced(lambda x, _: (step.predict(x, state), {}), images, {}, known)
 
 
 def _example(step: Step, n: int, image_shape: tuple[int, ...]) -> Tensor:

@@ -13,27 +13,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from edge_tta.config import MethodConfig
-from edge_tta.method.hosts.judging import Host, Judged, Memory, entropies
+from edge_tta.config import LossConfig
+from edge_tta.method.hosts.base import Host, HostLoss, entropy
+from edge_tta.method.state import State
 
 SMOOTHING = 0.95
 """Of the class frequencies, from batch to batch."""
 
 
-def judge(logits: Tensor, state: Memory, config: MethodConfig) -> Judged:
-    """The re-weighted entropies; frequencies are those before the batch."""
-    frequency = state["class_mean"]
+def loss(logits: Tensor, state: State) -> HostLoss:
+    """Return the re-weighted entropies; frequencies are those before the batch."""
+    frequency = state["host.class_mean"]
     p = logits.detach().softmax(-1)
     # Frequencies of classes that are never predicted decay towards zero.
     weight = 1 / frequency.gather(-1, p.argmax(-1)).clamp_min(1e-30)
     weight = weight / weight.mean(-1, keepdim=True)
-    news = SMOOTHING * frequency + (1 - SMOOTHING) * p.mean(-2)
-    return Judged(weight * entropies(logits), {"class_mean": news})
+    new = SMOOTHING * frequency + (1 - SMOOTHING) * p.mean(-2)
+    return HostLoss(weight * entropy(logits), {"host.class_mean": new})
 
 
-def memory(classes: int, like: Tensor) -> Memory:
-    """class_mean (C,): every class is as frequent."""
-    return {"class_mean": torch.full_like(like.new_empty(classes), 1 / classes)}
+def memory(classes: int, like: Tensor) -> State:
+    """Return class_mean (K,): every class is as frequent."""
+    return {"host.class_mean": torch.full_like(like.new_empty(classes), 1 / classes)}
 
 
-HOST = Host(judge, memory)
+def make(table: LossConfig) -> Host:
+    """Return the host."""
+    return Host(loss, memory)

@@ -2,7 +2,7 @@
 
 An image counts if its prediction is reliable and not redundant:
 
-    H(p) < E_0 = 0.4 ln C          and          |cos(p, m)| < d,
+    H(p) < E_0 = 0.4 ln K          and          |cos(p, m)| < d,
 
 m the running mean of the predictions that counted. Its loss is exp(E_0 - H) H, the factor constant
 for the backward pass; the batch's is the mean over the images that count. Optionally a Fisher
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edge_tta.config import MethodConfig
-from edge_tta.method.hosts.judging import Host, Judged, Memory, entropies, mean_of_kept
+from edge_tta.config import LossConfig
+from edge_tta.method.hosts.base import ENTROPY_MARGIN, Host, HostLoss, entropy, mean_over
+from edge_tta.method.state import State
 
 SMOOTHING = 0.9
 """Of the mean prediction, from batch to batch."""
@@ -28,7 +29,7 @@ _SIMILARITY_MARGINS = ((10, 0.4), (100, 0.1), (1000, 0.05))
 
 
 def similarity_margin(classes: int) -> float:
-    """d for a number of classes: as published for 10, 100 and 1000, and between them a power law.
+    """Return d for a number of classes: as published for 10, 100 and 1000, between them a power law.
 
     Below 10 and above 1000 classes it is that of 10 and 1000.
 
@@ -44,33 +45,35 @@ def similarity_margin(classes: int) -> float:
     return upper
 
 
-def judge(logits: Tensor, state: Memory, config: MethodConfig) -> Judged:
-    """Both filters, the weighted entropies, and the mean prediction of what counted."""
+def loss(logits: Tensor, state: State) -> HostLoss:
+    """Return the weighted entropies, both filters' mask, and the mean prediction of what counted."""
     classes = logits.shape[-1]
-    reliable_below = config.entropy_margin * math.log(classes)
-    similar_from = config.similarity_margin or similarity_margin(classes)
-    entropy = entropies(logits)
+    reliable_below = ENTROPY_MARGIN * math.log(classes)
+    h = entropy(logits)
     p = logits.detach().softmax(-1)
-    mean = state["class_mean"]
+    mean = state["host.class_mean"]
     begun = mean.sum(-1, keepdim=True) > 0
     similarity = functional.cosine_similarity(p, mean.unsqueeze(-2), dim=-1).abs()
-    kept = (entropy.detach() < reliable_below) & ((similarity < similar_from) | ~begun)
-    weight = (reliable_below - entropy.detach()).exp()
-    count = kept.sum(-1, keepdim=True)
-    found = torch.where(kept.unsqueeze(-1), p, torch.zeros_like(p)).sum(-2) / count.clamp_min(1)
-    news = torch.where(begun, SMOOTHING * mean + (1 - SMOOTHING) * found, found)
-    memory = {"class_mean": torch.where(count > 0, news, mean)}
-    return Judged(mean_of_kept(weight * entropy, kept), memory, kept)
+    various = (similarity < similarity_margin(classes)) | ~begun
+    mask = (h.detach() < reliable_below) & various
+    weight = (reliable_below - h.detach()).exp()
+    count = mask.sum(-1, keepdim=True)
+    here = torch.where(mask.unsqueeze(-1), p, torch.zeros_like(p)).sum(-2) / count.clamp_min(1)
+    new = torch.where(begun, SMOOTHING * mean + (1 - SMOOTHING) * here, here)
+    memory = {"host.class_mean": torch.where(count > 0, new, mean)}
+    return HostLoss(mean_over(weight * h, mask), memory, mask)
 
 
-def fisher_gradient(parameters: Tensor, source: Tensor, fisher: Tensor, weight: float) -> Tensor:
-    """Of the regulariser, all (..., P): 2 beta F (theta - source), beta the `weight`."""
-    return 2 * weight * fisher * (parameters - source)
+def memory(classes: int, like: Tensor) -> State:
+    """Return class_mean (K,): all zero until the first image counts."""
+    return {"host.class_mean": like.new_zeros(classes)}
 
 
-def memory(classes: int, like: Tensor) -> Memory:
-    """class_mean (C,): all zero until the first image counts."""
-    return {"class_mean": like.new_zeros(classes)}
+def make(table: LossConfig) -> Host:
+    """Return the host, with its regulariser where that has a weight."""
+    weight = table.fisher_weight
 
+    def regulariser(parameters: Tensor, source: Tensor, state: State) -> Tensor:
+        return 2 * weight * state["host.fisher"] * (parameters - source)
 
-HOST = Host(judge, memory, filters=True)
+    return Host(loss, memory, filters=True, regulariser=regulariser if weight > 0 else None)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from edge_tta.config import MethodConfig
-from edge_tta.method.hosts.judging import Host, Judged, Memory, entropies, no_memory
+from edge_tta.config import LossConfig
+from edge_tta.method.hosts.base import Host, HostLoss, entropy
+from edge_tta.method.state import State
 
 
-def judge(logits: Tensor, state: Memory, config: MethodConfig) -> Judged:
-    """The loss of an image is the entropy of its prediction."""
-    return Judged(entropies(logits), {})
+def loss(logits: Tensor, state: State) -> HostLoss:
+    """Return the entropies of the predictions."""
+    return HostLoss(entropy(logits), {})
 
 
-HOST = Host(judge, no_memory)
+def make(table: LossConfig) -> Host:
+    """Return the host."""
+    return Host(loss)

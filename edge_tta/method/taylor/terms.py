@@ -1,12 +1,11 @@
-"""Which Taylor terms a configuration asks for: one for each parameter tensor in front of a site."""
+"""The Taylor terms that a configuration asks for: one a parameter tensor in front of a site."""
 
 from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
 
-from edge_tta.config import MethodConfig
-from edge_tta.network.program import LinearMap, Path, Program, Site
+from edge_tta.network.program import LinearMap, Program, Site
 
 
 @dataclass(frozen=True)
@@ -29,17 +28,20 @@ class Term:
         return _key(self.site, self.kind, self.path)
 
 
-def site_terms(site: Site, program: Program, config: MethodConfig, trained: Set[str]) -> list[Term]:
-    """Terms of one site; none where no linear map stands in front of it."""
+def site_terms(site: Site, program: Program, taylor: str, trained: Set[str]) -> list[Term]:
+    """Return the terms of one site; none where no linear map stands in front of it.
+
+    taylor: as in `edge_tta.config.CalibrationConfig`. trained: names of the trained parameters.
+    """
     linear = site.linear
-    if linear is None or config.taylor == "none":
+    if linear is None or taylor == "none":
         return []
     candidates: list[tuple[str, str | None, int]] = []
-    if "conv" in config.taylor:
+    if "conv" in taylor:
         candidates += [("weight", linear.weight, 0), ("bias", linear.bias, 0)]
-    if "affine" in config.taylor:
+    if "affine" in taylor:
         for position, path in enumerate(site.paths):
-            earlier = _earlier(program, path).layer
+            earlier = program.sites[path.source].layer
             candidates += [("gamma", earlier.weight, position), ("beta", earlier.bias, position)]
     return [
         Term(site.index, kind, name, path, _shapes(site, linear, program, kind, path))
@@ -48,17 +50,8 @@ def site_terms(site: Site, program: Program, config: MethodConfig, trained: Set[
     ]
 
 
-def all_terms(program: Program, config: MethodConfig, trained: Set[str]) -> list[Term]:
-    """Terms of all sites, in graph order."""
-    return [term for site in program.sites for term in site_terms(site, program, config, trained)]
-
-
-def _earlier(program: Program, path: Path) -> Site:
-    return program.sites[path.source]
-
-
 def _key(site: int, kind: str, path: int) -> str:
-    return f"jacobian.{site}.{kind}" + (f".{path}" if kind in ("gamma", "beta") else "")
+    return f"taylor.jacobian.{site}.{kind}" + (f".{path}" if kind in ("gamma", "beta") else "")
 
 
 def _shapes(

@@ -42,7 +42,7 @@ class Change(NamedTuple):
 
 
 def apply_linear(a: Tensor, weight: Tensor, bias: Tensor | None, linear: LinearMap) -> Tensor:
-    """z = W * a + b."""
+    """Return z = W * a + b."""
     if not linear.stride:
         return functional.linear(a, weight, bias)
     z: Tensor = torch.ops.aten.convolution(
@@ -60,7 +60,7 @@ def apply_linear(a: Tensor, weight: Tensor, bias: Tensor | None, linear: LinearM
 
 
 def mean_patch(a: Tensor, z: Tensor, kernel: tuple[int, ...], linear: LinearMap) -> Tensor:
-    """E[patch] of a (N, C_in, *spatial), (C_in, *kernel): one box sum for each kernel offset.
+    """Return E[patch] of a (N, C_in, *spatial), (C_in, *kernel): one box sum a kernel offset.
 
     z gives the number of output positions.
     """
@@ -83,7 +83,7 @@ def mean_patch(a: Tensor, z: Tensor, kernel: tuple[int, ...], linear: LinearMap)
 def patch_correlation(
     z: Tensor, a: Tensor, weight_shape: tuple[int, ...], linear: LinearMap
 ) -> Tensor:
-    """E[z patch], shaped like the weight (C_out, C_in / groups, *kernel).
+    """Return E[z patch], shaped like the weight (C_out, C_in / groups, *kernel).
 
     This is the weight gradient of the linear map for output gradient z, over the position count.
     """
@@ -109,7 +109,10 @@ def patch_correlation(
 def weight_jacobian(
     z_centred: Tensor, a: Tensor, weight_shape: tuple[int, ...], linear: LinearMap
 ) -> Jacobian:
-    """By the linear map's weight: mean (C_in, *kernel), square (C_out, C_in / groups, *kernel)."""
+    """Return the Jacobian by the linear map's weight.
+
+    mean (C_in, *kernel), square (C_out, C_in / groups, *kernel).
+    """
     return Jacobian(
         mean_patch(a, z_centred, tuple(weight_shape[2:]), linear),
         2 * patch_correlation(z_centred, a, weight_shape, linear),
@@ -119,9 +122,9 @@ def weight_jacobian(
 def channel_jacobian(
     z_centred: Tensor, field: Tensor, weight: Tensor, linear: LinearMap
 ) -> Jacobian:
-    """By a parameter of each input channel whose effect on a is `field` (a's shape).
+    """Return the Jacobian by a parameter of each input channel whose effect on a is `field`.
 
-    Both parts are (C_out, C_in / groups).
+    field has a's shape; both parts are (C_out, C_in / groups).
     """
     shape = tuple(weight.shape)
     patch = _by_output(mean_patch(field, z_centred, shape[2:], linear), shape, linear.groups)
@@ -133,20 +136,20 @@ def channel_jacobian(
 
 
 def weight_change(jacobian: Jacobian, change: Tensor, groups: int) -> Change:
-    """First-order change of the statistics for a change of the weight, `change` of its shape."""
+    """Return the first-order change of the statistics for a change of the weight, of its shape."""
     patch = _by_output(jacobian.mean, tuple(change.shape), groups)
     axes = tuple(range(1, change.ndim))
     return Change((patch * change).sum(axes), (jacobian.square * change).sum(axes))
 
 
 def channel_change(jacobian: Jacobian, change: Tensor, groups: int) -> Change:
-    """The same for a change (C_in,) of a parameter of each input channel."""
+    """Return the same for a change (C_in,) of a parameter of each input channel."""
     by_output = _by_output(change, tuple(jacobian.square.shape), groups)
     return Change((jacobian.mean * by_output).sum(1), (jacobian.square * by_output).sum(1))
 
 
 def direction_change(z_centred: Tensor, dz: Tensor) -> Change:
-    """The directional derivative: dz (z's shape) is how z moves."""
+    """Return the directional derivative along dz, the change of z, of its shape."""
     axes = [0, *range(2, dz.ndim)]
     return Change(dz.mean(axes), 2 * (z_centred * dz).mean(axes))
 
@@ -154,13 +157,13 @@ def direction_change(z_centred: Tensor, dz: Tensor) -> Change:
 def field_of(
     path: fx.GraphModule, y: Tensor, others: tuple[Tensor, ...], tangent: Tensor
 ) -> Tensor:
-    """How a moves when y moves along `tangent` (y's shape), by forward-mode differentiation."""
+    """Return the change of a when y changes along `tangent` (y's shape), by forward mode."""
     field: Tensor = torch.func.jvp(lambda value: path(value, *others), (y,), (tangent,))[1]
     return field
 
 
 def _by_output(values: Tensor, weight_shape: tuple[int, ...], groups: int) -> Tensor:
-    """Per input channel (C_in, ...) -> per output channel (C_out, C_in / groups, ...)."""
+    """Return values by output channel, (C_in, ...) -> (C_out, C_in / groups, ...)."""
     if groups == 1:
         return values.unsqueeze(0)
     grouped = values.view(groups, weight_shape[1], *values.shape[1:])

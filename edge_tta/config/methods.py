@@ -1,0 +1,86 @@
+"""What makes each method what it is, and the configuration of a method by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_tta.config.presets import check_names, load_preset
+from edge_tta.config.tables import MethodConfig, from_fields
+from edge_tta.errors import ConfigError
+
+# Each batch's own statistics, and the gradient through them; a step a batch.
+_BY_BATCH: dict[str, Any] = {
+    "smoothing": 0.0,
+    "gradient": "calibrated",
+    "accumulation": 1,
+    "weighting": "mean",
+}
+_SGD: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 2.5e-4}
+
+# Learning rates are as published: tent's for CIFAR, the others' for ImageNet (eata's for CIFAR-10
+# is 5e-3).
+_BASELINES: dict[str, dict[str, Any]] = {
+    "source": {"calibration": "source"},
+    "norm": {"smoothing": 0.0},
+    "alpha-bn": {"calibration": "mixed"},
+    "tent": {**_BY_BATCH, "optimizer": "adam", "learning_rate": 1e-3},
+    "eata": {**_BY_BATCH, **_SGD},
+    "sar": {**_BY_BATCH, **_SGD},
+    "delta": {
+        **_BY_BATCH,
+        **_SGD,
+        "calibration": "renormalised",
+        "gradient": "renormalised",
+        "smoothing": 0.95,
+        "initial": "first",
+    },
+}
+
+HOSTS = ("norm", "tent", "eata", "sar", "delta")
+"""What NanoAdapt can wrap: `norm`, which trains nothing, or a module of `edge_tta.method.hosts`."""
+
+METHODS = (*_BASELINES, "nanoadapt")
+
+REFERENCE_BATCHES = {"tent": 200, "eata": 64, "sar": 16, "delta": 64}
+"""Frames in a batch that each baseline's published learning rate is for.
+
+sar's is published for 64 too, but its authors take 1 / 16 of it at N = 1 (ResNets), not 1 / 64.
+"""
+
+
+def make_config(
+    method: str = "nanoadapt",
+    host: str = "tent",
+    preset: str | Path = "edge",
+    **overrides: Any,
+) -> MethodConfig:
+    """Return the configuration of a method: the baseline's own, or NanoAdapt's from a preset.
+
+    Args:
+        method: one of METHODS, or "nanoadapt:HOST".
+        host: one of HOSTS; what NanoAdapt wraps.
+        preset: `edge`, `paper`, or the path of a TOML file with tables of `MethodConfig`.
+        overrides: single fields that win over the preset, by the names of
+            `edge_tta.config.tables.PLACES`; None is left out.
+
+    Raises:
+        ConfigError: an unknown method, host, preset or field, or a value out of range.
+    """
+    if ":" in method:
+        method, host = method.split(":", 1)
+    if method not in METHODS:
+        raise ConfigError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
+    if method == "nanoadapt":
+        fields = load_preset(preset)
+    else:
+        fields = dict(_BASELINES[method])
+        host = method if method in HOSTS else "norm"
+    if host not in HOSTS:
+        raise ConfigError(f"unknown host {host!r}; expected one of {', '.join(HOSTS)}")
+    if host == "norm":
+        # No gradient flows, so nothing shifts the statistics and views have nothing to carry.
+        fields |= {"views": 0, "taylor": "none"}
+    fields |= {name: value for name, value in overrides.items() if value is not None}
+    check_names(fields, "option")
+    return from_fields(method, host, fields)

@@ -1,0 +1,99 @@
+"""Presets: TOML files with the tables of a configuration; `edge` and `paper` come along."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from edge_tta.config.tables import PLACES, TABLES
+from edge_tta.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PRESETS = ("edge", "paper")
+
+# Names of fields before the tables, where they are others now.
+_RENAMED = {
+    "mismatch": "dead_zone",
+    "catch_up": "tracking_rate",
+    "reliable": "reliable_below",
+    "adapt": "train",
+}
+_GONE = {
+    "loss_over": "the loss is over all views",
+    "statistics_over": "batch statistics are over all views",
+    "predict": "logits are from before the step's update",
+    "entropy_margin": "eata and sar take the published 0.4",
+    "similarity_margin": "eata takes the published one",
+    "ascent_radius": "sar takes the published 0.05",
+    "recovery": "sar takes the published 0.2",
+}
+
+
+def load_preset(preset: str | Path) -> dict[str, Any]:
+    """Return the fields of a named preset or a TOML file, by the names of PLACES.
+
+    Raises:
+        ConfigError: no such preset, not TOML, or an unknown table or field.
+    """
+    if str(preset) in PRESETS:
+        text = (resources.files("edge_tta") / "presets" / f"{preset}.toml").read_text("utf-8")
+    else:
+        path = Path(preset)
+        if path.suffix != ".toml":
+            raise ConfigError(
+                f"unknown preset {str(preset)!r}; expected {', '.join(PRESETS)} or a .toml file"
+            )
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the preset {path}: {error}") from error
+    try:
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the preset {preset} is not valid TOML: {error}") from error
+    return _fields(tables, f"in {preset}")
+
+
+def check_names(names: Iterable[str], what: str) -> None:
+    """Refuse names that are no field.
+
+    Raises:
+        ConfigError: an unknown name, with the nearest known one, or what an old one is called now.
+    """
+    for name in names:
+        if name in _GONE:
+            raise ConfigError(f"the {what} {name} is gone: {_GONE[name]}; leave it out")
+        if name in _RENAMED:
+            raise ConfigError(f"the {what} {name} is called {_RENAMED[name]} now")
+        if name not in PLACES:
+            near = difflib.get_close_matches(name, PLACES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(PLACES))}"
+            raise ConfigError(f"unknown {what}: {name}{hint}")
+
+
+def _fields(tables: dict[str, Any], where: str) -> dict[str, Any]:
+    """Values of a file's tables, by the names of PLACES."""
+    names = {place: name for name, place in PLACES.items()}
+    fields: dict[str, Any] = {}
+    for table, entries in tables.items():
+        if table not in TABLES or not isinstance(entries, dict):
+            check_names([table], f"field {where}")
+            new, field = PLACES[table]
+            raise ConfigError(f"the field {table} {where} stands in a table now: [{new}] {field}")
+        for field, value in entries.items():
+            if (table, field) not in names:
+                check_names([field], f"field {where}")
+                right = PLACES[field]
+                raise ConfigError(
+                    f"the field {field} {where} stands in [{table}], expected [{right[0]}]"
+                )
+            fields[names[table, field]] = value
+    return fields

@@ -1,0 +1,1 @@
+"""What runs a network and its adaptation step: PyTorch, or the graphs of a bundle."""

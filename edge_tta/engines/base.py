@@ -1,0 +1,90 @@
+"""What an engine is: pure functions over a network and a method; the state is the caller's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from edge_tta.checkpoint import Arrays, Header
+from edge_tta.config import MethodConfig
+from edge_tta.prepare import InputSpec
+
+# Tensors by name, of the engine's own type; keys as in `edge_tta.method.state`.
+State = dict[str, Any]
+
+
+class Engine(Protocol):
+    """A network and a method. Images and logits are tensors or arrays, as the engine computes.
+
+    Attributes:
+        config: the method.
+        input_spec: the network's input.
+        labels: names of the classes; None: unknown.
+        image_shape: (channels, H, W) that it is prepared for; empty before that.
+    """
+
+    config: MethodConfig
+    input_spec: InputSpec
+    labels: tuple[str, ...] | None
+    image_shape: tuple[int, ...]
+
+    def prepare(self, image_shape: tuple[int, ...]) -> int:
+        """Load what images (channels, H, W) need; return the number of classes."""
+        ...
+
+    def batch(self, images: Any) -> Any:
+        """Return images (N, channels, H, W) as float32 of the engine's own type.
+
+        Raises:
+            ValueError: another number of axes, or no image.
+        """
+        ...
+
+    def with_views(self, batch: Any, count: int, rng: np.random.Generator) -> Any:
+        """Return each frame followed by views of it, (N * (1 + count), channels, H, W)."""
+        ...
+
+    def is_finite(self, batch: Any) -> bool:
+        """Return True where no value is NaN or infinite."""
+        ...
+
+    def initial_state(self) -> State:
+        """Return the state before the first frame."""
+        ...
+
+    def observe(self, batch: Any, state: State) -> tuple[Any, State]:
+        """Return logits (N, classes) and the state after the forward pass."""
+        ...
+
+    def learn(self, batch: Any, state: State, views: int) -> tuple[Any, State]:
+        """Return logits (N, classes) and the state after forward and backward pass.
+
+        batch: N frames, `views` images of each.
+        """
+        ...
+
+    def predict(self, batch: Any, state: State) -> Any:
+        """Return logits (N, classes) at a state."""
+        ...
+
+    def to_arrays(self, state: State) -> Arrays:
+        """Return a state as NumPy's arrays, for files."""
+        ...
+
+    def from_arrays(self, arrays: Arrays) -> State:
+        """Return arrays as a state."""
+        ...
+
+    def header(self, steps: int) -> Header:
+        """Return whose states these are, for files."""
+        ...
+
+    def with_config(self, config: MethodConfig) -> Engine:
+        """Return an engine of the same network with another method."""
+        ...
+
+    def with_method(self, method: str, preset: str | Path) -> Engine:
+        """Return an engine of the same network with a method by name, its other options as here."""
+        ...

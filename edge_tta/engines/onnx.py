@@ -1,0 +1,166 @@
+"""The engine of bundles: the step's graphs, run by onnxruntime, without PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edge_tta.bundle.folder import Bundle
+from edge_tta.checkpoint import Arrays, Header
+from edge_tta.config import MethodConfig
+from edge_tta.config.tables import from_dict
+from edge_tta.errors import BundleError, ConfigError
+from edge_tta.prepare import Images, InputSpec
+from edge_tta.views import make_views
+
+_NEW = "new."
+
+
+class OnnxEngine:
+    """One method of a bundle. Sessions are loaded at their first use.
+
+    Args:
+        bundle: a folder, or an opened bundle, which several engines may share.
+        method: label of one of its methods, as `nanoadapt:tent`; None: its first.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        ConfigError: it does not hold the method.
+    """
+
+    def __init__(self, bundle: Bundle | str | Path, method: str | None = None) -> None:
+        self.network = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+        manifest = self.network.manifest
+        label = method if method is not None else next(iter(manifest.methods))
+        if label not in manifest.methods:
+            raise ConfigError(
+                f"the bundle {self.network.folder} holds {', '.join(manifest.methods)}, not "
+                f"{label}; choose one of these, or export a bundle with it"
+            )
+        self._record = manifest.methods[label]
+        self._source, self._header = self.network.source_state(label)
+        try:
+            self.config: MethodConfig = from_dict(self._header.config)
+        except (KeyError, TypeError) as error:
+            raise BundleError(
+                f"{self.network.folder} was made by another version of edge_tta ({error}); export "
+                "it again"
+            ) from error
+        self.input_spec: InputSpec = manifest.input
+        self.labels = manifest.labels
+        self.image_shape: tuple[int, ...] = manifest.image_shape
+        self._graphs: dict[str, _Graph] = {}
+
+    def prepare(self, image_shape: tuple[int, ...]) -> int:
+        """Load what the first call needs; return the number of classes.
+
+        Raises:
+            ConfigError: the bundle is for images of another shape.
+        """
+        manifest = self.network.manifest
+        if tuple(image_shape) != manifest.image_shape:
+            raise ConfigError(
+                f"the bundle is for images {manifest.image_shape}, got {tuple(image_shape)}; "
+                "leave --size out, or export a bundle of that size"
+            )
+        self._graph("learn" if self.config.trains else "observe")
+        return manifest.classes
+
+    def batch(self, images: Any) -> Images:
+        """Return the image as the graphs take it. Raises ValueError for another shape."""
+        batch = np.ascontiguousarray(images, np.float32)
+        expected = (1, *self.network.manifest.image_shape)
+        if batch.shape != expected:
+            raise ValueError(f"images must be {expected} for this bundle, got {batch.shape}")
+        return batch
+
+    def with_views(self, batch: Images, count: int, rng: np.random.Generator) -> Images:
+        """Return the frame followed by views of it, (1 + count, channels, H, W)."""
+        return make_views(batch, count, self.input_spec, rng)
+
+    def is_finite(self, batch: Images) -> bool:
+        """Return True where no value is NaN or infinite."""
+        return bool(np.isfinite(batch).all())
+
+    def initial_state(self) -> Arrays:
+        """Return the state before the first frame."""
+        return dict(self._source)
+
+    def observe(self, batch: Images, state: Arrays) -> tuple[Images, Arrays]:
+        """Return logits and new state; see `edge_tta.method.step`."""
+        return self._graph("observe").run(batch, state)
+
+    def learn(self, batch: Images, state: Arrays, views: int) -> tuple[Images, Arrays]:
+        """Return logits and new state; the number of views is the graph's."""
+        return self._graph("learn").run(batch, state)
+
+    def predict(self, batch: Images, state: Arrays) -> Images:
+        """Return logits at a state."""
+        return self._graph("predict").run(batch, state)[0]
+
+    def to_arrays(self, state: Arrays) -> Arrays:
+        """Return the state."""
+        return state
+
+    def from_arrays(self, arrays: Arrays) -> Arrays:
+        """Return the arrays."""
+        return arrays
+
+    def header(self, steps: int) -> Header:
+        """Return whose states these are."""
+        return replace(self._header, steps=steps)
+
+    def with_config(self, config: MethodConfig) -> OnnxEngine:
+        """Return an engine of the method of the bundle that has this configuration.
+
+        Raises:
+            ConfigError: the bundle holds it not.
+        """
+        engine = OnnxEngine(self.network, config.label)
+        if engine.config != config:
+            raise ConfigError(
+                f"the bundle {self.network.folder} holds {config.label} with other options; "
+                "export a bundle with these"
+            )
+        return engine
+
+    def with_method(self, method: str, preset: str | Path) -> OnnxEngine:
+        """Return an engine of another method of the bundle; its preset is the bundle's."""
+        return OnnxEngine(self.network, method)
+
+    def _graph(self, kind: Literal["observe", "learn", "predict"]) -> _Graph:
+        record = self._record
+        name = {"predict": record.predict, "learn": record.learn}.get(kind) or record.observe
+        if kind == "learn" and self.network.profile == "memory":
+            name = record.compact or name
+        if name not in self._graphs:
+            self._graphs[name] = _Graph(self.network, name, self._source)
+        return self._graphs[name]
+
+
+class _Graph:
+    """One graph as a function of images and state.
+
+    Raises BundleError where its inputs and outputs are not those of the state.
+    """
+
+    def __init__(self, bundle: Bundle, name: str, source: Arrays) -> None:
+        self._session: Any = bundle.session(name)
+        self._inputs = [item.name for item in self._session.get_inputs() if item.name != "images"]
+        self._outputs = [item.name for item in self._session.get_outputs()]
+        new = {output.removeprefix(_NEW) for output in self._outputs[1:]}
+        if self._outputs[:1] != ["logits"] or not (new | set(self._inputs)) <= set(source):
+            raise BundleError(
+                f"{bundle.folder / name} has other inputs and outputs than its state; export the "
+                "bundle again"
+            )
+
+    def run(self, images: Images, state: Arrays) -> tuple[Images, Arrays]:
+        """Return the logits and the new state; what no output names stays as it is."""
+        given = {name: state[name] for name in self._inputs}
+        logits, *values = self._session.run(self._outputs, {"images": images, **given})
+        names = (name.removeprefix(_NEW) for name in self._outputs[1:])
+        return logits, {**state, **dict(zip(names, values, strict=True))}

@@ -1,0 +1,245 @@
+"""The engine of PyTorch's modules, on a CPU or a CUDA device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edge_tta.checkpoint import Arrays, Header
+from edge_tta.config import MethodConfig, make_config
+from edge_tta.errors import ConfigError
+from edge_tta.method.fisher import fisher_diagonal
+from edge_tta.method.state import State
+from edge_tta.method.step import Step
+from edge_tta.network import checkpointing
+from edge_tta.network.frozen import SourceNetwork
+from edge_tta.prepare import InputSpec
+from edge_tta.views import make_views
+
+
+class TorchEngine:
+    """A network with the step of one method.
+
+    The graph is captured when it is prepared, for that image shape; the latest is kept.
+
+    Args:
+        network: shared by any number of engines.
+        saved, activation_checkpointing: see `edge_tta.Adapter`.
+
+    Raises:
+        ConfigError: activations that cannot be checkpointed with this configuration.
+    """
+
+    labels = None
+
+    def __init__(
+        self,
+        network: SourceNetwork,
+        config: MethodConfig,
+        input_spec: InputSpec,
+        saved: str,
+        activation_checkpointing: int | str = 0,
+    ) -> None:
+        self.network, self.config, self.input_spec = network, config, input_spec
+        self.saved, self.activation_checkpointing = saved, activation_checkpointing
+        if config.trains:
+            checkpointing.check(
+                activation_checkpointing,
+                gradient=config.calibration.gradient,
+                taylor=config.calibration.taylor,
+            )
+        self.image_shape: tuple[int, ...] = ()
+        self._step: Step | None = None
+
+    @property
+    def step(self) -> Step:
+        """The step for the latest image shape."""
+        assert self._step is not None
+        return self._step
+
+    @torch.inference_mode(False)
+    def prepare(self, image_shape: tuple[int, ...]) -> int:
+        """Capture the network for images (channels, H, W); return the number of classes.
+
+        Raises:
+            ModelError: the network cannot be captured or holds nothing to adapt.
+        """
+        if image_shape != self.image_shape:
+            program = self.network.program(image_shape, self.saved, self.config.folded_below)
+            step = Step(program, self.config)
+            if self.activation_checkpointing and self.config.trains:
+                program = checkpointing.checkpointed(
+                    program, image_shape, step.parameters.names, self.activation_checkpointing
+                )
+                step = Step(program, self.config)
+            self._step, self.image_shape = step, image_shape
+        return self.step.program.classes
+
+    # Tensors made in inference mode cannot take part in a backward pass, now or later.
+    @torch.inference_mode(False)
+    def batch(self, images: Any) -> Tensor:
+        """Return images (N, channels, H, W) as float32 on the device, without a graph.
+
+        Raises:
+            ValueError: another number of axes, or no image.
+        """
+        if isinstance(images, Tensor):
+            batch = images.detach().to(torch.float32)
+            batch = batch.clone() if batch.is_inference() else batch
+        else:
+            # A copy: PyTorch cannot take read-only arrays or negative strides.
+            with np.errstate(over="ignore"):
+                batch = torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
+        if batch.ndim != 4 or not len(batch):
+            raise ValueError(
+                f"images must be (N, channels, H, W), N >= 1, got {tuple(batch.shape)}"
+            )
+        return batch.to(self.network.device)
+
+    @torch.inference_mode(False)
+    def with_views(self, batch: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+        """Return each frame followed by views of it, (N * (1 + count), channels, H, W)."""
+        views = make_views(batch.cpu().numpy(), count, self.input_spec, rng)
+        return torch.from_numpy(views).to(self.network.device)
+
+    def is_finite(self, batch: Tensor) -> bool:
+        """Return True where no value is NaN or infinite."""
+        return bool(torch.isfinite(batch).all())
+
+    @torch.inference_mode(False)
+    def initial_state(self) -> State:
+        """Return the state before the first frame."""
+        return self.step.initial_state()
+
+    @torch.inference_mode(False)
+    def observe(self, batch: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return logits and new state; see `edge_tta.method.step`."""
+        return self.step.observe(batch, state)
+
+    @torch.inference_mode(False)
+    def learn(self, batch: Tensor, state: State, views: int) -> tuple[Tensor, State]:
+        """Return logits and new state; see `edge_tta.method.step`."""
+        return self.step.learn(batch, state, views=views)
+
+    @torch.inference_mode(False)
+    def predict(self, batch: Tensor, state: State) -> Tensor:
+        """Return logits at a state."""
+        return self.step.predict(batch, state)
+
+    def to_arrays(self, state: State) -> Arrays:
+        """Return a state as NumPy's arrays."""
+        return {name: value.cpu().numpy() for name, value in state.items()}
+
+    @torch.inference_mode(False)
+    def from_arrays(self, arrays: Arrays) -> State:
+        """Return arrays as a state on the device."""
+        device = self.network.device
+        return {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
+
+    def header(self, steps: int) -> Header:
+        """Return whose states these are."""
+        layout: dict[str, Any] = {}
+        if self._step is not None:
+            parts = {"layers": self.step.layers, "parameters": self.step.parameters}
+            for key, part in parts.items():
+                layout[key] = [list(pair) for pair in zip(part.names, part.shapes, strict=True)]
+        config = self.config.as_dict()
+        return Header(self.network.fingerprint, config, layout, self.image_shape, steps)
+
+    def with_config(self, config: MethodConfig) -> TorchEngine:
+        """Return an engine of the same network with another method, all else as here."""
+        return TorchEngine(
+            self.network, config, self.input_spec, self.saved, self.activation_checkpointing
+        )
+
+    def with_method(self, method: str, preset: str | Path) -> TorchEngine:
+        """Return an engine of the same network with a method by name, its layers and views as here.
+
+        Raises:
+            ConfigError: an unknown method or preset.
+        """
+        layers = self.config.layers
+        shared = {"adapt_from": layers.adapt_from, "calibrate_below": layers.calibrate_below}
+        config = make_config(method, preset=preset, **shared)
+        if config.trains:
+            shared |= {"depth": layers.depth, "views": self.config.views.count}
+            config = make_config(method, preset=preset, **shared, seed=self.config.views.seed)
+        return self.with_config(config)
+
+    @torch.inference_mode(False)
+    def fisher(self, images: Tensor, batch_size: int) -> Tensor:
+        """Return the Fisher diagonal of the source, (P,).
+
+        Raises:
+            ConfigError: the configuration has no use for it.
+            ValueError: images that give no finite gradient.
+        """
+        if self.config.loss.fisher_weight == 0:
+            raise ConfigError("the Fisher diagonal is unused: set fisher_weight above 0")
+        diagonal = fisher_diagonal(self.step, images, batch_size)
+        if not bool(torch.isfinite(diagonal).all() & (diagonal > 0).any()):
+            raise ValueError(
+                "the images give no gradients, or none that are finite; expected images of the "
+                "source domain, normalised as the network expects"
+            )
+        return diagonal
+
+    @torch.inference_mode(False)
+    def folded(self, state: State) -> nn.Module:
+        """Return a copy of the network with a state's statistics and parameters put in."""
+        model = self.network.copy()
+        if self._step is None:
+            return model
+        step = self.step
+        tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+        tensors |= model.named_buffers(remove_duplicate=False)
+        statistics = step.statistics(state)
+        with torch.no_grad():
+            for layer in step.program.layers:
+                mean, variance = statistics[layer.name]
+                tensors[layer.mean_name].copy_(mean)
+                tensors[layer.variance_name].copy_(variance)
+            if "opt.parameters" in state:
+                for name, value in step.parameters.split(state["opt.parameters"]).items():
+                    tensors[name].copy_(value)
+        return model
+
+
+def torch_engine(
+    model: nn.Module | SourceNetwork,
+    config: MethodConfig,
+    device: str,
+    input_spec: InputSpec | None,
+    saved: str,
+    activation_checkpointing: int | str,
+) -> TorchEngine:
+    """Return an engine of a module, or of a network that other engines have.
+
+    Raises:
+        ConfigError: an unknown device.
+        ModelError: a model that cannot be taken.
+    """
+    network = model
+    if not isinstance(network, SourceNetwork):
+        network = SourceNetwork(network, _device(device))
+    spec = input_spec or InputSpec()
+    return TorchEngine(network, config, spec, saved, activation_checkpointing)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {name!r}; expected cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not supported; expected cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "no CUDA device is available to PyTorch; use --device cpu, or install a CUDA build of "
+            "PyTorch and check nvidia-smi"
+        )
+    return device
