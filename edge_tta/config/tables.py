@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edge_tta.config.checks import check_choice, check_number, check_whole
 from edge_tta.errors import ConfigError
 
 
@@ -70,16 +71,16 @@ class CalibrationConfig:
 
     def __post_init__(self) -> None:
         kinds = ("running", "anchored", "mixed", "renormalised", "source")
-        _check_choice("calibration", self.kind, kinds)
-        _check_choice("initial", self.initial, ("source", "first"))
+        check_choice("calibration", self.kind, kinds)
+        check_choice("initial", self.initial, ("source", "first"))
         gradients = ("constant", "calibrated", "proxy", "renormalised")
-        _check_choice("gradient", self.gradient, gradients)
-        _check_choice("taylor", self.taylor, ("none", "affine", "conv", "affine+conv"))
-        _check_choice("jacobian", self.jacobian, ("history", "latest"))
+        check_choice("gradient", self.gradient, gradients)
+        check_choice("taylor", self.taylor, ("none", "affine", "conv", "affine+conv"))
+        check_choice("jacobian", self.jacobian, ("history", "latest"))
         for name in ("smoothing", "alpha", "lasting_smoothing", "tracking_rate"):
-            _check_number(name, getattr(self, name), 0.0, 1.0)
+            check_number(name, getattr(self, name), 0.0, 1.0)
         for name in ("prior_frames", "anchor", "recent_anchor", "dead_zone"):
-            _check_number(name, getattr(self, name), 0.0, math.inf)
+            check_number(name, getattr(self, name), 0.0, math.inf)
         if self.kind in ("mixed", "source") and self.taylor != "none":
             raise ConfigError(
                 f"taylor = {self.taylor!r} shifts running statistics, and calibration = "
@@ -114,9 +115,9 @@ class LossConfig:
     fisher_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_choice("weighting", self.weighting, ("ewga", "mean"))
+        check_choice("weighting", self.weighting, ("ewga", "mean"))
         for name in ("diversity", "reliable_below", "fisher_weight"):
-            _check_number(name, getattr(self, name), 0.0, math.inf)
+            check_number(name, getattr(self, name), 0.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,10 @@ class OptimizerConfig:
     accumulation: int = 16
 
     def __post_init__(self) -> None:
-        _check_choice("optimizer", self.kind, ("adam", "sgd"))
-        _check_number("learning_rate", self.learning_rate, 0.0, math.inf)
-        _check_whole("reference_batch", self.reference_batch, 0, 1_000_000)
-        _check_whole("accumulation", self.accumulation, 1, 1_000_000)
+        check_choice("optimizer", self.kind, ("adam", "sgd"))
+        check_number("learning_rate", self.learning_rate, 0.0, math.inf)
+        check_whole("reference_batch", self.reference_batch, 0, 1_000_000)
+        check_whole("accumulation", self.accumulation, 1, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ class LayersConfig:
     calibrate_below: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("train", self.train, ("affine", "affine+conv"))
-        _check_whole("depth", self.depth, 0, 1_000_000)
+        check_choice("train", self.train, ("affine", "affine+conv"))
+        check_whole("depth", self.depth, 0, 1_000_000)
         if not isinstance(self.adapt_from, str):
             raise ConfigError(f"adapt_from must be a layer's name, got {self.adapt_from!r}")
         if not isinstance(self.calibrate_below, bool):
@@ -194,8 +195,8 @@ class ViewsConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_whole("views", self.count, 0, 5)
-        _check_whole("seed", self.seed, 0, 2**63 - 1)
+        check_whole("views", self.count, 0, 5)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ class MethodConfig:
         return dataclasses.asdict(self)
 
     def fields(self) -> dict[str, Any]:
-        """Return all fields by the names that the command line takes; the inverse of `from_fields`."""
+        """Return all fields by the names of PLACES, as `from_fields` takes them."""
         return {
             name: getattr(getattr(self, table), field) for name, (table, field) in PLACES.items()
         }
@@ -306,25 +307,3 @@ def from_dict(values: Mapping[str, Any]) -> MethodConfig:
     """
     records = {table: record(**values[table]) for table, record in TABLES.items()}
     return MethodConfig(values["method"], values["host"], **records)
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def _check_number(name: str, value: Any, low: float, high: float) -> None:
-    _check_range("a number", (int, float), name, value, low, high)
-
-
-def _check_whole(name: str, value: Any, low: float, high: float) -> None:
-    _check_range("a whole number", (int,), name, value, low, high)
-
-
-def _check_range(
-    what: str, kinds: tuple[type, ...], name: str, value: Any, low: float, high: float
-) -> None:
-    right_kind = isinstance(value, kinds) and not isinstance(value, bool)
-    if not right_kind or not low <= value <= high or math.isinf(value):
-        upper = "any" if math.isinf(high) else high
-        raise ConfigError(f"{name} must be {what} from {low:g} to {upper}, got {value!r}")

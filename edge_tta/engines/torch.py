@@ -15,8 +15,7 @@ from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
-from edge_tta.network import checkpointing
-from edge_tta.network.frozen import SourceNetwork
+from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from edge_tta.views import make_views
 
@@ -46,7 +45,7 @@ class TorchEngine:
     ) -> None:
         self.network, self.config, self.input_spec = network, config, input_spec
         self.saved, self.activation_checkpointing = saved, activation_checkpointing
-        if config.trains:
+        if config.trains and activation_checkpointing:
             checkpointing.check(
                 activation_checkpointing,
                 gradient=config.calibration.gradient,

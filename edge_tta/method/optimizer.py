@@ -2,8 +2,9 @@
 
 The parameters are one flat vector (P,). In the state, under keys that begin with `opt.`: the
 parameters, the gradient accumulated since the last update, two moments, and three counters:
-`position` of Eq. 9, `updates` (windows of S completed), and, where images may be left out, `counted`
-(images since the last update) and `applied` (optimizer steps). Branches on data are arithmetic.
+`position` of Eq. 9, `updates` (windows of S completed), and, where images may be left out,
+`counted` (images since the last update) and `applied` (optimizer steps). Branches on data are
+arithmetic.
 """
 
 from __future__ import annotations

@@ -76,3 +76,39 @@ class LeanKernels:
 
 def _wide(z: Tensor) -> Tensor:
     return z if z.dtype in (torch.float32, torch.float64) else z.float()
+
+
+Moments = tuple[Tensor, Tensor]
+Kernels = object
+
+
+def batch_moments(z, source_mean):
+    axes = [0, *range(2, z.ndim)]
+    wide = z if z.dtype == torch.float64 else z.float()
+    mean = wide.mean(axes)
+    centred = wide - mean.view((1, -1) + (1,) * (z.ndim - 2))
+    return mean - source_mean, (centred * centred).mean(axes)
+
+
+class Shim:
+    def __init__(self, lean):
+        self.lean = lean
+
+    def moments(self, z, centre):
+        if self.lean is None:
+            return batch_moments(z, centre)
+        mean, variance = self.lean.moments(z)
+        return mean - centre, variance
+
+
+def stock_normalise(z, mean, variance, weight, bias, eps):
+    from torch.nn import functional
+
+    if not (mean.requires_grad or variance.requires_grad):
+        return functional.batch_norm(z, mean, variance, weight, bias, training=False, eps=eps)
+    shape = (1, -1) + (1,) * (z.ndim - 2)
+    scale = torch.rsqrt(variance + eps)
+    out = (z - mean.view(shape)) * scale.view(shape)
+    if weight is not None:
+        out = out * weight.view(shape)
+    return out if bias is None else out + bias.view(shape)

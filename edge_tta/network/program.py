@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, fx
@@ -98,6 +98,53 @@ class Normaliser(Protocol):
         ...
 
 
+class PathValues(NamedTuple):
+    z: Tensor
+    y: Tensor
+    others: tuple[Tensor, ...]
+
+
+class Watched(NamedTuple):
+    a: Tensor
+    paths: tuple[PathValues, ...]
+
+
+class Statistics(NamedTuple):
+    mean: Tensor
+    variance: Tensor
+
+
+class BatchNormHook(Protocol):
+    def parameter(self, name: str) -> Tensor: ...
+
+    def statistics(self, site, z, watched, kernels): ...
+
+
+class Bridge:
+    def __init__(self, program, hook):
+        from edge_tta.network import kernels
+
+        self.program, self.hook = program, hook
+        self.lean = None if program.precision is None else kernels.LeanKernels(program.precision)
+        self.kernels = kernels.Shim(self.lean)
+
+    def parameter(self, name):
+        return self.hook.parameter(name)
+
+    def normalise(self, index, z, a, paths, *following):
+        from edge_tta.network import kernels
+
+        site = self.program.sites[index]
+        layer = site.layer
+        watched = None
+        if a is not None:
+            watched = Watched(a, tuple(PathValues(p[0], p[1], tuple(p[2:])) for p in paths))
+        mean, variance = self.hook.statistics(site, z, watched, self.kernels)
+        normalise = self.lean.normalise if self.lean is not None else kernels.stock_normalise
+        w, b = (None if n is None else self.hook.parameter(n) for n in (layer.weight, layer.bias))
+        return normalise(z, mean, variance, w, b, layer.eps, *following)
+
+
 @dataclass(frozen=True)
 class Program:
     """A frozen network with open BatchNorm sites.
@@ -122,7 +169,9 @@ class Program:
     def run(self, images: Tensor, normaliser: Normaliser, *, watch: bool = False) -> Tensor:
         """Logits (N, classes) of images (N, channels, H, W)."""
         module: Any = self.watching if watch else self.plain
-        logits: Tensor = module(images, normaliser)
+        logits: Tensor = module(
+            images, Bridge(self, normaliser) if hasattr(normaliser, "statistics") else normaliser
+        )
         # Some networks squeeze the batch axis of one image away.
         return logits.reshape(-1, self.classes)
 

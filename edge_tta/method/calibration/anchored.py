@@ -15,9 +15,9 @@ frames from the lasting statistics, over what the predictions have left of their
 that are all alike stand close to their own mean, wherever it is. share: what part of it is still in
 the average, because the frames showed some classes more than others
 (`edge_tta.method.calibration.class_balance`); of recent - lasting' it is that of
-recent - source - s (lasting - source). The recent statistics have an anchor of their own. dead_zone:
-a distance that proves nothing, however many frames it is of: networks were trained on augmented
-pictures, and their statistics fit those.
+recent - source - s (lasting - source). The recent statistics have an anchor of their own.
+dead_zone: a distance that proves nothing, however many frames it is of: networks were trained on
+augmented pictures, and their statistics fit those.
 
 Layers whose statistics follow what is in the picture stay near the source; layers that a
 disturbance moves further than pictures do are calibrated almost fully, and all of them where the

@@ -29,7 +29,7 @@ _SIMILARITY_MARGINS = ((10, 0.4), (100, 0.1), (1000, 0.05))
 
 
 def similarity_margin(classes: int) -> float:
-    """Return d for a number of classes: as published for 10, 100 and 1000, between them a power law.
+    """Return d for a number of classes: as published for 10, 100, 1000, between them a power law.
 
     Below 10 and above 1000 classes it is that of 10 and 1000.
 
@@ -46,7 +46,7 @@ def similarity_margin(classes: int) -> float:
 
 
 def loss(logits: Tensor, state: State) -> HostLoss:
-    """Return the weighted entropies, both filters' mask, and the mean prediction of what counted."""
+    """Return weighted entropies, both filters' mask, and the mean prediction of what counted."""
     classes = logits.shape[-1]
     reliable_below = ENTROPY_MARGIN * math.log(classes)
     h = entropy(logits)

@@ -8,8 +8,8 @@ The gradient at theta + e, of the mean entropy of those that count at both, is w
 by. When the running mean of that entropy falls below 0.2 nats, the network is about to predict one
 class with certainty, and goes back to the source.
 
-The BatchNorms of the last stage are not trained (`edge_tta.network.resolution`). The running mean is
-zero until the first image counts, and again after a recovery.
+The BatchNorms of the last stage are not trained (`edge_tta.network.resolution`). The running mean
+is zero until the first image counts, and again after a recovery.
 """
 
 from __future__ import annotations

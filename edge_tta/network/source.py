@@ -1,4 +1,4 @@
-"""One private, frozen copy of a model, which any number of adapters share."""
+"""One private copy of a model, which any number of adapters share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_tta.network.lean import lean_program
 from edge_tta.network.program import Program
 
 
-class FrozenNetwork:
+class SourceNetwork:
     """A copy of a model in evaluation mode, float32, on one device; the model is not changed.
 
     What DataParallel or torch.compile wrapped is taken out of the wrapper.
