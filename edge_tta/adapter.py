@@ -42,7 +42,7 @@ class Adapter:
             save least); less memory, more time, the same step. 0: none. Needs `gradient` constant
             and no `taylor`.
         options: single fields of `MethodConfig` that win over the preset, by the names of
-            `edge_tta.config.tables.PLACES`. Those from `device` on are of modules alone.
+            `edge_tta.config.fields.PLACES`. Those from `device` on are of modules alone.
 
     Raises:
         ConfigError: an unknown or impossible choice.

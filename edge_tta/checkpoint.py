@@ -18,7 +18,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from edge_tta.config.tables import TABLES
+from edge_tta.config.fields import TABLES
 from edge_tta.errors import DamagedStateError, StateError, one_line
 from edge_tta.files import write_whole
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edge_tta.config.fields import from_fields
 from edge_tta.config.presets import check_names, load_preset
-from edge_tta.config.tables import MethodConfig, from_fields
+from edge_tta.config.tables import MethodConfig
 from edge_tta.errors import ConfigError
 
 # Each batch's own statistics, and the gradient through them; a step a batch.
@@ -62,7 +63,7 @@ def make_config(
         host: one of HOSTS; what NanoAdapt wraps.
         preset: `edge`, `paper`, or the path of a TOML file with tables of `MethodConfig`.
         overrides: single fields that win over the preset, by the names of
-            `edge_tta.config.tables.PLACES`; None is left out.
+            `edge_tta.config.fields.PLACES`; None is left out.
 
     Raises:
         ConfigError: an unknown method, host, preset or field, or a value out of range.

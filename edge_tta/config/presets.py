@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edge_tta.config.tables import PLACES, TABLES
+from edge_tta.config.fields import PLACES, TABLES
 from edge_tta.errors import ConfigError
 
 if sys.version_info >= (3, 11):

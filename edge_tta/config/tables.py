@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -255,55 +254,3 @@ class MethodConfig:
     def as_dict(self) -> dict[str, Any]:
         """Return the tables as plain values, for files."""
         return dataclasses.asdict(self)
-
-    def fields(self) -> dict[str, Any]:
-        """Return all fields by the names of PLACES, as `from_fields` takes them."""
-        return {
-            name: getattr(getattr(self, table), field) for name, (table, field) in PLACES.items()
-        }
-
-
-TABLES: dict[str, type[Any]] = {
-    "calibration": CalibrationConfig,
-    "loss": LossConfig,
-    "optimizer": OptimizerConfig,
-    "layers": LayersConfig,
-    "views": ViewsConfig,
-}
-"""The record of each table, by its name."""
-
-
-def _places() -> Iterator[tuple[str, tuple[str, str]]]:
-    for table, record in TABLES.items():
-        for field in dataclasses.fields(record):
-            name = table if field.name in ("kind", "count") else field.name
-            yield name, (table, field.name)
-
-
-PLACES: dict[str, tuple[str, str]] = dict(_places())
-"""(table, field) of each field, by the name that the command line takes."""
-
-
-def from_fields(method: str, host: str, fields: dict[str, Any]) -> MethodConfig:
-    """Return the configuration of fields by the names of PLACES; others have their defaults.
-
-    Raises:
-        ConfigError: a value out of range, or fields that contradict one another.
-    """
-    tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
-    for name, value in fields.items():
-        table, field = PLACES[name]
-        tables[table][field] = value
-    records = {table: TABLES[table](**given) for table, given in tables.items()}
-    return MethodConfig(method, host, **records)
-
-
-def from_dict(values: Mapping[str, Any]) -> MethodConfig:
-    """Return the configuration that `MethodConfig.as_dict` gave.
-
-    Raises:
-        KeyError, TypeError: it is of another version.
-        ConfigError: a value out of range.
-    """
-    records = {table: record(**values[table]) for table, record in TABLES.items()}
-    return MethodConfig(values["method"], values["host"], **records)

@@ -11,7 +11,7 @@ import numpy as np
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig
-from edge_tta.config.tables import from_dict
+from edge_tta.config.fields import from_dict
 from edge_tta.errors import BundleError, ConfigError
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
