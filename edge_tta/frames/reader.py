@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edge_tta.errors import SourceError, one_line
 from edge_tta.frames.faults import FaultFilter
+from edge_tta.frames.pictures import Depth
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Pick, RateLimit
 from edge_tta.frames.video import Capture
@@ -37,7 +38,7 @@ class Inbox:
         self.bad: Counter[str] = Counter()
         self.arrived_s = self.start_s = time.monotonic()
         self.number = -1
-        self.faults = FaultFilter()
+        self.depth, self.faults = Depth(), FaultFilter()
         self._pick = pick
         self._limit = None if pick.fps is None else RateLimit(pick.fps, 0.25 / pick.fps)
 
@@ -123,6 +124,7 @@ class Reader:
             pixels, why = _next_capture(capture, stride)
             now_s = time.monotonic()
             if pixels is not None:
+                pixels = inbox.depth.eight_bits(pixels)
                 why = inbox.faults.fault(pixels)
             with inbox.changed:
                 if self._stop.is_set():

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge_tta.errors import SourceError
 from edge_tta.frames.faults import unusable
+from edge_tta.frames.names import opencv_name, printable
 from edge_tta.frames.pictures import to_rgb
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels, RateLimit
@@ -98,6 +99,10 @@ class VideoSource(FrameSource):
     def _count_missing(self) -> None:
         """Count what a file or download that breaks off lacks, once. Headers are a little wrong."""
         missing = self._frames - (self._number + 1)
+        if self._rate is not None:
+            # Headers count frames as if they were evenly spaced, from the first packet on.
+            end_s = self._time_s + 1.0 / self._rate
+            missing = min(missing, round(self._frames - end_s * self._rate))
         if missing > max(5, 0.05 * self._frames):
             self.dropped["missing at the end"] = missing
 
@@ -123,14 +128,14 @@ def open_video(path: Path, pick: Pick) -> VideoSource:
         raise SourceError(f"no permission to read {path}; change it with chmod or run as its owner")
     if path.stat().st_size == 0:
         raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
-    with quiet_opencv():
-        capture = cv2.VideoCapture(str(path))
+    with quiet_opencv(), opencv_name(path) as target:
+        capture = cv2.VideoCapture(target)
     if not capture.isOpened():
         raise SourceError(
             f"{path} is not a picture, nor a video that this OpenCV can open; check it with "
             f"ffprobe, and convert it: ffmpeg -i IN -c:v libx264 OUT.mp4"
         )
-    return VideoSource(path.name, capture, pick)
+    return VideoSource(printable(path.name), capture, pick)
 
 
 def resulting_rate(rate: float | None, pick: Pick) -> float | None:
