@@ -11,8 +11,8 @@ _USER = re.compile(r"(^[a-z][a-z0-9+.-]*:/+|^(?![a-z][a-z0-9+.-]*:/))([^:]*):.*@
 _TOKEN = re.compile(r"(?<=://)[^/?#@]+@")
 _NO_PORT = re.compile(r"(://[^\[/?#:@][^/?#:@]*):(?!\d*(?:[/?#]|$)).*", re.S)
 _NAMED = re.compile(
-    r"((?:pas|pw|psk|psw|secret|token|auth|cred|key|session|signature|streamid"
-    r"|(?<![^\W_])(?:sig|sid|pin|code|hash|hmac|tk))[^&;=\s]*=)"
+    r"((?:(?:pas|pw|ps[kw]|secret|token|auth|cred|key|session|signature|streamid)[^&;=\s]*"
+    r"|(?<![^\W_])(?:sig|sid|pin|code|hash|hmac|tk))=)"
     r"[^&;]*(?:[&;](?![^&;=]*=)[^&;]*)*",
     re.I,
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +10,21 @@ from functools import partial
 from pathlib import Path
 
 from edge_tta.errors import SourceError
+from edge_tta.frames.addresses import without_secrets
 from edge_tta.frames.animation import Loaded, frames_in, loaders
+from edge_tta.frames.finding import (
+    expanded,
+    folders_below,
+    is_picture,
+    natural_key,
+    numbered,
+    visible,
+)
 from edge_tta.frames.labels import ClassNames, read_labels
 from edge_tta.frames.names import printable
-from edge_tta.frames.pictures import PICTURE_SUFFIXES, PNG, Depth, decode_capture, to_rgb
+from edge_tta.frames.pictures import PNG, Depth, decode_capture, to_rgb
 from edge_tta.frames.source import Frame, FrameSource, Pick
 from edge_tta.frames.video import open_video
-
-NUMBER = re.compile(r"%0?(\d?)d")
-"""The number in names such as `img_%04d.jpg`."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class PictureSource(FrameSource):
             return Frame(index, pixels, time_s, picture.name, picture.label)
         if self._given == 0:
             raise SourceError(
-                f"{self.name}: none of {self.dropped['unreadable']} pictures could be read "
-                f"(damaged, floating point, not really a picture, or no permission); check the files"
+                f"{self.name}: none of {self.dropped['unreadable']} pictures could be read: "
+                f"damaged, floating point, no pictures, or no permission; check the files"
             )
         return None
 
@@ -97,25 +101,19 @@ def open_folder(folder: Path, pick: Pick, classes: Sequence[str] | None) -> Pict
     called like a class (or a number). Links are followed, but not in a circle; hidden files and
     folders are left out.
     """
-    names = ClassNames(classes)
-    try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise SourceError(f"cannot read the folder {folder}: {error.strerror}") from error
-    subfolders = [entry for entry in entries if entry.is_dir()]
-    pictures = [entry for entry in entries if is_picture(entry) and entry not in subfolders]
-    closed: list[OSError] = []
-    if not pictures or any(names.index(entry.name) is not None for entry in subfolders):
-        for parent, inner, files in os.walk(folder, onerror=closed.append, followlinks=True):
-            inner[:] = [
-                name for name in inner if name[0] != "." and not _leads_back(Path(parent, name))
-            ]
-            if Path(parent) != folder:
-                pictures += [Path(parent, name) for name in files if is_picture(Path(name))]
+    names, closed = ClassNames(classes), list[OSError]()
+    entries = visible(folder, closed)
+    if closed:
+        raise SourceError(f"cannot read the folder {folder}: {closed[0].strerror}")
+    pictures = [entry for entry in entries if is_picture(entry) and not entry.is_dir()]
+    labelled = any(names.index(e.name) is not None for e in entries if e.is_dir())
+    if labelled or not pictures:
+        for below in folders_below(folder, closed):
+            pictures += [e for e in visible(below, []) if is_picture(e) and not e.is_dir()]
     if not pictures:
-        inside = ", ".join(sorted({entry.suffix or entry.name for entry in entries})[:5])
+        endings = ", ".join(sorted({entry.suffix or entry.name for entry in entries})[:5])
         raise SourceError(
-            f"the folder {folder} holds no pictures ({inside or 'it is empty'}); "
+            f"the folder {folder} holds no pictures ({endings or 'it is empty'}); "
             f"expected files such as .jpg or .png, or class folders with such files"
         )
     name = printable(folder.resolve().name)
@@ -127,33 +125,18 @@ def open_folder(folder: Path, pick: Pick, classes: Sequence[str] | None) -> Pict
 
 def open_pattern(pattern: str, pick: Pick, classes: Sequence[str] | None) -> PictureSource:
     """All pictures that a glob pattern names (`**` spans folders), in natural order."""
-    path = Path(os.path.expanduser(pattern))
-    fixed = next(at for at, part in enumerate(path.parts) if glob.has_magic(part))
-    root, wanted = Path(*path.parts[:fixed]), str(path)
-    if path.parent.is_dir():  # its own name may hold brackets
-        root, wanted = path.parent, os.path.join(glob.escape(str(path.parent)), path.name)
-    matches = [Path(match) for match in glob.glob(wanted, recursive=True)]
-    return _matching(pattern, [m for m in matches if not _leads_back(m)], root, pick, classes)
+    parts = Path(os.path.expanduser(pattern)).parts
+    fixed = 0
+    while fixed < len(parts) - 1 and os.path.lexists(Path(*parts[: fixed + 1])):
+        fixed += 1
+    root = Path(*parts[:fixed])
+    return _matching(pattern, list(expanded(root, parts[fixed:])), root, pick, classes)
 
 
 def open_numbered(pattern: str, pick: Pick, classes: Sequence[str] | None) -> PictureSource:
     """All pictures named like `seq/img_%04d.jpg`, by number; any may be missing."""
     path = Path(os.path.expanduser(pattern))
-    shape = NUMBER.sub(lambda number: rf"\d{{{number[1] or 1},}}", re.escape(path.name))
-    entries = path.parent.iterdir() if path.parent.is_dir() else ()
-    matches = [entry for entry in entries if re.fullmatch(shape, entry.name)]
-    return _matching(pattern, matches, path.parent, pick, classes)
-
-
-def is_picture(path: Path) -> bool:
-    """Whether the name is a picture's and not hidden (as the `._` files of some systems are)."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sort key under which frame2 comes before frame10."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], name
+    return _matching(pattern, numbered(path), path.parent, pick, classes)
 
 
 def _matching(
@@ -167,19 +150,8 @@ def _matching(
             if matches
             else "nothing matches it; check it with ls, and quote it so that the shell keeps it"
         )
-        raise SourceError(f"the pattern {pattern} finds no pictures: {advice}")
+        raise SourceError(f"the pattern {without_secrets(pattern)} finds no pictures: {advice}")
     return PictureSource(printable(pattern), _described(pictures, root, classes), pick)
-
-
-def _leads_back(path: Path) -> bool:
-    """Whether a link on the way leads to a folder that the way has come through."""
-    way = [path, *path.absolute().parents]
-    for at, step in enumerate(way):
-        if step.is_symlink():
-            target = os.path.realpath(step)
-            if any(os.path.realpath(above) == target for above in way[at + 1 :]):
-                return True
-    return False
 
 
 def _loaded(path: Path) -> Loaded:

@@ -17,14 +17,8 @@ from edge_tta.errors import SourceError
 from edge_tta.frames.addresses import without_secrets
 from edge_tta.frames.camera import open_camera, open_pipeline
 from edge_tta.frames.capture import RECONNECT_S
-from edge_tta.frames.files import (
-    NUMBER,
-    is_picture,
-    open_folder,
-    open_numbered,
-    open_pattern,
-    open_picture,
-)
+from edge_tta.frames.files import open_folder, open_numbered, open_pattern, open_picture
+from edge_tta.frames.finding import NUMBER, is_picture
 from edge_tta.frames.network import SCHEMES, open_address
 from edge_tta.frames.pipes import STANDARD_INPUT, open_pipe
 from edge_tta.frames.source import FrameSource, Pick

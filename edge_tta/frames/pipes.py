@@ -18,7 +18,7 @@ from edge_tta.frames.waiting import within
 
 STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _FORMAT = "ffmpeg -i IN -f matroska -"
-_FIRST_S = 60.0
+_FIRST_S = 15.0
 """The writer may be started after the reader, by hand."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from edge_tta.frames.faults import FaultFilter
 from edge_tta.frames.pictures import Depth
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Pick, RateLimit
-from edge_tta.frames.video import Capture
+from edge_tta.frames.video import Capture, known_rate
 
 _PAUSE_S = 0.03
 """Wait after a bad read: an unplugged camera answers at once, and would take a whole core."""
@@ -106,9 +105,9 @@ class Reader:
             self._end(f"cannot be opened ({one_line(error)})")
             return
         try:
-            rate = capture.get(cv2.CAP_PROP_FPS)
+            rate = known_rate(capture.get(cv2.CAP_PROP_FPS))
             with self._inbox.changed:
-                self.rate = rate if math.isfinite(rate) and 0 < rate < 1000 else None
+                self.rate = rate
                 self._inbox.arrived_s = time.monotonic()
                 self.opened = True
                 self._inbox.changed.notify_all()
