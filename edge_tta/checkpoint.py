@@ -146,7 +146,7 @@ def check_matches(path: str | Path, header: Header, expected: Header) -> None:
 
 
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of all tables, by `table.field`; those that a file lacks are the default."""
+    """Return the fields of all tables, by `table.field`; what a file lacks is the default."""
     options: dict[str, Any] = {name: config.get(name) for name in ("method", "host")}
     for table, record in TABLES.items():
         given = config.get(table, {})

@@ -34,19 +34,19 @@ def check_folder(path: Path, doing: str = "write to") -> None:
         )
 
 
-def check_place(path: Path) -> None:
-    """Whether `write_whole` can put a file there, as far as can be told beforehand.
+def check_place(path: Path, doing: str = "write to") -> None:
+    """Refuses a place where `write_whole` cannot put a file, as far as can be told beforehand.
 
     Raises:
         OutputError: no such folder, no permission, or something there that is not a file.
     """
-    check_folder(path)
+    check_folder(path, doing)
     if path.exists() and not path.is_file():
         # The finished file is renamed, which would replace a device by an ordinary file.
-        raise OutputError(f"cannot write to {path}: it is not an ordinary file; choose another")
+        raise OutputError(f"cannot {doing} {path}: it is not an ordinary file; choose another")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(
-            f"cannot write to {path}: no permission for the folder {path.parent}; choose another"
+            f"cannot {doing} {path}: no permission for the folder {path.parent}; choose another"
         )
 
 

@@ -16,6 +16,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import Arrays
+from edge_tta.demo.source import DEMO
 from edge_tta.errors import ModelError
 from edge_tta.frames import open_source
 from edge_tta.method.state import State
@@ -234,7 +235,7 @@ def images_of(source: str, spec: InputSpec, count: int = 64) -> list[Images]:
         SourceError: it cannot be opened, or holds no frame.
     """
     found: list[Images] = []
-    with open_source(source, max_frames=count) as opened:
+    with open_source(source, max_frames=count, more=DEMO) as opened:
         while (frame := opened.read()) is not None:
             found.append(spec.prepare(frame.pixels))
     return found

@@ -105,12 +105,13 @@ def _write_pictures(folder: Path) -> Pixels:
 
 def _run(adapter: BundleAdapter, source: str, adapt_every: int) -> None:
     """As `edge-tta run` does it, without a screen."""
+    from edge_tta.demo.source import DEMO
     from edge_tta.frames import open_source
     from edge_tta.guard import Guard
     from edge_tta.run.session import Outputs, Session
     from edge_tta.run.stopping import StopRequest
 
-    with open_source(source) as opened:
+    with open_source(source, more=DEMO) as opened:
         session = Session(
             opened,
             adapter,

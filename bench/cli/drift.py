@@ -20,6 +20,7 @@ from bench.cli.writing import whole_new_folder, write_png
 from bench.corruptions import UP_AND_DOWN, drift_schedule
 from bench.sets import CLEAN, DRIFT, DRIFT_TABLE, load_npz_pictures
 from edge_tta.cli import options
+from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.files import check_place, whole_file, write_whole
 from edge_tta.frames import FrameSource, open_source
@@ -89,7 +90,7 @@ def drift(
     if arguments.src.suffix == ".npz" or arguments.dst.suffix == ".npz":
         _npz(arguments, names, make, progress)
         return 0
-    with open_source(str(arguments.src), max_frames=arguments.limit) as source:
+    with open_source(str(arguments.src), max_frames=arguments.limit, more=DEMO) as source:
         n = source.length or arguments.limit
         if n is None:
             raise SourceError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from edge_tta.demo.source import DEMO
 from edge_tta.errors import SourceError
 from edge_tta.frames import open_source
 from edge_tta.prepare import Pixels
@@ -26,7 +27,7 @@ def frames_of(source: str | None, seed: int = 0) -> Iterator[Pixels]:
         return
     while True:
         count = 0
-        with open_source(source) as opened:
+        with open_source(source, more=DEMO) as opened:
             while (frame := opened.read()) is not None:
                 count += 1
                 yield frame.pixels

@@ -23,9 +23,10 @@ from edge_tta.cli import options
 from edge_tta.cli.loading import Loaded, load
 from edge_tta.cli.terminal import terminal
 from edge_tta.config import SAVED
+from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError
 from edge_tta.executor import Executor
-from edge_tta.frames import FrameSource, open_source
+from edge_tta.frames import FrameSource, PacedSource, open_source
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.guard import Guard
 from edge_tta.run.controls import Controls
@@ -55,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo",
+        help="0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo | - "
+        "(a video on standard input)",
     )
     options.add_model(parser, default="demo", bundles=True)
     options.add_method(parser)
@@ -79,7 +81,13 @@ def parser() -> argparse.ArgumentParser:
     learning.add_argument(
         "--stride", type=options.count, default=1, help="take every STRIDE-th frame"
     )
-    learning.add_argument("--fps", type=options.positive, help="frames per second to read")
+    learning.add_argument(
+        "--fps",
+        type=options.positive,
+        help="at most so many frames per second: cameras are asked for them; videos are thinned "
+        "out and played in their own time, pictures follow at this pace (to leave frames out "
+        "without waiting: --stride)",
+    )
     learning.add_argument(
         "--reconnect",
         type=options.not_negative,
@@ -184,6 +192,8 @@ def main(argv: Sequence[str]) -> int:
             console.print(f"resumed {arguments.state} at step {executor.steps}")
         try:
             _watch(session, source, stop, console)
+            if not session.tally.frames:
+                console.print("no frame was seen")
         finally:
             # Standard output belongs to the records when they go there.
             _tell(session, source, loaded, terminal(stderr=arguments.jsonl == "-"))
@@ -202,14 +212,16 @@ def _open_source(arguments: argparse.Namespace, loaded: Loaded) -> FrameSource:
     for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
         if out not in (None, "-") and options.same_file(Path(arguments.source), Path(out)):
             raise ConfigError(f"{out} is the source itself; choose another name for the result")
-    return open_source(
+    source = open_source(
         arguments.source,
         stride=arguments.stride,
         fps=arguments.fps,
         max_frames=arguments.max_frames,
         classes=loaded.labels,
         reconnect_s=arguments.reconnect,
+        more=DEMO,
     )
+    return source if arguments.fps is None or source.live else PacedSource(source)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -301,8 +313,6 @@ def _tell(session: Session, source: FrameSource, loaded: Loaded, console: Consol
         warning = warning_line(tally, label)
         if warning is not None:
             console.print(f"warning: {warning}", style="yellow")
-    else:
-        console.print("no frame was seen")
     if source.dropped:
         dropped = ", ".join(f"{times} {why}" for why, times in source.dropped.most_common())
         console.print(f"left out: {dropped}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge_tta.demo.spec import LABELS
 from edge_tta.demo.stream import drive
+from edge_tta.frames.opening import Opener
 from edge_tta.frames.source import Frame, FrameSource, Pick
 
 FRAMES = 1800
@@ -20,7 +21,7 @@ class DemoSource(FrameSource):
     the signs have no label.
     """
 
-    def __init__(self, pick: Pick, seed: int = 0, classes: Sequence[str] | None = None) -> None:
+    def __init__(self, pick: Pick, classes: Sequence[str] | None = None, seed: int = 0) -> None:
         length = pick.max_frames or pick.count(FRAMES)
         super().__init__("demo", length=length, fps=pick.fps or FPS)
         self._stride = pick.stride
@@ -39,3 +40,7 @@ class DemoSource(FrameSource):
             name = f"demo#{number}"
             return Frame(index, seen.frame, index / self.fps, name, label, seen.condition)
         return None
+
+
+DEMO: Mapping[str, Opener] = {"demo": DemoSource}
+"""What `open_source` gets where a user may name the demo."""

@@ -2,6 +2,16 @@
 
 from edge_tta.frames.capture import LiveSource
 from edge_tta.frames.opening import open_source
+from edge_tta.frames.pacing import PacedSource
 from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels, RateLimit
 
-__all__ = ["Frame", "FrameSource", "LiveSource", "Pick", "Pixels", "RateLimit", "open_source"]
+__all__ = [
+    "Frame",
+    "FrameSource",
+    "LiveSource",
+    "PacedSource",
+    "Pick",
+    "Pixels",
+    "RateLimit",
+    "open_source",
+]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import http.client
 import socket
 import urllib.error
 import urllib.request
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from edge_tta.errors import SourceError
+from edge_tta.errors import SourceError, one_line
+from edge_tta.frames.addresses import escaping_advice, without_secrets
 from edge_tta.frames.mjpeg import MjpegCapture
 
 _LARGEST_PICTURE = 64 * 2**20
@@ -21,17 +22,10 @@ def ask_http(url: str, timeout_s: float) -> bytes | MjpegCapture | None:
 
     Raises SourceError when nothing answers, or with a refusal or a web page.
     """
-    shown = without_password(url)
-    parts = urlsplit(url)
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    request = urllib.request.Request(bare, headers={"User-Agent": "edge-tta"})
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        token = base64.b64encode(pair.encode()).decode("ascii")
-        request.add_header("Authorization", f"Basic {token}")
+    shown = without_secrets(url)
     try:
-        answer = urllib.request.urlopen(request, timeout=timeout_s)
-        try:
+        with contextlib.ExitStack() as stack:
+            answer = stack.enter_context(_request(url, timeout_s))
             kind = answer.headers.get_content_type()
             if kind == "text/html":
                 raise SourceError(
@@ -39,26 +33,38 @@ def ask_http(url: str, timeout_s: float) -> bytes | MjpegCapture | None:
                     f"video in it (often /video, /stream or /snapshot.jpg)"
                 )
             if kind.startswith("image/"):
-                body: bytes = answer.read(_LARGEST_PICTURE)
-                return body
+                return answer.read(_LARGEST_PICTURE)
             boundary = answer.headers.get_param("boundary")
             if kind == "multipart/x-mixed-replace" and isinstance(boundary, str):
-                stream, answer = answer, None
-                return MjpegCapture(stream, boundary, timeout_s)
+                stack.pop_all()  # stays open
+                return MjpegCapture(answer, boundary, timeout_s)
             return None
-        finally:
-            if answer is not None:
-                answer.close()
     except urllib.error.HTTPError as error:
         error.close()
-        # FFmpeg also knows the digest way to log in.
-        if error.code == 401 and parts.username is not None:
-            return None
         advice = "the path" if error.code == 404 else "the address, user name and password"
-        raise SourceError(f"{shown} answers {error.code} {error.reason}; check {advice}") from error
+        said = one_line(ValueError(error.reason), 80)
+        raise SourceError(
+            f"{shown} answers {error.code} {said}; check {advice}{escaping_advice(url)}"
+        ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error or type(error).__name__
-        raise _unreachable(shown, reason) from error
+        raise _unreachable(url, error) from None
+
+
+def _request(url: str, timeout_s: float) -> http.client.HTTPResponse:
+    """The answer to a GET, logged in by Basic or Digest where the address has a user name."""
+    parts = urlsplit(url)
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
+    if parts.username is not None:
+        user, password = unquote(parts.username), unquote(parts.password or "")
+        passwords.add_password(None, bare, user, password, is_authenticated=True)
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPBasicAuthHandler(passwords),
+        urllib.request.HTTPDigestAuthHandler(passwords),
+    )
+    request = urllib.request.Request(bare, headers={"User-Agent": "edge-tta"})
+    answer: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
+    return answer
 
 
 def check_listening(url: str, timeout_s: float) -> None:
@@ -68,17 +74,15 @@ def check_listening(url: str, timeout_s: float) -> None:
         port = parts.port or DEFAULT_PORTS[parts.scheme]
         socket.create_connection((parts.hostname or "", port), timeout_s).close()
     except (OSError, ValueError) as error:
-        raise _unreachable(without_password(url), error) from error
+        raise _unreachable(url, error) from None
 
 
-def _unreachable(shown: str, reason: object) -> SourceError:
-    return SourceError(f"cannot reach {shown}: {reason}; check the address and the network")
-
-
-def without_password(url: str) -> str:
-    """The address as it may be shown and logged."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+def _unreachable(url: str, error: Exception) -> SourceError:
+    reason = getattr(error, "reason", None) or error
+    # Texts of other errors may quote the address, with its secrets.
+    if not isinstance(reason, OSError):
+        reason = f"no sensible answer ({type(reason).__name__})"
+    return SourceError(
+        f"cannot reach {without_secrets(url)}: {reason}; check the address and the network"
+        f"{escaping_advice(url)}"
+    )

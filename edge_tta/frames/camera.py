@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import cv2
 
 from edge_tta.errors import SourceError
+from edge_tta.frames.addresses import without_secrets
 from edge_tta.frames.capture import RECONNECT_S, LiveSource
 from edge_tta.frames.csi import BGR_SINK, check_element, csi_pipeline
 from edge_tta.frames.source import Pick
@@ -46,13 +47,14 @@ def open_pipeline(spec: str, pick: Pick, reconnect_s: float = RECONNECT_S) -> Li
     """
     scheme = urlsplit(spec).scheme.lower() if " ! " not in spec else ""
     pipeline = csi_pipeline(spec, pick.fps) if scheme == "csi" else spec
+    shown = without_secrets(spec)
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise SourceError(
-            f"{spec}: this OpenCV has no GStreamer (no wheel from the package index has), which "
+            f"{shown}: this OpenCV has no GStreamer (no wheel from the package index has), which "
             f"CSI cameras and pipelines need; {_SYSTEM_OPENCV}, or a USB camera"
         )
     if " ! " not in pipeline:
-        raise SourceError(f"{spec}: give csi://0, or the GStreamer pipeline, such as {_EXAMPLE}")
+        raise SourceError(f"{shown}: give csi://0, or the GStreamer pipeline, such as {_EXAMPLE}")
 
     if scheme:
         check_element(pipeline)
@@ -62,7 +64,7 @@ def open_pipeline(spec: str, pick: Pick, reconnect_s: float = RECONNECT_S) -> Li
         if not capture.isOpened():
             raise SourceError(
                 f"the GStreamer pipeline does not start; try it with gst-launch-1.0, and end it "
-                f"with {BGR_SINK}: {pipeline}"
+                f"with {BGR_SINK}: {without_secrets(pipeline)}"
             )
         return capture
 

@@ -89,10 +89,10 @@ class LiveSource(FrameSource):
         try:
             number, time_s, raw = self._take()
         except _LostError as lost:
-            found = self._find_again(lost)
-            if found is None:  # closed meanwhile
+            newest = self._find_again(lost)
+            if newest is None:  # closed meanwhile
                 return None
-            number, time_s, raw = found
+            number, time_s, raw = newest
         index, self._given = self._given, self._given + 1
         return Frame(index, to_rgb(raw), time_s, f"{self.name}#{number}")
 

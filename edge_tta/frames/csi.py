@@ -40,14 +40,14 @@ def check_element(pipeline: str) -> None:
     tool = shutil.which("gst-inspect-1.0")
     if tool is None or element not in _PACKAGES:
         return
-    found = subprocess.run(
+    inspection = subprocess.run(
         [tool, "--exists", element],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    if found.returncode:
+    if inspection.returncode:
         raise SourceError(f"GStreamer has no {element}; apt install {_PACKAGES[element]}")
 
 

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
+import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edge_tta.errors import SourceError
+from edge_tta.frames.addresses import without_secrets
+from edge_tta.frames.animation import Loaded, frames_in, loaders
+from edge_tta.frames.finding import (
+    expanded,
+    folders_below,
+    is_picture,
+    natural_key,
+    numbered,
+    visible,
+)
 from edge_tta.frames.labels import ClassNames, read_labels
-from edge_tta.frames.pictures import PICTURE_SUFFIXES, decode_picture
+from edge_tta.frames.names import printable
+from edge_tta.frames.pictures import PNG, Depth, decode_capture, to_rgb
 from edge_tta.frames.source import Frame, FrameSource, Pick
+from edge_tta.frames.video import open_video
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One encoded picture: where its bytes come from, and what is known about it."""
+    """One picture: how it is loaded, which may fail with OSError, and what is known about it."""
 
     name: str
-    load: Callable[[], bytes]
+    load: Callable[[], Loaded]
     label: int | None = None
 
 
 class PictureSource(FrameSource):
-    """Encoded pictures in a given order. Unreadable ones are counted as "unreadable" and skipped.
+    """Pictures in a given order. Unreadable ones are counted as "unreadable" and skipped.
 
     Raises SourceError at the end when not one could be read.
     """
 
     def __init__(self, name: str, pictures: Sequence[Picture], pick: Pick) -> None:
-        super().__init__(name, length=pick.count(len(pictures)), fps=pick.fps)
+        fps = None if pick.fps is None else pick.fps / pick.stride
+        super().__init__(name, length=pick.count(len(pictures)), fps=fps)
         self._pictures = pictures
         self._pick = pick
+        self._depth = Depth()
         self._position = 0
         self._given = 0
 
@@ -43,81 +57,109 @@ class PictureSource(FrameSource):
             position, self._position = (self._position, self._position + self._pick.stride)
             picture = self._pictures[position]
             try:
-                pixels = decode_picture(picture.load())
+                loaded = picture.load()
             except OSError:
-                pixels = None
-            if pixels is None:
+                loaded = Loaded(None)
+            if loaded.pixels is None:
                 self.dropped["unreadable"] += 1
                 continue
+            if loaded.further:
+                self.dropped["further pictures of a file"] += loaded.further
             index, self._given = self._given, self._given + 1
-            time_s = position / (self._pick.fps or 1.0)
+            pixels, time_s = to_rgb(loaded.pixels, self._depth), position / (self._pick.fps or 1.0)
             return Frame(index, pixels, time_s, picture.name, picture.label)
         if self._given == 0:
             raise SourceError(
-                f"{self.name}: none of {self.dropped['unreadable']} pictures could be read "
-                f"(damaged, not really a picture, or no permission); check the files"
+                f"{self.name}: none of {self.dropped['unreadable']} pictures could be read: "
+                f"damaged, floating point, no pictures, or no permission; check the files"
             )
         return None
 
 
-def open_picture(path: Path, pick: Pick, classes: Sequence[str] | None) -> PictureSource:
-    """The one picture in a file."""
-    return PictureSource(path.name, _described([path], path.parent, classes), pick)
+def open_picture(path: Path, pick: Pick, classes: Sequence[str] | None) -> FrameSource:
+    """The one picture in a file, or all those in an animation or a TIFF with pages."""
+    (picture,) = _described([path], path.parent, classes)
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""
+    if frames_in(data) == 1:
+        return PictureSource(picture.name, [picture], pick)
+    if data.startswith(PNG):  # OpenCV's captures play these too, and need little memory
+        return open_video(path, pick)
+    pictures = [
+        replace(picture, name=f"{picture.name}#{number}", load=load)
+        for number, load in enumerate(loaders(data, picture.name))
+    ]
+    return PictureSource(picture.name, pictures, pick)
 
 
 def open_folder(folder: Path, pick: Pick, classes: Sequence[str] | None) -> PictureSource:
     """All pictures of a folder, in natural order (2 before 10).
 
     Subfolders are searched too when the folder itself has no pictures, or when one of them is
-    called like a class (or a number); hidden files and folders are left out.
+    called like a class (or a number). Links are followed, but not in a circle; hidden files and
+    folders are left out.
     """
-    names = ClassNames(classes)
-    try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise SourceError(f"cannot read the folder {folder}: {error.strerror}") from error
-    found = [entry for entry in entries if is_picture(entry)]
-    subfolders = [entry for entry in entries if entry.is_dir()]
-    if not found or any(names.index(entry.name) is not None for entry in subfolders):
-        for subfolder in subfolders:
-            for parent, inner, files in os.walk(subfolder):
-                inner[:] = [name for name in inner if not name.startswith(".")]
-                found += [Path(parent, name) for name in files if is_picture(Path(parent, name))]
-    if not found:
-        inside = ", ".join(sorted({entry.suffix or entry.name for entry in entries})[:5])
+    names, closed = ClassNames(classes), list[OSError]()
+    entries = visible(folder, closed)
+    if closed:
+        raise SourceError(f"cannot read the folder {folder}: {closed[0].strerror}")
+    pictures = [entry for entry in entries if is_picture(entry) and not entry.is_dir()]
+    labelled = any(names.index(e.name) is not None for e in entries if e.is_dir())
+    if labelled or not pictures:
+        for below in folders_below(folder, closed):
+            pictures += [e for e in visible(below, []) if is_picture(e) and not e.is_dir()]
+    if not pictures:
+        endings = ", ".join(sorted({entry.suffix or entry.name for entry in entries})[:5])
         raise SourceError(
-            f"the folder {folder} holds no pictures ({inside or 'it is empty'}); "
+            f"the folder {folder} holds no pictures ({endings or 'it is empty'}); "
             f"expected files such as .jpg or .png, or class folders with such files"
         )
-    return PictureSource(folder.resolve().name, _described(found, folder, classes), pick)
+    name = printable(folder.resolve().name)
+    source = PictureSource(name, _described(pictures, folder, classes), pick)
+    if closed:
+        source.dropped["folders without permission"] = len(closed)
+    return source
 
 
 def open_pattern(pattern: str, pick: Pick, classes: Sequence[str] | None) -> PictureSource:
     """All pictures that a glob pattern names (`**` spans folders), in natural order."""
-    expanded = os.path.expanduser(pattern)
-    matches = [Path(match) for match in glob.glob(expanded, recursive=True)]
-    found = [match for match in matches if is_picture(match)]
-    if not found:
+    parts = Path(os.path.expanduser(pattern)).parts
+    fixed = 0
+    while fixed < len(parts) - 1 and os.path.lexists(Path(*parts[: fixed + 1])):
+        fixed += 1
+    root = Path(*parts[:fixed])
+    return _matching(pattern, list(expanded(root, parts[fixed:])), root, pick, classes)
+
+
+def open_numbered(pattern: str, pick: Pick, classes: Sequence[str] | None) -> PictureSource:
+    """All pictures named like `seq/img_%04d.jpg`, by number; any may be missing."""
+    path = Path(os.path.expanduser(pattern))
+    return _matching(pattern, numbered(path), path.parent, pick, classes)
+
+
+def _matching(
+    pattern: str, matches: list[Path], root: Path, pick: Pick, classes: Sequence[str] | None
+) -> PictureSource:
+    """The pictures among the files that a pattern names."""
+    pictures = [match for match in matches if is_picture(match)]
+    if not pictures:
         advice = (
             f"its {len(matches)} matches are not pictures; a video is given by its own name"
             if matches
             else "nothing matches it; check it with ls, and quote it so that the shell keeps it"
         )
-        raise SourceError(f"the pattern {pattern} finds no pictures: {advice}")
-    parts = Path(expanded).parts
-    fixed = next(at for at, part in enumerate(parts) if glob.has_magic(part))
-    return PictureSource(pattern, _described(found, Path(*parts[:fixed]), classes), pick)
+        raise SourceError(f"the pattern {without_secrets(pattern)} finds no pictures: {advice}")
+    return PictureSource(printable(pattern), _described(pictures, root, classes), pick)
 
 
-def is_picture(path: Path) -> bool:
-    """Whether the name is a picture's and not hidden (as the `._` files of some systems are)."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sort key under which frame2 comes before frame10."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], name
+def _loaded(path: Path) -> Loaded:
+    """What an ordinary file gives; a pipe, which could block for ever, is an OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("not an ordinary file")
+    data = path.read_bytes()
+    return Loaded(decode_capture(data), frames_in(data) - 1)
 
 
 def _described(paths: Iterable[Path], root: Path, classes: Sequence[str] | None) -> list[Picture]:
@@ -136,7 +178,8 @@ def _described(paths: Iterable[Path], root: Path, classes: Sequence[str] | None)
             label = _table_label(relative.as_posix(), tables[root])
         if label is None and relative.parent.name:
             label = names.index(relative.parent.name)
-        pictures.append(Picture(relative.as_posix(), path.read_bytes, label))
+        name = printable(relative.as_posix())
+        pictures.append(Picture(name, partial(_loaded, path), label))
     return sorted(pictures, key=lambda picture: natural_key(picture.name))
 
 

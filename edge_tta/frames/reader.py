@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import Counter
@@ -14,9 +13,10 @@ import numpy.typing as npt
 
 from edge_tta.errors import SourceError, one_line
 from edge_tta.frames.faults import FaultFilter
+from edge_tta.frames.pictures import Depth
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Pick, RateLimit
-from edge_tta.frames.video import Capture
+from edge_tta.frames.video import Capture, known_rate
 
 _PAUSE_S = 0.03
 """Wait after a bad read: an unplugged camera answers at once, and would take a whole core."""
@@ -37,7 +37,7 @@ class Inbox:
         self.bad: Counter[str] = Counter()
         self.arrived_s = self.start_s = time.monotonic()
         self.number = -1
-        self.faults = FaultFilter()
+        self.depth, self.faults = Depth(), FaultFilter()
         self._pick = pick
         self._limit = None if pick.fps is None else RateLimit(pick.fps, 0.25 / pick.fps)
 
@@ -105,9 +105,9 @@ class Reader:
             self._end(f"cannot be opened ({one_line(error)})")
             return
         try:
-            rate = capture.get(cv2.CAP_PROP_FPS)
+            rate = known_rate(capture.get(cv2.CAP_PROP_FPS))
             with self._inbox.changed:
-                self.rate = rate if math.isfinite(rate) and 0 < rate < 1000 else None
+                self.rate = rate
                 self._inbox.arrived_s = time.monotonic()
                 self.opened = True
                 self._inbox.changed.notify_all()
@@ -123,6 +123,7 @@ class Reader:
             pixels, why = _next_capture(capture, stride)
             now_s = time.monotonic()
             if pixels is not None:
+                pixels = inbox.depth.eight_bits(pixels)
                 why = inbox.faults.fault(pixels)
             with inbox.changed:
                 if self._stop.is_set():

@@ -7,16 +7,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_tta.closing import Closing
 from edge_tta.errors import ConfigError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """A picture: uint8 (H, W, 3), RGB, 0..255."""
@@ -45,7 +42,7 @@ class Frame:
     condition: str | None = None
 
 
-class FrameSource(ABC):
+class FrameSource(Closing, ABC):
     """A stream of frames that is read once: a context manager and an iterator.
 
     A subclass calls `super().__init__`, implements `read`, and `close` if it holds anything.
@@ -75,10 +72,6 @@ class FrameSource(ABC):
     def read(self) -> Frame | None:
         """The next frame; None after the last one. Raises SourceError when the source fails."""
 
-    def close(self) -> None:
-        """Release what the source holds, here nothing. May be called twice."""
-        return
-
     def __iter__(self) -> Iterator[Frame]:
         return self
 
@@ -87,17 +80,6 @@ class FrameSource(ABC):
         if frame is None:
             raise StopIteration
         return frame
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _say_nothing(said: str) -> None:

@@ -12,9 +12,13 @@ import numpy.typing as npt
 
 from edge_tta.errors import SourceError
 from edge_tta.frames.faults import unusable
+from edge_tta.frames.names import opencv_name, printable
 from edge_tta.frames.pictures import to_rgb
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels, RateLimit
+
+_MOST_FRAMES = 2**29
+_HIGHEST_RATE = 1000.0
 
 
 class Capture(Protocol):
@@ -34,15 +38,16 @@ class VideoSource(FrameSource):
     """
 
     def __init__(self, name: str, capture: Capture, pick: Pick) -> None:
-        rate, frames = (capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._rate = rate if math.isfinite(rate) and rate > 0 else None
+        rate, frames = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self._rate = known_rate(rate)
+        # Recorders that were killed leave 2**30 and the like in the header.
+        self._frames = int(frames) if 1 <= frames < _MOST_FRAMES else 0
         super().__init__(
             name,
-            length=_length(int(frames), self._rate, pick) if frames >= 1 else None,
+            length=_length(self._frames, self._rate, pick) if self._frames else None,
             fps=resulting_rate(self._rate, pick),
         )
         self._capture = capture
-        self._frames = int(frames) if math.isfinite(frames) else 0
         self._pick = pick
         tolerance_s = 0.5 / self._rate if self._rate else 0.0
         self._limit = RateLimit(pick.fps, tolerance_s) if pick.fps else None
@@ -98,6 +103,10 @@ class VideoSource(FrameSource):
     def _count_missing(self) -> None:
         """Count what a file or download that breaks off lacks, once. Headers are a little wrong."""
         missing = self._frames - (self._number + 1)
+        if self._rate is not None:
+            # Headers count frames as if they were evenly spaced, from the first packet on.
+            end_s = self._time_s + 1.0 / self._rate
+            missing = min(missing, round(self._frames - end_s * self._rate))
         if missing > max(5, 0.05 * self._frames):
             self.dropped["missing at the end"] = missing
 
@@ -123,14 +132,19 @@ def open_video(path: Path, pick: Pick) -> VideoSource:
         raise SourceError(f"no permission to read {path}; change it with chmod or run as its owner")
     if path.stat().st_size == 0:
         raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
-    with quiet_opencv():
-        capture = cv2.VideoCapture(str(path))
+    with quiet_opencv(), opencv_name(path) as target:
+        capture = cv2.VideoCapture(target)
     if not capture.isOpened():
         raise SourceError(
             f"{path} is not a picture, nor a video that this OpenCV can open; check it with "
             f"ffprobe, and convert it: ffmpeg -i IN -c:v libx264 OUT.mp4"
         )
-    return VideoSource(path.name, capture, pick)
+    return VideoSource(printable(path.name), capture, pick)
+
+
+def known_rate(rate: float) -> float | None:
+    """A capture's frames per second; None where it tells its time base, or nothing."""
+    return rate if 0 < rate < _HIGHEST_RATE else None
 
 
 def resulting_rate(rate: float | None, pick: Pick) -> float | None:

@@ -6,19 +6,16 @@ import math
 import os
 import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from edge_tta.closing import Closing
 from edge_tta.errors import OutputError
-from edge_tta.files import check_folder
+from edge_tta.files import check_place
+from edge_tta.frames.names import opencv_name
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Pixels
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # What opens in the opencv-python wheels; avc1 (H.264) does not.
 _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
@@ -28,7 +25,7 @@ VIDEO_SUFFIXES = tuple(_CODECS)
 _RESERVE = 2**20
 
 
-class VideoRecorder:
+class VideoRecorder(Closing):
     """Writes frames to NAME.part.EXT and renames it to NAME.EXT at the end.
 
     Frame size is that of the first frame, made even by leaving out a last row or column (codecs
@@ -95,20 +92,9 @@ class VideoRecorder:
         finally:
             self._part.unlink(missing_ok=True)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _check_place(self) -> None:
         """Find out now, not after the first frame, that nothing can be written there."""
-        check_folder(self._path, "record to")
+        check_place(self._path, "record to")
         try:
             self._part.touch()
             self._part.unlink()
@@ -120,9 +106,9 @@ class VideoRecorder:
     def _start(self, width: int, height: int) -> cv2.VideoWriter:
         self._size = (max(2, width & ~1), max(2, height & ~1))
         codec = _CODECS[self._path.suffix.lower()]
-        with quiet_opencv():
+        with quiet_opencv(), opencv_name(self._part) as target:
             code = cv2.VideoWriter.fourcc(*codec)
-            writer = cv2.VideoWriter(str(self._part), code, self._fps, self._size)
+            writer = cv2.VideoWriter(target, code, self._fps, self._size)
         if not writer.isOpened():
             self._part.unlink(missing_ok=True)
             raise OutputError(
@@ -134,8 +120,8 @@ class VideoRecorder:
     def _check_result(self) -> None:
         """Raise OutputError unless the file opens and its first frame decodes."""
         size = self._part.stat().st_size if self._part.exists() else 0
-        with quiet_opencv():
-            capture = cv2.VideoCapture(str(self._part))
+        with quiet_opencv(), opencv_name(self._part) as target:
+            capture = cv2.VideoCapture(target)
             whole = size > 0 and capture.isOpened() and capture.grab()
             capture.release()
         if not whole:

@@ -14,9 +14,10 @@ import pytest
 
 from edge_tta.errors import ConfigError, EdgeTTAError, SourceError
 from edge_tta.frames import Frame, FrameSource, open_source
-from edge_tta.frames.asking import without_password
-from edge_tta.frames.network import open_address, within
+from edge_tta.frames.addresses import without_secrets
+from edge_tta.frames.network import open_address
 from edge_tta.frames.source import Pick
+from edge_tta.frames.waiting import within
 from tests.frames.media import textured
 
 
@@ -137,7 +138,7 @@ def test_a_password_is_used_but_never_shown(server: str) -> None:
         frames = list(source)
     assert len(frames) == 1
     assert "p%40ss" not in source.name + frames[0].name
-    assert without_password("rtsp://me:secret@host:554/a?b=c") == "rtsp://me:***@host:554/a?b=c"
+    assert without_secrets("rtsp://me:secret@host:554/a?b=c") == "rtsp://me:***@host:554/a?b=c"
     message = _refused("rtsp://me:secret@127.0.0.1:9/stream")
     assert "secret" not in message
     assert "cannot reach" in message
@@ -155,15 +156,15 @@ def test_a_server_that_never_answers_is_given_up() -> None:
 def test_work_that_blocks_is_given_up_and_its_errors_are_passed_on() -> None:
     release = threading.Event()
     with pytest.raises(SourceError, match=r"did not answer within 0.05 s"):
-        within(0.05, lambda: release.wait(5.0), "rtsp://host")
+        within(0.05, lambda: release.wait(5.0), "rtsp://host", "")
     release.set()
-    assert within(5.0, lambda: 42, "x") == 42
+    assert within(5.0, lambda: 42, "x", "") == 42
 
     def fail() -> None:
         raise SourceError("reason")
 
     with pytest.raises(SourceError, match="reason"):
-        within(5.0, fail, "x")
+        within(5.0, fail, "x", "")
 
 
 def test_a_source_of_ones_own_needs_only_read() -> None:

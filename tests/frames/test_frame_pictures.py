@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_tta.frames.pictures import decode_picture, to_rgb
+from edge_tta.frames.pictures import Depth, decode_picture, to_rgb
 from tests.frames.media import textured
 
 JPEG = cv2.imencode(".jpg", textured(3)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
@@ -116,3 +116,39 @@ def test_captures_of_any_layout_become_rgb(shape: tuple[int, ...], dtype: type) 
 def test_float_captures_are_refused() -> None:
     with pytest.raises(ValueError, match="must be uint8 or uint16"):
         to_rgb(np.zeros((4, 5, 3), np.float32))
+
+
+def _ramp(bits: int) -> np.ndarray:
+    """(16, 16, 3), values from 0 to the greatest of so many bits."""
+    values = np.linspace(0, 2**bits - 1, 256).astype(np.uint16).reshape(16, 16)
+    return np.repeat(values[..., None], 3, 2)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+def test_values_of_a_sensor_in_sixteen_bits_are_scaled_by_their_own_depth(
+    bits: int, ending: str
+) -> None:
+    data = cv2.imencode(ending, _ramp(bits))[1].tobytes()
+    pixels = decode_picture(data)
+    assert pixels is not None
+    assert np.array_equal(pixels, _ramp(bits) >> (bits - 8))
+
+
+@pytest.mark.parametrize("greatest", [1, 15, 100, 255, 1023, 4095, 65535])
+def test_the_greatest_value_of_a_pgm_is_white(greatest: int) -> None:
+    values = np.linspace(0, greatest, 256).astype(">u2" if greatest > 255 else np.uint8)
+    data = b"P5\n# a comment\n16 16\n%d\n" % greatest + values.tobytes()
+    pixels = decode_picture(data)
+    assert pixels is not None
+    expected = 255 * values.astype(float).reshape(16, 16, 1) / greatest
+    assert np.abs(pixels - expected).max() <= 1
+
+
+def test_a_stream_keeps_the_greatest_depth_that_it_has_shown() -> None:
+    depth = Depth()
+    dark, bright = np.full((4, 4), 600, np.uint16), np.full((4, 4), 4000, np.uint16)
+    assert depth.eight_bits(dark)[0, 0] == 600 >> 2
+    assert depth.eight_bits(bright)[0, 0] == 4000 >> 4
+    assert depth.eight_bits(dark)[0, 0] == 600 >> 4
+    assert depth.eight_bits(np.full((4, 4), 99, np.uint8))[0, 0] == 99

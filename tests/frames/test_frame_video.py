@@ -12,6 +12,7 @@ from edge_tta.errors import SourceError
 from edge_tta.frames import Frame, RateLimit, open_source
 from edge_tta.frames.source import Pick
 from edge_tta.frames.video import VideoSource
+from tests.frames.media import textured
 
 
 def _number(frame: Frame) -> int:
@@ -154,3 +155,68 @@ def test_real_clip_is_read_to_its_end(outside_data: Path) -> None:
     frames = _frames(outside_data / "data" / "video" / "carnd_vehicle_test_video.mp4")
     assert len(frames) == 38
     assert frames[-1].time_s == pytest.approx(37 / 25, abs=1e-3)
+
+
+class _Recording:
+    """A capture of frames at given times, whose header counts `frames` of them at `rate`."""
+
+    def __init__(self, times_s: list[float], frames: float, rate: float) -> None:
+        self._times_s, self._at = times_s, -1
+        self._known = {cv2.CAP_PROP_FRAME_COUNT: frames, cv2.CAP_PROP_FPS: rate}
+
+    def grab(self) -> bool:
+        self._at += 1
+        return self._at < len(self._times_s)
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, textured(self._at)
+
+    def get(self, prop_id: int, /) -> float:
+        if prop_id == cv2.CAP_PROP_POS_MSEC:
+            return 1000 * self._times_s[min(self._at, len(self._times_s) - 1)]
+        return self._known.get(prop_id, 0.0)
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+_EVEN = [number / 25 for number in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("times_s", "frames", "missing"),
+    [
+        ([t + 4 * (t > 0.4) for t in _EVEN[:20]], 120.0, 0),  # a pause of four seconds
+        (_EVEN[40:], 100.0, 0),  # begins between key frames
+        (_EVEN, 100.0, 0),
+        (_EVEN[:60], 100.0, 40),
+        ([t + 1 * (t > 0.4) for t in _EVEN[:40]], 125.0, 60),
+        (_EVEN, 2.0**30, 0),  # AVI whose recorder was killed
+        (_EVEN, -9.2e18, 0),  # a stream that was recorded as it is
+    ],
+)
+def test_frames_are_missing_where_time_is(
+    times_s: list[float], frames: float, missing: int
+) -> None:
+    with VideoSource("clip", _Recording(times_s, frames, 25.0), Pick()) as source:
+        assert len(list(source)) == len(times_s)
+        assert source.dropped["missing at the end"] == missing
+        assert source.length is None or source.length <= 125
+
+
+@pytest.mark.parametrize(("name", "count"), [("vfr.mkv", 20), ("midgop.ts", 15)])
+def test_whole_recordings_of_the_field_lack_nothing(
+    outside_data: Path, name: str, count: int
+) -> None:
+    path = outside_data / "field" / name
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    with open_source(str(path)) as source:
+        assert len(list(source)) == count
+        assert not source.dropped
+
+
+def test_a_rate_that_is_a_time_base_is_no_rate() -> None:
+    with VideoSource("clip", _Recording(_EVEN, -1.0, 1000.0), Pick()) as source:
+        assert source.fps is None
+        assert [frame.time_s for frame in source] == pytest.approx(_EVEN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_tta.demo.source import FPS, FRAMES, DemoSource
+from edge_tta.demo.source import DEMO, FPS, FRAMES, DemoSource
 from edge_tta.demo.stream import drive, weather
 from edge_tta.frames import open_source
 from edge_tta.frames.source import Pick
@@ -67,13 +67,13 @@ def test_fps_says_how_fast_it_plays() -> None:
 
 
 def test_another_seed_is_another_drive() -> None:
-    one, two = (DemoSource(Pick(max_frames=2), seed).read() for seed in (0, 1))
+    one, two = (DemoSource(Pick(max_frames=2), seed=seed).read() for seed in (0, 1))
     assert one is not None
     assert two is not None
     assert not np.array_equal(one.pixels, two.pixels)
 
 
 def test_it_is_opened_by_its_name() -> None:
-    with open_source("demo", max_frames=1) as source:
+    with open_source("demo", max_frames=1, more=DEMO) as source:
         assert isinstance(source, DemoSource)
         assert source.name == "demo"
