@@ -105,8 +105,7 @@ def write_bundle(
 
     Returns the operators of each graph, by file name. Raises ModelError and ConfigError likewise.
     """
-    size = model.input.size
-    shape = (len(model.input.mean), size, size)
+    shape = model.input.shape
     traced = [_traced(adapter, shape) for adapter in adapters]
     for graphs in traced:
         for graph in graphs.values():

@@ -139,7 +139,6 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
     if arguments.budget_mb is None and arguments.budget_ms is None:
         return asked, Advice()
     check_learns(asked.config)
-    shape = (len(model.input.mean), model.input.size, model.input.size)
     console = terminal(stderr=True)
     with console.status("Measuring") as status:
         choice, why = fit(
@@ -152,7 +151,7 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
                 status.update,
             ),
             views=asked.config.views,
-            depths=depths_for(asked, shape),
+            depths=depths_for(asked, model.input.shape),
             **options.budget_from(arguments),
         )
     console.print(why)
@@ -168,7 +167,7 @@ def _frozen(arguments: argparse.Namespace) -> int:
 
     check_target(arguments.out)
     model = options.model_from(arguments)
-    shape = (len(model.input.mean), model.input.size, model.input.size)
+    shape = model.input.shape
     program = plain_step(Adapter(model.module, "source"), shape).program
     with whole_folder(arguments.out) as folder:
         count = write_parts(program, shape, folder)
@@ -211,7 +210,7 @@ def _weights(arguments: argparse.Namespace) -> int:
         )
         return 0
     made = {"folded": folded_weights, "delta": delta_weights}[arguments.kind]
-    weights = made(adapter, (3, model.input.size, model.input.size))
+    weights = made(adapter, model.input.shape)
     write_weights(arguments.out, weights, adapter)
     size = arguments.out.stat().st_size
     terminal().print(

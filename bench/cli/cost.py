@@ -16,7 +16,10 @@ from edge_tta.config import SAVED, MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 
-MODEL_OPTIONS = ("model", "weights", "size", "scale", "mean", "std", "labels", "untrained")
+MODEL_OPTIONS = (
+    *("model", "weights", "size", "scale", "mean", "std", "channels", "labels"),
+    "untrained",
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -95,10 +95,9 @@ class _Batch:
     def __init__(
         self, network: FrozenNetwork, config: MethodConfig, spec: InputSpec, streams: int
     ) -> None:
-        shape = 3, spec.size, spec.size
-        program = network.program(shape, below=config.folded_below)
+        program = network.program(spec.shape, below=config.folded_below)
         self._step = Step(program, config, streams)
-        self._source = Step(network.program(shape), make_config("source"))
+        self._source = Step(network.program(spec.shape), make_config("source"))
         self._of_source = self._source.initial_state()
         self._device, self._streams = program.device, streams
         self.fresh = self._step.initial_state()

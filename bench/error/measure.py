@@ -69,9 +69,8 @@ def measure_error(
             if config.folded_below:
                 if network is None:
                     raise ConfigError(f"{label} needs the network that the program is of")
-                shape = 3, spec.size, spec.size
                 saved = program.precision or "stock"
-                own_program = network.program(shape, saved, config.folded_below)
+                own_program = network.program(spec.shape, saved, config.folded_below)
             wrong = run_streams(
                 own_program, config, spec, pictures, data.labels, streams, size, advance
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -58,7 +59,7 @@ def streams_at_once(config: MethodConfig, spec: InputSpec, batch_size: int) -> i
     """How many streams may share a batch, at least one."""
     if not foldable(config):
         return 1
-    each = batch_size * (1 + config.views) * 3 * spec.size**2
+    each = batch_size * (1 + config.views) * math.prod(spec.shape)
     return max(1, VALUES_AT_ONCE // each)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.errors import BundleError, ConfigError, one_line
 from edge_tta.files import write_whole
-from edge_tta.prepare import InputSpec
+from edge_tta.prepare import Channels, InputSpec
 
 FORMAT = "edge_tta-bundle"
 VERSION = 1
@@ -176,14 +176,17 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
     channels, height, width = (_whole(size) for size in fields["image_shape"])
     labels = fields["labels"]
     advice = fields.get("advice")
+    size = given["size"]
     spec = InputSpec(
-        size=_whole(given["size"]),
+        size=tuple(size) if isinstance(size, list) else size,
         scale=given["scale"],
         mean=tuple(given["mean"]),
         std=tuple(given["std"]),
+        # Bundles of earlier versions do not say.
+        channels=Channels(given.get("channels", "gray" if len(given["mean"]) == 1 else "rgb")),
     )
-    if (height, width) != (spec.size, spec.size) or channels < 1:
-        raise ValueError(f"images {fields['image_shape']} and input size {spec.size}")
+    if (channels, height, width) != spec.shape:
+        raise ValueError(f"images {fields['image_shape']} and input {spec.shape}")
     return Manifest(
         name=_text(fields["name"]),
         source_sha256=_text(fields["source_sha256"]),

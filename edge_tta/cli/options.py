@@ -12,12 +12,15 @@ from edge_tta.bundle.runtime import PROFILES
 from edge_tta.class_names import read_class_names
 from edge_tta.config import HOSTS, METHODS
 from edge_tta.errors import ConfigError
-from edge_tta.prepare import per_channel
+from edge_tta.prepare import Channels, Size, parse_size
 from edge_tta.run.choices import MIB
 
 # PyTorch takes a second and a half to import: only the commands that need a network wait for it.
 if TYPE_CHECKING:
     from edge_tta.models import Model
+
+INPUT_OPTIONS = ("size", "channels", "scale", "mean", "std")
+"""Options of what a network takes, named as `InputSpec` does."""
 
 DEFAULT_METHOD, DEFAULT_HOST, DEFAULT_PRESET = "nanoadapt", "tent", "edge"
 
@@ -37,10 +40,18 @@ def add_model(
         + (f" (default: {default})" if default else ""),
     )
     group.add_argument("--weights", metavar="FILE", help="state dict (.safetensors, .pt, .pth)")
-    group.add_argument("--size", type=count, help="side of the square input in pixels")
-    group.add_argument("--scale", type=float, help="input is (rgb in 0..255 / scale - mean) / std")
-    group.add_argument("--mean", type=numbers, metavar="R,G,B", help="one value, or one a channel")
-    group.add_argument("--std", type=numbers, metavar="R,G,B", help="one value, or one a channel")
+    group.add_argument("--size", type=size, metavar="S|HxW", help="of the input in pixels")
+    group.add_argument(
+        "--channels",
+        choices=[channels.value for channels in Channels],
+        help="what the input's channels are",
+    )
+    group.add_argument(
+        "--scale", type=float, help="input is (channels in 0..255 / scale - mean) / std"
+    )
+    each = "one value, or one a channel in their order"
+    group.add_argument("--mean", type=numbers, metavar="R,G,B", help=each)
+    group.add_argument("--std", type=numbers, metavar="R,G,B", help=each)
     group.add_argument("--labels", metavar="FILE", help="class names: a line each, or JSON")
 
 
@@ -155,17 +166,9 @@ def model_from(arguments: argparse.Namespace) -> Model:
     from edge_tta.models import load_model
 
     model = load_model(arguments.model, arguments.weights)
-    given = {
-        "size": arguments.size,
-        "scale": arguments.scale,
-        "mean": None if arguments.mean is None else per_channel(arguments.mean),
-        "std": None if arguments.std is None else per_channel(arguments.std),
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
+    given = {name: getattr(arguments, name) for name in INPUT_OPTIONS}
     labels = model.labels if arguments.labels is None else read_class_names(arguments.labels)
-    return dataclasses.replace(
-        model, input=dataclasses.replace(model.input, **changes), labels=labels
-    )
+    return dataclasses.replace(model, input=model.input.changed(**given), labels=labels)
 
 
 def check_labels(labels: Sequence[str] | None, classes: int) -> None:
@@ -217,6 +220,14 @@ def joined_numbers(arguments: Sequence[str]) -> list[str]:
             joined[-1] += "=" + ",".join(rest[:3])
             del rest[:3]
     return joined
+
+
+def size(text: str) -> Size:
+    """Return the size that S or HxW stands for."""
+    try:
+        return parse_size(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def count(text: str) -> int:
