@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_tta.errors import ConfigError
+from edge_tta.small_files import read_small
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,6 +26,7 @@ else:
 
 METHODS = ("source", "norm", "alpha-bn", "tent", "eata", "sar", "delta", "nanoadapt")
 HOSTS = ("norm", "tent", "eata", "sar", "delta")
+_MOST_PRESET_BYTES = 1 << 16
 PRESETS = ("edge", "paper")
 SAVED = ("stock", "float32", "float16", "int8")
 """What may wait for the backward pass, see `edge_tta.Adapter`."""
@@ -330,7 +332,7 @@ def load_preset(preset: str | Path) -> dict[str, Any]:
                 f"unknown preset {str(preset)!r}; expected {', '.join(PRESETS)} or a .toml file"
             )
         try:
-            text = path.read_text("utf-8")
+            text = read_small(path, _MOST_PRESET_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the preset {path}: {error}") from error
     try:
