@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_tta.cli import options
-from edge_tta.cli.terminal import terminal
+from edge_tta.cli.terminal import stages, terminal
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 
@@ -53,7 +53,10 @@ def parser() -> argparse.ArgumentParser:
     )
     bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
     bundle.add_argument(
-        "--threads", type=options.count, metavar="T", help="threads for PyTorch and to measure with"
+        "--threads",
+        type=options.threads,
+        metavar="T",
+        help="threads for PyTorch and to measure with",
     )
     budget = bundle.add_argument_group("budget", BUDGET)
     options.add_budget(budget, "a run of the bundle")
@@ -81,6 +84,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
     from export.parity import images_of
 
     check_target(arguments.out)
+    options.check_choices(arguments)
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
     preset = arguments.preset or options.DEFAULT_PRESET
@@ -96,9 +100,9 @@ def _bundle(arguments: argparse.Namespace) -> int:
         if not frames:
             raise ConfigError(f"{arguments.frames} holds no frames to compare on")
     console = terminal()
-    with terminal(stderr=True).status("Exporting"):
+    with stages(terminal(stderr=True), "exporting") as tell:
         done = export_bundle(
-            model, list(adapters.values()), str(preset), arguments.out, frames, advice
+            model, list(adapters.values()), str(preset), arguments.out, frames, advice, tell
         )
     for label, parity in done.parity.items():
         console.print(

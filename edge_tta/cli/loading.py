@@ -155,6 +155,7 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
         )
     if arguments.profile not in (None, "speed"):
         raise ConfigError("--profile is for bundles; leave it out")
+    options.check_choices(arguments)
     heap.keep()
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)

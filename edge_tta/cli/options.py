@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_tta.bundle.runtime import PROFILES
+from edge_tta.bundle.runtime import PROFILES, check_threads
 from edge_tta.class_names import read_class_names
-from edge_tta.config import HOSTS, METHODS
-from edge_tta.errors import ConfigError
+from edge_tta.config import HOSTS, METHODS, make_config
+from edge_tta.errors import ConfigError, ModelError
 from edge_tta.prepare import Channels, Size, parse_size
 from edge_tta.run.choices import MIB
 
@@ -122,7 +122,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """--device and --threads."""
     group = parser.add_argument_group("machine")
     group.add_argument("--device", default="cpu", help="cpu | cuda (default: cpu)")
-    group.add_argument("--threads", type=count, metavar="T", help="threads for the network")
+    group.add_argument("--threads", type=threads, metavar="T", help="threads for the network")
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -161,8 +161,31 @@ def budget_from(arguments: argparse.Namespace) -> dict[str, float | None]:
     }
 
 
+def check_choices(arguments: argparse.Namespace) -> None:
+    """Refuses wrong names, values and files before PyTorch is imported, which takes seconds.
+
+    arguments: of `add_model` and `add_method`, of a model that PyTorch runs.
+
+    Raises:
+        ConfigError: a method, host, preset or labels file that cannot be.
+        ModelError: there is no such file of weights.
+    """
+    make_config(
+        arguments.method or DEFAULT_METHOD,
+        arguments.host or DEFAULT_HOST,
+        arguments.preset or DEFAULT_PRESET,
+        views=arguments.views,
+        adapt_from=arguments.adapt_from,
+        calibrate_below=arguments.calibrate_below,
+    )
+    if arguments.labels is not None:
+        read_class_names(arguments.labels)
+    if arguments.weights is not None and not Path(arguments.weights).is_file():
+        raise ModelError(f"there is no weights file {arguments.weights}; check the path")
+
+
 def model_from(arguments: argparse.Namespace) -> Model:
-    """The model, with what the user said of its input and classes."""
+    """Return the model, with what the user said of its input and classes."""
     from edge_tta.models import load_model
 
     model = load_model(arguments.model, arguments.weights)
@@ -185,19 +208,19 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> None:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether both name one file that exists."""
+    """Tell whether both name one file that exists."""
     try:
         return one.is_file() and one.samefile(other)
     except OSError:
         return False
 
 
-def use_threads(threads: int | None) -> None:
+def use_threads(number: int | None) -> None:
     """Sets how many threads the network may use; None: as many as there are cores."""
-    if threads is not None:
+    if number is not None:
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(number)
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -228,6 +251,16 @@ def size(text: str) -> Size:
         return parse_size(text)
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def threads(text: str) -> int:
+    """Return a number of threads that this machine can run."""
+    number = count(text)
+    try:
+        check_threads(number)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return number
 
 
 def count(text: str) -> int:
