@@ -11,14 +11,14 @@ from bench.corruptions.drift import UP_AND_DOWN
 from bench.orders import drift_steps
 from bench.sets import CLEAN, LabelledSet, load_set, severities_of
 from edge_tta.errors import SourceError
-from edge_tta.prepare import Pixels
+from edge_tta.prepare import Pixels, Size
 
 _SEVERITIES = tuple(sorted(set(UP_AND_DOWN)))
 
 
 def load_drift_set(
     path: str | Path,
-    size: int,
+    size: Size,
     *,
     limit: int | None = None,
     only: Sequence[str] | None = None,

@@ -5,10 +5,7 @@ Every corruption of a set holds the same pictures in the same order.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.errors import SourceError, one_line
+from bench.array_files import open_npy, open_npz
+from edge_tta.errors import SourceError, did_you_mean
 from edge_tta.frames import open_source
-from edge_tta.prepare import Pixels, resize
+from edge_tta.prepare import Pixels, Size, resize, sides_of
 
 CLEAN = "clean"
 """Name of the pictures without corruption; not counted in means over corruptions."""
@@ -46,7 +44,7 @@ class LabelledSet:
     Attributes:
         name: for reports.
         severity: 1 to 5, or 0 where unknown, clean or several.
-        corruptions: name -> pictures (n, size, size, 3) uint8 RGB.
+        corruptions: name -> pictures (n, H, W, 3) uint8 RGB, of the size asked for.
         labels: (n,) int64.
     """
 
@@ -61,16 +59,17 @@ class LabelledSet:
 
 def load_set(
     path: str | Path,
-    size: int,
+    size: Size,
     *,
     severity: int = 5,
     limit: int | None = None,
     only: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> LabelledSet:
-    """Reads a set, its pictures brought to size x size.
+    """Reads a set.
 
     Args:
+        size: of the pictures that are made of the set's, S or (H, W).
         severity: which one of a set that has several, 1 to 5.
         limit: the first so many pictures.
         only: the corruptions to take, None: all.
@@ -113,7 +112,7 @@ def load_npz_pictures(
         SourceError: they are not there.
     """
     wanted = "expected an .npz with images (n, H, W, 3) uint8 and labels (n,)"
-    with _arrays_of(path, wanted) as file:
+    with open_npz(path, wanted) as file:
         for name in ("images", "labels"):
             if name not in file:
                 raise SourceError(f"{path} has no array {name!r}; {wanted}")
@@ -141,23 +140,10 @@ def check_classes(path: str | Path, data: LabelledSet, classes: int) -> None:
         )
 
 
-@contextmanager
-def _arrays_of(path: Path, wanted: str) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
-    """The arrays of an .npz; SourceError where it, or one that is asked for, cannot be read."""
-    try:
-        # A file of our own: NumPy leaves the one it opened unclosed when it is damaged.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            yield file
-    except OSError as error:
-        raise SourceError(f"cannot read {path} ({error.strerror or error}); {wanted}") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, TypeError, zlib.error) as error:
-        raise SourceError(f"cannot read {path} ({one_line(error, 120)}); {wanted}") from error
-
-
 def _from_npz(
     path: Path, only: Sequence[str] | None, severity: int
 ) -> tuple[dict[str, Pixels], npt.NDArray[Any], int]:
-    with _arrays_of(path, _FORMS) as file:
+    with open_npz(path, _FORMS) as file:
         if "labels" not in file:
             raise SourceError(f"{path} has no array 'labels'; {_FORMS}")
         names = [name for name in file if name not in _BESIDE]
@@ -179,10 +165,10 @@ def _from_npy(
     """
     names = sorted(p.stem for p in folder.glob("*.npy") if p.stem != "labels")
     arrays: dict[str, Pixels] = {}
-    labels = _npy(folder / "labels.npy")
+    labels = open_npy(folder / "labels.npy", _FORMS)
     own_labels = labels
     for name in _chosen(names, only, folder):
-        stacked = _npy(folder / f"{name}.npy")
+        stacked = open_npy(folder / f"{name}.npy", _FORMS)
         if stacked.ndim == 0 or len(stacked) % 5:
             raise SourceError(
                 f"{folder}: {name} is {stacked.dtype} {stacked.shape}; expected five severities "
@@ -195,14 +181,6 @@ def _from_npy(
         _check_pictures(folder, name, stacked[own], len(own_labels) if labels.ndim else 0)
         arrays[name] = stacked[own]
     return arrays, own_labels
-
-
-def _npy(path: Path) -> npt.NDArray[Any]:
-    try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"cannot read {path} ({one_line(error, 120)}); {_FORMS}") from error
-    return array
 
 
 def _check_labels(path: Path, labels: npt.NDArray[Any]) -> None:
@@ -231,16 +209,16 @@ def _from_folders(
     severity: int,
     limit: int | None,
     only: Sequence[str] | None,
-    size: int,
+    size: Size,
     classes: Sequence[str] | None,
 ) -> tuple[dict[str, Pixels], npt.NDArray[Any], int]:
     """<corruption>/<severity>/, or in groups <group>/<corruption>/<severity>/; else clean."""
-    found = _severity_folders(root)
-    folders = {p.parent.name: p for p in found if p.name == str(severity)}
-    if found and not folders:
+    known = _severity_folders(root)
+    folders = {p.parent.name: p for p in known if p.name == str(severity)}
+    if known and not folders:
         raise SourceError(
             f"{root} has no severity {severity}; it has "
-            f"{', '.join(sorted({p.name for p in found}))}: choose one with --severity"
+            f"{', '.join(sorted({p.name for p in known}))}: choose one with --severity"
         )
     if not folders:
         folders, severity = {DRIFT if (root / DRIFT_TABLE).is_file() else CLEAN: root}, 0
@@ -284,11 +262,12 @@ def _chosen(names: Sequence[str], only: Sequence[str] | None, path: Path) -> lis
         return list(names)
     for name in only:
         if name not in names:
-            raise SourceError(f"{path} has no {name}; it has {', '.join(names)}")
+            hint = did_you_mean(name, names)
+            raise SourceError(f"{path} has no {name}; it has {', '.join(names)}{hint}")
     return list(only)
 
 
-def _sized(array: Pixels, size: int) -> Pixels:
-    if array.shape[1:3] == (size, size):
+def _sized(array: Pixels, size: Size) -> Pixels:
+    if array.shape[1:3] == sides_of(size):
         return np.ascontiguousarray(array)
     return np.stack([resize(frame, size) for frame in array])

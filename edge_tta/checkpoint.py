@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,11 +20,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from edge_tta.config.fields import TABLES
-from edge_tta.errors import DamagedStateError, StateError, one_line
+from edge_tta.errors import DamagedStateError, StateError, one_line, quoted
 from edge_tta.files import write_whole
+from edge_tta.small_files import check_ordinary
 
 FORMAT = "edge_tta-state"
 VERSION = 2
+ADVICE = "keep it for inspection and start with another --state file"
+
+_MOST_STEPS = 2**53
+_MOST_IMAGE_VALUES = 2**28
+_MOST_VALUE = 1e18
+"""Largest value of a tensor: the square of a larger one is infinite in float32."""
+
+_NEVER_NEGATIVE = ("variance", "second_moment", "fisher")
+"""Endings of keys."""
+
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -70,10 +82,11 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
     """Reads a state file. The file is never changed.
 
     Raises:
-        StateError: missing, damaged, of a foreign format or version, or holding NaN or infinity.
+        StateError: missing, damaged, of a foreign format or version, or holding values that no
+            adaptation makes: NaN, infinity, negative counts.
     """
-    advice = "keep it for inspection and start with another --state file"
     try:
+        check_ordinary(path)
         with safe_open(str(path), framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
             arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -81,10 +94,10 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
         raise StateError(f"no state file at {path}; check the path") from error
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise DamagedStateError(
-            f"{path} is damaged or not a state file ({one_line(error, 120)}); {advice}"
+            f"{path} is damaged or not a state file ({one_line(error, 120)}); {ADVICE}"
         ) from error
     if metadata.get("format") != FORMAT:
-        raise StateError(f"{path} is a safetensors file but not a state of edge_tta; {advice}")
+        raise StateError(f"{path} is a safetensors file but not a state of edge_tta; {ADVICE}")
     if metadata.get("version") != str(VERSION):
         raise StateError(
             f"{path} has state format version {metadata.get('version')}, this edge_tta reads "
@@ -96,21 +109,43 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
             config=dict(json.loads(metadata["config"])),
             layout=dict(json.loads(metadata["layout"])),
             image_shape=_shape(json.loads(metadata["image_shape"])),
-            steps=int(metadata["steps"]),
+            steps=_count(metadata["steps"]),
         )
         digest = metadata["tensors_sha256"]
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise DamagedStateError(
-            f"the header of {path} is damaged ({one_line(error, 120)}); {advice}"
+            f"the header of {path} is damaged ({one_line(error, 120)}); {ADVICE}"
         ) from error
     if digest != digest_of(arrays):
         raise DamagedStateError(
-            f"{path} is damaged: its values are not those that were written; {advice}"
+            f"{path} is damaged: its values are not those that were written; {ADVICE}"
         )
+    _check_values(path, arrays, header)
+    return arrays, header
+
+
+def _check_values(path: str | Path, arrays: Arrays, header: Header) -> None:
+    """Refuses values that no adaptation makes: a checksum says only that they were written so.
+
+    Raises:
+        StateError: with the first of them.
+    """
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise StateError(f"{path} holds NaN or infinity in {name!r}; {advice}")
-    return arrays, header
+            raise StateError(f"{path} holds NaN or infinity in {quoted(name)}; {ADVICE}")
+        low = 0 if array.dtype.kind in "iu" or name in _NEVER_NEGATIVE else -_MOST_VALUE
+        high = _MOST_STEPS if array.dtype.kind in "iu" else _MOST_VALUE
+        wrong = array[(array < low) | (array > high)]
+        if wrong.size:
+            raise StateError(
+                f"{path} holds {wrong.flat[0]:.3g} in {quoted(name)}, expected {low:.3g} to "
+                f"{high:.3g}; {ADVICE}"
+            )
+    position, window = arrays.get("position"), header.config.get("accumulation")
+    if position is not None and isinstance(window, int) and (position >= window).any():
+        raise StateError(
+            f"{path} is at position {position} of a window of {window} frames; {ADVICE}"
+        )
 
 
 def digest_of(arrays: Arrays) -> str:
@@ -164,19 +199,25 @@ def check_tensors(path: str | Path, arrays: Arrays, expected: Mapping[str, Any])
     for name in sorted(set(arrays) | set(expected)):
         if name not in arrays or name not in expected:
             what = "lacks" if name not in arrays else "has an unknown tensor"
-            raise StateError(f"{path} {what} {name!r}; it is damaged or of another edge_tta")
-        found, wanted = arrays[name], expected[name]
-        if found.shape != wanted.shape or found.dtype != wanted.dtype:
+            raise StateError(f"{path} {what} {quoted(name)}; it is damaged or of another edge_tta")
+        array, like = arrays[name], expected[name]
+        if array.shape != like.shape or array.dtype != like.dtype:
             raise StateError(
-                f"{path}: {name!r} is {found.dtype} {found.shape}, expected {wanted.dtype} "
-                f"{wanted.shape}; it is damaged or of another network"
+                f"{path}: {quoted(name)} is {array.dtype} {array.shape}, expected {like.dtype} "
+                f"{like.shape}; it is damaged or of another network"
             )
 
 
+def _count(text: str) -> int:
+    """Return a number of steps. Raises ValueError for anything else."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 17 and int(text) <= _MOST_STEPS):
+        raise ValueError(f"steps is {quoted(text, 40)}")
+    return int(text)
+
+
 def _shape(values: Any) -> tuple[int, ...]:
-    """(channels, H, W). Raises ValueError for anything else."""
-    if not isinstance(values, list) or len(values) != 3:
-        raise ValueError(f"image_shape is {values!r}")
-    if not all(isinstance(value, int) and value > 0 for value in values):
-        raise ValueError(f"image_shape is {values!r}")
+    """Return (channels, H, W). Raises ValueError for anything else."""
+    whole = isinstance(values, list) and all(isinstance(value, int) for value in values)
+    if not whole or len(values) != 3 or min(values) < 1 or math.prod(values) > _MOST_IMAGE_VALUES:
+        raise ValueError(f"image_shape is {quoted(values, 60)}")
     return tuple(values)

@@ -6,23 +6,27 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge_tta.errors import ConfigError
+from edge_tta.errors import ConfigError, one_line
+from edge_tta.small_files import MIB, read_small
+
+_MOST_BYTES = 32 * MIB
 
 
 def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """Class names in the order of the network's outputs.
+    """Return class names in the order of the network's outputs.
 
     The file is a text with one name a line; a JSON list of names; or a JSON object from index to
     name, or to a list whose last entry is the name (as in imagenet_class_index.json).
 
     Raises:
-        ConfigError: the file cannot be read, or is none of these.
+        ConfigError: the file cannot be read, is none of these, or has more than 32 MiB.
     """
     expected = "expected one name a line, a JSON list, or a JSON object from index to name"
     try:
-        text = Path(path).read_text("utf-8-sig")
+        text = read_small(path, _MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the labels file {path} ({error}); {expected}") from error
+        reason = one_line(error, 120) if isinstance(error, ValueError) else error.strerror
+        raise ConfigError(f"cannot read the labels file {path} ({reason}); {expected}") from error
     if text.lstrip()[:1] in ("[", "{"):
         try:
             names = _from_json(json.loads(text))

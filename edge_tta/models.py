@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from edge_tta.errors import ConfigError, ModelError, one_line
-from edge_tta.prepare import InputSpec, per_channel
+from edge_tta.prepare import InputSpec
 
 _FORMS = "demo, torchvision:NAME or FILE.py:FACTORY"
-_INPUT_FIELDS = ("size", "scale", "mean", "std")
+_INPUT_FIELDS = ("size", "scale", "mean", "std", "channels")
 # torchvision builds these with an auxiliary classifier and a normalisation of their own.
 _AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
 
@@ -30,7 +30,7 @@ class Model:
 
     Attributes:
         name: as the user gave it.
-        module: (N, 3, size, size) -> logits (N, classes), in evaluation mode.
+        module: (N, *input.shape) -> logits (N, classes), in evaluation mode.
         input: what it takes.
         labels: names of its classes, None when unknown.
     """
@@ -46,7 +46,7 @@ def load_model(spec: str, weights: str | Path | None = None) -> Model:
 
     A factory in FILE.py takes no arguments and returns an `nn.Module`. If the file has a mapping
     `INPUT`, its entry for the factory (or the mapping itself) may set `size`, `scale`, `mean`,
-    `std`; if it has `LABELS`, a sequence, or a mapping by factory, it names the classes.
+    `std`, `channels`; if it has `LABELS`, a sequence, or a mapping by factory, it names classes.
 
     Args:
         spec: `demo`, `torchvision:NAME` or `FILE.py:FACTORY`.
@@ -198,10 +198,8 @@ def _input_of(given: Any, path: Path, factory: str) -> InputSpec:
         return InputSpec()
     if not isinstance(entry, Mapping):
         raise ModelError(f"{expected}, got {entry!r}")
-    fields = {key: entry[key] for key in ("size", "scale") if key in entry}
     try:
-        fields |= {key: per_channel(entry[key]) for key in ("mean", "std") if key in entry}
-        return InputSpec(**fields)
+        return InputSpec().changed(**{key: entry[key] for key in _INPUT_FIELDS if key in entry})
     except (ConfigError, TypeError, ValueError) as error:
         raise ModelError(f"INPUT in {path}: {one_line(error, 200)}") from error
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.prepare import Images, InputSpec
+from edge_tta.prepare import Channels, Images, InputSpec
 
 # One picture (H, W, C) float32 in 0..255.
 Picture = npt.NDArray[np.float32]
@@ -73,7 +73,7 @@ def make_views(images: Images, count: int, spec: InputSpec, rng: np.random.Gener
     """Each image followed by `count` views of it: (N, C, H, W) -> (N * (1 + count), C, H, W).
 
     `images` are normalised as `spec` says, and so are the views. Colour augmentations need three
-    channels; images with another number take the geometric ones, which then may repeat.
+    channels, RGB or BGR; images with another number take the geometric ones, which then may repeat.
     """
     if not count:
         return images.copy()
@@ -84,11 +84,12 @@ def make_views(images: Images, count: int, spec: InputSpec, rng: np.random.Gener
     # The spec's channels may differ from the images'; geometry does not need pixel units.
     in_pixels = channels == len(spec.mean)
     pictures = spec.pixels(images) if in_pixels else images
+    to_rgb = -1 if spec.channels is Channels.BGR else 1
     for i in range(n):
-        picture = np.ascontiguousarray(pictures[i].transpose(1, 2, 0))
+        picture = np.ascontiguousarray(pictures[i].transpose(1, 2, 0)[..., ::to_rgb])
         order = np.concatenate([rng.permutation(len(choices)) for _ in range(-(-count // 3))])
         for k, which in enumerate(order[:count]):
-            out[i, 1 + k] = choices[which](picture, rng).transpose(2, 0, 1)
+            out[i, 1 + k] = choices[which](picture, rng)[..., ::to_rgb].transpose(2, 0, 1)
     return _renormalised(out, spec) if in_pixels else out.reshape(-1, *images.shape[1:])
 
 

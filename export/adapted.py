@@ -34,7 +34,7 @@ def adapter_of(model: Model, state: str | Path) -> Adapter:
     method, host = fields.pop("method"), fields.pop("host")
     adapter = Adapter(model.module, method, host, input_spec=model.input, **fields)
     adapter.load(state)
-    adapter.prepare((3, model.input.size, model.input.size))
+    adapter.prepare(model.input.shape)
     return adapter
 
 

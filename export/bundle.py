@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from export.graph.weights import WeightFile
 from export.parity import Parity, compare
 
 WEIGHTS = "weights.bin"
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def export_bundle(
     folder: Path,
     frames: Sequence[Images] | None = None,
     advice: Advice | None = None,
+    tell: Tell = lambda stage: None,
 ) -> Exported:
     """Writes a bundle of the adapters' methods, whole or not at all.
 
@@ -73,6 +76,7 @@ def export_bundle(
         preset: its name, for the manifest.
         frames: images (1, channels, H, W) to compare both executors on; None: made ones.
         advice: how it is to be run; None: as any bundle.
+        tell: told each stage when it begins.
 
     Raises:
         ModelError: the network cannot be captured or exported, or the graphs do not compute what
@@ -82,11 +86,15 @@ def export_bundle(
     """
     check_target(folder)
     with whole_folder(folder) as part:
-        nodes = write_bundle(model, adapters, preset, part, advice)
-        parity = {a.config.label: compare(part, a, model.input, frames) for a in adapters}
+        nodes = write_bundle(model, adapters, preset, part, advice, tell)
+        parity = {}
         for adapter in adapters:
+            label = adapter.config.label
+            tell(f"comparing {label} with PyTorch")
+            parity[label] = compare(part, adapter, model.input, frames)
             if adapter.config.trains:
-                label = f"{adapter.config.label}, compact"
+                label = f"{label}, compact"
+                tell(f"comparing {label} with PyTorch")
                 parity[label] = compare(part, adapter, model.input, frames, "memory")
         total = sum(file.stat().st_size for file in part.iterdir())
     return Exported(folder, total, nodes, parity)
@@ -98,6 +106,7 @@ def write_bundle(
     preset: str,
     folder: Path,
     advice: Advice | None = None,
+    tell: Tell = lambda stage: None,
 ) -> dict[str, int]:
     """Writes the files of a bundle into an empty folder, compared with nothing.
 
@@ -105,9 +114,11 @@ def write_bundle(
 
     Returns the operators of each graph, by file name. Raises ModelError and ConfigError likewise.
     """
-    size = model.input.size
-    shape = (len(model.input.mean), size, size)
-    traced = [_traced(adapter, shape) for adapter in adapters]
+    shape = model.input.shape
+    traced = []
+    for adapter in adapters:
+        tell(f"tracing {adapter.config.label}")
+        traced.append(_traced(adapter, shape))
     for graphs in traced:
         for graph in graphs.values():
             refuse_unsupported(graph)
@@ -119,11 +130,13 @@ def write_bundle(
         names = {}
         for kind, graph in graphs.items():
             names[kind] = f"{stem}{kind}.onnx"
+            tell(f"writing {names[kind]}")
             nodes[names[kind]] = _write(graph, weights, folder / names[kind])
         if "learn" in graphs:
             recompute(graphs["learn"].module)
             names["compact"] = f"{stem}learn.compact.onnx"
             target = folder / names["compact"]
+            tell(f"writing {target.name}")
             nodes[target.name] = _write(graphs["learn"], weights, target, "compact")
         methods[adapter.config.label] = _record(adapter, shape, folder, stem, names, preset)
     weights.write(folder)
@@ -196,7 +209,7 @@ def _record(
         compact=names.get("compact"),
         state=f"{stem}state.safetensors",
         layout={name: (value.shape, str(value.dtype)) for name, value in arrays.items()},
-        preset=preset,
+        preset=Path(preset).name,
     )
 
 
@@ -221,7 +234,7 @@ def _write_manifest(
     write_manifest(
         folder,
         Manifest(
-            name=model.name,
+            name=Path(model.name).name,
             source_sha256=adapter.network.fingerprint,
             image_shape=shape,
             classes=classes,

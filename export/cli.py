@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_tta.cli import options
-from edge_tta.cli.terminal import terminal
+from edge_tta.cli.terminal import stages, terminal
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 
@@ -53,7 +53,10 @@ def parser() -> argparse.ArgumentParser:
     )
     bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
     bundle.add_argument(
-        "--threads", type=options.count, metavar="T", help="threads for PyTorch and to measure with"
+        "--threads",
+        type=options.threads,
+        metavar="T",
+        help="threads for PyTorch and to measure with",
     )
     budget = bundle.add_argument_group("budget", BUDGET)
     options.add_budget(budget, "a run of the bundle")
@@ -81,6 +84,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
     from export.parity import images_of
 
     check_target(arguments.out)
+    options.check_choices(arguments)
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
     preset = arguments.preset or options.DEFAULT_PRESET
@@ -96,9 +100,9 @@ def _bundle(arguments: argparse.Namespace) -> int:
         if not frames:
             raise ConfigError(f"{arguments.frames} holds no frames to compare on")
     console = terminal()
-    with terminal(stderr=True).status("Exporting"):
+    with stages(terminal(stderr=True), "exporting") as tell:
         done = export_bundle(
-            model, list(adapters.values()), str(preset), arguments.out, frames, advice
+            model, list(adapters.values()), str(preset), arguments.out, frames, advice, tell
         )
     for label, parity in done.parity.items():
         console.print(
@@ -139,7 +143,6 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
     if arguments.budget_mb is None and arguments.budget_ms is None:
         return asked, Advice()
     check_learns(asked.config)
-    shape = (len(model.input.mean), model.input.size, model.input.size)
     console = terminal(stderr=True)
     with console.status("Measuring") as status:
         choice, why = fit(
@@ -152,7 +155,7 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
                 status.update,
             ),
             views=asked.config.views,
-            depths=depths_for(asked, shape),
+            depths=depths_for(asked, model.input.shape),
             **options.budget_from(arguments),
         )
     console.print(why)
@@ -168,7 +171,7 @@ def _frozen(arguments: argparse.Namespace) -> int:
 
     check_target(arguments.out)
     model = options.model_from(arguments)
-    shape = (len(model.input.mean), model.input.size, model.input.size)
+    shape = model.input.shape
     program = plain_step(Adapter(model.module, "source"), shape).program
     with whole_folder(arguments.out) as folder:
         count = write_parts(program, shape, folder)
@@ -211,7 +214,7 @@ def _weights(arguments: argparse.Namespace) -> int:
         )
         return 0
     made = {"folded": folded_weights, "delta": delta_weights}[arguments.kind]
-    weights = made(adapter, (3, model.input.size, model.input.size))
+    weights = made(adapter, model.input.shape)
     write_weights(arguments.out, weights, adapter)
     size = arguments.out.stat().st_size
     terminal().print(

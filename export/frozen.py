@@ -29,7 +29,7 @@ def write_folded(adapter: Adapter, spec: InputSpec, path: Path) -> float:
         ModelError: there is no such form, or the file does not compute what the adapter does.
         OutputError: it cannot be written.
     """
-    shape = (len(spec.mean), spec.size, spec.size)
+    shape = spec.shape
     adapter.prepare(shape)
     traced = trace_frozen(plain_step(adapter, shape), shape, OPERATORS, adapter.state)
     refuse_unsupported(traced)

@@ -138,8 +138,7 @@ class _Reference:
     """
 
     def __init__(self, like: Adapter, spec: InputSpec) -> None:
-        channels = len(spec.mean)
-        self._step = plain_step(like, (channels, spec.size, spec.size))
+        self._step = plain_step(like, spec.shape)
         self._config, self._spec, self._count = like.config, spec, 0
         self._state = self._old = self._step.initial_state()
         self.before: Arrays = {}
@@ -250,10 +249,10 @@ def _images(spec: InputSpec, frames: Sequence[Images] | None) -> Iterator[Images
 
 def _made(spec: InputSpec, rng: np.random.Generator) -> Images:
     """A picture of soft patches and some noise, darker or lighter than the last."""
-    channels = len(spec.mean)
+    channels, height, width = spec.shape
     coarse = rng.uniform(0, 255, (6, 6, channels)).astype(np.float32)
-    soft = cv2.resize(coarse, (spec.size, spec.size), interpolation=cv2.INTER_CUBIC)
-    soft = soft.reshape(spec.size, spec.size, channels)
+    soft = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    soft = soft.reshape(height, width, channels)
     noisy = soft * rng.uniform(0.4, 1.2) + rng.normal(0, 8, soft.shape)
     return spec.normalise(np.clip(noisy, 0, 255).astype(np.uint8)[None])
 

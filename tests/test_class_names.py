@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,19 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.txt", tmp_path):
         with pytest.raises(ConfigError, match="cannot read the labels file"):
             read_class_names(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no /dev/zero here")
+def test_a_device_without_an_end_is_told() -> None:
+    with pytest.raises(ConfigError, match="more than 32 MiB"):
+        read_class_names("/dev/zero")
+
+
+def test_a_pipe_is_read_as_shells_give_them(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"cat\ndog\n")
+    os.close(writing)
+    try:
+        assert read_class_names(f"/dev/fd/{reading}") == ("cat", "dog")
+    finally:
+        os.close(reading)

@@ -173,3 +173,10 @@ def test_a_first_frame_s_statistics_are_refused_where_calibration_begins_with_th
 def test_an_unknown_method_host_or_option_is_told(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         make_config(**arguments)
+
+
+def test_a_preset_of_absurd_size_is_told_and_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "huge.toml"
+    path.write_text("\n".join(f"a.b{i}.c = 1" for i in range(20_000)))
+    with pytest.raises(ConfigError, match=r"more than 0\.0625 MiB"):
+        load_preset(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_tta.prepare import Images, InputSpec
+from edge_tta.prepare import Channels, Images, InputSpec
 from edge_tta.views import MAX_VIEWS, make_views
 
 SPECS = {
@@ -106,8 +106,24 @@ def test_normalisation_does_not_change_what_a_view_shows(spec: InputSpec) -> Non
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_other_numbers_of_channels_get_views_by_geometry(channels: int) -> None:
-    spec = InputSpec(16, mean=(0.5,) * channels, std=(0.25,) * channels)
+    order = Channels.GRAY if channels == 1 else Channels.RGB
+    spec = InputSpec(16, mean=(0.5,) * channels, std=(0.25,) * channels, channels=order)
     for of_frame in _views(_frames(2, channels), 3, spec):
         assert of_frame.shape == (4, channels, 16, 16)
         gaps = [np.abs(a - b).max() for i, a in enumerate(of_frame) for b in of_frame[:i]]
         assert min(gaps) > 1e-3
+
+
+def test_the_views_of_a_bgr_network_are_those_of_an_rgb_one_with_its_channels_turned() -> None:
+    rgb = InputSpec(16, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
+    bgr = rgb.changed(channels="bgr")
+    frames = _frames()
+    expected = _views(frames, 5, rgb)
+    np.testing.assert_array_equal(_views(frames, 5, bgr), expected[:, :, ::-1])
+
+
+def test_views_of_images_that_are_not_square_keep_their_shape() -> None:
+    spec = InputSpec((12, 20))
+    images = spec.normalise(np.random.default_rng(0).integers(0, 256, (2, 12, 20, 3), np.uint8))
+    views = make_views(images, 5, spec, np.random.default_rng(0))
+    assert views.shape == (12, 3, 12, 20)

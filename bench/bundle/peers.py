@@ -18,9 +18,10 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 Step = Callable[[Any], object]
+Shape = tuple[int, ...]
 
 
-def frozen(folder: str, model: str, weights: str, threads: int) -> tuple[Step, int]:
+def frozen(folder: str, model: str, weights: str, threads: int) -> tuple[Step, Shape]:
     """The folded network by onnxruntime, with its defaults."""
     from edge_tta.bundle.runtime import quiet_runtime
 
@@ -30,20 +31,20 @@ def frozen(folder: str, model: str, weights: str, threads: int) -> tuple[Step, i
     options.log_severity_level = 3
     path = str(Path(folder) / "frozen.onnx")
     session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    size = int(session.get_inputs()[0].shape[-1])
-    return lambda image: session.run(None, {"images": image}), size
+    shape = tuple(session.get_inputs()[0].shape[1:])
+    return lambda image: session.run(None, {"images": image}), shape
 
 
-def bundle(folder: str, threads: int, profile: str, learn: bool) -> tuple[Step, int]:
+def bundle(folder: str, threads: int, profile: str, learn: bool) -> tuple[Step, Shape]:
     """A bundle that learns on every frame, or only observes."""
     from edge_tta.bundle.adapter import BundleAdapter
     from edge_tta.bundle.folder import Bundle
 
     adapter = BundleAdapter(Bundle(Path(folder) / "bundle", threads=threads, profile=profile))
-    return lambda image: adapter(image, learn=learn), adapter.input_spec.size
+    return lambda image: adapter(image, learn=learn), adapter.input_spec.shape
 
 
-def stock(model: str, weights: str, threads: int, learns: bool) -> tuple[Step, int]:
+def stock(model: str, weights: str, threads: int, learns: bool) -> tuple[Step, Shape]:
     """PyTorch as it comes: a forward pass, or Tent (Wang et al., 2021) with autograd."""
     import torch
 
@@ -60,7 +61,7 @@ def stock(model: str, weights: str, threads: int, learns: bool) -> tuple[Step, i
             return network(torch.from_numpy(image))
 
     if not learns:
-        return forward, loaded.input.size
+        return forward, loaded.input.shape
     for norm in norms:
         norm.train()
         norm.track_running_stats = False
@@ -78,10 +79,10 @@ def stock(model: str, weights: str, threads: int, learns: bool) -> tuple[Step, i
         optimizer.zero_grad()
         return logits.detach()
 
-    return tent, loaded.input.size
+    return tent, loaded.input.shape
 
 
-PEERS: dict[str, Callable[[str, str, str, int], tuple[Step, int]]] = {
+PEERS: dict[str, Callable[[str, str, str, int], tuple[Step, Shape]]] = {
     "frozen onnxruntime": frozen,
     "bundle observe": lambda folder, m, w, threads: bundle(folder, threads, "speed", False),
     "bundle learn": lambda folder, m, w, threads: bundle(folder, threads, "speed", True),
@@ -94,9 +95,9 @@ PEERS: dict[str, Callable[[str, str, str, int], tuple[Step, int]]] = {
 def main() -> None:
     """Speaks lines of JSON with the process that started it."""
     name, folder, model, weights, threads = sys.argv[1:]
-    step, size = PEERS[name](folder, model, weights, int(threads))
+    step, shape = PEERS[name](folder, model, weights, int(threads))
     rng = np.random.default_rng(0)
-    image = rng.normal(size=(1, 3, size, size)).astype(np.float32)
+    image = rng.normal(size=(1, *shape)).astype(np.float32)
     step(image)
     print(json.dumps({"start_s": time.perf_counter() - _STARTED_S}), flush=True)
     for _ in sys.stdin:

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_adapt_from(parser)
     parser.add_argument("--rounds", type=options.count, default=60, help="timed steps of each peer")
     parser.add_argument("--frames", type=options.count, default=5, help="frames for memory")
-    parser.add_argument("--threads", type=options.count, default=2)
+    parser.add_argument("--threads", type=options.threads, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="results")
     return parser
 

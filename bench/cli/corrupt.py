@@ -18,7 +18,7 @@ from bench.corruptions.generate import SMALLEST_SIDE
 from bench.sets import CLEAN, load_npz_pictures
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
-from edge_tta.errors import ConfigError, SourceError
+from edge_tta.errors import ConfigError, SourceError, did_you_mean
 from edge_tta.files import whole_file
 from edge_tta.frames import open_source
 from edge_tta.prepare import Pixels, resize
@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     add_option(strength)
     parser.add_argument("--seed", type=options.natural, default=0)
     parser.add_argument("--limit", type=options.count, help="the first so many pictures")
-    parser.add_argument("--size", type=options.count, help="side of the pictures, cut square")
+    parser.add_argument(
+        "--size", type=options.size, metavar="S|HxW", help="of the pictures, cut to it"
+    )
     parser.add_argument("--frost", type=Path, metavar="DIR", help="pictures of frost to use")
     return parser
 
@@ -104,7 +106,8 @@ def _names(text: str) -> list[str]:
     found: dict[str, None] = {}
     for part in text.split(","):
         if part.strip() not in known:
-            raise ConfigError(f"unknown corruption {part!r}; expected {', '.join(known)}")
+            hint = did_you_mean(part.strip(), known) or f"; expected {', '.join(known)}"
+            raise ConfigError(f"unknown corruption {part!r}{hint}")
         found.update(dict.fromkeys(known[part.strip()]))
     return list(found)
 

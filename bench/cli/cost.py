@@ -16,7 +16,10 @@ from edge_tta.config import SAVED, MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 
-MODEL_OPTIONS = ("model", "weights", "size", "scale", "mean", "std", "labels", "untrained")
+MODEL_OPTIONS = (
+    *("model", "weights", "size", "scale", "mean", "std", "channels", "labels"),
+    "untrained",
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", default="torch", metavar="B[,B]", help=" | ".join(BACKENDS))
     group.add_argument("--device", default="cpu", metavar="D[,D]", help="cpu | cuda")
-    group.add_argument("--threads", type=_counts, default=(None,), metavar="T[,T...]")
+    group.add_argument("--threads", type=_threads, default=(None,), metavar="T[,T...]")
     parser.add_argument(
         "--source", metavar="SOURCE", help="frames to see, as of edge-tta run (default: drawn ones)"
     )
@@ -123,6 +126,10 @@ def _chosen(option: str, text: str, known: tuple[str, ...]) -> list[str]:
 
 def _counts(text: str) -> tuple[int, ...]:
     return tuple(options.count(part) for part in text.split(","))
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    return tuple(options.threads(part) for part in text.split(","))
 
 
 def _natural_counts(text: str) -> tuple[int, ...]:

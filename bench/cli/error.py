@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     with console.status("Loading the network and the pictures"):
         model = options.model_from(arguments)
         network = Adapter(model.module, "source", device=arguments.device).network
-        program = network.program((3, model.input.size, model.input.size), arguments.saved)
+        program = network.program(model.input.shape, arguments.saved)
         options.check_labels(model.labels, program.classes)
         names = (name.strip() for name in (arguments.corruptions or "").split(","))
         only = list(dict.fromkeys(filter(None, names))) or None

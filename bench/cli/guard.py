@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
     with console.status("Loading the network and the pictures"):
         model = options.model_from(arguments)
         network = Adapter(model.module, "source", device=arguments.device).network
-        program = network.program((3, model.input.size, model.input.size))
+        program = network.program(model.input.shape)
         options.check_labels(model.labels, program.classes)
         data = load_set(
             arguments.data, model.input.size, limit=arguments.limit, classes=model.labels

@@ -88,8 +88,7 @@ class _Adapting:
         )
         self._run = Guard(self._adapter) if case.guarded else self._adapter
         shared.setdefault(case.device, self._adapter.network)
-        size = model.input.size
-        self._step = self._adapter.prepare((len(model.input.mean), size, size))
+        self._step = self._adapter.prepare(model.input.shape)
 
     def listen(self, on_stage: OnStage) -> None:
         self._step.on_stage = on_stage

@@ -174,8 +174,8 @@ def _run(adapter: Adapter, state: Path, pause_s: float, pipe: int, seed: int) ->
     """The child: a run without end."""
     spec = adapter.input_spec
     keeper = _Reporting(adapter, state, pause_s)
-    source = SoakSource(10**9, spec.size, seed)
-    classes = adapter.prepare((3, spec.size, spec.size)).program.classes
+    source = SoakSource(10**9, max(spec.shape[1:]), seed)
+    classes = adapter.prepare(spec.shape).program.classes
     outputs = Outputs(keeper=keeper)
     session = Session(source, adapter, spec, None, outputs, classes=classes, compare=())
     for _ in session.frames(StopRequest()):

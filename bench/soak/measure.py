@@ -71,12 +71,13 @@ def measure_soak(
         state: file that the state is saved to as it goes; it must not be there.
         advance: called with the frames of each stretch.
     """
-    source = SoakSource(frames, spec.size, seed)
+    side = max(spec.shape[1:])
+    source = SoakSource(frames, side, seed)
     keeper = StateKeeper(adapter, state, save_every_s)
-    classes = adapter.prepare((3, spec.size, spec.size)).program.classes
+    classes = adapter.prepare(spec.shape).program.classes
     outputs = Outputs(keeper=keeper)
     session = Session(source, adapter, spec, None, outputs, classes=classes, compare=())
-    row = SoakRow(adapter.config.label, model, spec.size, 0, 0, 0, 0, save_every_s, 0.0)
+    row = SoakRow(adapter.config.label, model, side, 0, 0, 0, 0, save_every_s, 0.0)
     every = max(1, frames // stretches)
     seconds, entropies = [], []
     stamp, started_s = _stamp(state), time.monotonic()

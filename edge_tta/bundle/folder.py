@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from edge_tta.bundle.graphs import check_graph
 from edge_tta.bundle.manifest import MANIFEST, REMEDY, FileRecord, Manifest, read_manifest
-from edge_tta.bundle.runtime import open_session
-from edge_tta.checkpoint import Arrays, Header, check_tensors, load_state
+from edge_tta.bundle.runtime import Session, open_session
+from edge_tta.checkpoint import ADVICE, Arrays, Header, check_tensors, load_state
 from edge_tta.errors import BundleError, StateError
+from edge_tta.small_files import check_ordinary
 
 
 def is_bundle(path: str | Path) -> bool:
-    """Whether a path is meant as a bundle: a folder."""
+    """Tell whether a path is meant as a bundle: a folder."""
     return Path(path).is_dir()
 
 
@@ -51,12 +52,12 @@ class Bundle:
         """SHA-256 of the network's weights."""
         return self.manifest.source_sha256
 
-    def session(self, graph: str) -> Any:
-        """An onnxruntime session of one of the graphs."""
+    def session(self, graph: str) -> Session:
+        """Return a session of one of the graphs."""
         return open_session(self.folder / graph, self.threads, self.profile)
 
     def source_state(self, label: str) -> tuple[Arrays, Header]:
-        """The state of a method before the first frame.
+        """Return the state of a method before the first frame.
 
         Raises:
             BundleError: it is not what the manifest says.
@@ -67,21 +68,22 @@ class Bundle:
             arrays, header = load_state(path)
             check_tensors(path, arrays, {n: _Spec(*spec) for n, spec in record.layout.items()})
         except StateError as error:
-            raise BundleError(f"{error}; {REMEDY}") from error
+            raise BundleError(f"{str(error).removesuffix(f'; {ADVICE}')}; {REMEDY}") from error
         if header.source_sha256 != self.fingerprint:
             raise BundleError(f"{path} is of another network than {MANIFEST} says; {REMEDY}")
         return arrays, header
 
 
-class _Spec:
+class _Spec(NamedTuple):
     """What `check_tensors` compares with: a shape and a type."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
-        self.shape, self.dtype = shape, dtype
+    shape: tuple[int, ...]
+    dtype: str
 
 
 def _check_file(path: Path, record: FileRecord) -> None:
     try:
+        check_ordinary(path)
         with path.open("rb") as file:
             digest, size = hashlib.sha256(), 0
             while size <= record.bytes and (block := file.read(1 << 20)):

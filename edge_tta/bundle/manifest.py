@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from edge_tta.bundle.runtime import PROFILES
-from edge_tta.errors import BundleError, ConfigError, one_line
+from edge_tta.errors import BundleError, ConfigError, one_line, quoted
 from edge_tta.files import write_whole
-from edge_tta.prepare import InputSpec
+from edge_tta.prepare import Channels, InputSpec
+from edge_tta.small_files import MIB, check_ordinary, read_small
 
 FORMAT = "edge_tta-bundle"
 VERSION = 2
 MANIFEST = "manifest.json"
+
+_MOST_BYTES = 64 * MIB
+_MOST_WHOLE = 1 << 53
+_MOST_EVERY = 1_000_000
 
 # Shape and NumPy type of a tensor of the state.
 TensorSpec = tuple[tuple[int, ...], str]
@@ -65,15 +70,17 @@ class Advice:
 
     Attributes:
         profile: `speed` or `memory` (`edge_tta.bundle.runtime`).
-        adapt_every: on every so many frames it learns, from 1.
+        adapt_every: the update interval: on every so many frames it learns, from 1.
     """
 
     profile: str = "speed"
     adapt_every: int = 1
 
     def __post_init__(self) -> None:
-        if self.profile not in PROFILES or self.adapt_every < 1:
-            raise ValueError(f"unknown profile, or update interval below 1: {self}")
+        if self.profile not in PROFILES:
+            raise ValueError(f"unknown profile {quoted(self.profile)}")
+        if not 1 <= self.adapt_every <= _MOST_EVERY:
+            raise ValueError(f"adapt_every must be 1 to {_MOST_EVERY}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Manifest:
     """A bundle's contents.
 
     Attributes:
-        name: the model as it was named at export.
+        name: the model as it was named at export, without the folder it was in.
         source_sha256: fingerprint of the network.
         image_shape: (channels, H, W) of its input.
         classes: number of its outputs.
@@ -112,35 +119,39 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder. Reads no other file.
+    """Return the manifest of a folder. Reads no other file.
 
     Raises:
         BundleError: missing, damaged, of another version, or naming files outside the folder.
     """
     path = folder / MANIFEST
     try:
-        fields = json.loads(path.read_text("utf-8"))
+        check_ordinary(path)
+        fields = json.loads(read_small(path, _MOST_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise BundleError(
             f"{folder} holds no {MANIFEST}, so it is no bundle; make one: edge-tta export bundle"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path} cannot be read ({one_line(error, 120)}); {REMEDY}") from error
+        reason = getattr(error, "strerror", None) or one_line(error, 120)
+        raise BundleError(f"{path} cannot be read ({reason}); {REMEDY}") from error
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise BundleError(f"{path} is not the manifest of a bundle of edge_tta; {REMEDY}")
     if fields.get("version") != VERSION:
         raise BundleError(
-            f"{path} has format version {fields.get('version')!r:.20}, this edge_tta reads version "
-            f"{VERSION}; export the bundle with this edge_tta"
+            f"{path} has format version {quoted(fields.get('version'), 20)}, this edge_tta reads "
+            f"version {VERSION}; export the bundle with this edge_tta"
         )
     try:
-        found = _parsed(fields)
+        manifest = _parsed(fields)
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise BundleError(f"{path} is damaged ({one_line(error, 120)}); {REMEDY}") from error
-    for name in found.files:
+    for name in manifest.files:
         if not _is_plain(name):
-            raise BundleError(f"{path} names the file {name!r:.80}; expected names in its folder")
-    return found
+            raise BundleError(
+                f"{path} names the file {quoted(name)}; expected names in its folder; {REMEDY}"
+            )
+    return manifest
 
 
 REMEDY = "export the bundle again, or copy it again"
@@ -176,14 +187,17 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
     channels, height, width = (_whole(size) for size in fields["image_shape"])
     labels = fields["labels"]
     advice = fields.get("advice")
+    size = given["size"]
     spec = InputSpec(
-        size=_whole(given["size"]),
+        size=tuple(size) if isinstance(size, list) else size,
         scale=given["scale"],
         mean=tuple(given["mean"]),
         std=tuple(given["std"]),
+        # Bundles of earlier versions do not say.
+        channels=Channels(given.get("channels", "gray" if len(given["mean"]) == 1 else "rgb")),
     )
-    if (height, width) != (spec.size, spec.size) or channels < 1:
-        raise ValueError(f"images {fields['image_shape']} and input size {spec.size}")
+    if (channels, height, width) != spec.shape:
+        raise ValueError(f"images {fields['image_shape']} and input {spec.shape}")
     return Manifest(
         name=_text(fields["name"]),
         source_sha256=_text(fields["source_sha256"]),
@@ -201,17 +215,17 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
 
 
 def _is_plain(name: str) -> bool:
-    """A file name that stays in its folder, on any system."""
+    """Tell whether a file name stays in its folder, on any system."""
     return bool(name) and not set(name) & set("/\\:\0") and name not in (".", "..")
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected a text, got {value!r:.40}")
+        raise TypeError(f"expected a text, got {quoted(value, 40)}")
     return value
 
 
 def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"expected a whole number, got {value!r:.40}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST_WHOLE:
+        raise TypeError(f"expected a whole number, got {quoted(value, 40)}")
     return value

@@ -5,16 +5,57 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_tta.errors import BundleError, ConfigError, one_line
+from edge_tta.errors import BundleError, ConfigError, one_line, quoted
 
 PROFILES = ("speed", "memory")
+_FEW_THREADS, _THREADS_A_CORE = 8, 4
 
 
-def open_session(graph: Path, threads: int | None, profile: str) -> Any:
-    """A session of a graph that has been checked.
+class Session:
+    """A loaded graph, whose failures are told in one line."""
+
+    def __init__(self, session: Any, graph: Path) -> None:
+        self._session, self._graph = session, graph
+        self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
+
+    def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, Any]) -> list[Any]:
+        """Return the outputs of that name, all where None.
+
+        Raises:
+            BundleError: onnxruntime fails, as it does where memory is short.
+        """
+        try:
+            values: list[Any] = self._session.run(outputs, inputs)
+        except Exception as error:
+            raise BundleError(
+                f"onnxruntime cannot run {self._graph}: {one_line(error, 200)}; free memory, try "
+                "--profile memory, or export the bundle again"
+            ) from error
+        return values
+
+
+def check_threads(threads: int) -> None:
+    """Refuses more threads than make sense here: thousands of them stall the machine.
+
+    Raises:
+        ConfigError: fewer than 1, or far more than there are cores.
+    """
+    cores = os.cpu_count() or 1
+    most = max(_FEW_THREADS, _THREADS_A_CORE * cores)
+    if not 1 <= threads <= most:
+        has = f"{cores} cores" if cores > 1 else "one core"
+        raise ConfigError(
+            f"threads must be a whole number from 1 to {most} (this machine has {has}), got "
+            f"{quoted(threads)}"
+        )
+
+
+def open_session(graph: Path, threads: int | None, profile: str) -> Session:
+    """Return a session of a graph that has been checked.
 
     Args:
         threads: of one operator; None: as many as there are cores.
@@ -23,14 +64,16 @@ def open_session(graph: Path, threads: int | None, profile: str) -> Any:
 
     Raises:
         BundleError: onnxruntime is missing or refuses the graph.
+        ConfigError: an unknown profile, or too many threads.
     """
     runtime = quiet_runtime()
     options = runtime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it would say of errors is in what it raises
     options.inter_op_num_threads = 1
     # The graphs' own order frees what is read at once as early as can be.
     options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
     if threads is not None:
+        check_threads(threads)
         options.intra_op_num_threads = threads
     if profile == "memory":
         # The graphs are as they are meant to be; what optimizers make of them keeps more.
@@ -43,16 +86,17 @@ def open_session(graph: Path, threads: int | None, profile: str) -> Any:
     elif profile != "speed":
         raise ConfigError(f"unknown profile {profile!r}; expected one of {', '.join(PROFILES)}")
     try:
-        return runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BundleError(
             f"onnxruntime {runtime.__version__} cannot load {graph}: {one_line(error, 200)}; "
             "export the bundle again, or upgrade onnxruntime"
         ) from error
+    return Session(session, graph)
 
 
 def quiet_runtime() -> Any:
-    """The module onnxruntime, its telemetry off.
+    """Return the module onnxruntime, its telemetry off.
 
     Raises:
         BundleError: it is not installed.
@@ -69,7 +113,7 @@ def quiet_runtime() -> Any:
 
 
 def _return_freed_memory() -> None:
-    """glibc keeps large freed blocks, more the larger they were. This is for the whole process."""
+    """Have the C library give large freed blocks back, for the whole process; glibc keeps them."""
     trim_threshold, mmap_threshold, size = -1, -3, 1 << 16
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         library = ctypes.CDLL(None)

@@ -36,7 +36,7 @@ _INSTEAD = {
 }
 # Options that an export of a bundle takes.
 _FIXED = (
-    *("weights", "size", "scale", "mean", "std"),
+    *("weights", "size", "scale", "mean", "std", "channels"),
     *("preset", "views", "adapt_from", "calibrate_below"),
 )
 
@@ -155,17 +155,17 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
         )
     if arguments.profile not in (None, "speed"):
         raise ConfigError("--profile is for bundles; leave it out")
+    options.check_choices(arguments)
     heap.keep()
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
     adapter, adapt_every, why = _adapter_of(arguments, model)
     preset = arguments.preset or options.DEFAULT_PRESET
-    shape = (3, model.input.size, model.input.size)
     return Loaded(
         adapter,
         model.input,
         model.labels,
-        lambda: _prepared(adapter, shape),
+        lambda: _prepared(adapter, model.input.shape),
         lambda method: adapter.beside(method, preset),
         adapt_every,
         why,
@@ -211,10 +211,9 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
     if arguments.budget_mb is None and arguments.budget_ms is None:
         return asked, every, ""
     check_learns(asked.config)
-    shape = (len(model.input.mean), model.input.size, model.input.size)
     choice, why = fit(
         lambda saved, depth: build(asked.network, saved, views=0, depth=depth),
-        drawn_image(shape),
+        drawn_image(model.input.shape),
         views=asked.config.views,
         depth=asked.config.depth,
         adapt_every=every,

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_tta.bundle.runtime import PROFILES
+from edge_tta.bundle.runtime import PROFILES, check_threads
 from edge_tta.class_names import read_class_names
-from edge_tta.config import HOSTS, METHODS
-from edge_tta.errors import ConfigError
-from edge_tta.prepare import per_channel
+from edge_tta.config import HOSTS, METHODS, make_config
+from edge_tta.errors import ConfigError, ModelError
+from edge_tta.prepare import Channels, Size, parse_size
 from edge_tta.run.choices import MIB
 
 # PyTorch takes a second and a half to import: only the commands that need a network wait for it.
 if TYPE_CHECKING:
     from edge_tta.models import Model
+
+INPUT_OPTIONS = ("size", "channels", "scale", "mean", "std")
+"""Options of what a network takes, named as `InputSpec` does."""
 
 DEFAULT_METHOD, DEFAULT_HOST, DEFAULT_PRESET = "nanoadapt", "tent", "edge"
 
@@ -37,10 +40,18 @@ def add_model(
         + (f" (default: {default})" if default else ""),
     )
     group.add_argument("--weights", metavar="FILE", help="state dict (.safetensors, .pt, .pth)")
-    group.add_argument("--size", type=count, help="side of the square input in pixels")
-    group.add_argument("--scale", type=float, help="input is (rgb in 0..255 / scale - mean) / std")
-    group.add_argument("--mean", type=numbers, metavar="R,G,B", help="one value, or one a channel")
-    group.add_argument("--std", type=numbers, metavar="R,G,B", help="one value, or one a channel")
+    group.add_argument("--size", type=size, metavar="S|HxW", help="of the input in pixels")
+    group.add_argument(
+        "--channels",
+        choices=[channels.value for channels in Channels],
+        help="what the input's channels are",
+    )
+    group.add_argument(
+        "--scale", type=float, help="input is (channels in 0..255 / scale - mean) / std"
+    )
+    each = "one value, or one a channel in their order"
+    group.add_argument("--mean", type=numbers, metavar="R,G,B", help=each)
+    group.add_argument("--std", type=numbers, metavar="R,G,B", help=each)
     group.add_argument("--labels", metavar="FILE", help="class names: a line each, or JSON")
 
 
@@ -111,7 +122,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """--device and --threads."""
     group = parser.add_argument_group("machine")
     group.add_argument("--device", default="cpu", help="cpu | cuda (default: cpu)")
-    group.add_argument("--threads", type=count, metavar="T", help="threads for the network")
+    group.add_argument("--threads", type=threads, metavar="T", help="threads for the network")
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -150,22 +161,37 @@ def budget_from(arguments: argparse.Namespace) -> dict[str, float | None]:
     }
 
 
+def check_choices(arguments: argparse.Namespace) -> None:
+    """Refuses wrong names, values and files before PyTorch is imported, which takes seconds.
+
+    arguments: of `add_model` and `add_method`, of a model that PyTorch runs.
+
+    Raises:
+        ConfigError: a method, host, preset or labels file that cannot be.
+        ModelError: there is no such file of weights.
+    """
+    make_config(
+        arguments.method or DEFAULT_METHOD,
+        arguments.host or DEFAULT_HOST,
+        arguments.preset or DEFAULT_PRESET,
+        views=arguments.views,
+        adapt_from=arguments.adapt_from,
+        calibrate_below=arguments.calibrate_below,
+    )
+    if arguments.labels is not None:
+        read_class_names(arguments.labels)
+    if arguments.weights is not None and not Path(arguments.weights).is_file():
+        raise ModelError(f"there is no weights file {arguments.weights}; check the path")
+
+
 def model_from(arguments: argparse.Namespace) -> Model:
-    """The model, with what the user said of its input and classes."""
+    """Return the model, with what the user said of its input and classes."""
     from edge_tta.models import load_model
 
     model = load_model(arguments.model, arguments.weights)
-    given = {
-        "size": arguments.size,
-        "scale": arguments.scale,
-        "mean": None if arguments.mean is None else per_channel(arguments.mean),
-        "std": None if arguments.std is None else per_channel(arguments.std),
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
+    given = {name: getattr(arguments, name) for name in INPUT_OPTIONS}
     labels = model.labels if arguments.labels is None else read_class_names(arguments.labels)
-    return dataclasses.replace(
-        model, input=dataclasses.replace(model.input, **changes), labels=labels
-    )
+    return dataclasses.replace(model, input=model.input.changed(**given), labels=labels)
 
 
 def check_labels(labels: Sequence[str] | None, classes: int) -> None:
@@ -182,19 +208,19 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> None:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether both name one file that exists."""
+    """Tell whether both name one file that exists."""
     try:
         return one.is_file() and one.samefile(other)
     except OSError:
         return False
 
 
-def use_threads(threads: int | None) -> None:
+def use_threads(number: int | None) -> None:
     """Sets how many threads the network may use; None: as many as there are cores."""
-    if threads is not None:
+    if number is not None:
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(number)
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -217,6 +243,24 @@ def joined_numbers(arguments: Sequence[str]) -> list[str]:
             joined[-1] += "=" + ",".join(rest[:3])
             del rest[:3]
     return joined
+
+
+def size(text: str) -> Size:
+    """Return the size that S or HxW stands for."""
+    try:
+        return parse_size(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def threads(text: str) -> int:
+    """Return a number of threads that this machine can run."""
+    number = count(text)
+    try:
+        check_threads(number)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return number
 
 
 def count(text: str) -> int:

@@ -27,6 +27,8 @@ from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError
 from edge_tta.executor import Executor
 from edge_tta.frames import FrameSource, PacedSource, open_source
+from edge_tta.files import check_folder
+
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.guard import Guard
 from edge_tta.run.controls import Controls
@@ -143,6 +145,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.token is not None and arguments.serve is None:
         raise ConfigError("--token is of the page; give --serve [HOST:]PORT too")
     place = None if arguments.serve is None else parse_place(arguments.serve, arguments.token)
+    for path in (arguments.save, arguments.plot, arguments.state):
+        if path is not None:
+            check_folder(path)
     controls = Controls()
     with console.status("Loading the network"):
         loaded = load(arguments)
@@ -190,13 +195,20 @@ def main(argv: Sequence[str]) -> int:
             if outputs.keeper.recovered is not None:
                 console.print(f"warning: {outputs.keeper.recovered}", style="yellow")
             console.print(f"resumed {arguments.state} at step {executor.steps}")
+        # Standard output belongs to the records when they go there.
+        told = terminal(stderr=arguments.jsonl == "-")
         try:
             _watch(session, source, stop, console)
-            if not session.tally.frames:
-                console.print("no frame was seen")
-        finally:
-            # Standard output belongs to the records when they go there.
-            _tell(session, source, loaded, terminal(stderr=arguments.jsonl == "-"))
+        except BaseException:
+            if session.tally.frames:
+                _tell(session, source, loaded, told)
+            raise
+        _tell(session, source, loaded, told)
+        if outputs.curve is not None and session.tally.frames and not session.tally.labelled:
+            console.print(
+                f"no plot in {arguments.plot}: it shows the error, and no frame had a label; give "
+                "labels (labels.csv beside the pictures, or folders named like the classes)"
+            )
     for path in kept:
         if _stamp(path) != before[path]:
             console.print(f"wrote {path}")

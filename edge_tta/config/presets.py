@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_tta.config.fields import PLACES, TABLES
 from edge_tta.errors import ConfigError
+from edge_tta.small_files import read_small
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,6 +19,7 @@ else:
     import tomli as tomllib
 
 PRESETS = ("edge", "paper")
+_MOST_BYTES = 1 << 16
 
 # Names of fields before the tables, where they are others now.
 _RENAMED = {
@@ -52,7 +54,7 @@ def load_preset(preset: str | Path) -> dict[str, Any]:
                 f"unknown preset {str(preset)!r}; expected {', '.join(PRESETS)} or a .toml file"
             )
         try:
-            text = path.read_text("utf-8")
+            text = read_small(path, _MOST_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the preset {path}: {error}") from error
     try:

@@ -244,7 +244,7 @@ class Session:
         if not learned:
             return True, f"calibrated; learns every {self._adapt_every} frames"
         if adapter.position == 0:
-            return True, f"updated, {adapter.updates} updates"
+            return True, f"updated, {adapter.updates} update{'s' if adapter.updates != 1 else ''}"
         return True, f"accumulating {adapter.position}/{config.accumulation}"
 
     def _count(self, seen: Seen) -> None:

@@ -21,14 +21,15 @@ QUALITY = 80
 
 
 class Hub:
-    """Where the loop leaves what there is to see. A viewer that is slow misses frames, and nobody
-    waits for it.
+    """The place where the loop leaves what there is to see.
+
+    A viewer that is slow misses frames, and nobody waits for it.
 
     Pictures are made into JPEG by the viewers' threads, once each, and only while somebody looks.
     """
 
     def __init__(self) -> None:
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._encoding = threading.Lock()
         self._pixels: Pixels | None = None
         self._number = 0
@@ -40,7 +41,7 @@ class Hub:
 
     @property
     def watched(self) -> bool:
-        """Whether anybody looks."""
+        """True while anybody looks."""
         return self._viewers > 0
 
     def publish(
@@ -52,56 +53,56 @@ class Hub:
         the source network.
         """
         kept = pixels.copy() if self.watched else pixels
-        with self._news:
+        with self._changed:
             self._pixels, self._status = kept, status
             self._number += 1
             self._history.append(entropies)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Lets all viewers go."""
-        with self._news:
+        with self._changed:
             self._closed = True
-            self._news.notify_all()
+            self._changed.notify_all()
 
     @contextmanager
     def viewer(self) -> Iterator[None]:
-        """Somebody looks."""
-        with self._news:
+        """A viewer, for as long as the block runs."""
+        with self._changed:
             self._viewers += 1
         try:
             yield
         finally:
-            with self._news:
+            with self._changed:
                 self._viewers -= 1
 
     def statuses(self, every_s: float, silence_s: float) -> Iterator[tuple[int, Any] | None]:
         """Number and status of the latest frame, at most one in `every_s`; None after `silence_s`
-        without news. Ends when the hub is closed."""
+        without a newer frame. Ends when the hub is closed."""
         seen = 0
         while True:
-            with self._news:
+            with self._changed:
                 deadline_s = time.monotonic() + silence_s
                 while not self._closed and self._number <= seen:
-                    if not self._news.wait(deadline_s - time.monotonic()):
+                    if not self._changed.wait(deadline_s - time.monotonic()):
                         break
                 if self._closed:
                     return
-                found = (self._number, self._status) if self._number > seen else None
-            yield found
-            if found is not None:
-                seen = found[0]
+                latest = (self._number, self._status) if self._number > seen else None
+            yield latest
+            if latest is not None:
+                seen = latest[0]
                 time.sleep(every_s)
 
     def history(self) -> list[tuple[float, float | None]]:
         """The latest entropies, oldest first."""
-        with self._news:
+        with self._changed:
             return list(self._history)
 
     def jpeg(self, after: int) -> tuple[int, bytes]:
         """Number and JPEG of the latest picture; `(after, b"")` if it is no newer than `after`."""
         with self._encoding:
-            with self._news:
+            with self._changed:
                 number, pixels = self._number, self._pixels
             if number <= after or pixels is None:
                 return after, b""
@@ -111,11 +112,11 @@ class Hub:
 
 
 def _encoded(pixels: Pixels) -> bytes:
-    """As JPEG, shrunk to LONGEST_SIDE."""
+    """Return a picture as JPEG, shrunk to LONGEST_SIDE."""
     shrink = LONGEST_SIDE / max(pixels.shape[:2])
     if shrink < 1:
         size = (round(pixels.shape[1] * shrink) or 1, round(pixels.shape[0] * shrink) or 1)
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, found = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return bytes(found)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return bytes(data)

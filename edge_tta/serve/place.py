@@ -1,8 +1,9 @@
-"""Where a page is served, and who may see it."""
+"""Places that a page is served at, and who may see it."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 import socket
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from edge_tta.errors import ConfigError
 
 _LEAST_TOKEN = 8
+_HOST = re.compile(
+    r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{0,5})?", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,20 @@ class Place:
 
     @property
     def local(self) -> bool:
-        """Whether only programs on this machine can reach it."""
+        """True where only programs on this machine can reach it."""
         return is_local(self.host)
 
     def url(self, port: int) -> str:
-        """What to open in a browser, with the token; `port`: the one that was taken."""
+        """Return what to open in a browser, with the token; `port`: the one that was taken."""
         host = _reachable(self.host)
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{port}/" + (f"?token={self.token}" if self.token else "")
 
 
 def parse_place(text: str, token: str | None = None) -> Place:
-    """The place of `[HOST:]PORT`; from other machines behind a token, generated if none is given.
+    """Return the place of `[HOST:]PORT`.
+
+    One that other machines can reach has a token, generated if none is given.
 
     Raises:
         ConfigError: no such form, a port out of range, or a token that is too easy.
@@ -60,8 +66,14 @@ def parse_place(text: str, token: str | None = None) -> Place:
     return Place(host, int(port), token)
 
 
+def host_of(header: str) -> str:
+    """Return the name or address that a Host header names; "" where it is none."""
+    match = _HOST.fullmatch(header)
+    return match["name"].removeprefix("[").removesuffix("]") if match else ""
+
+
 def is_local(host: str) -> bool:
-    """Whether a host is this machine's own loopback."""
+    """Tell whether a host is this machine's own loopback."""
     if host == "localhost":
         return True
     try:
@@ -71,7 +83,7 @@ def is_local(host: str) -> bool:
 
 
 def _reachable(host: str) -> str:
-    """An address that other machines can use, where `host` stands for all of this machine's."""
+    """Return an address for other machines, where `host` stands for all of this machine's."""
     try:
         every = ipaddress.ip_address(host).is_unspecified
     except ValueError:

@@ -11,12 +11,11 @@ from importlib import resources
 from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from edge_tta.errors import ConfigError
 from edge_tta.serve.hub import Hub
-from edge_tta.serve.place import Place, is_local
+from edge_tta.serve.place import Place, host_of, is_local
 from edge_tta.show.jsonl import jsonable
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ _HEADERS = {
 
 
 class PageServer:
-    """Serves a hub until closed, in threads of its own.
+    """A server of a hub until closed, in threads of its own.
 
     Args:
         ask: told `pause`, `resume`, `reset` or `save` when somebody presses a button.
@@ -52,7 +51,7 @@ class PageServer:
 
     def __init__(self, place: Place, hub: Hub, ask: Callable[[str], None]) -> None:
         self._hub = hub
-        app = _application(place, hub, ask)
+        app = _with_headers(_application(place, hub, ask))
         try:
             self._server = make_server(place.host, place.port, app, _server_class(place), _Quiet)
         except OSError as error:
@@ -96,16 +95,13 @@ def _application(place: Place, hub: Hub, ask: Callable[[str], None]) -> Any:
 
     def check() -> None:
         """Lets in who may see the page, and answers others."""
-        try:
-            host = urlsplit("//" + request.get_header("Host", "")).hostname or ""
-        except ValueError:
-            host = ""
-        if place.local and not is_local(host):
+        if place.local and not is_local(host_of(request.environ.get("HTTP_HOST", ""))):
             # A web page elsewhere whose name was made to point here (DNS rebinding).
             raise bottle.HTTPResponse("unknown host", 403)
         if place.token is None:
             return
-        bearer = request.get_header("Authorization", "").removeprefix("Bearer ")
+        # As it came: bottle takes headers for UTF-8, and fails where they are not.
+        bearer = request.environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
         given = (request.get_cookie(_COOKIE), request.query.get("token"), bearer)
         if not any(_same(word, place.token) for word in given):
             raise bottle.HTTPResponse(
@@ -117,11 +113,6 @@ def _application(place: Place, hub: Hub, ask: Callable[[str], None]) -> Any:
     @app.hook("before_request")  # type: ignore[untyped-decorator]
     def guarded() -> None:
         check()
-
-    @app.hook("after_request")  # type: ignore[untyped-decorator]
-    def headers() -> None:
-        for name, value in _HEADERS.items():
-            response.set_header(name, value)
 
     def file(name: str = "") -> bytes:
         if name not in _FILES:
@@ -150,7 +141,7 @@ def _application(place: Place, hub: Hub, ask: Callable[[str], None]) -> Any:
 
     def press(wish: str) -> str:
         # Pages of other origins cannot set a header of their own without asking first.
-        if request.get_header("X-Edge-TTA") is None:
+        if "HTTP_X_EDGE_TTA" not in request.environ:
             raise bottle.HTTPResponse("forbidden", 403)
         try:
             ask(wish)
@@ -193,9 +184,9 @@ def _statuses(hub: Hub) -> Iterator[bytes]:
     """Server-sent events: `history` once, then the status; `end` when the run ends."""
     with hub.viewer():
         yield _event({"points": hub.history()}, "history")
-        for found in hub.statuses(_STATUS_S, _SILENCE_S):
-            # A comment keeps the connection, and finds out when nobody is there any more.
-            yield b": waiting\n\n" if found is None else _event(found[1])
+        for latest in hub.statuses(_STATUS_S, _SILENCE_S):
+            # A comment keeps the connection, and tells when nobody is there any more.
+            yield b": waiting\n\n" if latest is None else _event(latest[1])
         yield _event({}, "end")
 
 
@@ -205,7 +196,21 @@ def _event(content: Any, name: str | None = None) -> bytes:
 
 
 def _same(given: str | None, token: str) -> bool:
-    return given is not None and hmac.compare_digest(given.encode(), token.encode())
+    return given is not None and hmac.compare_digest(
+        given.encode("utf-8", "surrogatepass"), token.encode()
+    )
+
+
+def _with_headers(app: Any) -> Any:
+    """Return the application, every answer of which has _HEADERS, those of its failures too."""
+
+    def answer(environ: Any, start_response: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            return start_response(status, [*headers, *_HEADERS.items()], *more)
+
+        return app(environ, start)
+
+    return answer
 
 
 class _Quiet(WSGIRequestHandler):

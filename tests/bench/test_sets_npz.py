@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,56 @@ def test_what_is_no_set_of_pictures_is_told(arrays: dict[str, Any], tmp_path: Pa
     np.savez(path, **arrays)
     with pytest.raises(SourceError, match=r"expected an \.npz with images"):
         load_npz_pictures(path, None)
+
+
+def _claiming(path: Path, shape: tuple[int, ...], dtype: str = "|u1") -> Path:
+    """A small .npz, one array of which claims a shape."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    _write(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        start = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode()
+        archive.writestr("rain.npy", start + bytes(100))
+    return path
+
+
+@pytest.mark.parametrize(
+    "shape", [(2**40, 3, 3, 3), (2**33,), (10_000, 32, 32, 3), (2**70, 3), (200,)]
+)
+def test_an_array_that_claims_more_than_is_stored_is_refused_before_it_is_allocated(
+    tmp_path: Path, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _claiming(tmp_path / "some.npz", shape)
+
+    def never(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("an array was read")
+
+    monkeypatch.setattr(np.lib.format, "read_array", never)
+    for load in (lambda: load_set(path, SIZE), lambda: load_npz_pictures(path, None)):
+        with pytest.raises(
+            SourceError, match=r"rain.npy claims \d+ bytes, and \d+ are stored"
+        ) as told:
+            load()
+        assert "\n" not in str(told.value)
+
+
+def test_arrays_that_deflate_well_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "some.npz"
+    np.savez_compressed(path, fog=np.zeros((500, 32, 32, 3), np.uint8), labels=np.zeros(500, int))
+    assert len(load_set(path, 32)) == 500
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_in_a_sets_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "some.npz")
+    with pytest.raises(SourceError, match="no ordinary file"):
+        load_set(tmp_path / "some.npz", SIZE)
+
+
+def test_pictures_for_inputs_that_are_not_square(tmp_path: Path) -> None:
+    data = load_set(_write(tmp_path / "some.npz"), (10, 30))
+    assert data.corruptions["fog"].shape == (N, 10, 30, 3)
+
+
+def test_a_corruption_that_is_not_there_is_guessed(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="did you mean fog"):
+        load_set(_write(tmp_path / "some.npz"), SIZE, only=["foggy"])

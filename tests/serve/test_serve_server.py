@@ -168,6 +168,54 @@ def test_a_name_that_was_made_to_point_here_is_turned_away() -> None:
             assert page.request("/", Host=host)[0] == 200
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil@127.0.0.1",
+        "a:b@127.0.0.1:80",
+        "127.0.0.1/x",
+        "127.0.0.1#x",
+        "[::1",
+        "\xff",
+    ],
+)
+def test_a_host_that_no_browser_sends_is_turned_away(host: str) -> None:
+    with serving() as page:
+        code, headers, _ = page.request("/", Host=host)
+        assert code == 403
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": b"Bearer \xff\xfe"},
+        {"Authorization": b"\xed\xa0\x80"},
+        {"Cookie": b"edge_tta=\xff"},
+        {"Cookie": b'edge_tta="\\377"; \xff=1'},
+    ],
+)
+def test_bytes_that_are_no_token_are_refused_with_the_headers_of_any_answer(
+    headers: dict[str, str],
+) -> None:
+    with serving(token=TOKEN) as page:
+        for path in ("/", "/?token=%ff", "/?token=%ed%a0%80"):
+            code, given, _ = page.request(path, **headers)
+            assert code == 401
+            assert given["X-Content-Type-Options"] == "nosniff"
+            assert "default-src 'none'" in given["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/gone", "/ask/nonsense", "/page.css/x"])
+def test_every_answer_has_the_headers(path: str) -> None:
+    with serving() as page:
+        for method in ("GET", "POST", "PUT"):
+            code, given, _ = page.request(path, method, X_Edge_TTA="\xff")
+            assert 400 <= code < 500
+            assert given["X-Content-Type-Options"] == "nosniff"
+            assert "no-store" in given["Cache-Control"]
+
+
 def test_closing_frees_the_port_and_lets_viewers_go_at_once() -> None:
     with serving() as page:
         page.publish()

@@ -1,0 +1,97 @@
+"""States whose checksum is right and whose values no adaptation makes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from edge_tta.checkpoint import Header, load_state, save_state
+from edge_tta.errors import StateError
+
+HEADER = Header("0" * 64, {"accumulation": 16}, {}, (3, 8, 8), 40)
+ARRAYS = {
+    "offset": np.linspace(-3, 3, 8, dtype=np.float32),
+    "variance": np.ones(8, np.float32),
+    "second": np.zeros(4, np.float32),
+    "steps": np.array(40),
+    "updates": np.array(2),
+    "position": np.array(8),
+}
+
+
+def _saved(path: Path, **changes: Any) -> Path:
+    save_state(path, {**ARRAYS, **changes}, HEADER)
+    return path
+
+
+def _with_header(path: Path, **changes: str) -> Path:
+    data = _saved(path).read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    path.write_bytes(save(load(data), {**metadata, **changes}))
+    return path
+
+
+def _refused(path: Path, match: str) -> None:
+    with pytest.raises(StateError, match=match) as told:
+        load_state(path)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 400
+    assert "start with another --state file" in str(told.value)
+
+
+def test_values_that_adaptation_makes_are_taken(tmp_path: Path) -> None:
+    arrays, header = load_state(_saved(tmp_path / "state"))
+    assert header == HEADER
+    assert arrays.keys() == ARRAYS.keys()
+
+
+@pytest.mark.parametrize(
+    "steps", ["9" * 4000, "9" * 5000, "-5", "1e3", "", " 5", "9" * 17, "5_0", "٣"]
+)
+def test_steps_that_are_no_count_are_refused(tmp_path: Path, steps: str) -> None:
+    _refused(_with_header(tmp_path / "state", steps=steps), "steps is")
+
+
+@pytest.mark.parametrize(
+    "shape", ["[3, 9999999, 9999999]", "[3, 8, -8]", f"[{'9' * 3000}, 8, 8]", "[3, 8.0, 8]"]
+)
+def test_images_that_no_network_takes_are_refused(tmp_path: Path, shape: str) -> None:
+    _refused(_with_header(tmp_path / "state", image_shape=shape), "image_shape is")
+
+
+@pytest.mark.parametrize("name", ["steps", "updates", "position"])
+@pytest.mark.parametrize("value", [-1, np.iinfo(np.int64).min, np.iinfo(np.int64).max])
+def test_counters_that_count_nothing_are_refused(tmp_path: Path, name: str, value: int) -> None:
+    path = _saved(tmp_path / "state", **{name: np.array(value, np.int64)})
+    _refused(path, f"in '{name}', expected 0 to")
+
+
+def test_a_position_beyond_the_window_is_refused(tmp_path: Path) -> None:
+    _refused(_saved(tmp_path / "state", position=np.array(16)), "position 16 of a window of 16")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("offset", 3e38), ("offset", -3e38), ("variance", -1e-3), ("second", -1.0)]
+)
+def test_values_that_would_end_in_nan_are_refused(tmp_path: Path, name: str, value: float) -> None:
+    changed = ARRAYS[name].copy()
+    changed[-1] = value
+    _refused(_saved(tmp_path / "state", **{name: changed}), f"in '{name}', expected")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_in_a_states_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "state")
+    _refused(tmp_path / "state", "no ordinary file")
+
+
+def test_long_names_of_tensors_are_shortened(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "state", **{"x" * 5000: np.array([np.nan], np.float32)})
+    _refused(path, "NaN or infinity in 'xxx")
