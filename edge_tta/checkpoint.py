@@ -133,7 +133,7 @@ def _check_values(path: str | Path, arrays: Arrays, header: Header) -> None:
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise StateError(f"{path} holds NaN or infinity in {quoted(name)}; {ADVICE}")
-        low = 0 if array.dtype.kind in "iu" or name in _NEVER_NEGATIVE else -_MOST_VALUE
+        low = 0 if array.dtype.kind in "iu" or name.endswith(_NEVER_NEGATIVE) else -_MOST_VALUE
         high = _MOST_STEPS if array.dtype.kind in "iu" else _MOST_VALUE
         wrong = array[(array < low) | (array > high)]
         if wrong.size:
@@ -141,7 +141,7 @@ def _check_values(path: str | Path, arrays: Arrays, header: Header) -> None:
                 f"{path} holds {wrong.flat[0]:.3g} in {quoted(name)}, expected {low:.3g} to "
                 f"{high:.3g}; {ADVICE}"
             )
-    position, window = arrays.get("position"), header.config.get("accumulation")
+    position, window = arrays.get("opt.position"), _options(header.config)["optimizer.accumulation"]
     if position is not None and isinstance(window, int) and (position >= window).any():
         raise StateError(
             f"{path} is at position {position} of a window of {window} frames; {ADVICE}"
