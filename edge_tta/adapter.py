@@ -19,11 +19,11 @@ from edge_tta.checkpoint import (
 )
 from edge_tta.config import SAVED, MethodConfig, make_config
 from edge_tta.errors import ConfigError, ModelError, StateError
-from edge_tta.method import again, apart
 from edge_tta.method.fisher import fisher_diagonal
-from edge_tta.method.state import State
+from edge_tta.method.state import State, parameter_layout
 from edge_tta.method.step import Step
 from edge_tta.method.updating import drift_of
+from edge_tta.network import checkpointing
 from edge_tta.network.frozen import FrozenNetwork
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
@@ -46,13 +46,10 @@ class Adapter:
         saved: the precision of what waits for the backward pass, `float32`, `float16` (half the
             memory, gradients to about 1e-3) or `int8` (a quarter, about 1e-2); or `stock`: what
             PyTorch's autograd keeps by itself.
-        views_at_a_time: views of a frame that learn together, the frame itself among them; less
-            memory, and the same step where views do not depend on one another
-            (`edge_tta.method.apart`). 0: all.
-        recompute: parts of the network at most, which keep their input alone and, but for the
-            last, are run again in the backward pass: a number from 2, or `auto` (as many as leave
-            least to wait); less waits, more time, the same step. 0: not cut. Needs `gradient`
-            constant and no `taylor`.
+        activation_checkpointing: segments of the network at most, which save their input alone and,
+            but for the last, run again in the backward pass: a number from 2, or `auto` (as many
+            as leave least saved); less memory, more time, the same step. 0: none. Needs
+            `gradient` constant and no `taylor`.
         options: single fields of `MethodConfig` that win over the preset.
 
     Raises:
@@ -70,17 +67,19 @@ class Adapter:
         *,
         input_spec: InputSpec | None = None,
         saved: str = "float32",
-        views_at_a_time: int = 0,
-        recompute: int | str = 0,
+        activation_checkpointing: int | str = 0,
         **options: Any,
     ) -> None:
         if saved not in SAVED:
             raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {saved!r}")
         self.saved = saved
         self.config: MethodConfig = make_config(method, host, preset, **options)
-        apart.check(self.config, views_at_a_time)
-        again.check(self.config, recompute)
-        self.views_at_a_time, self.recompute = views_at_a_time, recompute
+        trains = self.config.trains
+        gradient, taylor = (
+            (self.config.gradient, self.config.taylor) if trains else ("constant", "none")
+        )
+        checkpointing.check(activation_checkpointing, gradient=gradient, taylor=taylor)
+        self.activation_checkpointing = activation_checkpointing if trains else 0
         self.network = (
             model if isinstance(model, FrozenNetwork) else FrozenNetwork(model, _device(device))
         )
@@ -151,8 +150,7 @@ class Adapter:
             host,
             input_spec=self.input_spec,
             saved=self.saved,
-            views_at_a_time=self.views_at_a_time,
-            recompute=self.recompute,
+            activation_checkpointing=self.activation_checkpointing,
             **fields,
         )
 
@@ -335,14 +333,12 @@ class Adapter:
 
     def _made(self, image_shape: tuple[int, ...]) -> Step:
         """The step for images (channels, H, W)."""
-        below = self.config.folded_below
-        program = self.network.program(image_shape, self.saved, below)
-        return Step(
-            program,
-            self.config,
-            views_at_a_time=self.views_at_a_time,
-            recompute=self.recompute,
-        )
+        program = self.network.program(image_shape, self.saved, self.config.folded_below)
+        if self.activation_checkpointing:
+            trained = parameter_layout(program, self.config).names
+            segments = self.activation_checkpointing
+            program = checkpointing.checkpointed(program, image_shape, trained, segments)
+        return Step(program, self.config)
 
     def _read_counters(self) -> None:
         """Mirrors the state's counters, so that no call waits for a device."""

@@ -9,10 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from edge_tta.method.moments import Moments
 
 
@@ -55,22 +51,3 @@ PATHS: dict[str, Callable[[Moments, Moments, float], Moments]] = {
     "proxy": proxy,
     "renormalised": renormalised,
 }
-
-
-def normalise(
-    z: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-) -> Tensor:
-    """(z - mean) / sqrt(variance + eps) * weight + bias, for z (N, C, *spatial), others (C,)."""
-    if not (mean.requires_grad or variance.requires_grad):
-        return functional.batch_norm(z, mean, variance, weight, bias, training=False, eps=eps)
-    shape = (1, -1) + (1,) * (z.ndim - 2)
-    scale = torch.rsqrt(variance + eps)
-    out = (z - mean.view(shape)) * scale.view(shape)
-    if weight is not None:
-        out = out * weight.view(shape)
-    return out if bias is None else out + bias.view(shape)

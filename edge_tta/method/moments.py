@@ -16,21 +16,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# (offset from the source mean, variance), each (C,).
-Moments = tuple[Tensor, Tensor]
+from edge_tta.network.kernels import Moments
 
 # Smallest calibrated variance, relative to the source's. A first-order shift (Eq. 8) can pass zero.
 VARIANCE_FLOOR = 1e-4
-
-
-def batch_moments(z: Tensor, source_mean: Tensor) -> Moments:
-    """Offset from the source mean and biased variance of z (N, C, *spatial), each (C,), Eq. 4."""
-    axes = [0, *range(2, z.ndim)]
-    wide = z if z.dtype == torch.float64 else z.float()
-    # Two plain passes are as exact as torch.var_mean (Welford) and faster on a CPU.
-    mean = wide.mean(axes)
-    centred = wide - mean.view((1, -1) + (1,) * (z.ndim - 2))
-    return mean - source_mean, (centred * centred).mean(axes)
 
 
 def blend(history: Moments, batch: Moments, smoothing: Tensor) -> Moments:

@@ -15,17 +15,16 @@ stream axis in front. The results are those of the streams run one by one.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
-from edge_tta.method import accumulation, again, apart, content, gradient, hosts, moments, taylor
+from edge_tta.method import accumulation, content, gradient, hosts, moments, taylor
 from edge_tta.method.anchored import MOST_TOGETHER, Anchor, Memories
 from edge_tta.method.content import Content
 from edge_tta.method.hosts.judging import mean_of_kept
@@ -39,9 +38,15 @@ from edge_tta.method.state import (
 )
 from edge_tta.method.terms import Term, site_terms
 from edge_tta.method.updating import recovered, updated
-from edge_tta.network.kernels import LeanKernels
-from edge_tta.network.program import BatchNorm, Program
-from edge_tta.network.recompute import Parts
+from edge_tta.network.kernels import Kernels, Normalisation
+from edge_tta.network.program import (
+    BatchNorm,
+    Execution,
+    Program,
+    Site,
+    Statistics,
+    Watched,
+)
 
 
 class Step:
@@ -49,29 +54,13 @@ class Step:
 
     program: captured with `config.folded_below`.
     streams: number of streams in a batch; None: one, without a stream axis in the state.
-    views_at_a_time: views of a frame that learn together (`edge_tta.method.apart`); 0: all.
-    recompute: parts of the network at most that are run again in the backward pass
-        (`edge_tta.method.again`), chosen by the first images that it learns from; 0: not cut.
 
-    Raises ModelError when nothing of the network can be trained, or these streams not together;
-    ConfigError when the views of this configuration cannot run one after another, or parts again.
+    Raises ModelError when nothing of the network can be trained, or these streams not together.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        config: MethodConfig,
-        streams: int | None = None,
-        views_at_a_time: int = 0,
-        recompute: int | str = 0,
-    ) -> None:
+    def __init__(self, program: Program, config: MethodConfig, streams: int | None = None) -> None:
         assert program.below == config.folded_below
-        apart.check(config, views_at_a_time)
-        again.check(config, recompute)
         self.program, self.config, self.streams = program, config, streams
-        self.views_at_a_time = views_at_a_time
-        self.recompute = recompute
-        self._parts: Parts | None = None
         # Told the name of each stage that has ended: prepare, forward, backward, update.
         self.on_stage: Callable[[str], None] = _nobody
         self.layers: Layout = layer_layout(program)
@@ -148,26 +137,23 @@ class Step:
                 self, state, self.parameters.split(at), views, moved,
                 learns=True, frames=self._frames(len(images), views),
             )  # fmt: skip
-            found = [
-                self._learned(forward, part, at, state, views, moved)
-                for part in apart.parts(images, views, self.views_at_a_time)
-            ]
+            found = self._learned(forward, images, at, state, views, moved)
         with torch.no_grad():
             frames = len(images) // views
-            logits = apart.together([part.logits for part in found], frames)
             host = hosts.BY_NAME[config.host]
             source = self.source_parameters()
-            news, kept = _in_all(found)
             new = {
                 **state,
-                **forward.new_state(logits),
-                **finite_or_old(found[-1].memory, state),
-                **updated(state, news, kept, source, frames // (self.streams or 1), config),
+                **forward.new_state(found.logits),
+                **finite_or_old(found.memory, state),
+                **updated(
+                    state, found.news, found.kept, source, frames // (self.streams or 1), config
+                ),
                 "steps": state["steps"] + 1,
             }
             if host.recovers is not None:
                 new |= recovered(new, source, host.recovers, config)
-            shown = logits[::views]
+            shown = found.logits[::views]
             if config.predict == "after":
                 shown = self.frozen_logits(images[::views], new)
             self.on_stage("update")
@@ -182,7 +168,7 @@ class Step:
         views: int,
         moved: bool | None,
     ) -> Learned:
-        """Forward and backward pass of some views; `at`: the parameters of the pass."""
+        """Forward and backward pass; `at`: the parameters of the pass."""
         self.on_stage("prepare")
         host, config = hosts.BY_NAME[self.config.host], self.config
         logits = forward.run(images)
@@ -278,16 +264,6 @@ class Step:
             forward = Pass(self, state, self._values(state), 1, moved=False, frozen=True)
             return forward.run(images)
 
-    def parts(self, images: Tensor, state: State) -> Parts | None:
-        """The program in parts that are run again, found by the first images; None: it is not."""
-        if self.recompute and self._parts is None:
-            values = {name: v.detach().requires_grad_() for name, v in self._values(state).items()}
-            forward = Pass(self, state, values, 1, moved=False, frozen=True)
-            self._parts = again.parts_of(
-                self.program, images, forward, state.values(), self.recompute
-            )
-        return self._parts
-
     def statistics(self, state: State) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and variance that each layer normalises with, by name, each (..., C)."""
         used = by_layer(self.layers, self.used(state))
@@ -330,8 +306,8 @@ class Learned(NamedTuple):
 
 
 class Pass:
-    """One forward pass, in one run or several of other views of the same frames: normalises each
-    BatchNorm site and collects the new statistics.
+    """One forward pass: says what each BatchNorm site normalises with, and collects the new
+    statistics.
 
     values: the trained parameters by name. learns: the gradient will be asked for. frozen: the
     statistics stay as they are. frames: of each stream, in every run.
@@ -367,8 +343,6 @@ class Pass:
         self._gradient = gradient.PATHS[config.gradient if learns else "constant"]
         self._through = learns and config.gradient != "constant"
         self._frozen = frozen
-        precision = step.program.precision
-        self._lean = None if precision is None else LeanKernels(precision)
         self._begins = (state["steps"] == 0)[..., None]
         self._history = config.jacobian == "history" and not frozen
         self._changes: dict[str, Tensor] = {}
@@ -387,16 +361,15 @@ class Pass:
             name: tuple(part[name] for part in parts) for name in step.layers.names
         }
         self._used: dict[int, tuple[Tensor, Tensor]] = {}
-        self._learns, self._repeats = learns, False
         self._jacobians: State = {}
 
     def run(self, images: Tensor) -> Tensor:
         """Logits of images."""
-        parts = self._step.parts(images, self._state) if self._learns else None
-        if parts is None:
-            logits = self._step.program.run(images, self, watch=self._watch)
+        program, streams = self._step.program, self._step.streams
+        if streams is None:
+            logits = program.run(images, self, watch=self._watch)
         else:
-            logits = parts.run(images, self, self._values)
+            logits = program.logits(program.plain(images, StreamExecution(self, program, streams)))
         if self._step.anchor is not None and not self._frozen:
             # At once: what is small and stays would keep the heap from being used again.
             found = {
@@ -406,13 +379,6 @@ class Pass:
             self._runs.append((flat(self._step.layers, found), len(images)))
             self._batches = {}
         return logits
-
-    def again(self, values: Mapping[str, Tensor]) -> Pass:
-        """For parts of the latest run that are run again: normalises as that did, with these
-        parameters, and collects nothing."""
-        found = copy.copy(self)
-        found._values, found._repeats = dict(values), True
-        return found
 
     def new_state(self, logits: Tensor) -> State:
         """The statistics and Jacobians after the pass; the old ones if any is not finite.
@@ -466,54 +432,27 @@ class Pass:
         value = self._values.get(name)
         return self._step.program.parameters[name] if value is None else value
 
-    def normalise(
-        self,
-        index: int,
-        z: Tensor,
-        a: Tensor | None,
-        paths: Sequence[Sequence[Tensor]],
-        *following: Any,
-    ) -> Tensor:
-        """BatchNorm with the calibrated statistics.
-
-        following: what a lean program runs together with it.
-        """
-        layer, streams = self._step.program.sites[index].layer, self._step.streams
+    def statistics(
+        self, site: Site, z: Tensor, watched: Watched | None, kernels: Kernels
+    ) -> Statistics:
+        """The calibrated statistics, after those of a site's input have been collected."""
+        streams = self._step.streams
         folded = z if streams is None else fold(z, streams)
-        if streams is not None:
-            following = tuple(fold(f, streams) if isinstance(f, Tensor) else f for f in following)
-        if self._repeats:
-            mean, variance = self._used[index]
-        else:
-            mean, variance = self._collected(index, z, folded, a, paths)
-        if self._watch or (self._learns and self._step.recompute):
-            self._used[index] = (mean.detach(), variance.detach())
-        normalise = self._lean.normalise if self._lean is not None else gradient.normalise
-        out = normalise(
-            folded,
-            mean.flatten(),
-            variance.flatten(),
-            self._affine(layer.weight),
-            self._affine(layer.bias),
-            layer.eps,
-            *following,
-        )
-        return out if streams is None else unfold(out, streams)
+        self._kernels = kernels
+        mean, variance = self._collected(site.index, z, folded, watched)
+        if self._watch:
+            self._used[site.index] = (mean.detach(), variance.detach())
+        return Statistics(mean, variance)
 
     def _collected(
-        self,
-        index: int,
-        z: Tensor,
-        folded: Tensor,
-        a: Tensor | None,
-        paths: Sequence[Sequence[Tensor]],
+        self, index: int, z: Tensor, folded: Tensor, watched: Watched | None
     ) -> moments.Moments:
         """Takes up the statistics of a site's input; mean and variance to normalise it with."""
         layer = self._step.program.sites[index].layer
         with torch.no_grad():
             held = self._held[layer.name]
-            if self._watch and self._step.terms[index] and a is not None:
-                held = self._shifted(held, index, z, a, paths)
+            if self._watch and self._step.terms[index] and watched is not None:
+                held = self._shifted(held, index, z, watched)
         with torch.set_grad_enabled(self._through):
             only = self._views if self._step.config.statistics_over == "frame" else 1
             # Without a gradient through them, anchored statistics do not ask for the batch's.
@@ -577,12 +516,9 @@ class Pass:
     def _moments_of(self, folded: Tensor, layer: BatchNorm, parts: int) -> moments.Moments:
         """Moments (parts * C,) of what is folded in so many parts."""
         centre = layer.mean if parts == 1 else layer.mean.repeat(parts)
-        if self._lean is None:
-            return moments.batch_moments(folded, centre)
-        mean, variance = self._lean.moments(folded)
-        return mean - centre, variance
+        return self._kernels.moments(folded, centre)
 
-    def _affine(self, name: str | None) -> Tensor | None:
+    def affine(self, name: str | None) -> Tensor | None:
         """An affine parameter for all folded channels."""
         if name is None:
             return None
@@ -596,12 +532,11 @@ class Pass:
         held: tuple[moments.Moments, ...],
         index: int,
         z: Tensor,
-        a: Tensor,
-        paths: Sequence[Sequence[Tensor]],
+        watched: Watched,
     ) -> tuple[moments.Moments, ...]:
         """The histories moved to the present parameters (Eq. 8); updates running Jacobians."""
         layer = self._step.program.sites[index].layer
-        terms = TermValues(self._step, index, z.detach(), a.detach(), paths, self)
+        terms = TermValues(self._step, index, z.detach(), watched, self)
         change = None
         if self._changes:
             change = (
@@ -628,6 +563,32 @@ class Pass:
         return (z - mean.view(shape)) * scale.view(shape)
 
 
+class StreamExecution(Execution):
+    """Runs several streams as one batch: their channels side by side at each BatchNorm."""
+
+    def __init__(self, forward: Pass, program: Program, streams: int) -> None:
+        super().__init__(program, forward, program.fused)
+        self._forward, self._streams = forward, streams
+
+    def normalise(
+        self,
+        index: int,
+        z: Tensor,
+        a: Tensor | None,
+        paths: Sequence[Sequence[Tensor]],
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """BatchNorm with the statistics of each stream."""
+        site = self._sites[index]
+        mean, variance = self._forward.statistics(site, z, None, self._kernels)
+        weight, bias = (self._forward.affine(n) for n in (site.layer.weight, site.layer.bias))
+        norm = Normalisation(mean.flatten(), variance.flatten(), weight, bias, site.layer.eps)
+        beside = None if residual is None else fold(residual, self._streams)
+        folded = fold(z, self._streams)
+        out = self._kernels.normalise(folded, norm, self._fused.get(index), beside)
+        return unfold(out, self._streams)
+
+
 def _nobody(stage: str) -> None:
     """Listens to no stage."""
 
@@ -651,16 +612,6 @@ def _both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     if a is None or b is None:
         return b if a is None else a
     return a & b
-
-
-def _in_all(found: Sequence[Learned]) -> tuple[Tensor, Tensor | None]:
-    """Gradient of the mean loss of all images, and which of them count; None: all do."""
-    if len(found) == 1:
-        return found[0].news, found[0].kept
-    total = sum(len(part.logits) for part in found)
-    news = torch.stack([len(part.logits) / total * part.news for part in found]).sum(0)
-    kept = [part.kept for part in found if part.kept is not None]
-    return news, torch.cat(kept, -1) if kept else None
 
 
 def _gradient(losses: Tensor, at: Tensor) -> Tensor:
@@ -723,14 +674,13 @@ class TermValues:
         step: Step,
         index: int,
         z: Tensor,
-        a: Tensor,
-        paths: Sequence[Sequence[Tensor]],
+        watched: Watched,
         forward: Pass,
     ) -> None:
         site = step.program.sites[index]
         assert site.linear is not None
         self._site, self._linear, self._terms = site, site.linear, step.terms[index]
-        self._a, self._paths, self._pass = a, paths, forward
+        self._a, self._paths, self._pass = watched.a.detach(), watched.paths, forward
         shape = (1, -1) + (1,) * (z.ndim - 2)
         self._centred = z - site.layer.mean.view(shape)
         self._weight = forward.parameter(site.linear.weight).detach()
@@ -790,7 +740,7 @@ class TermValues:
     def _field(self, term: Term, scale: Tensor | None = None) -> Tensor:
         """da / dgamma or da / dbeta, channel by channel, or along `scale` (C,)."""
         path = self._site.paths[term.path]
-        z, y, *others = self._paths[term.path]
+        z, y, others = self._paths[term.path]
         tangent = (
             torch.ones_like(y)
             if term.kind == "beta"
