@@ -166,8 +166,8 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
 def _frozen(arguments: argparse.Namespace) -> int:
     from edge_tta.adapter import Adapter
     from export.bundle import check_target, whole_folder
+    from export.frozen import write_parts
     from export.graph.trace import plain_step
-    from export.parts import write_parts
 
     check_target(arguments.out)
     model = options.model_from(arguments)
@@ -204,7 +204,7 @@ def _weights(arguments: argparse.Namespace) -> int:
     model = options.model_from(arguments)
     adapter = adapter_of(model, arguments.state)
     if arguments.out.suffix == ".onnx":
-        from export.frozen import write_folded
+        from export.folded import write_folded
 
         difference = write_folded(adapter, model.input, arguments.out)
         terminal().print(

@@ -22,7 +22,7 @@ from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 from export.bundle import export_bundle
-from export.frozen import write_folded
+from export.folded import write_folded
 
 _REFERENCE, _TENT = "frozen onnxruntime", "torch tent"
 

@@ -15,6 +15,7 @@ from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
+from edge_tta.network import checkpointing
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from edge_tta.views import make_views
@@ -45,7 +46,7 @@ class TorchEngine:
     ) -> None:
         self.network, self.config, self.input_spec = network, config, input_spec
         self.saved, self.activation_checkpointing = saved, activation_checkpointing
-        if config.trains and activation_checkpointing:
+        if config.trains:
             checkpointing.check(
                 activation_checkpointing,
                 gradient=config.calibration.gradient,

@@ -21,10 +21,10 @@ from edge_tta.method.moments import smoothing_at
 from edge_tta.method.state import Layout, State, finite_or_old, layer_layout
 from edge_tta.method.taylor.shift import Shift, Taylor
 from edge_tta.network.kernels import Kernels, Moments
-from edge_tta.network.program import Program, Site, Statistics, Watched
+from edge_tta.network.program import AsTrained, Program, Site, Statistics, Watched
 
 
-class Fixed:
+class Fixed(AsTrained):
     """A hook that normalises with given statistics and collects nothing.
 
     Args:
@@ -33,12 +33,8 @@ class Fixed:
     """
 
     def __init__(self, program: Program, values: Mapping[str, Tensor], used: Moments) -> None:
-        self._parameters = {**program.parameters, **values}
+        super().__init__(program, values)
         self._statistics = statistics_by_layer(program, used)
-
-    def parameter(self, name: str) -> Tensor:
-        """Return a parameter."""
-        return self._parameters[name]
 
     def statistics(
         self, site: Site, z: Tensor, watched: Watched | None, kernels: Kernels

@@ -2,7 +2,7 @@
 
 The network is exported in evaluation mode (torch.export), so that whatever Python built it is gone
 and each BatchNorm is one `aten.batch_norm` node, wherever it stands. Those nodes become calls of
-the normaliser; everything else stays as it is and is frozen.
+the program's `Execution`; everything else stays as it is and is frozen.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from torch import Tensor, fx, nn
 
 from edge_tta.errors import ModelError
 from edge_tta.network.folding import fold_below
-from edge_tta.network.kernels import LeanKernels
 from edge_tta.network.predecessors import Predecessors
-from edge_tta.network.program import Program, Site
+from edge_tta.network.program import AsTrained, Program, Site
 from edge_tta.network.resolution import total_strides
 from edge_tta.network.rewriting import make_functional, open_graph
 from edge_tta.network.sites import FoundSite, Values, find_sites, refuse_regions
@@ -197,36 +196,13 @@ def _assemble(
     )
 
 
-class _AsTrained:
-    """Normalises with the source statistics: the network as it came."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-
-    def parameter(self, name: str) -> Tensor:
-        return self._program.parameters[name]
-
-    def normalise(self, index: int, z: Tensor, a: Any, paths: Any, *following: Any) -> Tensor:
-        layer = self._program.sites[index].layer
-        weight = None if layer.weight is None else self._program.parameters[layer.weight]
-        bias = None if layer.bias is None else self._program.parameters[layer.bias]
-        if self._program.precision is not None:
-            kernels = LeanKernels(self._program.precision)
-            return kernels.normalise(
-                z, layer.mean, layer.variance, weight, bias, layer.eps, *following
-            )
-        return nn.functional.batch_norm(
-            z, layer.mean, layer.variance, weight, bias, training=False, eps=layer.eps
-        )
-
-
 def agrees(program: Program, plain: Program, image_shape: tuple[int, ...]) -> bool:
     """Whether a rewritten program computes what the plain one does, for one image and for two."""
     generator = torch.Generator().manual_seed(0)
     dtype = plain.layers[0].mean.dtype
     images = torch.randn((2, *image_shape), generator=generator).to(plain.device, dtype)
     with torch.no_grad():
-        expected = plain.run(images, _AsTrained(plain))
+        expected = plain.run(images, AsTrained(plain))
     return all(
         _agree(program, images[:n], expected[:n], watch) for n in (1, 2) for watch in (False, True)
     )
@@ -256,7 +232,7 @@ def _check_parity(program: Program, images: Tensor, expected: Tensor) -> None:
 def _agree(program: Program, images: Tensor, expected: Tensor, watch: bool) -> bool:
     with torch.no_grad():
         try:
-            logits = program.run(images, _AsTrained(program), watch=watch)
+            logits = program.run(images, AsTrained(program), watch=watch)
         except (RuntimeError, IndexError):  # shapes that fit two images only
             return False
     scale = float(expected.abs().max())

@@ -1,8 +1,8 @@
-"""Where a captured graph may be cut into parts, and where that leaves least to wait.
+"""Where a captured graph may be cut into segments, and where that leaves least saved.
 
-A part that is run again keeps its input until then, and while it is run again what it saves for
-its backward pass. Of parts 1 .. K with inputs x and saved tensors s, of which the last is not run
-again, there wait at most, in bytes,
+A segment that runs again keeps its input until then, and while it runs again what it saves for its
+backward pass. Of segments 1 .. K with inputs x and saved tensors s, of which the last does not run
+again, there are saved for backward at most, in bytes,
 
     max over k of (x_1 + .. + x_k + s_k).
 """
@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
-from edge_tta.network.program import Normaliser, Program
+from edge_tta.network.program import BatchNormHook, Execution, Program, is_batch_norm
 
 _EXACT = 256
-"""A plan waits at most one in so many more bytes than the best."""
+"""A plan saves at most one in so many more bytes than the best."""
 
 
 class Cut(NamedTuple):
@@ -45,8 +45,8 @@ class Sizes:
 
 
 def is_source(node: fx.Node) -> bool:
-    """Whether a node reads what is there anyway: weights, parameters, the normaliser."""
-    named = node.op == "placeholder" and node.target == "normaliser"
+    """Whether a node reads what is there anyway: weights, parameters, the execution."""
+    named = node.op == "placeholder" and node.target == "execution"
     return named or node.op == "get_attr" or (node.op, node.target) == ("call_method", "parameter")
 
 
@@ -55,37 +55,36 @@ def computing(graph: fx.Graph) -> list[fx.Node]:
     return [n for n in graph.nodes if n.op not in ("placeholder", "output") and not is_source(n)]
 
 
-def measured(program: Program, images: Tensor, normaliser: Normaliser, there: set[int]) -> Sizes:
-    """Sizes of a run with gradients, of which nothing is kept.
-
-    there: addresses of storages that are not counted, such as weights'.
-    """
+def measured(program: Program, images: Tensor, hook: BatchNormHook) -> Sizes:
+    """Return the sizes of a run with gradients, of which nothing is kept."""
+    there = {_address(tensor) for tensor in program.tensors()}
     with torch.enable_grad():
         counting = _Counting(program.plain, there)
-        counting.run(images, normaliser)
+        counting.run(images, Execution(program, hook, program.fused))
     return Sizes(counting.saved, counting.tensors, frozenset(counting.numbers))
 
 
-def cuts(graph: fx.Graph, sizes: Sizes) -> list[Cut]:
-    """All places to cut, the beginning first."""
+def cuts(program: Program, sizes: Sizes) -> list[Cut]:
+    """All places to cut the plain form, the beginning first."""
+    graph = program.plain.graph
     nodes = computing(graph)
     at = {node: i for i, node in enumerate(nodes)}
     images = next(node for node in graph.nodes if node.op == "placeholder")
     last = {n: max((at.get(u, len(nodes)) for u in n.users), default=-1) for n in [images, *nodes]}
-    found, alive = [Cut(0, images)], [images]
+    places, alive = [Cut(0, images)], [images]
     for position, node in enumerate(nodes[:-1]):
         alive = [n for n in [*alive, node] if last[n] > position]
         tensors = [n for n in alive if n not in sizes.numbers]
-        if len(tensors) != 1 or tensors[0] not in sizes.tensors or _is_overwritten(tensors[0]):
+        if len(tensors) != 1 or tensors[0] not in sizes.tensors:
             continue
-        if tensors[0] is not found[-1].tensor:
+        if tensors[0] is not places[-1].tensor and not _is_overwritten(program, tensors[0]):
             numbers = tuple(n for n in alive if n in sizes.numbers)
-            found.append(Cut(position + 1, tensors[0], numbers))
-    return found
+            places.append(Cut(position + 1, tensors[0], numbers))
+    return places
 
 
 def best(graph: fx.Graph, sizes: Sizes, places: Sequence[Cut], most: int | None) -> list[Cut]:
-    """The places, the beginning among them, that leave least to wait, in at most `most` parts."""
+    """The places, the beginning among them, that leave least saved, in at most `most` segments."""
     nodes = computing(graph)
     ends = [*(cut.position for cut in places[1:]), len(nodes)]
     begins = [cut.position for cut in places]
@@ -97,33 +96,33 @@ def best(graph: fx.Graph, sizes: Sizes, places: Sequence[Cut], most: int | None)
 
 
 def plan(inputs: Sequence[int], saved: Sequence[int], most: int | None = None) -> list[int]:
-    """The stretches that begin a part, from 0, so that least waits (above).
+    """The stretches that begin a segment, from 0, so that least is saved (above).
 
     Args:
         inputs, saved: bytes of the stretches between places to cut, in order.
-        most: parts at most; None: any number.
+        most: segments at most; None: any number.
     """
     low, high = 0, sum(inputs) + sum(saved)
-    found = [0]
+    begins = [0]
     while high - low > max(1, high // _EXACT):
         middle = (low + high) // 2
-        parts = _within(middle, inputs, saved, most)
-        if parts is None:
+        within = _within(middle, inputs, saved, most)
+        if within is None:
             low = middle
         else:
-            high, found = middle, parts
-    return found
+            high, begins = middle, within
+    return begins
 
 
 def _within(
     limit: int, inputs: Sequence[int], saved: Sequence[int], most: int | None
 ) -> list[int] | None:
-    """A plan by which no more than `limit` waits, of those the one with least inputs."""
+    """A plan that saves no more than `limit`, of those the one with least inputs."""
     n = len(saved)
     before = [0]
     for size in saved:
         before.append(before[-1] + size)
-    # Bytes of inputs that wait where a part begins, and where its parts begin.
+    # Bytes of inputs saved where a segment begins, and where the segments begin.
     ways: list[tuple[int, list[int]] | None] = [(0, [])] + [None] * n
     for _ in range(n if most is None else min(most, n)):
         following = list(ways)
@@ -133,10 +132,10 @@ def _within(
                 continue
             for j in range(i + 1, n + 1):
                 kept = before[j] - before[i]
-                waits = way[0] + (inputs[i] if kept and j < n else 0)
+                held = way[0] + (inputs[i] if kept and j < n else 0)
                 old = following[j]
-                if waits + kept <= limit and (old is None or waits < old[0]):
-                    following[j] = waits, [*way[1], i]
+                if held + kept <= limit and (old is None or held < old[0]):
+                    following[j] = held, [*way[1], i]
         if most is None or following == ways:
             ways = following
             break
@@ -145,10 +144,10 @@ def _within(
     return None if end is None else end[1]
 
 
-def _is_overwritten(node: fx.Node) -> bool:
-    """Whether a BatchNorm writes over the output of a node (`lean_norm.normalised`, own)."""
-    users = list(node.users)
-    return any(u.target == "normalise" and len(u.args) > 8 and bool(u.args[8]) for u in users)
+def _is_overwritten(program: Program, node: fx.Node) -> bool:
+    """Whether a BatchNorm writes over the output of a node (`Fused.in_place`)."""
+    sites: list[Any] = [u.args[1] for u in node.users if is_batch_norm(u) and u.args[2] is node]
+    return any(index in program.fused and program.fused[index].in_place for index in sites)
 
 
 class _Counting(fx.Interpreter):
@@ -168,14 +167,14 @@ class _Counting(fx.Interpreter):
             for node in n.all_input_nodes
             if isinstance(self.env[node], Tensor)
         }
-        found: dict[int, int] = {}
+        saved: dict[int, int] = {}
 
         def pack(value: Tensor) -> None:
-            found[_address(value)] = value.untyped_storage().nbytes()
+            saved[_address(value)] = value.untyped_storage().nbytes()
 
         with torch.autograd.graph.saved_tensors_hooks(pack, _never):
             result = super().run_node(n)
-        for address, size in found.items():
+        for address, size in saved.items():
             owner = owners.get(address)
             if address in self._there or owner in self._counted:
                 continue
@@ -183,7 +182,7 @@ class _Counting(fx.Interpreter):
                 self._counted.add(owner)
             self.saved[n] = self.saved.get(n, 0) + size
         if isinstance(result, Tensor):
-            if _address(result) in found or owners.get(_address(result)) in self._counted:
+            if _address(result) in saved or owners.get(_address(result)) in self._counted:
                 self._counted.add(n)
             if result.is_floating_point():
                 self.tensors[n] = result.untyped_storage().nbytes()

@@ -1,18 +1,23 @@
 """A network as data: the frozen graph, its BatchNorm layers, and what stands in front of each.
 
-A `Program` is what `capture` makes of an `nn.Module`. Running it needs a *normaliser*: the object
-that decides how each BatchNorm site normalises its input. All other operations and weights are
-frozen, so one program serves every method.
+A `Program` is what `capture` makes of an `nn.Module`. Running it needs a `BatchNormHook`: the
+object that decides with which statistics each BatchNorm site normalises its input. All other
+operations and weights are frozen, so one program serves every method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, fx
+
+from edge_tta.network.kernels import Kernels, Normalisation, StockKernels
+from edge_tta.network.lean.codes import Precision
+from edge_tta.network.lean.fused import Fused
+from edge_tta.network.lean.kernels import LeanKernels
 
 
 @dataclass(frozen=True)
@@ -78,71 +83,64 @@ class Site:
     stride: int = 1
 
 
-class Normaliser(Protocol):
-    """What a program asks of the method that runs it."""
-
-    def parameter(self, name: str) -> Tensor:
-        """Value of a trained parameter."""
-        ...
-
-    def normalise(
-        self, index: int, z: Tensor, a: Tensor | None, paths: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """Output of BatchNorm site `index` for its input z (N, C, *spatial) or (N, C).
-
-        a: input of the site's linear map; paths: for each path (input of the earlier BatchNorm,
-        its output, the path's other inputs). Both are empty unless the program was asked to
-        `watch` them. A lean program (`edge_tta.network.lean`) gives further what follows the
-        BatchNorm: its activation, and the settings of a max pool behind that.
-        """
-        ...
-
-
 class PathValues(NamedTuple):
+    """Values on a `Path`: input z and output y of the earlier BatchNorm, other inputs."""
+
     z: Tensor
     y: Tensor
     others: tuple[Tensor, ...]
 
 
 class Watched(NamedTuple):
+    """Values in front of a site, which Taylor terms read: input a of its linear map, its paths."""
+
     a: Tensor
     paths: tuple[PathValues, ...]
 
 
 class Statistics(NamedTuple):
+    """What a BatchNorm normalises with, (C,) each."""
+
     mean: Tensor
     variance: Tensor
 
 
 class BatchNormHook(Protocol):
-    def parameter(self, name: str) -> Tensor: ...
+    """What a program asks of the method that runs it."""
 
-    def statistics(self, site, z, watched, kernels): ...
+    def parameter(self, name: str) -> Tensor:
+        """Return the value of a trained parameter."""
+        ...
+
+    def statistics(
+        self, site: Site, z: Tensor, watched: Watched | None, kernels: Kernels
+    ) -> Statistics:
+        """Return what a site normalises its input z, (N, C, *spatial) or (N, C), with.
+
+        watched: None unless the program was asked to watch and the site has a linear map.
+        kernels: measures z, where the method needs its moments.
+        """
+        ...
 
 
-class Bridge:
-    def __init__(self, program, hook):
-        from edge_tta.network import kernels
+class AsTrained:
+    """`BatchNormHook` of the network as trained.
 
-        self.program, self.hook = program, hook
-        self.lean = None if program.precision is None else kernels.LeanKernels(program.precision)
-        self.kernels = kernels.Shim(self.lean)
+    values: parameters that are others than the source's, by name.
+    """
 
-    def parameter(self, name):
-        return self.hook.parameter(name)
+    def __init__(self, program: Program, values: Mapping[str, Tensor] | None = None) -> None:
+        self._parameters = {**program.parameters, **(values or {})}
 
-    def normalise(self, index, z, a, paths, *following):
-        from edge_tta.network import kernels
+    def parameter(self, name: str) -> Tensor:
+        """Return a parameter's value."""
+        return self._parameters[name]
 
-        site = self.program.sites[index]
-        layer = site.layer
-        watched = None
-        if a is not None:
-            watched = Watched(a, tuple(PathValues(p[0], p[1], tuple(p[2:])) for p in paths))
-        mean, variance = self.hook.statistics(site, z, watched, self.kernels)
-        normalise = self.lean.normalise if self.lean is not None else kernels.stock_normalise
-        w, b = (None if n is None else self.hook.parameter(n) for n in (layer.weight, layer.bias))
-        return normalise(z, mean, variance, w, b, layer.eps, *following)
+    def statistics(
+        self, site: Site, z: Tensor, watched: Watched | None, kernels: Kernels
+    ) -> Statistics:
+        """Return the source statistics."""
+        return Statistics(site.layer.mean, site.layer.variance)
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,8 @@ class Program:
     biases of linear maps in front of a BatchNorm) to its source value. `modules` holds the two
     executable forms: without and with the values that Taylor terms watch. `below` names the layer
     before which BatchNorms are folded and are no sites, "": none are. `precision` is that of
-    the tensors a lean program saves, None for a program that PyTorch's autograd runs as it is.
+    the tensors a lean program saves, None for a program that PyTorch's autograd runs as it is;
+    `fused` is what its plain form runs together with a site, by index.
     """
 
     sites: tuple[Site, ...]
@@ -164,16 +163,19 @@ class Program:
     classes: int
     fingerprint: str
     below: str = ""
-    precision: str | None = None
+    precision: Precision | None = None
+    fused: Mapping[int, Fused] = field(default_factory=dict, repr=False)
 
-    def run(self, images: Tensor, normaliser: Normaliser, *, watch: bool = False) -> Tensor:
-        """Logits (N, classes) of images (N, channels, H, W)."""
-        module: Any = self.watching if watch else self.plain
-        logits: Tensor = module(
-            images, Bridge(self, normaliser) if hasattr(normaliser, "statistics") else normaliser
-        )
+    def run(self, images: Tensor, hook: BatchNormHook, *, watch: bool = False) -> Tensor:
+        """Return logits (N, classes) of images (N, channels, H, W)."""
+        if watch:
+            return self.logits(self.watching(images, Execution(self, hook, {})))
+        return self.logits(self.plain(images, Execution(self, hook, self.fused)))
+
+    def logits(self, output: Tensor) -> Tensor:
+        """Return the output as (N, classes)."""
         # Some networks squeeze the batch axis of one image away.
-        return logits.reshape(-1, self.classes)
+        return output.reshape(-1, self.classes)
 
     def tensors(self) -> list[Tensor]:
         """Everything frozen: weights, source parameters and statistics."""
@@ -184,3 +186,45 @@ class Program:
     def device(self) -> torch.device:
         """Where the frozen weights are."""
         return self.layers[0].mean.device
+
+
+class Execution:
+    """One run of a program, as its graph sees it: parameters, and the BatchNorms at their sites."""
+
+    def __init__(self, program: Program, hook: BatchNormHook, fused: Mapping[int, Fused]) -> None:
+        precision = program.precision
+        self._sites, self._hook, self._fused = program.sites, hook, fused
+        self._kernels: Kernels = StockKernels() if precision is None else LeanKernels(precision)
+
+    def parameter(self, name: str) -> Tensor:
+        """Return the value of a trained parameter."""
+        return self._hook.parameter(name)
+
+    def normalise(
+        self,
+        index: int,
+        z: Tensor,
+        a: Tensor | None,
+        paths: Sequence[Sequence[Tensor]],
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """Return the output of a site, and what is fused with it.
+
+        a, paths: as in `Watched`, which a graph cannot hold; None and empty unless watched.
+        """
+        site = self._sites[index]
+        watched = None
+        if a is not None:
+            watched = Watched(a, tuple(PathValues(z, y, tuple(more)) for z, y, *more in paths))
+        mean, variance = self._hook.statistics(site, z, watched, self._kernels)
+        weight, bias = (
+            None if name is None else self._hook.parameter(name)
+            for name in (site.layer.weight, site.layer.bias)
+        )
+        norm = Normalisation(mean, variance, weight, bias, site.layer.eps)
+        return self._kernels.normalise(z, norm, self._fused.get(index), residual)
+
+
+def is_batch_norm(node: fx.Node) -> bool:
+    """Whether a node of a program's graph is a site: normalise(execution, index, z, ...)."""
+    return node.op == "call_method" and node.target == "normalise"

@@ -1,4 +1,4 @@
-"""Rewrites an exported graph: nothing in place, and BatchNorm calls open to a normaliser."""
+"""Rewrites an exported graph: nothing in place, and BatchNorm calls open to a hook."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ def open_graph(
     trainable: set[str],
     watch: bool,
 ) -> fx.GraphModule:
-    """The graph as a module of (images, normaliser), BatchNorm replaced by the normaliser."""
+    """The graph as a module of (images, execution), which normalises at each site."""
     root = nn.Module()
     out = fx.Graph()
     copies: dict[fx.Node, Any] = {}
     site_of = {id(item.node): item for item in found}
-    images = normaliser = None
+    images = execution = None
     dead = _constants_of(site_of, graph)
     for node in graph.nodes:
         if node.op == "placeholder" and node.name not in values:
-            images, normaliser = out.placeholder("images"), out.placeholder("normaliser")
+            images, execution = out.placeholder("images"), out.placeholder("execution")
             copies[node] = images
             break
     for node in graph.nodes:
@@ -82,13 +82,13 @@ def open_graph(
             if node.name in values and node not in dead:
                 name, value = values[node.name]
                 if name in trainable:
-                    copies[node] = out.call_method("parameter", (normaliser, name))
+                    copies[node] = out.call_method("parameter", (execution, name))
                 else:
                     root.register_buffer(node.name, value, persistent=False)
                     copies[node] = out.get_attr(node.name)
         elif id(node) in site_of:
             a, paths = predecessors.watched(node) if watch else (None, ())
-            arguments = (normaliser, site_of[id(node)].index, node.args[0], a, paths)
+            arguments = (execution, site_of[id(node)].index, node.args[0], a, paths)
             copied = fx.map_arg(arguments, lambda n: copies.get(n, n))
             copies[node] = out.call_method("normalise", copied)
         elif node.op == "output":
@@ -107,7 +107,7 @@ def _read_instead(graph: fx.Graph, old: fx.Node, new: fx.Node) -> None:
 
 
 def _constants_of(sites: Container[int], graph: fx.Graph) -> set[fx.Node]:
-    """Placeholders that only sites, by id of their nodes, read: the normaliser holds those."""
+    """Placeholders that only sites, by id of their nodes, read: the program's layers hold those."""
     return {
         node
         for node in graph.nodes

@@ -9,7 +9,8 @@ from torch import nn
 
 from edge_tta.errors import ModelError
 from edge_tta.network.capture import agrees, capture, fingerprint_of, first_line
-from edge_tta.network.lean import lean_program
+from edge_tta.network.lean.codes import Precision
+from edge_tta.network.lean.rewriting import lean_program
 from edge_tta.network.program import Program
 
 
@@ -47,8 +48,8 @@ class SourceNetwork:
         """The network captured for images (channels, H, W); the last shape's is kept.
 
         Args:
-            saved: what waits for the backward pass: `stock`, as PyTorch's autograd keeps it, or
-                lean (`edge_tta.network.lean`) in one of `lean_codes.PRECISIONS`.
+            saved: for the backward pass: `stock`, what PyTorch's autograd saves, or lean
+                (`edge_tta.network.lean`), a `Precision`.
             below: name of the layer before which BatchNorms are folded; "": none are.
 
         Raises:
@@ -62,11 +63,11 @@ class SourceNetwork:
             if saved == "stock":
                 program = capture(self._model, image_shape, self.fingerprint, below)
             else:
-                program = self._lean(image_shape, saved, below)
+                program = self._lean(image_shape, Precision(saved), below)
         self._programs[saved, below] = image_shape, program
         return program
 
-    def _lean(self, image_shape: tuple[int, ...], precision: str, below: str) -> Program:
+    def _lean(self, image_shape: tuple[int, ...], precision: Precision, below: str) -> Program:
         """Channels last where the network takes that: some reshape in ways that it does not."""
         for layout in (torch.channels_last, torch.contiguous_format):
             self._model.to(memory_format=layout)

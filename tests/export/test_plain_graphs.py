@@ -11,9 +11,9 @@ import pytest
 
 from edge_tta.adapter import Adapter
 from edge_tta.demo.network import road_signs
-from export.frozen import write_folded
+from export.folded import write_folded
 from export.graph.trace import plain_step
-from export.parts import write_parts
+from export.frozen import write_parts
 from tests.adapters import adapter, stream
 from tests.bundle.bundles import SPEC
 from tests.cli.commands import call

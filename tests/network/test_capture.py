@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,34 +16,22 @@ from torch.nn import functional
 
 from edge_tta.errors import ModelError
 from edge_tta.network.capture import capture, fingerprint_of
-from edge_tta.network.program import Program
+from edge_tta.network.program import AsTrained, Execution, Program, Site, Statistics
 from tests.networks import NETWORKS, frozen, network, with_statistics
 
 Forward = Callable[[Any, Tensor], Any]
 
 
-class Source:
-    """A normaliser by the definition of BatchNorm; notes what it is asked for."""
+class Source(AsTrained):
+    """Hook that notes the layers it is asked for."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        super().__init__(program)
         self.asked: list[str] = []
 
-    def parameter(self, name: str) -> Tensor:
-        return self.program.parameters[name]
-
-    def normalise(
-        self, index: int, z: Tensor, a: Tensor | None, paths: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        layer = self.program.sites[index].layer
-        self.asked.append(layer.name)
-        shape = (1, -1) + (1,) * (z.ndim - 2)
-        y = (z - layer.mean.view(shape)) / (layer.variance.view(shape) + layer.eps).sqrt()
-        if layer.weight is not None:
-            y = y * self.parameter(layer.weight).view(shape)
-        if layer.bias is not None:
-            y = y + self.parameter(layer.bias).view(shape)
-        return y
+    def statistics(self, site: Site, *rest: Any) -> Statistics:
+        self.asked.append(site.layer.name)
+        return super().statistics(site, *rest)
 
 
 class Net(nn.Module):
@@ -85,11 +73,11 @@ def _assert_equal(program: Program, model: nn.Module, images: Tensor) -> Source:
     """The program with source statistics computes what the model does, watching or not."""
     expected = model(images.clone())
     for watch in (False, True):
-        normaliser = Source(program)
-        found = program.run(images, normaliser, watch=watch)
+        hook = Source(program)
+        found = program.run(images, hook, watch=watch)
         atol = 1e-5 * float(expected.abs().max())
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=atol)
-    return normaliser
+    return hook
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -137,17 +125,17 @@ def test_normalising_otherwise_changes_what_comes_out() -> None:
     """The open sites are the network's only BatchNorms: none is left inside the graph."""
     program = capture(frozen(network("residual")), (3, 8, 8))
 
-    class Zero(Source):
-        def normalise(self, index: int, z: Tensor, a: Any, paths: Any) -> Tensor:
+    class Zero(Execution):
+        def normalise(self, index: int, z: Tensor, *_: Any) -> Tensor:
             return torch.zeros_like(z)
 
-    logits = program.run(_images(), Zero(program))
+    logits = program.plain(_images(), Zero(program, AsTrained(program), {}))
     torch.testing.assert_close(logits, network("residual").head.bias.expand(3, -1))
     for module in (program.plain, program.watching):
         assert "batch_norm" not in module.code
 
 
-def test_parameters_that_may_be_trained_are_read_from_the_normaliser() -> None:
+def test_parameters_that_may_be_trained_are_read_from_the_hook() -> None:
     model = frozen(network("plain"))
     program = capture(model, (3, 8, 8))
     affine = {f"bn{i}.{part}" for i in (1, 2, 3) for part in ("weight", "bias")}

@@ -9,24 +9,9 @@ from torch import Tensor, nn
 from edge_tta.errors import ModelError
 from edge_tta.network.capture import capture
 from edge_tta.network.folding import first_of
-from edge_tta.network.program import Program
+from edge_tta.network.program import AsTrained
 from edge_tta.network.sites import BATCH_NORM
 from tests.networks import NETWORKS, frozen, network
-
-
-class _Source:
-    """Normalises with the source's statistics."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-
-    def parameter(self, name: str) -> Tensor:
-        return self._program.parameters[name]
-
-    def normalise(self, index: int, z: Tensor, *rest: object) -> Tensor:
-        layer = self._program.sites[index].layer
-        affine = (None if n is None else self.parameter(n) for n in (layer.weight, layer.bias))
-        return nn.functional.batch_norm(z, layer.mean, layer.variance, *affine, eps=layer.eps)
 
 
 @pytest.mark.parametrize("net", NETWORKS)
@@ -39,7 +24,7 @@ def test_a_folded_program_computes_what_the_network_computes(net: str) -> None:
         assert [layer.name for layer in program.layers] == layers[place:]
         assert [site.index for site in program.sites] == list(range(len(program.sites)))
         for watch in (False, True):
-            found = program.run(images, _Source(program), watch=watch)
+            found = program.run(images, AsTrained(program), watch=watch)
             torch.testing.assert_close(found, model(images), atol=1e-9, rtol=1e-9)
 
 
@@ -71,7 +56,7 @@ def test_what_others_read_too_is_not_folded_and_a_layer_that_comes_again_adapts(
     program = capture(model, (3, 6, 6), below="last")
     assert [site.layer.name for site in program.sites] == ["again", "last", "again"]
     images = torch.randn((2, 3, 6, 6), dtype=torch.float64)
-    torch.testing.assert_close(program.run(images, _Source(program)), model(images))
+    torch.testing.assert_close(program.run(images, AsTrained(program)), model(images))
 
 
 def test_a_layer_that_is_not_there_is_told_with_those_that_are() -> None:

@@ -14,7 +14,9 @@ from edge_tta.errors import ConfigError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.capture import capture
-from edge_tta.network.lean import lean_program
+from edge_tta.network.lean import batch_norm
+from edge_tta.network.lean.codes import Code, Precision
+from edge_tta.network.lean.rewriting import lean_program
 from edge_tta.network.saved import saved_bytes
 from tests.networks import NETWORKS, frozen, network, with_statistics
 
@@ -128,7 +130,7 @@ def test_taylor_terms_and_trained_convolutions_are_as_with_stock_autograd(
 @pytest.mark.parametrize("name", MORE)
 def test_float64_gradients_are_exact_whatever_gamma_is(name: str) -> None:
     plain = capture(frozen(built(name), torch.float64), (3, 16, 16))
-    lean = lean_program(plain, "float32", channels_last=True)
+    lean = lean_program(plain, Precision.FLOAT32, channels_last=True)
     config = Adapter(built(name), reliable=0.0, accumulation=100).config
     images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
     found = []
@@ -170,12 +172,11 @@ def test_each_precision_keeps_about_half_of_the_one_before() -> None:
 def test_a_forced_copy_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     net = built("bottleneck")
     before = kept_bytes(net, "float16")
-    from edge_tta.network import lean_norm
 
-    def wide(x: Tensor, precision: str, **_: bool) -> tuple[Tensor, Tensor]:
-        return x.clone(), x.new_empty(0)
+    def wide(x: Tensor, precision: Precision, **_: bool) -> Code:
+        return Code(x.clone(), x.new_empty(0))
 
-    monkeypatch.setattr(lean_norm, "encode", wide)
+    monkeypatch.setattr(batch_norm, "encode", wide)
     assert kept_bytes(net, "float16") > 1.5 * before
 
 

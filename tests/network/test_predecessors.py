@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_tta.network.capture import capture
-from edge_tta.network.program import LinearMap, Program
+from edge_tta.network.kernels import Kernels
+from edge_tta.network.program import AsTrained, LinearMap, Site, Statistics, Watched
 from tests.networks import NETWORKS, frozen, network
 
 # Site -> (weight of its linear map, earlier sites whose output reaches that channel by channel).
@@ -57,31 +56,22 @@ def test_options_of_the_convolutions_are_kept() -> None:
     assert program.sites[2].linear == LinearMap("fc.weight", "fc.bias", (), (), (), 1)
 
 
-class Watcher:
+class Watcher(AsTrained):
     """Recomputes each BatchNorm's input from what the program says stands in front of it."""
 
-    def __init__(self, program: Program) -> None:
-        self.program, self.maps, self.paths = program, 0, 0
+    maps = paths = 0
 
-    def parameter(self, name: str) -> Tensor:
-        return self.program.parameters[name]
-
-    def normalise(
-        self, index: int, z: Tensor, a: Tensor | None, paths: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        site = self.program.sites[index]
-        if site.linear is None:
-            assert a is None
-        else:
-            assert a is not None
+    def statistics(
+        self, site: Site, z: Tensor, watched: Watched | None, kernels: Kernels
+    ) -> Statistics:
+        assert (site.linear is None) == (watched is None)
+        if site.linear is not None and watched is not None:
             self.maps += 1
-            torch.testing.assert_close(self._mapped(site.linear, a), z)
-            for path, (_, y, *others) in zip(site.paths, paths, strict=True):
+            torch.testing.assert_close(self._mapped(site.linear, watched.a), z)
+            for path, (_, y, others) in zip(site.paths, watched.paths, strict=True):
                 self.paths += 1
-                torch.testing.assert_close(path.module(y, *others), a)
-        layer = site.layer
-        affine = [self.parameter(n) if n else None for n in (layer.weight, layer.bias)]
-        return functional.batch_norm(z, layer.mean, layer.variance, *affine, eps=layer.eps)
+                torch.testing.assert_close(path.module(y, *others), watched.a)
+        return super().statistics(site, z, watched, kernels)
 
     def _mapped(self, linear: LinearMap, a: Tensor) -> Tensor:
         weight = self.parameter(linear.weight)

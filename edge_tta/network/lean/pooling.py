@@ -1,0 +1,111 @@
+"""Pools that save a byte a window, or a shape, for the backward pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from edge_tta.network.lean.codes import layout_of
+
+aten = torch.ops.aten
+
+
+class MaxPool(NamedTuple):
+    """Arguments of a max pool over two axes, in the order of aten."""
+
+    kernel: list[int]
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    ceil_mode: bool
+
+
+def max_pool_of(
+    kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> MaxPool:
+    """Return the settings that PyTorch reads from such arguments."""
+    size = listed(kernel, 2)
+    stride = listed(stride, 2) or size
+    return MaxPool(size, stride, listed(padding, 2), listed(dilation, 2), ceil_mode)
+
+
+def max_pool2d(x: Tensor, pool: MaxPool) -> Tensor:
+    """Return the maxima; saves the place of each within its window, a byte each."""
+    if not (x.requires_grad and torch.is_grad_enabled()) or math.prod(pool.kernel) > 255:
+        return aten.max_pool2d(x, *pool)  # type: ignore[no-any-return]
+    return _MaxPool.apply(x, pool)  # type: ignore[no-any-return]
+
+
+class _MaxPool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pool: MaxPool) -> Tensor:
+        out, where = aten.max_pool2d_with_indices(x, *pool)
+        ctx.pool, ctx.shape, ctx.layout = pool, x.shape, layout_of(x)
+        rows, columns = _corners(where, pool)
+        row = (where // x.shape[3] - rows) // pool.dilation[0]
+        column = (where % x.shape[3] - columns) // pool.dilation[1]
+        ctx.save_for_backward((row * pool.kernel[1] + column).to(torch.uint8))
+        return out  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        (places,) = ctx.saved_tensors
+        pool: MaxPool = ctx.pool
+        rows, columns = _corners(places, pool)
+        inside = places.to(torch.int64)
+        row = rows + (inside // pool.kernel[1]) * pool.dilation[0]
+        where = row * ctx.shape[3] + columns + (inside % pool.kernel[1]) * pool.dilation[1]
+        where = where.contiguous(memory_format=ctx.layout)
+        like = torch.empty(ctx.shape, dtype=g.dtype, device=g.device, memory_format=ctx.layout)
+        g = g.contiguous(memory_format=ctx.layout)
+        return aten.max_pool2d_with_indices_backward(g, like, *pool, where), None
+
+
+def _corners(like: Tensor, pool: MaxPool) -> tuple[Tensor, Tensor]:
+    """First row (H', 1) and column (W',) of each window of outputs (N, C, H', W')."""
+    rows = torch.arange(like.shape[2], device=like.device) * pool.stride[0] - pool.padding[0]
+    columns = torch.arange(like.shape[3], device=like.device) * pool.stride[1] - pool.padding[1]
+    return rows[:, None], columns
+
+
+def avg_pool2d(
+    x: Tensor,
+    kernel: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor: int | None = None,
+) -> Tensor:
+    """Return the averages; saves a shape."""
+    size, step = listed(kernel, 2), listed(stride, 2) or listed(kernel, 2)
+    settings = (size, step, listed(padding, 2), ceil_mode, count_include_pad, divisor)
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return aten.avg_pool2d(x, *settings)  # type: ignore[no-any-return]
+    return _AvgPool.apply(x, settings)  # type: ignore[no-any-return]
+
+
+class _AvgPool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, settings: tuple[Any, ...]) -> Tensor:
+        ctx.settings, ctx.shape, ctx.layout = settings, x.shape, layout_of(x)
+        return aten.avg_pool2d(x, *settings)  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        like = torch.empty(ctx.shape, dtype=g.dtype, device=g.device, memory_format=ctx.layout)
+        g = g.contiguous(memory_format=ctx.layout)
+        return aten.avg_pool2d_backward(g, like, *ctx.settings), None
+
+
+def listed(value: Any, axes: int) -> list[int]:
+    """Return an integer, or one or more in a sequence, as one for each of so many axes."""
+    values = [value] if isinstance(value, int) else list(value)
+    return values * axes if len(values) == 1 else values

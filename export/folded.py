@@ -1,0 +1,57 @@
+"""An adapted network as one plain ONNX file, what it learned folded in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edge_tta.adapter import Adapter
+from edge_tta.bundle.runtime import quiet_runtime
+from edge_tta.errors import ModelError
+from edge_tta.files import write_whole
+from edge_tta.prepare import InputSpec
+from export.adapted import PARITY
+from export.graph.convert import convert, refuse_unsupported
+from export.graph.operators import OPERATORS
+from export.graph.trace import plain_step, trace_frozen
+from export.graph.weights import WeightFile
+
+
+def write_folded(adapter: Adapter, spec: InputSpec, path: Path) -> float:
+    """An ONNX file of images -> logits that adapts no more, what was learned being in it.
+
+    Every BatchNorm is a node with constants, which runtimes fold into the convolution before it.
+    The file is compared with the adapter on random images before it takes its name; the largest
+    difference of the logits, relative, is returned.
+
+    Raises:
+        ModelError: there is no such form, or the file does not compute what the adapter does.
+        OutputError: it cannot be written.
+    """
+    shape = (len(spec.mean), spec.size, spec.size)
+    adapter.prepare(shape)
+    traced = trace_frozen(plain_step(adapter, shape), shape, OPERATORS, adapter.state)
+    refuse_unsupported(traced)
+    data = convert(traced, WeightFile(None), "folded", "plain").SerializeToString()
+    difference = _difference(adapter, data, shape)
+    if not difference <= PARITY:
+        raise ModelError(
+            f"the folded network differs from the adapter by {difference:.2g} (relative)"
+        )
+    write_whole(path, data)
+    return difference
+
+
+def _difference(adapter: Adapter, data: bytes, shape: tuple[int, ...]) -> float:
+    runtime = quiet_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    rng, worst = np.random.default_rng(0), 0.0
+    for _ in range(3):
+        images = rng.normal(size=(1, *shape)).astype(np.float32)
+        expected = adapter.frozen_logits(images).cpu().numpy()
+        found = session.run(None, {"images": images})[0]
+        worst = max(worst, float(np.abs(found - expected).max() / np.abs(expected).max()))
+    return worst
