@@ -179,17 +179,16 @@ class Adapter:
             ConfigError: `fisher_weight` is 0, so that nothing would come of it; or a bundle.
             ModelError: the network cannot be captured.
         """
-        if self.config.loss.fisher_weight == 0 or not hasattr(self.engine, "fisher"):
-            raise ConfigError(
-                "the Fisher diagonal is unused: set fisher_weight above 0, on a module of PyTorch"
-            )
+        from edge_tta.engines.torch import engine_of
+
+        engine = engine_of(self)
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-        batch = self.engine.batch(images)
-        if not self.engine.is_finite(batch):
+        batch = engine.batch(images)
+        if not engine.is_finite(batch):
             raise ValueError("images hold NaN or infinity; expected finite values")
         self.prepare(tuple(batch.shape[1:]))
-        self._state = {**self._state, "host.fisher": self.engine.fisher(batch, batch_size)}
+        self._state = {**self._state, "host.fisher": engine.fisher(batch, batch_size)}
 
     @property
     def config(self) -> MethodConfig:
@@ -287,10 +286,9 @@ class Adapter:
         Raises:
             ConfigError: the adapter is a bundle's.
         """
-        if not hasattr(self.engine, "folded"):
-            raise ConfigError("a bundle cannot be folded; fold the model that it was made from")
-        module: nn.Module = self.engine.folded(self._state)
-        return module
+        from edge_tta.engines.torch import engine_of
+
+        return engine_of(self).folded(self._state)
 
     def _counter(self, name: str) -> int:
         return int(self._state[name]) if name in self._state else 0

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
-from edge_tta.config import MethodConfig
+from edge_tta.config.fields import from_dict
+from edge_tta.engines.torch import engine_of, torch_engine
 from edge_tta.errors import ModelError, StateError
 from edge_tta.files import write_whole
 from edge_tta.models import Model
@@ -27,12 +28,10 @@ def adapter_of(model: Model, state: str | Path) -> Adapter:
     """
     _, header = load_state(state)
     try:
-        config = MethodConfig(**header.config)
-    except TypeError as error:
+        config = from_dict(header.config)
+    except (KeyError, TypeError) as error:
         raise StateError(f"{state} was made by another version of edge_tta ({error})") from error
-    fields = config.as_dict()
-    method, host = fields.pop("method"), fields.pop("host")
-    adapter = Adapter(model.module, method, host, input_spec=model.input, **fields)
+    adapter = Adapter(torch_engine(model.module, config, "cpu", model.input, "float32"))
     adapter.load(state)
     adapter.prepare(model.input.shape)
     return adapter
@@ -50,9 +49,9 @@ def folded_weights(adapter: Adapter, image_shape: tuple[int, ...]) -> dict[str, 
     folded = adapter.folded()
     images = torch.randn((2, *image_shape), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = adapter.frozen_logits(images)
-        found = folded(images.to(adapter.device))
-    worst = float((found - expected).abs().max() / expected.abs().max())
+        expected = adapter.predict(images)
+        logits = folded(images.to(expected.device))
+    worst = float((logits - expected).abs().max() / expected.abs().max())
     if not worst <= PARITY:
         raise ModelError(f"the folded network differs from the adapter by {worst:.2g} (relative)")
     return {name: value.cpu().contiguous() for name, value in folded.state_dict().items()}
@@ -60,7 +59,7 @@ def folded_weights(adapter: Adapter, image_shape: tuple[int, ...]) -> dict[str, 
 
 def delta_weights(adapter: Adapter, image_shape: tuple[int, ...]) -> dict[str, Tensor]:
     """Only the entries of `folded_weights` that differ from the source network's."""
-    source = adapter.network.copy().state_dict()
+    source = engine_of(adapter).network.copy().state_dict()
     return {
         name: value
         for name, value in folded_weights(adapter, image_shape).items()
@@ -77,7 +76,7 @@ def write_weights(path: str | Path, weights: dict[str, Tensor], adapter: Adapter
     metadata = {
         "format": "pt",
         "made_by": "edge_tta",
-        "source_sha256": adapter.network.fingerprint,
+        "source_sha256": engine_of(adapter).network.fingerprint,
         "method": adapter.config.label,
         "steps": str(adapter.steps),
     }

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.manifest import Advice, FileRecord, Manifest, MethodRecord, write_manifest
-from edge_tta.checkpoint import Arrays, Header, save_state
+from edge_tta.checkpoint import Arrays, save_state
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError, ModelError, OutputError
 from edge_tta.models import Model
 from edge_tta.prepare import Images
@@ -20,7 +21,7 @@ from export.graph.convert import convert, refuse_unsupported
 from export.graph.emitter import Style
 from export.graph.operators import OPERATORS
 from export.graph.recompute import recompute
-from export.graph.trace import Traced, plain_step, trace_frozen, trace_learn, trace_observe
+from export.graph.trace import Traced, plain_step, trace_learn, trace_observe, trace_predict
 from export.graph.weights import WeightFile
 from export.parity import Parity, compare
 
@@ -175,12 +176,12 @@ def _write(graph: Traced, weights: WeightFile, path: Path, style: Style = "fast"
 
 def _traced(adapter: Adapter, shape: tuple[int, ...]) -> dict[str, Traced]:
     """The method's graphs by kind."""
-    if adapter.config.fisher_weight > 0:
+    if adapter.config.loss.fisher_weight > 0:
         raise ConfigError("bundles hold no Fisher diagonal: set fisher_weight = 0")
-    step = plain_step(adapter, shape)
+    step = plain_step(adapter, shape, traced=True)
     graphs = {"observe": trace_observe(step, shape, OPERATORS)}
     if adapter.config.method != "source":
-        graphs["frozen"] = trace_frozen(step, shape, OPERATORS)
+        graphs["predict"] = trace_predict(step, shape, OPERATORS)
     if adapter.config.trains:
         graphs["learn"] = trace_learn(step, shape, OPERATORS)
     return graphs
@@ -195,17 +196,16 @@ def _record(
     preset: str,
 ) -> MethodRecord:
     """What the manifest says of a method; writes its source state."""
-    step = adapter.prepare(shape)
+    engine = engine_of(adapter)
+    adapter.prepare(shape)
     arrays: Arrays = {
-        name: value.cpu().numpy().copy() for name, value in step.initial_state().items()
+        name: value.cpu().numpy().copy() for name, value in engine.initial_state().items()
     }
-    header = adapter.header()
-    header = Header(header.source_sha256, header.config, header.layout, shape, 0)
-    save_state(folder / f"{stem}state.safetensors", arrays, header)
+    save_state(folder / f"{stem}state.safetensors", arrays, engine.header(0))
     return MethodRecord(
         observe=names["observe"],
         learn=names.get("learn"),
-        frozen=names.get("frozen", names["observe"]),
+        predict=names.get("predict", names["observe"]),
         compact=names.get("compact"),
         state=f"{stem}state.safetensors",
         layout={name: (value.shape, str(value.dtype)) for name, value in arrays.items()},
@@ -225,7 +225,7 @@ def _write_manifest(
     for file in sorted(folder.iterdir()):
         data = file.read_bytes()
         files[file.name] = FileRecord(len(data), hashlib.sha256(data).hexdigest())
-    classes = adapter.prepare(shape).program.classes
+    classes = adapter.prepare(shape)
     if model.labels is not None and len(model.labels) != classes:
         raise ModelError(
             f"there are {len(model.labels)} class names and the network has {classes} outputs; "
@@ -235,7 +235,7 @@ def _write_manifest(
         folder,
         Manifest(
             name=Path(model.name).name,
-            source_sha256=adapter.network.fingerprint,
+            source_sha256=engine_of(adapter).network.fingerprint,
             image_shape=shape,
             classes=classes,
             input=model.input,

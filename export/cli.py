@@ -13,12 +13,12 @@ from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 
 if TYPE_CHECKING:
+    from edge_tta.network.frozen import FrozenNetwork
     from torch import nn
 
     from edge_tta.adapter import Adapter
     from edge_tta.bundle.manifest import Advice
     from edge_tta.models import Model
-    from edge_tta.network.frozen import FrozenNetwork
 
 WEIGHT_KINDS = {
     "folded": "the network with what was learned put in: a plain state dict, or an ONNX file",

@@ -14,7 +14,7 @@ from edge_tta.prepare import InputSpec
 from export.adapted import PARITY
 from export.graph.convert import convert, refuse_unsupported
 from export.graph.operators import OPERATORS
-from export.graph.trace import plain_step, trace_frozen
+from export.graph.trace import plain_step, trace_predict
 from export.graph.weights import WeightFile
 
 
@@ -29,9 +29,9 @@ def write_folded(adapter: Adapter, spec: InputSpec, path: Path) -> float:
         ModelError: there is no such form, or the file does not compute what the adapter does.
         OutputError: it cannot be written.
     """
-    shape = (len(spec.mean), spec.size, spec.size)
+    shape = spec.shape
     adapter.prepare(shape)
-    traced = trace_frozen(plain_step(adapter, shape), shape, OPERATORS, adapter.state)
+    traced = trace_predict(plain_step(adapter, shape), shape, OPERATORS, adapter.state)
     refuse_unsupported(traced)
     data = convert(traced, WeightFile(None), "folded", "plain").SerializeToString()
     difference = _difference(adapter, data, shape)
@@ -51,7 +51,7 @@ def _difference(adapter: Adapter, data: bytes, shape: tuple[int, ...]) -> float:
     rng, worst = np.random.default_rng(0), 0.0
     for _ in range(3):
         images = rng.normal(size=(1, *shape)).astype(np.float32)
-        expected = adapter.frozen_logits(images).cpu().numpy()
+        expected = adapter.predict(images).cpu().numpy()
         found = session.run(None, {"images": images})[0]
         worst = max(worst, float(np.abs(found - expected).max() / np.abs(expected).max()))
     return worst

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 
 from edge_tta.adapter import Adapter
-from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import Arrays
 from edge_tta.demo.source import DEMO
+from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ModelError
 from edge_tta.frames import open_source
 from edge_tta.method.state import State
@@ -92,21 +92,22 @@ def compare(
     Raises:
         ModelError: they differ by more than the tolerances.
     """
-    adapter = like.beside_itself()
+    adapter = like.fresh_copy()
     reference = _Reference(adapter, spec)
-    bundle = BundleAdapter(Bundle(folder, profile=profile), like.config.label)
-    alone = BundleAdapter(bundle.network, like.config.label)
+    engine = OnnxEngine(Bundle(folder, profile=profile), like.config.label)
+    bundle, alone = Adapter(engine), Adapter(engine)
+    bundle.prepare(spec.shape)
     worst = Parity(0, 0, 0.0, 0.0, "", 0.0, STEP_TOLERANCE)
     for image in _images(spec, frames):
         steps = worst.steps + 1
         learn = steps % _OBSERVE_EVERY != 0
         wanted = reference(image, learn)
         bundle.restore(reference.before)
-        frozen = bundle.frozen_logits(image)
+        predicted = bundle.predict(image)
         found = bundle(image, learn=learn), bundle.state
         here = _differences(found, wanted, reference.before)
         logits, (state, name) = here["logits"], _largest(here)
-        logits = max(logits, relative(frozen, reference.frozen(image)))
+        logits = max(logits, relative(predicted, reference.predict(image)))
         tolerance = worst.tolerance
         if not max(logits, state) <= tolerance:
             # Where rounding alone moves PyTorch's own step as far, no more can be asked.
@@ -150,9 +151,9 @@ class _Reference:
         self._count += 1
         return logits, _arrays(self._state)
 
-    def frozen(self, image: Images) -> Array:
+    def predict(self, image: Images) -> Array:
         """Logits at the state before the last step."""
-        return self._step.frozen_logits(torch.from_numpy(image), self._old).numpy()
+        return self._step.predict(torch.from_numpy(image), self._old).numpy()
 
     def sensitivity(self, image: Images, learn: bool) -> float:
         """How far the last step moves with a PERTURBATION of the image and the state."""
@@ -178,8 +179,8 @@ class _Reference:
 
     def _batch(self, image: Images, learn: bool) -> torch.Tensor:
         config = self._config
-        count = config.views if learn and config.trains else 0
-        rng = np.random.default_rng([config.seed, self._count])
+        count = config.views.count if learn and config.trains else 0
+        rng = np.random.default_rng([config.views.seed, self._count])
         return torch.from_numpy(make_views(image, count, self._spec, rng))
 
 
@@ -205,7 +206,7 @@ def _differences(
     differences = {"logits": relative(found[0], wanted[0])}
     for key, value in wanted[1].items():
         # A change is a difference of parameters, and as exact as they are.
-        like_it = before["parameters"] if key == "change" else before[key]
+        like_it = before["opt.parameters"] if key == "taylor.change" else before[key]
         scale = float(np.abs(like_it).max(initial=0))
         differences[key] = relative(found[1][key], value, scale)
     return differences

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_tta.bundle.adapter import BundleAdapter
+
     from edge_tta.prepare import Pixels
 
 _MARK = "edge-tta-probe: "
@@ -70,8 +71,9 @@ def measure(folder: Path, profile: str, threads: int | None) -> Needs:
 
 def _needs(folder: Path, profile: str, threads: int | None) -> Needs:
     """In the child: a run over pictures with a guard, then single steps."""
-    import edge_tta.cli.run  # noqa: F401  # what a run has in memory besides
     from edge_tta.bundle.adapter import BundleAdapter
+
+    import edge_tta.cli.run  # noqa: F401  # what a run has in memory besides
     from edge_tta.bundle.folder import Bundle
     from edge_tta.guard import Limits
     from edge_tta.resident import peak_bytes

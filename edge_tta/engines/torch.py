@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from edge_tta.network import checkpointing
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from edge_tta.views import make_views
+
+if TYPE_CHECKING:
+    from edge_tta.adapter import Adapter
 
 
 class TorchEngine:
@@ -215,7 +218,7 @@ def torch_engine(
     device: str,
     input_spec: InputSpec | None,
     saved: str,
-    activation_checkpointing: int | str,
+    activation_checkpointing: int | str = 0,
 ) -> TorchEngine:
     """Return an engine of a module, or of a network that other engines have.
 
@@ -228,6 +231,17 @@ def torch_engine(
         network = SourceNetwork(network, _device(device))
     spec = input_spec or InputSpec()
     return TorchEngine(network, config, spec, saved, activation_checkpointing)
+
+
+def engine_of(adapter: Adapter) -> TorchEngine:
+    """Return the engine of an adapter of a module.
+
+    Raises:
+        ConfigError: it is a bundle's.
+    """
+    if not isinstance(adapter.engine, TorchEngine):
+        raise ConfigError("a bundle has no module of PyTorch; give the model that it was made from")
+    return adapter.engine
 
 
 def _device(name: str) -> torch.device:

@@ -12,12 +12,12 @@ from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from edge_tta.adapter import Adapter
-from edge_tta.engines.torch import TorchEngine
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
-from edge_tta.network.source import SourceNetwork
 from edge_tta.network.rewriting import make_functional
+from edge_tta.network.source import SourceNetwork
 from export.graph.passes import improve
 
 # Outputs of the state are named so, and otherwise as the inputs.
@@ -41,22 +41,20 @@ class Traced:
     outputs: tuple[str, ...]
 
 
-def plain_step(adapter: Adapter, image_shape: tuple[int, ...]) -> Step:
+def plain_step(adapter: Adapter, image_shape: tuple[int, ...], *, traced: bool = False) -> Step:
     """The adapter's step without kernels of its own, which a trace could not look into, and
     without weights that lie channels last, which it would show as strides.
     """
-    network = SourceNetwork(engine.network.copy(), engine.network.device)
-    engine, config = torch_engine_of(adapter), adapter.config
+    source, config = engine_of(adapter).network, adapter.config
+    network = SourceNetwork(source.copy(), source.device)
     program = network.program(image_shape, "stock", config.folded_below)
-    return Step(program, config, traced=True)
+    return Step(program, config, traced=traced)
 
 
 def trace_observe(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
     """`step.observe` on one frame."""
     images = _example(step, 1, image_shape)
-    return _traced(
-        lambda x, s: step.observe(x, s), images, step.initial_state(), known
-    )
+    return _traced(lambda x, s: step.observe(x, s), images, step.initial_state(), known)
 
 
 def trace_learn(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:
@@ -77,9 +75,7 @@ def trace_predict(
     """`step.predict` on one frame; a state that is given becomes part of the graph."""
     images = _example(step, 1, image_shape)
     if state is None:
-        return _traced(
-            lambda x, s: (step.predict(x, s), {}), images, step.initial_state(), known
-        )
+        return _traced(lambda x, s: (step.predict(x, s), {}), images, step.initial_state(), known)
     return _traced(lambda x, _: (step.predict(x, state), {}), images, {}, known)
 
 
