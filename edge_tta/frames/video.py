@@ -119,8 +119,8 @@ class VideoSource(FrameSource):
             self._tell_still()
 
     def _tell_still(self) -> None:
-        """Say, once, that nothing moves. OpenCV 4.13 does not convert interlaced frames, and gives
-        what its memory held."""
+        """Say, once, that nothing moves. OpenCV 4.13 and 5.0 do not convert interlaced frames: they
+        give what their memory held."""
         if self._still is not None:
             self._still = None
             self.tell(
