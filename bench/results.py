@@ -14,6 +14,7 @@ from typing import Any
 from bench.environment import environment
 from edge_tta.errors import EdgeTTAError, one_line
 from edge_tta.files import write_whole
+from edge_tta.frames.addresses import without_secrets
 from edge_tta.show.jsonl import jsonable
 
 SCHEMA = 1
@@ -65,7 +66,7 @@ def make_results(
     Args:
         command: words after `edge-tta`; the folder that EDGE_TTA_DATA names is written so.
     """
-    line = "edge-tta " + " ".join(_quoted(word) for word in command)
+    line = "edge-tta " + " ".join(_quoted(without_secrets(word)) for word in command)
     return Results(name, line, environment(), methods, rows)
 
 

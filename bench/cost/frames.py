@@ -32,7 +32,9 @@ def frames_of(source: str | None, seed: int = 0) -> Iterator[Pixels]:
                 count += 1
                 yield frame.pixels
         if not count:
-            raise SourceError(f"{source} gives no frame; expected a video, pictures or a camera")
+            raise SourceError(
+                f"{opened.name} gives no frame; expected a video, pictures or a camera"
+            )
 
 
 def _drawn(seed: int) -> Iterator[Pixels]:

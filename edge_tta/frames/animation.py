@@ -34,7 +34,7 @@ def frames_in(data: bytes) -> int:
     if data.startswith(PNG):
         at = data.find(b"acTL", 0, data.find(b"IDAT"))
         return max(1, int.from_bytes(data[at + 4 : at + 8], "big")) if at > 0 else 1
-    if data[8:16] == b"WEBPVP8X" and data[20] & 2:
+    if data[8:16] == b"WEBPVP8X" and any(flags & 2 for flags in data[20:21]):
         return max(1, data.count(b"ANMF"))
     if data[4:12] == b"ftypavis":
         at = data.find(b"stsz")

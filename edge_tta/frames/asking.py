@@ -7,6 +7,7 @@ import http.client
 import socket
 import urllib.error
 import urllib.request
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from edge_tta.errors import SourceError, one_line
@@ -14,6 +15,7 @@ from edge_tta.frames.addresses import escaping_advice, without_secrets
 from edge_tta.frames.mjpeg import MjpegCapture
 
 _LARGEST_PICTURE = 64 * 2**20
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG")
 DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 
 
@@ -32,22 +34,33 @@ def ask_http(url: str, timeout_s: float) -> bytes | MjpegCapture | None:
                     f"{shown} is a web page, not a stream; give the address of the picture or "
                     f"video in it (often /video, /stream or /snapshot.jpg)"
                 )
-            if kind.startswith("image/"):
+            # Small servers call everything application/octet-stream.
+            begins = answer.peek(4)[:4] if answer.headers.get("Content-Length") else b""
+            if kind.startswith("image/") or begins.startswith(_PICTURES):
                 return answer.read(_LARGEST_PICTURE)
             boundary = answer.headers.get_param("boundary")
-            if kind == "multipart/x-mixed-replace" and isinstance(boundary, str):
+            if kind == "multipart/x-mixed-replace" and isinstance(boundary, str) and boundary:
                 stack.pop_all()  # stays open
                 return MjpegCapture(answer, boundary, timeout_s)
             return None
     except urllib.error.HTTPError as error:
         error.close()
         advice = "the path" if error.code == 404 else "the address, user name and password"
-        said = one_line(ValueError(error.reason), 80)
+        said = repr(one_line(ValueError(error.reason), 80))[1:-1]  # may hold control characters
         raise SourceError(
             f"{shown} answers {error.code} {said}; check {advice}{escaping_advice(url)}"
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _unreachable(url, error) from None
+
+
+class _Digest(urllib.request.HTTPDigestAuthHandler):
+    """Digest log-in that does not leave the refused connection open."""
+
+    def http_error_401(self, request: Any, answer: Any, *refusal: Any) -> Any:
+        """Ask again, logged in."""
+        answer.close()
+        return super().http_error_401(request, answer, *refusal)
 
 
 def _request(url: str, timeout_s: float) -> http.client.HTTPResponse:
@@ -60,7 +73,7 @@ def _request(url: str, timeout_s: float) -> http.client.HTTPResponse:
         passwords.add_password(None, bare, user, password, is_authenticated=True)
     opener = urllib.request.build_opener(
         urllib.request.HTTPBasicAuthHandler(passwords),
-        urllib.request.HTTPDigestAuthHandler(passwords),
+        _Digest(passwords),
     )
     request = urllib.request.Request(bare, headers={"User-Agent": "edge-tta"})
     answer: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)

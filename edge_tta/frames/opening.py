@@ -139,7 +139,9 @@ def _check_missing(spec: str, path: Path, error: Exception) -> None:
             f"{spec} is a link to {target}, which is not there; mend the link or mount its disk"
         ) from None
     if code not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):  # no permission, name too long
-        raise SourceError(f"cannot open {spec}: {os.strerror(code)}; check the path") from None
+        raise SourceError(
+            f"cannot open {without_secrets(spec)}: {os.strerror(code)}; check the path"
+        ) from None
 
 
 def _near(path: Path) -> str:

@@ -22,6 +22,7 @@ class PacedSource(FrameSource):
 
     def read(self) -> Frame | None:
         """Wait until the next frame is due; None after the last one."""
+        self._source.tell = self.tell
         frame = self._source.read()
         now_s = time.monotonic()
         if frame is not None and now_s < self._due_s:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
+import numpy as np
 import numpy.typing as npt
 
 from edge_tta.errors import SourceError
@@ -19,6 +20,10 @@ from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels, RateLimit
 
 _MOST_FRAMES = 2**29
 _HIGHEST_RATE = 1000.0
+_MOST_EQUAL = 50
+_HEAD = 2**16
+_TILES = b"ispe", b"grid"
+"""What the head of a HEIC file holds whose picture is put together from tiles."""
 
 
 class Capture(Protocol):
@@ -41,7 +46,7 @@ class VideoSource(FrameSource):
         rate, frames = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._rate = known_rate(rate)
         # Recorders that were killed leave 2**30 and the like in the header.
-        self._frames = int(frames) if 1 <= frames < _MOST_FRAMES else 0
+        self._frames = int(frames) if self._rate and 1 <= frames < _MOST_FRAMES else 0
         super().__init__(
             name,
             length=_length(self._frames, self._rate, pick) if self._frames else None,
@@ -55,6 +60,7 @@ class VideoSource(FrameSource):
         self._time_s = 0.0
         self._taken = 0
         self._given = 0
+        self._still: Pixels | None = None
         # Decoded now, so that a missing codec is found before a model is loaded.
         self._first = self._decode_next()
         if self._first is None:
@@ -71,9 +77,12 @@ class VideoSource(FrameSource):
             return None
         decoded, self._first = self._first or self._decode_next(), None
         if decoded is None:
+            if 1 < self._given < _MOST_EQUAL:
+                self._tell_still()
             self._count_missing()
             return None
         pixels, time_s, number = decoded
+        self._compare(pixels)
         index, self._given = self._given, self._given + 1
         return Frame(index, pixels, time_s, f"{self.name}#{number}")
 
@@ -100,13 +109,32 @@ class VideoSource(FrameSource):
             self.dropped["unreadable"] += 1
         return None
 
+    def _compare(self, pixels: Pixels) -> None:
+        """Keep the first frame as long as all are equal to it, and tell when they are many."""
+        if self._given == 0:
+            self._still = pixels
+        elif self._still is not None and not np.array_equal(self._still, pixels):
+            self._still = None
+        elif self._given + 1 == _MOST_EQUAL:
+            self._tell_still()
+
+    def _tell_still(self) -> None:
+        """Say, once, that nothing moves. OpenCV 4.13 and 5.0 do not convert interlaced frames: they
+        give what their memory held."""
+        if self._still is not None:
+            self._still = None
+            self.tell(
+                f"{self.name}: its first frames are all equal: a still picture, "
+                f"or interlaced video, which this OpenCV cannot show; convert that: "
+                f"ffmpeg -i IN -vf yadif OUT.mp4"
+            )
+
     def _count_missing(self) -> None:
         """Count what a file or download that breaks off lacks, once. Headers are a little wrong."""
         missing = self._frames - (self._number + 1)
         if self._rate is not None:
             # Headers count frames as if they were evenly spaced, from the first packet on.
-            end_s = self._time_s + 1.0 / self._rate
-            missing = min(missing, round(self._frames - end_s * self._rate))
+            missing = min(missing, round(self._frames - 1 - self._time_s * self._rate))
         if missing > max(5, 0.05 * self._frames):
             self.dropped["missing at the end"] = missing
 
@@ -132,6 +160,14 @@ def open_video(path: Path, pick: Pick) -> VideoSource:
         raise SourceError(f"no permission to read {path}; change it with chmod or run as its owner")
     if path.stat().st_size == 0:
         raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
+    if path.suffix.lower() in (".heic", ".heif"):
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+        if all(mark in head for mark in _TILES):
+            raise SourceError(
+                f"{path} is a HEIC picture in tiles, of which OpenCV shows one; convert it: "
+                f"heif-convert IN.heic OUT.jpg"
+            )
     with quiet_opencv(), opencv_name(path) as target:
         capture = cv2.VideoCapture(target)
     if not capture.isOpened():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,14 +46,25 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
+
+
 class _Handler(BaseHTTPRequestHandler):
-    """/photo.jpg, /stream (40 different frames), /clip.avi, /page, /login; else 404."""
+    """/stream (40 different frames; /unnamed: without a boundary's name), /login (Basic), /digest,
+    /rude (a 404 with control characters) and `files`; else 404."""
 
     files: ClassVar[dict[str, tuple[str, bytes]]] = {}
 
     def do_GET(self) -> None:
-        if self.path == "/stream":
-            self._stream()
+        if self.path in ("/stream", "/unnamed"):
+            self._stream("frame" if self.path == "/stream" else "")
+        elif self.path == "/digest" and not self._knows_digest():
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Digest realm="cam", nonce="abc", qop="auth"')
+            self.end_headers()
+        elif self.path == "/rude":
+            self._send(b"HTTP/1.0 404 \x1b[31mred\x07\r\n\r\n")
         elif self.path == "/login" and self.headers["Authorization"] != "Basic dXNlcjpwQHNz":
             self.send_error(401)
         elif self.path in self.files:
@@ -67,9 +80,16 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test output clean."""
 
-    def _stream(self) -> None:
+    def _knows_digest(self) -> bool:
+        """Whether the request answers the challenge with user and p@ss (RFC 7616, 3.4.1)."""
+        fields = dict(re.findall(r'(\w+)="?([^",]+)', self.headers["Authorization"] or ""))
+        middle = ":".join(fields.get(name, "") for name in ("nonce", "nc", "cnonce", "qop"))
+        secret, place = _md5("user:cam:p@ss"), _md5(f"GET:{self.path}")
+        return fields.get("response") == _md5(f"{secret}:{middle}:{place}")
+
+    def _stream(self, boundary: str) -> None:
         self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={boundary}")
         self.end_headers()
         for seed in range(40):
             body = cv2.imencode(".jpg", textured(seed)[..., ::-1])[1].tobytes()
@@ -94,6 +114,9 @@ def server(clip: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     _Handler.files = {
         "/photo": ("image/png", photo),
         "/login": ("image/png", photo),
+        "/digest": ("image/png", photo),
+        "/untyped": ("application/octet-stream", photo),
+        "/my%20vid%C3%A9o.png": ("image/png", photo),
         "/clip.avi": ("video/x-msvideo", clip.read_bytes()),
         "/page": ("text/html; charset=utf-8", b"<html></html>"),
     }

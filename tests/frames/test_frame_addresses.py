@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench.results import make_results
 from edge_tta.errors import SourceError
 from edge_tta.frames import open_source
 from edge_tta.frames.addresses import checked_address, without_secrets
@@ -113,3 +114,8 @@ def test_addresses_are_completed_as_browsers_do() -> None:
     )
     for same in ("udp://@:1234", "srt://host:9?streamid=#!::r=live,m=request", "http://h/a?b=c&d"):
         assert checked_address(same) == same
+
+
+def test_the_command_in_a_result_file_has_no_secret() -> None:
+    words = ("bench", "latency", "--source", "rtsp://admin:Word9@host/s")
+    assert SECRET not in make_results("r.json", words, [], {}).command

@@ -144,6 +144,35 @@ def test_a_password_is_used_but_never_shown(server: str) -> None:
     assert "cannot reach" in message
 
 
+def test_digest_is_answered_and_a_wrong_password_told(server: str) -> None:
+    with open_source(server.replace("//", "//user:p%40ss@") + "/digest") as source:
+        assert len(list(source)) == source.length == 1
+    message = _refused(server.replace("//", "//user:Wrong9@") + "/digest")
+    assert "401" in message
+    assert "Wrong9" not in message
+
+
+def test_a_picture_is_known_by_its_bytes_where_the_server_does_not_say(server: str) -> None:
+    with open_source(f"{server}/untyped") as source:
+        assert len(list(source)) == source.length == 1
+
+
+def test_addresses_may_hold_spaces_and_letters_of_any_language(server: str) -> None:
+    with open_source(f"{server}/my vidéo.png") as source:
+        assert len(list(source)) == 1
+    with open_source(f"HTTP{server[4:]}/clip.avi") as source:
+        assert len(list(source)) == 20
+
+
+def test_a_stream_whose_boundary_has_no_name_is_read(server: str) -> None:
+    with open_source(f"{server}/unnamed", max_frames=2, reconnect_s=0.0) as source:
+        assert len(list(source)) == 2
+
+
+def test_control_characters_of_a_server_reach_no_terminal(server: str) -> None:
+    assert r"404 \x1b[31mred" in _refused(f"{server}/rude")
+
+
 def test_a_server_that_never_answers_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

@@ -220,3 +220,43 @@ def test_a_rate_that_is_a_time_base_is_no_rate() -> None:
     with VideoSource("clip", _Recording(_EVEN, -1.0, 1000.0), Pick()) as source:
         assert source.fps is None
         assert [frame.time_s for frame in source] == pytest.approx(_EVEN)
+
+
+class _Still(_Recording):
+    """A capture whose frames are all equal from the first on, but for some."""
+
+    def __init__(self, count: int, other: int = -1) -> None:
+        super().__init__([number / 25 for number in range(count)], count, 25.0)
+        self._other = other
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, textured(int(self._at == self._other))
+
+
+@pytest.mark.parametrize(
+    ("capture", "times"),
+    [(_Still(20), 1), (_Still(120), 1), (_Still(20, 19), 0), (_Still(120, 60), 1), (_Still(1), 0)],
+)
+def test_a_video_that_does_not_move_is_told_of_once(capture: _Still, times: int) -> None:
+    """Of interlaced video some OpenCVs give what their memory held."""
+    said: list[str] = []
+    with VideoSource("clip", capture, Pick()) as source:
+        source.tell = said.append
+        list(source)
+        assert source.read() is None
+    assert len(said) == times
+    assert all("yadif" in line for line in said)
+
+
+def test_a_cover_is_no_video_of_ninety_thousand_frames() -> None:
+    with VideoSource("song.mp3", _Recording([0.0], 90_000, 90_000.0), Pick()) as source:
+        assert source.length is None
+        assert len(list(source)) == 1
+        assert not source.dropped
+
+
+def test_a_heic_picture_in_tiles_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "phone.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftypheic" + b"ispe" + b"\0" * 20 + b"grid" + b"\0" * 99)
+    with pytest.raises(SourceError, match="in tiles, of which OpenCV shows one"):
+        open_source(str(path))
