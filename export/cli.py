@@ -106,9 +106,9 @@ def _bundle(arguments: argparse.Namespace) -> int:
         )
     for label, parity in done.parity.items():
         console.print(
-            f"{label}: {parity.steps} steps, {parity.updates} updates beside PyTorch; one step "
-            f"differs by {parity.logits:.1e} in the logits and {parity.state:.1e} in the state, "
-            f"all steps by {parity.drift:.1e} in the logits (relative)" + _why(parity.tolerance)
+            f"{label}: as PyTorch, {parity.steps} steps long; differences (relative): a step's "
+            f"logits {parity.logits:.1e}, its state {parity.state:.1e}, the last logits "
+            f"{parity.drift:.1e}" + _why(parity.tolerance)
         )
     nodes = ", ".join(f"{name} {count}" for name, count in done.nodes.items())
     console.print(f"{done.folder}: {done.bytes / 1e6:.1f} MB; operators: {nodes}")

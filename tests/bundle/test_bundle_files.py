@@ -141,8 +141,8 @@ def test_a_bad_bundle_is_told_in_one_line_and_nothing_is_loaded(
     def loaded(*_: object) -> None:
         raise AssertionError("a session was opened")
 
-    monkeypatch.setattr(edge_tta.bundle.folder, "open_session", loaded)
     folder = copied(tmp_path)
+    monkeypatch.setattr(edge_tta.bundle.folder, "open_session", loaded)
     change, message = DAMAGES[damage]
     change(folder)
     with pytest.raises(BundleError, match=message) as caught:

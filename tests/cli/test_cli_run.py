@@ -25,7 +25,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     result = call(
         *("run", "demo", "--max-frames", FRAMES, "--compare", "source,norm"),
         *("--save", where / "out.mp4", "--jsonl", where / "out.jsonl"),
-        *("--state", where / "state.safetensors", "--plot", where / "out.png"),
+        *(
+            "--state",
+            where / "state.safetensors",
+            "--save-every",
+            "1000",
+            "--plot",
+            where / "out.png",
+        ),
     )
     return where, result
 
