@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from edge_tta.checkpoint import check_matches, check_tensors, load_state, save_state
 from edge_tta.config import SAVED, MethodConfig, make_config
 from edge_tta.engines.base import Engine, State
+from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.prepare import Images, InputSpec
 
@@ -67,18 +69,15 @@ class Adapter:
         **options: Any,
     ) -> None:
         if isinstance(model, (str, Path)):
-            from edge_tta.engines.onnx import OnnxEngine
-
-            self.engine: Engine = OnnxEngine(model, make_config(method, host, preset).label)
+            label = make_config(method, host, preset).label
+            self.engine: Engine = OnnxEngine(model, label)
         elif hasattr(model, "with_config"):
             self.engine = model
         else:
-            from edge_tta.engines.torch import torch_engine
-
             if saved not in SAVED:
                 raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {saved!r}")
             config = make_config(method, host, preset, **options)
-            self.engine = torch_engine(
+            self.engine = _torch().torch_engine(
                 model, config, device, input_spec, saved, activation_checkpointing
             )
         self._state: State = {}
@@ -117,19 +116,13 @@ class Adapter:
         return logits
 
     def predict(self, images: Tensor | Images) -> Any:
-        """Return logits (N, classes) at the present state, adapting nothing.
-
-        images: as in a call.
-        """
+        """Return logits (N, classes) of images, as in a call, at the present state."""
         batch = self.engine.batch(images)
         self.prepare(tuple(batch.shape[1:]))
         return self.engine.predict(batch, self._state)
 
     def predict_source(self, images: Tensor | Images) -> Any:
-        """Return logits (N, classes) of the source network; nothing changes.
-
-        images: as in a call.
-        """
+        """Return logits (N, classes) of images, as in a call, of the source network."""
         batch = self.engine.batch(images)
         self.prepare(tuple(batch.shape[1:]))
         return self.engine.predict(batch, self._source)
@@ -179,9 +172,7 @@ class Adapter:
             ConfigError: `fisher_weight` is 0, so that nothing would come of it; or a bundle.
             ModelError: the network cannot be captured.
         """
-        from edge_tta.engines.torch import engine_of
-
-        engine = engine_of(self)
+        engine = _torch().engine_of(self)
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         batch = engine.batch(images)
@@ -207,13 +198,12 @@ class Adapter:
 
     @property
     def steps(self) -> int:
-        """Steps since the source: batches of frames, of 8 at most with anchored calibration."""
+        """Steps since the source: batches of frames, at most 8 each with anchored calibration."""
         return self._counter("steps")
 
     @property
     def updates(self) -> int:
-        """Completed windows of S gradients since the source: optimizer steps, but where a host left
-        every image of a window out."""
+        """Windows of S gradients since the source: optimizer steps, but where no image counted."""
         return self._counter("opt.updates")
 
     @property
@@ -279,16 +269,13 @@ class Adapter:
         self._has_seen = True
 
     def folded(self) -> nn.Module:
-        """Return a copy of the module with the calibrated statistics and learned parameters put in.
-
-        It is a plain module in evaluation mode that adapts no more.
+        """Return a plain module that adapts no more, with what was calibrated and learned put in.
 
         Raises:
             ConfigError: the adapter is a bundle's.
         """
-        from edge_tta.engines.torch import engine_of
-
-        return engine_of(self).folded(self._state)
+        module: nn.Module = _torch().engine_of(self).folded(self._state)
+        return module
 
     def _counter(self, name: str) -> int:
         return int(self._state[name]) if name in self._state else 0
@@ -300,3 +287,13 @@ class Adapter:
                 f"fisher_weight = {self.config.loss.fisher_weight:g} needs the Fisher diagonal; "
                 "call estimate_fisher(source_images) first, or set fisher_weight = 0"
             )
+
+
+def _torch() -> Any:
+    """Return the module of PyTorch's engine, which takes seconds to import and may be missing."""
+    try:
+        return import_module("edge_tta.engines.torch")
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"modules need PyTorch ({error}): pip install 'edge-tta[torch]', or give a bundle"
+        ) from error
