@@ -66,7 +66,7 @@ class Choice(Plan):
     longest_s: float
 
     def fits(self, budget: Budget) -> bool:
-        """Whether it keeps within a budget."""
+        """Return whether it keeps within a budget."""
         return self.needed_bytes <= budget.bytes and self.needed_s <= budget.seconds
 
     def __str__(self) -> str:

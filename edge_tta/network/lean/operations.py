@@ -51,8 +51,8 @@ def convolution(
 ) -> Tensor:
     """Return a convolution over one to three axes; saves no input unless its weight trains."""
     axes = weight.ndim - 2
-    sizes = (listed(value, axes) for value in (stride, padding, dilation))
-    settings = _Settings(*sizes, False, [0] * axes, groups)
+    stride, padding, dilation = (listed(value, axes) for value in (stride, padding, dilation))
+    settings = _Settings(stride, padding, dilation, False, [0] * axes, groups)
     trains = weight.requires_grad or (bias is not None and bias.requires_grad)
     if trains or not (x.requires_grad and torch.is_grad_enabled()):
         return aten.convolution(x, weight, bias, *settings)  # type: ignore[no-any-return]
