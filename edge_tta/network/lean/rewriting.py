@@ -121,7 +121,7 @@ def _replace(node: fx.Node, precision: Precision) -> None:
         settings: Any = node.args[1:]
         node.args = (node.args[0], pooling.max_pool_of(*settings))
     elif node.target is _AVERAGE_POOL:
-        node.target = pooling.avg_pool2d
+        node.target = operations.avg_pool2d
     elif node.target is aten.mul.Tensor and len(operands) == 2:
         node.target, node.args = operations.product, (*node.args, precision)
 
