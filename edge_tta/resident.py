@@ -15,7 +15,7 @@ _RESET_PEAK = "5"  # proc(5): "reset the peak resident set size"
 
 
 def resident_bytes() -> int | None:
-    """Of this process now; None where there is no /proc."""
+    """Resident bytes of this process now; None where there is no /proc."""
     return _field(_STATUS, "VmRSS")
 
 
@@ -33,9 +33,9 @@ def peak_bytes() -> tuple[int, str]:
 
     Never `ru_maxrss` where /proc is there: a child inherits its parent's.
     """
-    found = _field(_STATUS, "VmHWM")
-    if found is not None:
-        return found, "VmHWM of /proc/self/status"
+    peak = _field(_STATUS, "VmHWM")
+    if peak is not None:
+        return peak, "VmHWM of /proc/self/status"
     import resource
 
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -49,7 +49,7 @@ def available_bytes() -> int | None:
 
 def _field(path: Path, name: str) -> int | None:
     try:
-        found = re.search(rf"^{name}:\s+(\d+) kB", path.read_text(), re.MULTILINE)
+        line = re.search(rf"^{name}:\s+(\d+) kB", path.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return None if found is None else 1024 * int(found[1])
+    return None if line is None else 1024 * int(line[1])

@@ -1,8 +1,8 @@
-"""Fits a bundle into memory and time: views, profile, depth and rhythm.
+"""Fits a bundle into memory and time: views, profile, depth and update interval.
 
 A graph has its views and its depth built in, so each pair of them is exported and its steps are
 measured by the onnx executor in a fresh process (`export.probe`), once for each profile. Only how
-often it learns is reckoned from that:
+often it learns is calculated from that:
 
     seconds(.., every) = observe + (learn - observe) / every
 """
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
+from edge_tta.budget.choices import Budget, Choice, Plan, chosen, depths_of, plans
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.errors import OutputError
 from edge_tta.models import Model
-from edge_tta.run.choices import Choice, Plan, chosen, depths_of, plans
 from export.bundle import write_bundle
 from export.probe import Needs, measure
 
@@ -26,15 +26,8 @@ Build = Callable[[int, int], Adapter]
 Probe = Callable[[int, int, str], Needs]
 
 
-def fit(
-    probe: Probe,
-    *,
-    views: int,
-    depths: list[int],
-    budget_bytes: float | None,
-    budget_s: float | None,
-) -> tuple[Choice, str]:
-    """The choice that gives up least, and the reason in a line; its `saving` is the profile.
+def fit(probe: Probe, *, views: int, depths: list[int], budget: Budget) -> tuple[Choice, str]:
+    """Return the choice that gives up least, and the reason in a line; its `saving` is the profile.
 
     Args:
         probe: what a bundle needs, by (views, depth, profile); asked for as little as can be.
@@ -58,14 +51,13 @@ def fit(
     first = priced(asked)
     # What gives up most tells at once where nothing fits, or how far the way may lead.
     leanest = [plan for plan in others if (plan.views, plan.depth) == (0, depths[-1])]
-    limits = budget_bytes, budget_s
-    if not first.fits(*limits):
-        chosen(map(priced, leanest), *limits)
-    return chosen(map(priced, [asked, *others]), *limits)
+    if not first.fits(budget):
+        chosen(map(priced, leanest), budget)
+    return chosen(map(priced, [asked, *others]), budget)
 
 
 def depths_for(adapter: Adapter, shape: tuple[int, ...]) -> list[int]:
-    """Depths to choose among, of the adapter's network at an image shape (channels, H, W)."""
+    """Return depths to choose among; shape: of an image, (channels, H, W)."""
     return depths_of(len(adapter.prepare(shape).program.layers), adapter.config.depth)
 
 

@@ -20,7 +20,7 @@ from edge_tta.prepare import Images
 from export.graph.convert import convert, refuse_unsupported
 from export.graph.emitter import Style
 from export.graph.operators import OPERATORS
-from export.graph.recompute import recompute
+from export.graph.repeats import repeat_cheap
 from export.graph.trace import Traced, plain_step, trace_learn, trace_observe, trace_predict
 from export.graph.weights import WeightFile
 from export.parity import Parity, compare
@@ -47,7 +47,7 @@ class Exported:
 
 
 def check_target(folder: Path) -> None:
-    """Whether a bundle can be written there, as far as can be told beforehand.
+    """Checks that a bundle can be written there, as far as can be told beforehand.
 
     Raises:
         OutputError: something is there already, or the folder around it is missing.
@@ -134,7 +134,7 @@ def write_bundle(
             tell(f"writing {names[kind]}")
             nodes[names[kind]] = _write(graph, weights, folder / names[kind])
         if "learn" in graphs:
-            recompute(graphs["learn"].module)
+            repeat_cheap(graphs["learn"].module)
             names["compact"] = f"{stem}learn.compact.onnx"
             target = folder / names["compact"]
             tell(f"writing {target.name}")

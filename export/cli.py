@@ -118,8 +118,8 @@ def _bundle(arguments: argparse.Namespace) -> int:
 def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, Advice]:
     """The bundle's first method, and how it is to be run: as asked for, or as a budget has it."""
     from edge_tta.adapter import Adapter
+    from edge_tta.budget.choices import check_learns
     from edge_tta.bundle.manifest import Advice
-    from edge_tta.run.choices import check_learns
     from export.budget import Exporting, depths_for, fit
 
     preset = arguments.preset or options.DEFAULT_PRESET
@@ -140,7 +140,8 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
         )
 
     asked = build(model.module, arguments.views)
-    if arguments.budget_mb is None and arguments.budget_ms is None:
+    budget = options.budget_from(arguments)
+    if budget is None:
         return asked, Advice()
     check_learns(asked.config)
     console = terminal(stderr=True)
@@ -156,7 +157,7 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
             ),
             views=asked.config.views,
             depths=depths_for(asked, model.input.shape),
-            **options.budget_from(arguments),
+            budget=budget,
         )
     console.print(why)
     main_one = build(asked.network, choice.views, choice.depth)

@@ -52,6 +52,6 @@ def _difference(adapter: Adapter, data: bytes, shape: tuple[int, ...]) -> float:
     for _ in range(3):
         images = rng.normal(size=(1, *shape)).astype(np.float32)
         expected = adapter.predict(images).cpu().numpy()
-        found = session.run(None, {"images": images})[0]
-        worst = max(worst, float(np.abs(found - expected).max() / np.abs(expected).max()))
+        folded = session.run(None, {"images": images})[0]
+        worst = max(worst, float(np.abs(folded - expected).max() / np.abs(expected).max()))
     return worst

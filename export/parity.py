@@ -1,4 +1,4 @@
-"""Whether a bundle computes what PyTorch computes, on frames, step after step."""
+"""Comparison of a bundle with PyTorch, on frames, step after step."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ _MAX_STEPS = 200
 _OBSERVE_EVERY = 5
 
 STEP_TOLERANCE = 1e-4
-"""Of one step from the same state: every tensor of the new one, relative to its largest value."""
+"""Largest difference of one step from the same state: of every tensor of the new one, relative to
+its largest value."""
 
 PERTURBATION = 1e-6
-"""Of the image and the state, relative: what rounding does in a deep network. It turns units on and
-off that stand at the bend of their activation, as all do that have a constant input, and moves the
-trust in statistics where the frames seem all alike."""
+"""Change of the image and the state, relative: what rounding does in a deep network. It turns units
+on and off that stand at the bend of their activation, as all do that have a constant input, and
+moves the shrinkage factor of statistics where the frames seem all alike."""
 
 # All values by that much, and then as often each up or down by chance, as rounding is: each of them
 # finds a unit at the bend with a chance of one half.
@@ -47,10 +48,11 @@ SAFETY = 8.0
 random weights was seen at six."""
 
 MOST_TOLERANCE = 0.15
-"""Of one step, however sensitive the network."""
+"""Largest difference of one step, however sensitive the network."""
 
 DRIFT_TOLERANCE = 2e-2
-"""Of the logits after all steps, each executor on its own state, relative to the largest."""
+"""Largest difference of the logits after all steps, each executor on its own state, relative to the
+largest."""
 
 Array = npt.NDArray[Any]
 
@@ -202,7 +204,7 @@ def _arrays(state: State) -> Arrays:
 def _differences(
     found: tuple[Array, Arrays], wanted: tuple[Array, Arrays], before: Arrays
 ) -> dict[str, float]:
-    """Of the logits and of each tensor of the state, relative to its largest value."""
+    """Differences of the logits and of each tensor of the state, relative to its largest value."""
     differences = {"logits": relative(found[0], wanted[0])}
     for key, value in wanted[1].items():
         # A change is a difference of parameters, and as exact as they are.

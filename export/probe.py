@@ -32,7 +32,7 @@ _WARM_UP, _LEAST_STEPS, _MOST_STEPS, _MOST_S = 2, 5, 100, 0.3
 
 @dataclass(frozen=True)
 class Needs:
-    """Of a bundle's first method under one profile, the guard's share included.
+    """Needs of a bundle's first method under one profile, the guard's share included.
 
     Attributes:
         learn_bytes: peak of the process while it learns on every frame.
@@ -106,7 +106,7 @@ def _write_pictures(folder: Path) -> Pixels:
 
 
 def _run(adapter: BundleAdapter, source: str, adapt_every: int) -> None:
-    """As `edge-tta run` does it, without a screen."""
+    """A run such as `edge-tta run` does, without a screen."""
     from edge_tta.demo.source import DEMO
     from edge_tta.frames import open_source
     from edge_tta.guard import Guard
@@ -130,14 +130,14 @@ def _run(adapter: BundleAdapter, source: str, adapt_every: int) -> None:
 
 def _seconds(step: Callable[[], object]) -> float:
     """Median of steps, warm-ups apart."""
-    found: list[float] = []
-    while len(found) < _WARM_UP + _LEAST_STEPS or (
-        sum(found) < _MOST_S and len(found) < _MOST_STEPS
+    times: list[float] = []
+    while len(times) < _WARM_UP + _LEAST_STEPS or (
+        sum(times) < _MOST_S and len(times) < _MOST_STEPS
     ):
         began = time.perf_counter()
         step()
-        found.append(time.perf_counter() - began)
-    timed = sorted(found[_WARM_UP:])
+        times.append(time.perf_counter() - began)
+    timed = sorted(times[_WARM_UP:])
     return timed[len(timed) // 2]
 
 

@@ -47,23 +47,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--saved",
         default="float16",
         metavar="PRECISION[,...]",
-        help=f"tensors that wait for the backward pass: {' | '.join(SAVED)} (default: float16)",
+        help=f"tensors saved for the backward pass: {' | '.join(SAVED)} (default: float16)",
     )
     parser.add_argument(
-        "--views-at-a-time",
-        type=_natural_counts,
-        default=(0,),
-        metavar="B[,B...]",
-        help="views of a frame that learn together, the frame among them; 0: all (default)",
-    )
-    parser.add_argument(
-        "--recompute",
-        type=_parts,
+        "--checkpoint-activations",
+        type=_segments,
         default=(0,),
         metavar="K[,K...]",
-        help="parts of the network at most, run again in the backward pass; auto: as many as leave "
-        "least to wait; 0: not cut (default)",
+        help="activation checkpointing in at most so many segments; auto: as many as leave least "
+        "saved; 0: none (default)",
     )
+    options.add_renamed(parser, "--recompute", "--checkpoint-activations")
     group = parser.add_argument_group("machine")
     group.add_argument("--backend", default="torch", metavar="B[,B]", help=" | ".join(BACKENDS))
     group.add_argument("--device", default="cpu", metavar="D[,D]", help="cpu | cuda")
@@ -100,8 +94,7 @@ def cases_of(
         devices=devices,
         threads=arguments.threads,
         saved=_chosen("--saved", arguments.saved, SAVED),
-        at_a_time=arguments.views_at_a_time,
-        recompute=arguments.recompute,
+        checkpoint_activations=arguments.checkpoint_activations,
     )
     return list(cases), methods
 
@@ -132,9 +125,5 @@ def _threads(text: str) -> tuple[int, ...]:
     return tuple(options.threads(part) for part in text.split(","))
 
 
-def _natural_counts(text: str) -> tuple[int, ...]:
-    return tuple(options.natural(part) for part in text.split(","))
-
-
-def _parts(text: str) -> tuple[int | str, ...]:
-    return tuple(options.parts(part) for part in text.split(","))
+def _segments(text: str) -> tuple[int | str, ...]:
+    return tuple(options.segments(part) for part in text.split(","))

@@ -27,9 +27,8 @@ class Case:
         peer: name of a peer; None: a method of this package.
         place: folder of a peer's repository; None where it needs none.
         fields: of `MethodConfig`; empty for a peer.
-        saved: precision of the tensors that wait for the backward pass (`edge_tta.adapter`).
-        views_at_a_time: views of a frame that learn together; 0: all.
-        recompute: parts of the network that are run again in the backward pass, or `auto`; 0: none.
+        saved: precision of the tensors saved for the backward pass (`edge_tta.adapter`).
+        checkpoint_activations: segments of activation checkpointing, or `auto`; 0: none.
         guarded: whether the guard of `edge-tta run` stands around it.
         threads: for the network; None: as many as there are cores.
     """
@@ -43,8 +42,7 @@ class Case:
     device: str
     threads: int | None
     saved: str
-    views_at_a_time: int = 0
-    recompute: int | str = 0
+    checkpoint_activations: int | str = 0
     guarded: bool = False
 
     @property
@@ -61,8 +59,7 @@ class Case:
             "threads": self.threads,
             "saved": self.saved,
             "views": int(self.fields.get("views", 0)),
-            "views_at_a_time": self.views_at_a_time,
-            "recompute": self.recompute,
+            "checkpoint_activations": self.checkpoint_activations,
             "guarded": self.guarded,
         }
 
@@ -79,11 +76,10 @@ def make_cases(
     devices: Sequence[str],
     threads: Sequence[int | None],
     saved: Sequence[str],
-    at_a_time: Sequence[int] = (0,),
-    recompute: Sequence[int | str] = (0,),
+    checkpoint_activations: Sequence[int | str] = (0,),
 ) -> Iterator[Case]:
-    """All cases. Peers run on torch, as they are, whatever `saved`, `at_a_time` and
-    `recompute` say.
+    """All cases. Peers run on torch, as they are, whatever `saved` and
+    `checkpoint_activations` say.
 
     Methods come by device and threads, so that those to be compared stand together.
     """
@@ -93,20 +89,17 @@ def make_cases(
         for backend, (label, config) in itertools.product(backends, methods.items()):
             on_torch = backend == "torch" and config.trains
             precisions = saved if on_torch else saved[:1]
-            parts = at_a_time if on_torch and config.views else (0,)
-            again = recompute if on_torch else (0,)
-            for precision, together, times in itertools.product(precisions, parts, again):
+            counts = checkpoint_activations if on_torch else (0,)
+            for precision, segments in itertools.product(precisions, counts):
                 full = f"{label} [{precision}]" if len(precisions) > 1 else label
-                if together:
-                    full += f" [{together} at a time]"
-                if times:
-                    full += f" [recompute {times}]"
+                if segments:
+                    full += f" [checkpoint {segments}]"
                 if len(backends) > 1:
                     full += f" ({backend})"
                 fields = config.as_dict()
                 yield Case(
-                    full, label, None, None, fields, backend, device, count, precision, together,
-                    times, is_guarded(label),
+                    full, label, None, None, fields, backend, device, count, precision, segments,
+                    is_guarded(label),
                 )  # fmt: skip
 
 

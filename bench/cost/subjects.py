@@ -82,8 +82,7 @@ class _Adapting:
             device=case.device,
             input_spec=model.input,
             saved=case.saved,
-            views_at_a_time=case.views_at_a_time,
-            recompute=case.recompute,
+            activation_checkpointing=case.checkpoint_activations,
             **fields,
         )
         self._run = Guard(self._adapter) if case.guarded else self._adapter

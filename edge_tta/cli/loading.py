@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_tta import heap
+from edge_tta.budget.choices import check_learns
 from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.bundle.folder import Bundle, is_bundle
 from edge_tta.bundle.manifest import Advice
@@ -18,7 +19,6 @@ from edge_tta.cli import options
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.executor import Executor
 from edge_tta.prepare import InputSpec
-from edge_tta.run.choices import check_learns
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +31,7 @@ DEMO_BUNDLE = Path(__file__).parents[1] / "demo" / "bundle"
 _DEFAULT_SAVED = "float16"
 _INSTEAD = {
     "saved": "leave it out, or give --profile",
-    "views_at_a_time": "leave it out, or give --profile",
-    "recompute": "leave it out, or give --profile",
+    "checkpoint_activations": "leave it out, or give --profile",
 }
 # Options that an export of a bundle takes.
 _FIXED = (
@@ -99,7 +98,7 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
             raise ConfigError(
                 f"--{option} is fixed in a bundle; leave it out, or export the bundle with it"
             )
-    for name in ("saved", "views_at_a_time", "recompute", "budget_mb", "budget_ms"):
+    for name in ("saved", "checkpoint_activations", "budget_mb", "budget_ms"):
         if getattr(arguments, name) is not None:
             raise ConfigError(
                 f"--{name.replace('_', '-')} is for models that PyTorch runs, and {folder} is a "
@@ -182,8 +181,7 @@ def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
 def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
     """The adapter, how often it learns, and what a budget had a say in (or nothing)."""
     from edge_tta.adapter import Adapter
-    from edge_tta.method import apart
-    from edge_tta.run.budget import drawn_image, fit
+    from edge_tta.budget.measuring import drawn_image, fit
 
     def build(network: nn.Module | FrozenNetwork, saved: str, **more: Any) -> Adapter:
         return Adapter(
@@ -196,19 +194,14 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
             saved=saved,
             adapt_from=arguments.adapt_from,
             calibrate_below=arguments.calibrate_below,
-            recompute=arguments.recompute or 0,
+            activation_checkpointing=arguments.checkpoint_activations or 0,
             **more,
         )
 
-    at_a_time: int = arguments.views_at_a_time or 0
-    asked = build(
-        model.module,
-        arguments.saved or _DEFAULT_SAVED,
-        views=arguments.views,
-        views_at_a_time=at_a_time,
-    )
+    asked = build(model.module, arguments.saved or _DEFAULT_SAVED, views=arguments.views)
     every: int = arguments.adapt_every or 1
-    if arguments.budget_mb is None and arguments.budget_ms is None:
+    budget = options.budget_from(arguments)
+    if budget is None:
         return asked, every, ""
     check_learns(asked.config)
     choice, why = fit(
@@ -217,14 +210,7 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
         views=asked.config.views,
         depth=asked.config.depth,
         adapt_every=every,
-        at_a_time=(0, 1) if not at_a_time and apart.allows(asked.config) else (at_a_time,),
-        **options.budget_from(arguments),
+        budget=budget,
     )
-    adapter = build(
-        asked.network,
-        choice.saving,
-        views=choice.views,
-        depth=choice.depth,
-        views_at_a_time=choice.views_at_a_time,
-    )
+    adapter = build(asked.network, choice.saving, views=choice.views, depth=choice.depth)
     return adapter, choice.adapt_every, why

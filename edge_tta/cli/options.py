@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_tta.budget.choices import MIB, Budget
 from edge_tta.bundle.runtime import PROFILES, check_threads
 from edge_tta.class_names import read_class_names
 from edge_tta.config import HOSTS, METHODS, make_config
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.prepare import Channels, Size, parse_size
-from edge_tta.run.choices import MIB
 
 # PyTorch takes a second and a half to import: only the commands that need a network wait for it.
 if TYPE_CHECKING:
@@ -91,31 +92,34 @@ def add_adapt_from(group: argparse._ActionsContainer) -> None:
     )
 
 
-def add_views_at_a_time(group: argparse._ActionsContainer) -> None:
-    """--views-at-a-time."""
+def add_checkpointing(group: argparse._ActionsContainer) -> None:
+    """--checkpoint-activations."""
     group.add_argument(
-        "--views-at-a-time",
-        type=count,
-        metavar="B",
-        help="views of a frame that learn together, the frame among them; less memory, the same "
-        "result (default: all)",
-    )
-
-
-def add_recompute(group: argparse._ActionsContainer) -> None:
-    """--recompute."""
-    group.add_argument(
-        "--recompute",
-        type=parts,
+        "--checkpoint-activations",
+        type=segments,
         metavar="auto|K",
-        help="cut the network into up to K parts, run again in the backward pass: less waits "
-        "for it, more time, the same result (auto: as many as leave least; default: not cut)",
+        help="activation checkpointing in up to K segments, which run again in the backward pass: "
+        "less memory, more time, the same result (auto: as many as leave least saved; default: "
+        "none)",
     )
+    add_renamed(group, "--recompute", "--checkpoint-activations")
 
 
-def parts(text: str) -> int | str:
-    """What --recompute takes: auto, or a number, which the adapter checks."""
+def segments(text: str) -> int | str:
+    """What --checkpoint-activations takes: auto, or a number, which the adapter checks."""
     return text if text == "auto" else natural(text)
+
+
+def add_renamed(group: argparse._ActionsContainer, old: str, new: str) -> None:
+    """An option under its old name, which ends in an error that says the new one."""
+
+    class Renamed(argparse.Action):
+        def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+            parser.error(f"{old} is now called {new}")
+
+    group.add_argument(
+        old, nargs="?", action=Renamed, dest=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
@@ -152,13 +156,12 @@ def add_budget(group: argparse._ArgumentGroup, peak_of: str) -> None:
     )
 
 
-def budget_from(arguments: argparse.Namespace) -> dict[str, float | None]:
-    """What `chosen` wants of `add_budget`: `budget_bytes` and `budget_s`, None where not given."""
+def budget_from(arguments: argparse.Namespace) -> Budget | None:
+    """The limits of `add_budget`; None: none were given."""
     mib, ms = arguments.budget_mb, arguments.budget_ms
-    return {
-        "budget_bytes": None if mib is None else mib * MIB,
-        "budget_s": None if ms is None else ms / 1e3,
-    }
+    if mib is None and ms is None:
+        return None
+    return Budget(math.inf if mib is None else mib * MIB, math.inf if ms is None else ms / 1e3)
 
 
 def check_choices(arguments: argparse.Namespace) -> None:

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         help="fall back to the source network where adaptation seems to do harm (default: on)",
     )
     options.add_backend(parser)
-    learning = parser.add_argument_group("rhythm")
+    learning = parser.add_argument_group("learning")
     learning.add_argument(
         "--adapt-every",
         type=options.count,
@@ -100,10 +100,9 @@ def parser() -> argparse.ArgumentParser:
     learning.add_argument(
         "--saved",
         choices=SAVED,
-        help="precision of what waits for the backward pass (default: float16)",
+        help="precision of the tensors saved for the backward pass (default: float16)",
     )
-    options.add_views_at_a_time(learning)
-    options.add_recompute(learning)
+    options.add_checkpointing(learning)
     options.add_budget(learning, "this process (CUDA: of the device)")
     out = parser.add_argument_group("what to see and keep")
     screen = out.add_mutually_exclusive_group()

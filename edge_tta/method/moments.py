@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from edge_tta.network.kernels import Moments
+from edge_tta.network.kernels import Moments as Moments
 
 # Smallest calibrated variance, relative to the source's. A first-order shift (Eq. 8) can pass zero.
 VARIANCE_FLOOR = 1e-4

@@ -155,37 +155,37 @@ def _owned(source: nn.Module, values: Values) -> Values:
     """Those of the values that are the module's parameters and buffers, not plain attributes."""
     names = {name for name, _ in source.named_parameters(remove_duplicate=False)}
     names |= {name for name, _ in source.named_buffers(remove_duplicate=False)}
-    return {node: found for node, found in values.items() if found[0] in names}
+    return {node: value for node, value in values.items() if value[0] in names}
 
 
 def _assemble(
     module: nn.Module,
     graph: fx.Graph,
     values: Values,
-    found: list[FoundSite],
+    sites: list[FoundSite],
     predecessors: Predecessors,
     classes: int,
     fingerprint: str,
     below: str,
 ) -> Program:
-    sites = []
+    opened = []
     trainable: dict[str, Tensor] = {}
     by_name = dict(values.values())
     strides = total_strides(graph, list(values))
-    for item in found:
+    for item in sites:
         linear, paths = predecessors.of(item.node)
-        sites.append(Site(item.index, item.layer, linear, paths, strides[item.node]))
+        opened.append(Site(item.index, item.layer, linear, paths, strides[item.node]))
         names: Iterable[str | None] = (item.layer.weight, item.layer.bias)
         if linear is not None:
             names = (*names, linear.weight, linear.bias)
         trainable.update({name: by_name[name] for name in names if name is not None})
-    layers = {site.layer.name: site.layer for site in sites}
+    layers = {site.layer.name: site.layer for site in opened}
 
     def build(watch: bool) -> fx.GraphModule:
-        return open_graph(module, graph, values, found, predecessors, set(trainable), watch)
+        return open_graph(module, graph, values, sites, predecessors, set(trainable), watch)
 
     return Program(
-        sites=tuple(sites),
+        sites=tuple(opened),
         layers=tuple(layers.values()),
         parameters=trainable,
         plain=build(False),
@@ -197,7 +197,7 @@ def _assemble(
 
 
 def agrees(program: Program, plain: Program, image_shape: tuple[int, ...]) -> bool:
-    """Whether a rewritten program computes what the plain one does, for one image and for two."""
+    """Return whether a rewritten program computes what the plain one does, for 1 and 2 images."""
     generator = torch.Generator().manual_seed(0)
     dtype = plain.layers[0].mean.dtype
     images = torch.randn((2, *image_shape), generator=generator).to(plain.device, dtype)

@@ -33,7 +33,7 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one run of a graph, in bytes.
+    """Sizes of one run of a graph, in bytes.
 
     saved: for the backward pass, by node that saves first. tensors: of nodes that give a
     floating-point tensor. numbers: nodes that give a number.
@@ -45,7 +45,7 @@ class Sizes:
 
 
 def is_source(node: fx.Node) -> bool:
-    """Whether a node reads what is there anyway: weights, parameters, the execution."""
+    """Return whether a node reads what is there anyway: weights, parameters, the execution."""
     named = node.op == "placeholder" and node.target == "execution"
     return named or node.op == "get_attr" or (node.op, node.target) == ("call_method", "parameter")
 
@@ -145,7 +145,7 @@ def _within(
 
 
 def _is_overwritten(program: Program, node: fx.Node) -> bool:
-    """Whether a BatchNorm writes over the output of a node (`Fused.in_place`)."""
+    """Return whether a BatchNorm writes over the output of a node (`Fused.in_place`)."""
     sites: list[Any] = [u.args[1] for u in node.users if is_batch_norm(u) and u.args[2] is node]
     return any(index in program.fused and program.fused[index].in_place for index in sites)
 

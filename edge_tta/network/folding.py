@@ -92,7 +92,7 @@ def _fold(graph: fx.Graph, values: Values, site: FoundSite) -> None:
     constants = [values.get(node.name) for node in given if isinstance(node, fx.Node)]
     if None in constants:  # computed in the forward pass
         return
-    parts = [found for found in constants if found is not None]
+    parts = [part for part in constants if part is not None]
     weight, bias = parts[0], parts[1] if len(parts) > 1 else None
     folded = _folded(
         weight[1], None if bias is None else bias[1], site.layer, _affine(values, site.node)
@@ -122,6 +122,6 @@ def _folded(
     assert w is not None
     assert mean is not None
     assert variance is not None
-    found = fuse_conv_bn_weights(w, b, mean, variance, layer.eps, scale, shift)
-    one, other = (part.detach().to(weight.dtype) for part in found)
+    fused = fuse_conv_bn_weights(w, b, mean, variance, layer.eps, scale, shift)
+    one, other = (part.detach().to(weight.dtype) for part in fused)
     return one, other

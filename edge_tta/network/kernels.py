@@ -28,7 +28,7 @@ class Normalisation(NamedTuple):
 
     @property
     def statistics_require_grad(self) -> bool:
-        """Whether the gradient flows through mean or variance."""
+        """Return whether the gradient flows through mean or variance."""
         return self.mean.requires_grad or self.variance.requires_grad
 
 

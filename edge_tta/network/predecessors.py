@@ -171,12 +171,12 @@ class Predecessors:
 
 def _others(chain: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
     """Inputs of the chain's operations that are not on the chain, each once."""
-    found: dict[fx.Node, None] = {}
+    others: dict[fx.Node, None] = {}
     for node in chain[1:]:
         for operand in node.all_input_nodes:
             if operand not in chain:
-                found[operand] = None
-    return tuple(found)
+                others[operand] = None
+    return tuple(others)
 
 
 def _chain_module(chain: tuple[fx.Node, ...]) -> fx.GraphModule:

@@ -226,5 +226,5 @@ class Execution:
 
 
 def is_batch_norm(node: fx.Node) -> bool:
-    """Whether a node of a program's graph is a site: normalise(execution, index, z, ...)."""
+    """Return whether a node of a program's graph is a site: normalise(execution, index, z, ...)."""
     return node.op == "call_method" and node.target == "normalise"

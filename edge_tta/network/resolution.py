@@ -32,18 +32,18 @@ _STRIDED = {
 
 
 def total_strides(graph: fx.Graph, constants: Sequence[str]) -> dict[fx.Node, int]:
-    """Of each node that the image reaches; over all spatial axes: halving H and W makes 4.
+    """Strides of each node that the image reaches; over all spatial axes: halving H and W makes 4.
 
     constants: names of the placeholders that are weights.
     """
-    found: dict[fx.Node, int] = {}
+    strides: dict[fx.Node, int] = {}
     for node in graph.nodes:
         if node.op == "placeholder" and node.name not in constants:
-            found[node] = 1
-        reached = [found[operand] for operand in node.all_input_nodes if operand in found]
+            strides[node] = 1
+        reached = [strides[operand] for operand in node.all_input_nodes if operand in strides]
         if reached:
-            found[node] = min(reached) * _stride(node)
-    return found
+            strides[node] = min(reached) * _stride(node)
+    return strides
 
 
 def before_last_stage(sites: Sequence[Site]) -> tuple[Site, ...]:

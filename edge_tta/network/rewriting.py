@@ -57,7 +57,7 @@ def open_graph(
     module: nn.Module,
     graph: fx.Graph,
     values: Values,
-    found: list[FoundSite],
+    sites: list[FoundSite],
     predecessors: Predecessors,
     trainable: set[str],
     watch: bool,
@@ -66,7 +66,7 @@ def open_graph(
     root = nn.Module()
     out = fx.Graph()
     copies: dict[fx.Node, Any] = {}
-    site_of = {id(item.node): item for item in found}
+    site_of = {id(item.node): item for item in sites}
     images = execution = None
     dead = _constants_of(site_of, graph)
     for node in graph.nodes:

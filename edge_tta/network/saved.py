@@ -1,4 +1,4 @@
-"""Counts what autograd keeps for the backward pass."""
+"""Counts what autograd saves for the backward pass."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.autograd.function import BackwardCFunction
 def saved_bytes(
     run: Callable[[], object], known: Iterable[int] = (), others: Iterable[Tensor] = ()
 ) -> int:
-    """Bytes of the tensors that are saved for backward while `run` runs once: the most that waits
-    at one time, be it for one backward pass after another, or for parts that are run again.
+    """Bytes of the tensors saved for backward while `run` runs once: the most at one time, over
+    several backward passes or checkpointed segments.
 
     Tensors that share their storage count once; storages whose address is in `known`, which are
-    there anyway, not at all. others: read after the run, tensors that wait likewise, but unseen by
+    there anyway, not at all. others: read after the run, tensors held likewise, but unseen by
     autograd, as `node_tensors` finds them.
     """
     count = _Count(set(known))
@@ -31,7 +31,7 @@ def saved_bytes(
     )
 
 
-class _Waiting:
+class _Saved:
     """A saved tensor, as long as autograd holds it."""
 
     def __init__(self, value: Tensor, gone: Callable[[int], None]) -> None:
@@ -43,15 +43,15 @@ class _Waiting:
 
 
 def _nothing(at: int) -> None:
-    """For tensors that are not counted."""
+    """Listens for tensors that are not counted."""
 
 
-def _value(waiting: _Waiting) -> Tensor:
-    return waiting.value
+def _value(saved: _Saved) -> Tensor:
+    return saved.value
 
 
 class _Count:
-    """Storages that wait: their bytes and how many tensors hold them, by address."""
+    """Storages held: their bytes and how many tensors hold them, by address."""
 
     def __init__(self, known: set[int]) -> None:
         self.known, self.most = known, 0
@@ -59,7 +59,7 @@ class _Count:
         self._now = 0
         self._holders: dict[int, list[int]] = {}
 
-    def pack(self, value: Tensor) -> _Waiting:
+    def pack(self, value: Tensor) -> _Saved:
         at, size = value.untyped_storage().data_ptr(), value.untyped_storage().nbytes()
         if value.numel() and at not in self.known:
             held = self._holders.setdefault(at, [0, size])
@@ -67,8 +67,8 @@ class _Count:
             held[0] += 1
             if self._now > self.most:
                 self.most, self.at_most = self._now, set(self._holders)
-            return _Waiting(value, self._gone)
-        return _Waiting(value, _nothing)
+            return _Saved(value, self._gone)
+        return _Saved(value, _nothing)
 
     def _gone(self, at: int) -> None:
         held = self._holders[at]

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from edge_tta.errors import ModelError
 from export.graph.emitter import Emitter, Style, Value
 from export.graph.operators import OPERATORS
-from export.graph.recompute import AGAIN
+from export.graph.repeats import REPEATED
 from export.graph.trace import Traced
 from export.graph.weights import WeightFile
 
@@ -54,7 +54,7 @@ def refuse_unsupported(traced: Traced) -> None:
 
 
 def convert(traced: Traced, weights: WeightFile, name: str, style: Style = "fast") -> ModelProto:
-    """The ONNX model; its constants go to `weights`. style: as of `Emitter`.
+    """Return the ONNX model; its constants go to `weights`. style: as in `Emitter`.
 
     Raises:
         ModelError: an operator, or a use of one, that has no ONNX form here.
@@ -76,7 +76,7 @@ class _Conversion:
 
     def run(self, name: str) -> ModelProto:
         module, inputs = self._traced.module, iter(self._traced.inputs)
-        found: list[Any] = []
+        outputs: list[Any] = []
         for node in module.graph.nodes:
             if node.op == "placeholder":
                 example = node.meta["val"]
@@ -87,16 +87,16 @@ class _Conversion:
             elif node.op == "get_attr":
                 self._known[node] = getattr(module, node.target)
             elif node.op == "output":
-                found = [self._value(item) for item in node.args[0]]
+                outputs = [self._value(item) for item in node.args[0]]
             elif node.users:
                 self._known[node] = self._call(node)
         # What only passes through is the caller's to keep.
-        outputs = [
+        changed = [
             (label, value)
-            for label, value in zip(self._traced.outputs, found, strict=True)
+            for label, value in zip(self._traced.outputs, outputs, strict=True)
             if value.name not in self._traced.inputs
         ]
-        return self._emitter.model(name, outputs)
+        return self._emitter.model(name, changed)
 
     def _call(self, node: fx.Node) -> Any:
         target: Any = node.target
@@ -116,7 +116,7 @@ class _Conversion:
         if function is None:
             raise ModelError(f"{target} has no ONNX form here; use --backend torch")
         self._emitter.folds = node not in self._reached
-        self._emitter.repeats = AGAIN in node.meta
+        self._emitter.repeats = REPEATED in node.meta
         values = [self._as_argument(item) for item in args]
         options = {key: self._as_argument(item) for key, item in kwargs.items()}
         try:
@@ -152,8 +152,6 @@ def _flat(item: Any) -> list[Any]:
 
 def _outputs(node: fx.Node) -> list[tuple[tuple[int, ...], torch.dtype]]:
     """Shapes and types; of outputs that do not exist, none."""
-    found = node.meta["val"]
-    parts = found if isinstance(found, (list, tuple)) else [found]
-    return [
-        ((), torch.float32) if part is None else (tuple(part.shape), part.dtype) for part in parts
-    ]
+    value = node.meta["val"]
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [((), torch.float32) if v is None else (tuple(v.shape), v.dtype) for v in values]

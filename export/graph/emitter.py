@@ -43,14 +43,14 @@ class Emitter:
     """The graph under construction.
 
     weights: takes its constants.
-    style: how convolutions are said. `fast`: as onnxruntime is fastest, some weights also turned
-        round for the way back; `compact`: every weight as it is, once; `plain`: as operators that
+    style: how convolutions are said. `fast`: as onnxruntime is fastest, some weights also flipped
+        for the backward pass; `compact`: every weight as it is, once; `plain`: as operators that
         other runtimes and optimizers know best.
     """
 
     def __init__(self, weights: WeightFile, style: Style = "fast") -> None:
         self.style = style
-        # While a node is made that repeats another, see `export.graph.recompute`.
+        # While a node is made that repeats another, see `export.graph.repeats`.
         self.repeats = False
         # While a node is made that no state reaches, see `export.graph.convert`.
         self.folds = False
@@ -82,8 +82,7 @@ class Emitter:
             self._initializers.append(self._weights.proto(name, array))
             self._made[key] = Value(name, tuple(tensor.shape), tensor.dtype)
             self._constants[name] = tensor
-        found: Value = self._made[key]
-        return found
+        return self._made[key]  # type: ignore[no-any-return]
 
     def op(
         self,
@@ -116,8 +115,7 @@ class Emitter:
             )
             self._nodes.append(node)
             self._made[key] = made
-        found: list[Value] = self._made[key]
-        return found
+        return self._made[key]  # type: ignore[no-any-return]
 
     def cast(self, value: Value, dtype: torch.dtype) -> Value:
         """The value in another type; itself where it has that type."""
@@ -134,7 +132,7 @@ class Emitter:
         )
 
     def reshape_constant(self, value: Value, shape: Sequence[int]) -> Value:
-        """As `reshape`; of a constant a constant."""
+        """The value in another shape; a constant stays one."""
         tensor = self.known(value)
         if tensor is None:
             return self.reshape(value, shape)

@@ -29,7 +29,7 @@ aten = torch.ops.aten
 
 
 class _Gradients(NamedTuple):
-    """Of the pool, of the ReLU and of the BatchNorm, each read by the next alone."""
+    """Gradients of the pool, the ReLU and the BatchNorm, each read by the next alone."""
 
     pool: fx.Node
     relu: fx.Node
@@ -56,11 +56,11 @@ def pool_first(graph: fx.Graph, constant: Callable[[Tensor], fx.Node]) -> None:
 
 def _varying(graph: fx.Graph) -> set[Any]:
     """Nodes that depend on an input of the graph."""
-    found: set[Any] = set()
+    varying: set[Any] = set()
     for node in graph.nodes:
-        if node.op == "placeholder" or not found.isdisjoint(node.all_input_nodes):
-            found.add(node)
-    return found
+        if node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes):
+            varying.add(node)
+    return varying
 
 
 def _chain(pool: fx.Node) -> _Chain | None:

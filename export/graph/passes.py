@@ -46,9 +46,9 @@ def improve(module: fx.GraphModule) -> None:
     constants = _Constants(module)
     for node in list(graph.nodes):
         if node.target is aten.mean.dim:
-            found = _statistics(node)
-            if found is not None:
-                _centre(graph, found, constants)
+            statistics = _statistics(node)
+            if statistics is not None:
+                _centre(graph, statistics, constants)
         elif node.target in (aten.all.dims, aten.all.dim, aten.all.default):
             _check_at_once(graph, node)
     pool_first(graph, lambda value: constants.add(graph, value))
@@ -117,27 +117,31 @@ class _Statistics:
     norms: tuple[fx.Node, ...]
 
 
-def _centre(graph: fx.Graph, found: _Statistics, constants: _Constants) -> None:
+def _centre(graph: fx.Graph, statistics: _Statistics, constants: _Constants) -> None:
     """One of the two ways of the module's head."""
-    z = found.z
+    z = statistics.z
     weight = constants.of(z.args[1]) if z.target is aten.convolution.default else None
     bias = constants.of(z.args[2]) if weight is not None else None
     if weight is None or (bias is None and z.args[2] is not None) or z.args[6]:
-        _take(graph, found, found.centred, found.mean)
+        _take(graph, statistics, statistics.centred, statistics.mean)
         return
     pointwise: Any = set(weight.shape[2:]) == {1} and not any(cast(Any, z.args[4]))
     pointwise = pointwise and z.args[8] == 1 and set(cast(Any, z.args[3])) == {1}
     if pointwise and weight.shape[1] <= 2 * weight.shape[0]:
-        _by_input(graph, found, weight, bias, constants)
+        _by_input(graph, statistics, weight, bias, constants)
     else:
-        _take(graph, found, found.centred, found.mean)
+        _take(graph, statistics, statistics.centred, statistics.mean)
 
 
 def _by_input(
-    graph: fx.Graph, found: _Statistics, weight: Tensor, bias: Tensor | None, constants: _Constants
+    graph: fx.Graph,
+    statistics: _Statistics,
+    weight: Tensor,
+    bias: Tensor | None,
+    constants: _Constants,
 ) -> None:
     """Pointwise: centred by its own bias."""
-    z, mean = found.z, found.mean
+    z, mean = statistics.z, statistics.mean
     a = cast(fx.Node, z.args[0])
     of_output = mean.meta["val"]
     channels, inputs = weight.shape[:2]
@@ -155,15 +159,15 @@ def _by_input(
             whole = made(graph, aten.add.Tensor, (flat, held), of_output)
     z.args = (*z.args[:2], less, *z.args[3:])
     mean.replace_all_uses_with(whole)
-    found.centred.replace_all_uses_with(z)
-    _take(graph, found, z, whole)
-    for node in (found.centred, found.column, mean):
+    statistics.centred.replace_all_uses_with(z)
+    _take(graph, statistics, z, whole)
+    for node in (statistics.centred, statistics.column, mean):
         graph.erase_node(node)
 
 
-def _take(graph: fx.Graph, found: _Statistics, z: fx.Node, s: fx.Node) -> None:
+def _take(graph: fx.Graph, statistics: _Statistics, z: fx.Node, s: fx.Node) -> None:
     """BatchNorm and its gradient read z (z' of the module's head) and their mean less s."""
-    for norm in found.norms:
+    for norm in statistics.norms:
         where, place = _PLACES[cast(Any, norm.target)]
         arguments = list(norm.args)
         with graph.inserting_before(norm):
@@ -227,7 +231,7 @@ def _check_at_once(graph: fx.Graph, every: fx.Node) -> None:
     if size.args[0] is not x:
         return
     with graph.inserting_before(every):
-        found = graph.call_function(is_finite_everywhere, (x,))
-    found.meta["val"] = every.meta["val"]
-    every.replace_all_uses_with(found)
+        check = graph.call_function(is_finite_everywhere, (x,))
+    check.meta["val"] = every.meta["val"]
+    every.replace_all_uses_with(check)
     graph.erase_node(every)

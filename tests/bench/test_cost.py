@@ -185,24 +185,6 @@ def test_each_method_runs_on_each_backend_device_and_precision_that_was_asked_fo
     assert len({(c.label, c.threads) for c in cases}) == len(cases)
 
 
-def test_methods_with_views_run_with_each_number_of_them_at_a_time() -> None:
-    cases = make_cases(
-        parse_methods("nanoadapt:tent,nanoadapt:tent+views=2"),
-        {"tent-stock": None},
-        backends=["torch"],
-        devices=["cpu"],
-        threads=[1],
-        saved=["float16"],
-        at_a_time=[0, 1],
-    )
-    assert [(c.label, c.views_at_a_time) for c in cases] == [
-        ("tent-stock", 0),
-        ("nanoadapt:tent", 0),
-        ("nanoadapt:tent+views=2", 0),
-        ("nanoadapt:tent+views=2 [1 at a time]", 1),
-    ]
-
-
 def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> None:
     subjects: list[Slow] = []
 
@@ -225,7 +207,7 @@ def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> 
     assert row["latency_s"]["p50"] <= row["latency_s"]["p90"] <= row["latency_s"]["p99"]
 
 
-def test_methods_that_train_run_with_each_number_of_parts_that_are_run_again() -> None:
+def test_methods_that_train_run_with_each_number_of_segments() -> None:
     cases = make_cases(
         parse_methods("source,nanoadapt:tent"),
         {"tent-stock": None},
@@ -233,14 +215,14 @@ def test_methods_that_train_run_with_each_number_of_parts_that_are_run_again() -
         devices=["cpu"],
         threads=[1],
         saved=["float16"],
-        recompute=[0, "auto", 4],
+        checkpoint_activations=[0, "auto", 4],
     )
-    assert [(c.label, c.recompute) for c in cases] == [
+    assert [(c.label, c.checkpoint_activations) for c in cases] == [
         ("tent-stock", 0),
         ("source", 0),
         ("nanoadapt:tent", 0),
-        ("nanoadapt:tent [recompute auto]", "auto"),
-        ("nanoadapt:tent [recompute 4]", 4),
+        ("nanoadapt:tent [checkpoint auto]", "auto"),
+        ("nanoadapt:tent [checkpoint 4]", 4),
     ]
 
 

@@ -110,7 +110,12 @@ def test_empty_pictures_change_nothing() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("--saved", "int8"), ("--recompute", "auto"), ("--budget-mb", 100), ("--budget-ms", 5)],
+    [
+        ("--saved", "int8"),
+        ("--checkpoint-activations", "auto"),
+        ("--budget-mb", 100),
+        ("--budget-ms", 5),
+    ],
 )
 def test_what_is_of_pytorch_is_refused_in_one_line(words: tuple[object, ...]) -> None:
     done = call("run", "demo", "--model", kept(), *words)

@@ -56,11 +56,9 @@ def test_adapt_every_learns_on_every_third_frame_only(folder: Folder, tmp_path: 
     assert load_file(state)["steps"] == 8
 
 
-def test_parts_that_are_run_again_leave_the_state_as_it_would_be(
-    folder: Folder, tmp_path: Path
-) -> None:
+def test_checkpointing_leaves_the_state_as_it_would_be(folder: Folder, tmp_path: Path) -> None:
     pictures, states = folder(0, 4), []
-    for words in ((), ("--recompute", "auto"), ("--recompute", 2)):
+    for words in ((), ("--checkpoint-activations", "auto"), ("--checkpoint-activations", 2)):
         state = tmp_path / f"{len(states)}.safetensors"
         assert call("run", pictures, "--saved", "stock", "--state", state, *words).code == 0
         states.append(load_file(state))
@@ -69,10 +67,18 @@ def test_parts_that_are_run_again_leave_the_state_as_it_would_be(
             np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_one_part_cannot_be_run_again(folder: Folder) -> None:
-    done = call("run", folder(0, 1), "--model", "demo", "--backend", "torch", "--recompute", 1)
+def test_one_segment_is_refused(folder: Folder) -> None:
+    words = ("--model", "demo", "--backend", "torch", "--checkpoint-activations", 1)
+    done = call("run", folder(0, 1), *words)
     assert done.code == 1
-    assert "recompute must be 'auto', or a number of parts from 2" in done.err
+    assert "activation_checkpointing must be 'auto', or a number of segments from 2" in done.err
+
+
+@pytest.mark.parametrize("words", [("run", "demo"), ("bench", "latency", "--model", "demo")])
+def test_the_old_name_of_an_option_tells_the_new_one(words: tuple[str, ...]) -> None:
+    done = call(*words, "--recompute", "auto")
+    assert done.code == 2
+    assert "--recompute is now called --checkpoint-activations" in done.err
 
 
 def test_a_run_without_labels_tells_of_entropy_and_of_no_error(

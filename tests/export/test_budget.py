@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
 import pytest
 
 import export.budget
+from edge_tta.budget.choices import MIB, Budget, BudgetError, depths_of
 from edge_tta.bundle.manifest import Advice, read_manifest
-from edge_tta.run.choices import MIB, BudgetError, depths_of
 from export.budget import fit
 from export.probe import Needs, measure
 from tests.bundle.bundles import kept
@@ -46,13 +47,8 @@ class Fake:
 
 
 def _fit(fake: Fake, mib: float | None, ms: float | None) -> tuple[int, str, int, int]:
-    best, _ = fit(
-        fake,
-        views=1,
-        depths=DEPTHS,
-        budget_bytes=None if mib is None else mib * MIB,
-        budget_s=None if ms is None else ms / 1e3,
-    )
+    budget = Budget(math.inf if mib is None else mib * MIB, math.inf if ms is None else ms / 1e3)
+    best, _ = fit(fake, views=1, depths=DEPTHS, budget=budget)
     return best.views, best.saving, best.depth, best.adapt_every
 
 

@@ -12,8 +12,8 @@ import pytest
 from edge_tta.adapter import Adapter
 from edge_tta.demo.network import road_signs
 from export.folded import write_folded
-from export.graph.trace import plain_step
 from export.frozen import write_parts
+from export.graph.trace import plain_step
 from tests.adapters import adapter, stream
 from tests.bundle.bundles import SPEC
 from tests.cli.commands import call

@@ -1,4 +1,4 @@
-"""Frozen convolutions, activations and products that save nothing, or little, for backward.
+"""Frozen operations that save nothing, or little, for the backward pass.
 
 Each computes what PyTorch's own does. PyTorch keeps the input of a convolution for the gradient of
 its weight, whether that is asked for or not; a frozen one needs its weight and the input's shape.
@@ -6,7 +6,7 @@ its weight, whether that is asked for or not; a frozen one needs its weight and 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,17 +29,6 @@ from edge_tta.network.lean.pooling import listed
 aten = torch.ops.aten
 
 
-class _Settings(NamedTuple):
-    """Arguments of a convolution after its bias, in the order of aten."""
-
-    stride: list[int]
-    padding: list[int]
-    dilation: list[int]
-    transposed: bool
-    output_padding: list[int]
-    groups: int
-
-
 def convolution(
     x: Tensor,
     weight: Tensor,
@@ -51,8 +40,8 @@ def convolution(
 ) -> Tensor:
     """Return a convolution over one to three axes; saves no input unless its weight trains."""
     axes = weight.ndim - 2
-    sizes = (listed(value, axes) for value in (stride, padding, dilation))
-    settings = _Settings(*sizes, False, [0] * axes, groups)
+    sizes = [listed(value, axes) for value in (stride, padding, dilation)]
+    settings = (*sizes, False, [0] * axes, groups)
     trains = weight.requires_grad or (bias is not None and bias.requires_grad)
     if trains or not (x.requires_grad and torch.is_grad_enabled()):
         return aten.convolution(x, weight, bias, *settings)  # type: ignore[no-any-return]
@@ -60,27 +49,31 @@ def convolution(
         narrow = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(narrow), weight.to(narrow)
         bias = None if bias is None else bias.to(narrow)
-    return _Convolution.apply(x, weight, bias, settings)  # type: ignore[no-any-return]
-
-
-class _Convolution(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, settings: _Settings
-    ) -> Tensor:
-        ctx.settings, ctx.shape, ctx.layout = settings, x.shape, layout_of(x)
-        ctx.save_for_backward(weight)
+    with saving_its_shape(x):
         return aten.convolution(x, weight, bias, *settings)  # type: ignore[no-any-return]
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,) = ctx.saved_tensors
-        # Memory that nobody touches costs nothing; only its shape is read.
-        like = torch.empty(ctx.shape, dtype=g.dtype, device=g.device, memory_format=ctx.layout)
-        mask = [True, False, False]
-        dx = aten.convolution_backward(g, like, weight, None, *ctx.settings, mask)[0]
-        return dx, None, None, None
+
+def avg_pool2d(x: Tensor, *settings: Any) -> Tensor:
+    """Return the averages; saves no input."""
+    with saving_its_shape(x):
+        return aten.avg_pool2d(x, *settings)  # type: ignore[no-any-return]
+
+
+def saving_its_shape(x: Tensor) -> torch.autograd.graph.saved_tensors_hooks:
+    """Context in which operations save the shape of x, whose values their gradients do not need."""
+    address, shape, dtype, device = x.data_ptr(), x.shape, x.dtype, x.device
+    layout = layout_of(x)
+
+    def pack(value: Tensor) -> Tensor | None:
+        return None if value.data_ptr() == address and value.shape == shape else value
+
+    def unpack(saved: Tensor | None) -> Tensor:
+        if saved is not None:
+            return saved
+        # Memory that nobody touches costs nothing.
+        return torch.empty(shape, dtype=dtype, device=device, memory_format=layout)
+
+    return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
 def pointwise(x: Tensor, activation: Activation, precision: Precision) -> Tensor:

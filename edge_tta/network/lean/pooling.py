@@ -1,4 +1,4 @@
-"""Pools that save a byte a window, or a shape, for the backward pass."""
+"""Max pools that save a byte a window for the backward pass."""
 
 from __future__ import annotations
 
@@ -72,37 +72,6 @@ def _corners(like: Tensor, pool: MaxPool) -> tuple[Tensor, Tensor]:
     rows = torch.arange(like.shape[2], device=like.device) * pool.stride[0] - pool.padding[0]
     columns = torch.arange(like.shape[3], device=like.device) * pool.stride[1] - pool.padding[1]
     return rows[:, None], columns
-
-
-def avg_pool2d(
-    x: Tensor,
-    kernel: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor: int | None = None,
-) -> Tensor:
-    """Return the averages; saves a shape."""
-    size, step = listed(kernel, 2), listed(stride, 2) or listed(kernel, 2)
-    settings = (size, step, listed(padding, 2), ceil_mode, count_include_pad, divisor)
-    if not (x.requires_grad and torch.is_grad_enabled()):
-        return aten.avg_pool2d(x, *settings)  # type: ignore[no-any-return]
-    return _AvgPool.apply(x, settings)  # type: ignore[no-any-return]
-
-
-class _AvgPool(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, settings: tuple[Any, ...]) -> Tensor:
-        ctx.settings, ctx.shape, ctx.layout = settings, x.shape, layout_of(x)
-        return aten.avg_pool2d(x, *settings)  # type: ignore[no-any-return]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        like = torch.empty(ctx.shape, dtype=g.dtype, device=g.device, memory_format=ctx.layout)
-        g = g.contiguous(memory_format=ctx.layout)
-        return aten.avg_pool2d_backward(g, like, *ctx.settings), None
 
 
 def listed(value: Any, axes: int) -> list[int]:

@@ -69,7 +69,8 @@ def _fuse(graph: fx.Graph, node: fx.Node) -> Fused:
     _absorb(graph, node, follower)
     pool, follower = None, _only_user(node)
     if activation.clips and follower is not None and follower.target is _MAX_POOL:
-        pool = pooling.max_pool_of(*follower.args[1:])
+        settings: Any = follower.args[1:]
+        pool = pooling.max_pool_of(*settings)
         _absorb(graph, node, follower)
     return fused._replace(activation=activation, pool=pool)
 
@@ -117,9 +118,10 @@ def _replace(node: fx.Node, precision: Precision) -> None:
         node.args, node.kwargs = (node.args[0], activation, precision), {}
     elif node.target is _MAX_POOL:
         node.target = pooling.max_pool2d
-        node.args = (node.args[0], pooling.max_pool_of(*node.args[1:]))
+        settings: Any = node.args[1:]
+        node.args = (node.args[0], pooling.max_pool_of(*settings))
     elif node.target is _AVERAGE_POOL:
-        node.target = pooling.avg_pool2d
+        node.target = operations.avg_pool2d
     elif node.target is aten.mul.Tensor and len(operands) == 2:
         node.target, node.args = operations.product, (*node.args, precision)
 

@@ -1,4 +1,4 @@
-"""Element by element: arithmetic, comparisons, choices, activations."""
+"""Element by element: arithmetic, comparisons, choices."""
 
 from __future__ import annotations
 
@@ -17,74 +17,68 @@ def _common(*given: Any) -> torch.dtype:
     examples = [
         torch.empty([1] * len(g.shape), dtype=g.dtype) if isinstance(g, Value) else g for g in given
     ]
-    found = examples[0]
+    common = examples[0]
     for other in examples[1:]:
-        found = torch.empty(
-            [1] * max(getattr(found, "ndim", 0), getattr(other, "ndim", 0)),
-            dtype=torch.result_type(found, other),
-        )
-    dtype: torch.dtype = found.dtype
+        axes = max(getattr(common, "ndim", 0), getattr(other, "ndim", 0))
+        common = torch.empty([1] * axes, dtype=torch.result_type(common, other))
+    dtype: torch.dtype = common.dtype
     return dtype
+
+
+def _operands(e: Emitter, dtype: torch.dtype, *given: Any) -> list[Value]:
+    """Tensors and numbers as values of one type."""
+    return [operand(e, item, dtype) for item in given]
 
 
 def _binary(kind: str, *targets: Any) -> None:
     @emits(*targets)
-    def emit(e: Emitter, out: Outputs, a: Any, b: Any, **options: Any) -> Value:
+    def emit(e: Emitter, out: Outputs, a: Any, b: Any, alpha: float = 1) -> Value:
         (shape, dtype) = out[0]
-        alpha = options.get("alpha", 1)
-        right = operand(e, b, dtype)
-        if alpha != 1:
-            right = e.op("Mul", [right, e.constant(alpha, dtype)], right.shape, dtype)
+        right = _times(e, operand(e, b, dtype), alpha)
         return e.op(kind, [operand(e, a, dtype), right], shape, dtype)
+
+
+def _times(e: Emitter, a: Value, alpha: float) -> Value:
+    if alpha == 1:
+        return a
+    return e.op("Mul", [a, e.constant(alpha, a.dtype)], a.shape, a.dtype)
 
 
 _binary("Add", aten.add.Tensor, aten.add.Scalar, torch.ops.prims.add.default)
 _binary("Sub", aten.sub.Tensor, aten.sub.Scalar)
 _binary("Div", aten.div.Tensor, aten.div.Scalar)
+_binary("Max", aten.maximum.default, aten.clamp_min.default, aten.clamp_min.Tensor)
+_binary("Min", aten.minimum.default, aten.clamp_max.default, aten.clamp_max.Tensor)
 
 
 @emits(aten.mul.Tensor, aten.mul.Scalar)
 def multiply(e: Emitter, out: Outputs, a: Any, b: Any) -> Value:
-    """Of truths: both."""
+    """Product; of truths: both."""
     (shape, dtype) = out[0]
     kind = "And" if dtype == torch.bool else "Mul"
-    return e.op(kind, [operand(e, a, dtype), operand(e, b, dtype)], shape, dtype)
+    return e.op(kind, _operands(e, dtype, a, b), shape, dtype)
 
 
 @emits(aten.rsub.Scalar, aten.rsub.Tensor)
 def reversed_difference(e: Emitter, out: Outputs, a: Any, b: Any, alpha: float = 1) -> Value:
     """b - alpha a."""
     (shape, dtype) = out[0]
-    left = operand(e, a, dtype)
-    if alpha != 1:
-        left = e.op("Mul", [left, e.constant(alpha, dtype)], left.shape, dtype)
+    left = _times(e, operand(e, a, dtype), alpha)
     return e.op("Sub", [operand(e, b, dtype), left], shape, dtype)
-
-
-def _extreme(kind: str, *targets: Any) -> None:
-    @emits(*targets)
-    def emit(e: Emitter, out: Outputs, a: Any, b: Any) -> Value:
-        (shape, dtype) = out[0]
-        return e.op(kind, [operand(e, a, dtype), operand(e, b, dtype)], shape, dtype)
-
-
-_extreme("Max", aten.maximum.default, aten.clamp_min.default, aten.clamp_min.Tensor)
-_extreme("Min", aten.minimum.default, aten.clamp_max.default, aten.clamp_max.Tensor)
 
 
 @emits(aten.clamp.default, aten.clamp.Tensor, aten.hardtanh.default)
 def clamp(e: Emitter, out: Outputs, a: Value, low: Any = None, high: Any = None) -> Value:
     """Within low and high, either of which may be absent."""
     (shape, dtype) = out[0]
-    found = e.cast(a, dtype)
+    clamped = e.cast(a, dtype)
     if not isinstance(low, Value) and not isinstance(high, Value):
         ends = [None if end is None else e.constant(end, dtype) for end in (low, high)]
-        return e.op("Clip", [found, *ends], shape, dtype)
-    if low is not None:
-        found = e.op("Max", [found, operand(e, low, dtype)], shape, dtype)
-    if high is not None:
-        found = e.op("Min", [found, operand(e, high, dtype)], shape, dtype)
-    return found
+        return e.op("Clip", [clamped, *ends], shape, dtype)
+    for kind, end in (("Max", low), ("Min", high)):
+        if end is not None:
+            clamped = e.op(kind, [clamped, operand(e, end, dtype)], shape, dtype)
+    return clamped
 
 
 def _unary(kind: str, target: Any) -> None:
@@ -94,23 +88,8 @@ def _unary(kind: str, target: Any) -> None:
         return e.op(kind, [e.cast(a, dtype)], shape, dtype)
 
 
-for _kind in (
-    "Abs",
-    "Exp",
-    "Log",
-    "Neg",
-    "Sqrt",
-    "Reciprocal",
-    "Sigmoid",
-    "Tanh",
-    "Relu",
-    "Erf",
-    "Sign",
-    "Floor",
-    "Ceil",
-    "Sin",
-    "Cos",
-):
+_UNARY = "Abs Exp Log Neg Sqrt Reciprocal Sigmoid Tanh Relu Erf Sign Floor Ceil Sin Cos"
+for _kind in _UNARY.split():
     _unary(_kind, getattr(aten, _kind.lower()).default)
 
 
@@ -152,7 +131,7 @@ def _comparison(kind: str, *targets: Any) -> None:
     @emits(*targets)
     def emit(e: Emitter, out: Outputs, a: Any, b: Any) -> Value:
         dtype = _common(a, b)
-        return e.op(kind, [operand(e, a, dtype), operand(e, b, dtype)], out[0][0], torch.bool)
+        return e.op(kind, _operands(e, dtype, a, b), out[0][0], torch.bool)
 
 
 _comparison("Equal", aten.eq.Tensor, aten.eq.Scalar)
@@ -166,7 +145,7 @@ _comparison("LessOrEqual", aten.le.Tensor, aten.le.Scalar)
 def unequal(e: Emitter, out: Outputs, a: Any, b: Any) -> Value:
     """Not equal."""
     dtype = _common(a, b)
-    same = e.op("Equal", [operand(e, a, dtype), operand(e, b, dtype)], out[0][0], torch.bool)
+    same = e.op("Equal", _operands(e, dtype, a, b), out[0][0], torch.bool)
     return e.op("Not", [same], out[0][0], torch.bool)
 
 
@@ -175,8 +154,7 @@ def _logical(kind: str, *targets: Any) -> None:
     def emit(e: Emitter, out: Outputs, *operands: Value) -> Value:
         if out[0][1] != torch.bool:
             raise NotImplementedError("bitwise operations on numbers")
-        truths = [operand(e, o, torch.bool) for o in operands]
-        return e.op(kind, truths, out[0][0], torch.bool)
+        return e.op(kind, _operands(e, torch.bool, *operands), out[0][0], torch.bool)
 
 
 _logical("And", aten.bitwise_and.Tensor, aten.logical_and.default)
@@ -205,92 +183,12 @@ def is_finite(e: Emitter, out: Outputs, a: Value) -> Value:
 def where(e: Emitter, out: Outputs, condition: Value, a: Any, b: Any) -> Value:
     """a where the condition holds, else b."""
     (shape, dtype) = out[0]
-    return e.op("Where", [condition, operand(e, a, dtype), operand(e, b, dtype)], shape, dtype)
-
-
-# Steep enough that min(1, max(0, STEEP (a - edge))) is a step for all but denormals. Unlike a
-# comparison and a choice, which take ten times as long, it is a single fast operator.
-_STEEP = 1e37
-
-
-def positive(e: Emitter, a: Value, edge: float = 0.0, sign: float = 1.0) -> Value:
-    """1 where sign (a - edge) > 0, else 0."""
-    return e.op(
-        "HardSigmoid", [a], a.shape, a.dtype, alpha=sign * _STEEP, beta=-sign * edge * _STEEP
-    )
-
-
-@emits(aten.threshold_backward.default)
-def threshold_backward(e: Emitter, out: Outputs, grad: Value, y: Value, threshold: float) -> Value:
-    """The gradient where y > threshold."""
-    return e.op("Mul", [grad, positive(e, y, threshold)], *out[0])
-
-
-@emits(aten.hardtanh_backward.default)
-def hardtanh_backward(
-    e: Emitter, out: Outputs, grad: Value, a: Value, low: float, high: float
-) -> Value:
-    """The gradient where low < a < high."""
-    kept = e.op("Mul", [grad, positive(e, a, low)], *out[0])
-    return e.op("Mul", [kept, positive(e, a, high, -1.0)], *out[0])
-
-
-@emits(aten.hardsigmoid.default)
-def hardsigmoid(e: Emitter, out: Outputs, a: Value) -> Value:
-    """min(max(a + 3, 0), 6) / 6."""
-    return e.op("HardSigmoid", [a], *out[0], alpha=1 / 6, beta=0.5)
-
-
-@emits(aten.hardswish.default)
-def hardswish(e: Emitter, out: Outputs, a: Value) -> Value:
-    """a hardsigmoid(a)."""
-    return e.op("HardSwish", [a], *out[0])
-
-
-@emits(aten.silu.default)
-def silu(e: Emitter, out: Outputs, a: Value) -> Value:
-    """a sigmoid(a)."""
-    return e.op("Mul", [a, e.op("Sigmoid", [a], a.shape, a.dtype)], *out[0])
-
-
-@emits(aten.gelu.default)
-def gelu(e: Emitter, out: Outputs, a: Value, approximate: str = "none") -> Value:
-    """a / 2 (1 + erf(a / sqrt 2)), or with tanh in erf's place."""
-    (shape, dtype) = out[0]
-    if approximate == "none":
-        inner = e.op("Mul", [a, e.constant(math.sqrt(0.5), dtype)], shape, dtype)
-        bent = e.op("Erf", [inner], shape, dtype)
-    else:
-        square = e.op("Mul", [a, a], shape, dtype)
-        factor = e.op("Mul", [square, e.constant(0.044715, dtype)], shape, dtype)
-        factor = e.op("Add", [factor, e.constant(1.0, dtype)], shape, dtype)
-        inner = e.op("Mul", [a, factor], shape, dtype)
-        inner = e.op("Mul", [inner, e.constant(math.sqrt(2 / math.pi), dtype)], shape, dtype)
-        bent = e.op("Tanh", [inner], shape, dtype)
-    half = e.op("Mul", [a, e.constant(0.5, dtype)], shape, dtype)
-    return e.op("Mul", [half, e.op("Add", [bent, e.constant(1.0, dtype)], shape, dtype)], *out[0])
-
-
-@emits(aten.elu.default)
-def elu(
-    e: Emitter, out: Outputs, a: Value, alpha: float = 1, scale: float = 1, input_scale: float = 1
-) -> Value:
-    """scale a above zero, scale alpha (exp(input_scale a) - 1) below."""
-    if input_scale != 1:
-        raise NotImplementedError("elu with an input scale")
-    bent = e.op("Elu", [a], *out[0], alpha=float(alpha))
-    return bent if scale == 1 else e.op("Mul", [bent, e.constant(scale, a.dtype)], *out[0])
-
-
-@emits(aten.leaky_relu.default)
-def leaky_relu(e: Emitter, out: Outputs, a: Value, slope: float = 0.01) -> Value:
-    """a above zero, slope a below."""
-    return e.op("LeakyRelu", [a], *out[0], alpha=slope)
+    return e.op("Where", [condition, *_operands(e, dtype, a, b)], shape, dtype)
 
 
 @emits(aten._to_copy.default)
 def to_copy(e: Emitter, out: Outputs, a: Value, **options: Any) -> Value:
-    """In another type."""
+    """The value in another type."""
     return e.cast(a, out[0][1])
 
 

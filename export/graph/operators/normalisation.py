@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,17 +12,12 @@ from export.graph.operators.table import Outputs, aten, emits
 
 
 @emits(aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default)
-def batch_norm(
-    e: Emitter,
-    out: Outputs,
-    z: Value,
-    weight: Value | None,
-    bias: Value | None,
-    mean: Value,
-    variance: Value,
-    *options: Any,
-) -> list[Value | None]:
-    """The statistics are inputs of the node, so that the runtime folds nothing into weights."""
+def batch_norm(e: Emitter, out: Outputs, z: Value, *arguments: Any) -> list[Value | None]:
+    """BatchNorm; the statistics are inputs, so that the runtime folds nothing into weights.
+
+    arguments: weight, bias, mean, variance, then whether it trains if given, momentum, eps.
+    """
+    weight, bias, mean, variance, *options = arguments
     if len(options) == 3 and options[0]:
         raise NotImplementedError("BatchNorm in training mode")
     eps = options[-1]
@@ -38,26 +32,17 @@ def batch_norm(
 
 @emits(aten.native_batch_norm_backward.default)
 def batch_norm_backward(
-    e: Emitter,
-    out: Outputs,
-    grad: Value,
-    z: Value,
-    weight: Value | None,
-    mean: Value,
-    variance: Value,
-    saved_mean: Any,
-    saved_scale: Any,
-    train: bool,
-    eps: float,
-    wanted: Sequence[bool],
-    *,
-    is_centred: bool = False,
+    e: Emitter, out: Outputs, grad: Value, z: Value, *arguments: Any, is_centred: bool = False
 ) -> list[Value | None]:
-    """Statistics are constants: x^ = (z - mean) r, r = 1 / sqrt(variance + eps).
+    """Gradients by the input, gamma and beta, as far as wanted; statistics are constants.
 
-    By the input: grad gamma r; gamma: sum grad x^; beta: sum grad. is_centred: |mean| is not much
-    larger than the deviation, so that sum grad z - mean sum grad does not cancel.
+    With x^ = (z - mean) r, r = 1 / sqrt(variance + eps): grad gamma r; sum grad x^; sum grad.
+
+    arguments: weight, mean, variance, two that were saved, train, eps, wanted.
+    is_centred: |mean| is not much larger than the deviation, so that sum grad z - mean sum grad
+        does not cancel.
     """
+    weight, mean, variance, _, _, train, eps, wanted = arguments
     if train:
         raise NotImplementedError("the gradient of BatchNorm in training mode")
     (channels,) = mean.shape
@@ -70,25 +55,25 @@ def batch_norm_backward(
     def total(values: Value) -> Value:
         return e.op("ReduceSum", [values, axes], *vector, keepdims=0)
 
-    found: list[Value | None] = [None, None, None]
+    gradients: list[Value | None] = [None, None, None]
     if wanted[0]:
         factor = r if weight is None else e.op("Mul", [weight, r], *vector)
-        found[0] = e.op("Mul", [grad, e.reshape(factor, column)], z.shape, torch.float32)
+        gradients[0] = e.op("Mul", [grad, e.reshape(factor, column)], z.shape, torch.float32)
     if wanted[1] and is_centred:
         correlation = total(e.op("Mul", [grad, z], z.shape, torch.float32))
         gap = e.op("Mul", [mean, total(grad)], *vector)
-        found[1] = e.op("Mul", [e.op("Sub", [correlation, gap], *vector), r], *vector)
+        gradients[1] = e.op("Mul", [e.op("Sub", [correlation, gap], *vector), r], *vector)
     elif wanted[1]:
         centred = e.op("Sub", [z, e.reshape(mean, column)], z.shape, torch.float32)
         correlation = total(e.op("Mul", [grad, centred], z.shape, torch.float32))
-        found[1] = e.op("Mul", [correlation, r], *vector)
+        gradients[1] = e.op("Mul", [correlation, r], *vector)
     if wanted[2]:
-        found[2] = total(grad)
-    return found
+        gradients[2] = total(grad)
+    return gradients
 
 
 @emits(centred_batch_norm_backward)
 def centred_backward(e: Emitter, out: Outputs, *arguments: Any) -> list[Value | None]:
     """The same where the mean is small."""
-    found: list[Value | None] = batch_norm_backward(e, out, *arguments, is_centred=True)
-    return found
+    gradients: list[Value | None] = batch_norm_backward(e, out, *arguments, is_centred=True)
+    return gradients

@@ -42,8 +42,7 @@ def _quantifier(kind: str, *targets: Any) -> None:
     def emit(e: Emitter, out: Outputs, a: Value, axes: Any = (), keeps: bool = False) -> Value:
         given = [axes] if isinstance(axes, int) else list(axes or ())
         number = e.cast(e.cast(a, torch.bool), torch.int32)
-        found = reduced(e, kind, number, given, (out[0][0], torch.int32))
-        return e.cast(found, torch.bool)
+        return e.cast(reduced(e, kind, number, given, (out[0][0], torch.int32)), torch.bool)
 
 
 _quantifier("ReduceMin", aten.all.default, aten.all.dim, aten.all.dims)
@@ -82,5 +81,5 @@ def addmm(
 
 @emits(aten.mm.default, aten.bmm.default, aten.matmul.default)
 def product(e: Emitter, out: Outputs, a: Value, b: Value) -> Value:
-    """Of matrices."""
+    """Product of matrices."""
     return e.op("MatMul", [a, b], *out[0])

@@ -128,7 +128,7 @@ def index_select(e: Emitter, out: Outputs, a: Value, axis: int, place: Value) ->
 
 @emits(aten.gather.default)
 def gather(e: Emitter, out: Outputs, a: Value, axis: int, place: Value, **options: Any) -> Value:
-    """For each place its element."""
+    """The element at each place."""
     return e.op("GatherElements", [a, place], *out[0], axis=axis % len(a.shape))
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from edge_tta.adapter import Adapter
+from edge_tta.budget.choices import MIB, Budget, BudgetError, chosen
+from edge_tta.budget.measuring import Costs, choices, drawn_image, fit, measured
 from edge_tta.cli.main import main
 from edge_tta.network.frozen import FrozenNetwork
-from edge_tta.run.budget import Costs, choices, drawn_image, fit, measured
-from edge_tta.run.choices import MIB, BudgetError, chosen
 from tests.networks import network
 
 COSTS = Costs(
@@ -38,29 +38,10 @@ COSTS = Costs(
 def test_what_is_given_up_is_the_least_that_fits(
     mib: float, ms: float, wanted: tuple[int, str, int, int]
 ) -> None:
-    best, _ = chosen(choices(COSTS, 1, 1), mib * MIB, ms / 1e3)
+    best, _ = chosen(choices(COSTS, 1, 1), Budget(mib * MIB, ms / 1e3))
     assert (best.views, best.saving, best.depth, best.adapt_every) == wanted
     assert best.needed_bytes <= mib * MIB
     assert best.needed_s <= ms / 1e3
-
-
-@pytest.mark.parametrize(
-    ("mib", "ms", "wanted"),
-    [
-        (145, 1000, (1, 0, "float16")),
-        (144, 1000, (1, 1, "float16")),
-        (120, 1000, (1, 1, "float16")),
-        (119, 1000, (1, 1, "int8")),
-        (109, 1000, (1, 1, "int8")),  # of the last four layers
-        (120, 59, (0, 0, "float16")),
-    ],
-)
-def test_views_run_one_after_another_before_any_is_given_up(
-    mib: float, ms: float, wanted: tuple[int, int, str]
-) -> None:
-    best, _ = chosen(choices(COSTS, 1, 1, (0, 1)), mib * MIB, ms / 1e3)
-    assert (best.views, best.views_at_a_time, best.saving) == wanted
-    assert ("1 views (1 at a time)" in str(best)) == bool(best.views_at_a_time)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +55,7 @@ def test_a_budget_that_cannot_be_met_names_the_least_that_can(
     mib: float, ms: float, told: str
 ) -> None:
     with pytest.raises(BudgetError, match=told):
-        chosen(choices(COSTS, 1, 1), mib * MIB, ms / 1e3)
+        chosen(choices(COSTS, 1, 1), Budget(mib * MIB, ms / 1e3))
 
 
 def test_learning_more_often_or_with_more_views_than_asked_for_is_never_chosen() -> None:
@@ -113,8 +94,7 @@ def test_fit_returns_what_an_adapter_can_be_built_of() -> None:
         views=0,
         depth=0,
         adapt_every=1,
-        budget_bytes=None,
-        budget_s=60.0,
+        budget=Budget(seconds=60.0),
     )
     assert (choice.saving, choice.depth, choice.adapt_every) == ("float16", 0, 1)
     assert "as asked for fits" in why
@@ -134,7 +114,5 @@ def test_run_says_what_it_chose_and_refuses_the_impossible(
     words = "run demo --max-frames 2 --compare none --budget-mb"
     assert main([*words.split(), "100000"]) == 0
     assert "budget: as asked for fits" in capsys.readouterr().err
-    assert main([*words.split(), "100000", "--views", "2", "--views-at-a-time", "1"]) == 0
-    assert "budget: as asked for fits: 2 views (1 at a time)" in capsys.readouterr().err
     assert main([*words.split(), "1"]) == 1
     assert "--budget-mb 1 cannot be met: the least is" in capsys.readouterr().err

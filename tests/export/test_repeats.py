@@ -1,4 +1,4 @@
-"""What is computed again on the way back does not wait for it."""
+"""Outputs of cheap operators are not kept for the backward pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.models import Model
 from export.bundle import export_bundle
 from export.graph.operators import OPERATORS
-from export.graph.recompute import recompute
+from export.graph.repeats import repeat_cheap
 from export.graph.trace import Traced, plain_step, trace_learn
 from export.parity import STEP_TOLERANCE
 from tests.bundle.bundles import SPEC
@@ -42,8 +42,8 @@ class _Inverted(nn.Module):
         return logits
 
 
-def _waiting(traced: Traced) -> list[int]:
-    """Elements of each large tensor that is computed on the way there and read on the way back."""
+def _kept(traced: Traced) -> list[int]:
+    """Elements of each large tensor that is computed forward and read in the backward pass."""
     nodes = list(traced.module.graph.nodes)
     turn = next(i for i, node in enumerate(nodes) if "backward" in str(node.target))
     late = {operand for node in nodes[turn:] for operand in node.all_input_nodes}
@@ -55,20 +55,20 @@ def _size(node: fx.Node) -> int:
     return value.numel() if isinstance(value, Tensor) else 0
 
 
-def test_outputs_of_batch_norms_activations_and_widening_convolutions_do_not_wait() -> None:
+def test_outputs_of_batch_norms_activations_and_widening_convolutions_are_not_kept() -> None:
     torch.manual_seed(0)
     adapter = Adapter(with_statistics(_Inverted()), input_spec=SPEC)
     shape = (3, 16, 16)
     traced = trace_learn(plain_step(adapter, shape), shape, OPERATORS)
     wide = 32 * 16 * 16
     # Inputs and outputs of two BatchNorms, and what follows from them.
-    assert _waiting(traced).count(wide) == 6
-    recompute(traced.module)
+    assert _kept(traced).count(wide) == 6
+    repeat_cheap(traced.module)
     # The input of bn2 alone: what it follows from is as large.
-    assert _waiting(traced).count(wide) == 1
+    assert _kept(traced).count(wide) == 1
 
 
-def test_a_graph_that_computes_again_is_as_near_to_pytorch(tmp_path: Path) -> None:
+def test_a_graph_that_repeats_operators_is_as_near_to_pytorch(tmp_path: Path) -> None:
     model = Model("inverted", with_statistics(_Inverted()), SPEC)
     adapter = Adapter(model.module, input_spec=SPEC)
     done = export_bundle(model, [adapter], "edge", tmp_path / "b")

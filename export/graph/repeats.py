@@ -1,4 +1,4 @@
-"""What the way back needs of the way there is computed again where that is cheap, not kept.
+"""Repeats cheap operators in the backward pass of a graph, so that their outputs need not be kept.
 
 The output of a BatchNorm and the activations after it follow from the BatchNorm's input, which its
 own gradient keeps anyway. In a network of BatchNorm and ReLU this halves what is kept. A pointwise
@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import fx
 
+from export.graph.nodes import BATCH_NORMS
+
 aten = torch.ops.aten
 
 # Element by element, or BatchNorm; the rest is kept.
 _CHEAP = {
-    aten.native_batch_norm.default,
-    aten._native_batch_norm_legit_no_training.default,
+    *BATCH_NORMS,
     aten.relu.default,
     aten.hardtanh.default,
     aten.clamp.default,
@@ -35,31 +36,29 @@ _CHEAP = {
     aten.tanh.default,
     operator.getitem,
 }
-_NORMS = {aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default}
-
 # Smaller tensors are not worth it, in elements.
 _LARGE = 1024
 
 # A convolution widens that makes so many elements of one.
 _WIDENING = 1.5
 
-AGAIN = "computed again"
+REPEATED = "repeats another"
 """In the `meta` of a node that repeats another, which must not be made one with it."""
 
 
-def recompute(module: fx.GraphModule) -> None:
-    """Changes the graph in place; one without a way back stays as it is."""
+def repeat_cheap(module: fx.GraphModule) -> None:
+    """Changes the graph in place; one without a backward pass stays as it is."""
     graph = module.graph
     order = {node: place for place, node in enumerate(graph.nodes)}
-    back = (place for node, place in order.items() if "backward" in str(node.target))
-    end = next(back, len(order)) - 1
+    backward = (place for node, place in order.items() if "backward" in str(node.target))
+    end = next(backward, len(order)) - 1
     copies: dict[fx.Node, fx.Node] = {}
     for node in list(graph.nodes):
         if order[node] <= end or node.op != "call_function":
             continue
         for operand in node.all_input_nodes:
             if order.get(operand, end + 1) <= end and _worth_it(operand):
-                node.replace_input_with(operand, _again(graph, operand, node, copies))
+                node.replace_input_with(operand, _copied(graph, operand, node, copies))
     graph.eliminate_dead_code()
     module.recompile()
 
@@ -69,9 +68,9 @@ def _worth_it(node: fx.Node) -> bool:
 
 
 def _is_cheap(node: fx.Node) -> bool:
-    """Whether a chain of cheap operators leads here from a BatchNorm or a widening convolution."""
+    """Return whether cheap operators alone lead here from a BatchNorm or widening convolution."""
     while node.target in _CHEAP:
-        if node.target in _NORMS:
+        if node.target in BATCH_NORMS:
             return True
         source = node.args[0]
         if not isinstance(source, fx.Node):
@@ -81,7 +80,7 @@ def _is_cheap(node: fx.Node) -> bool:
 
 
 def _widens(node: fx.Node) -> bool:
-    """Whether it is a pointwise convolution with more elements at its output."""
+    """Return whether it is a pointwise convolution with more elements at its output."""
     if node.target is not aten.convolution.default:
         return False
     source, weight = node.args[:2]
@@ -98,7 +97,7 @@ def _size(node: fx.Node) -> int:
     return value.numel() if isinstance(value, torch.Tensor) else 0
 
 
-def _again(
+def _copied(
     graph: fx.Graph, node: fx.Node, before: fx.Node, copies: dict[fx.Node, fx.Node]
 ) -> fx.Node:
     """A copy of the chain up to the node, made where it is first needed."""
@@ -106,8 +105,8 @@ def _again(
         swaps: dict[Any, fx.Node] = {}
         source = node.args[0]
         if isinstance(source, fx.Node) and _is_cheap(source):
-            swaps[source] = _again(graph, source, before, copies)
+            swaps[source] = _copied(graph, source, before, copies)
         with graph.inserting_before(before):
             copies[node] = graph.node_copy(node, lambda n: swaps.get(n, n))
-        copies[node].meta[AGAIN] = True
+        copies[node].meta[REPEATED] = True
     return copies[node]

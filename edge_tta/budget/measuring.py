@@ -1,16 +1,12 @@
-"""Fits an adaptation into memory and time: views, how many of them at a time, precision, depth and
-rhythm.
+"""What learning costs on this machine, measured with a network that PyTorch runs.
 
-What is needed is measured on this machine, with the network at hand: a few steps of the leanest
-choices, from which the others follow.
+A few steps of the leanest choices are measured, from which the others follow:
 
-    bytes(together, saved, depth) = peak of observing + together kept(saved, depth)
-                                    + (together - 1) passing
-    seconds(.., every)            = observe + ((1 + views) learn(saved, depth) - observe) / every
+    bytes(views, saved, depth)  = peak of observing + (1 + views) kept(saved, depth) + views passing
+    seconds(.., every)          = observe + ((1 + views) learn(saved, depth) - observe) / every
 
-together: views at a time, the frame among them, so 1 + views where all are; kept: what waits for
-the backward pass of one image (counted); passing: what one image's forward pass needs for a moment
-(peak of observing less what was resident before).
+kept: bytes saved for the backward pass of one image; passing: what one image's forward pass needs
+for a moment (peak of observing less what was resident before).
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,79 +23,68 @@ from torch import Tensor
 
 from edge_tta import heap
 from edge_tta.adapter import Adapter
+from edge_tta.budget.choices import Budget, Choice, chosen, depths_of, plans
 from edge_tta.network.saved import saved_bytes
 from edge_tta.resident import peak_bytes, reset_peak, resident_bytes
-from edge_tta.run.choices import Choice, chosen, depths_of, plans
 
 _PRECISIONS = ("float16", "int8")
 _STEPS = 3
 
+Key = tuple[str, int]
+"""(saved, depth)."""
+Build = Callable[[str, int], Adapter]
+
 
 @dataclass(frozen=True)
 class Costs:
-    """Measured of one network on this machine; kept and learn by (saved, depth)."""
+    """Costs of one network on this machine; kept and learn by (saved, depth)."""
 
     observe_bytes: float
     passing_bytes: float
     observe_s: float
-    kept_bytes: dict[tuple[str, int], float]
-    learn_s: dict[tuple[str, int], float]
-
-
-Build = Callable[[str, int], Adapter]
+    kept_bytes: dict[Key, float]
+    learn_s: dict[Key, float]
 
 
 def fit(
-    build: Build,
-    image: Tensor,
-    *,
-    views: int,
-    depth: int,
-    adapt_every: int,
-    at_a_time: Sequence[int] = (0,),
-    budget_bytes: float | None,
-    budget_s: float | None,
+    build: Build, image: Tensor, *, views: int, depth: int, adapt_every: int, budget: Budget
 ) -> tuple[Choice, str]:
-    """The choice that gives up least, and the reason in a line.
+    """Return the choice that gives up least, and the reason in a line.
 
     Args:
         build: a fresh adapter of one view for (saved, depth); all share one network.
         image: (1, channels, H, W) to measure with.
         views, depth, adapt_every: as asked for; no more of them is chosen.
-        at_a_time: views that may learn together, what is wished most first; 0: all.
 
     Raises:
         BudgetError: nothing fits; the smallest figures that would are in the message.
     """
-    found = choices(measured(build, image, depth), views, adapt_every, at_a_time)
-    return chosen(found, budget_bytes, budget_s)
+    return chosen(choices(measured(build, image, depth), views, adapt_every), budget)
 
 
-def choices(
-    costs: Costs, views: int, adapt_every: int, at_a_time: Sequence[int] = (0,)
-) -> list[Choice]:
-    """All choices, what gives up least first."""
+def choices(costs: Costs, views: int, adapt_every: int) -> list[Choice]:
+    """Return all choices, what gives up least first."""
     depths = sorted({d for _, d in costs.kept_bytes}, key=lambda d: d or math.inf, reverse=True)
-    found = []
-    for plan in plans(_PRECISIONS, depths, views, adapt_every, at_a_time):
+    priced = []
+    for plan in plans(_PRECISIONS, depths, views, adapt_every):
         key = plan.saving, plan.depth
         if key in costs.kept_bytes:
-            needed = costs.observe_bytes + plan.together * costs.kept_bytes[key]
-            needed += (plan.together - 1) * costs.passing_bytes
+            needed = costs.observe_bytes + (1 + plan.views) * costs.kept_bytes[key]
+            needed += plan.views * costs.passing_bytes
             learn_s = (1 + plan.views) * costs.learn_s[key]
-            found.append(plan.costing(needed, costs.observe_s, learn_s))
-    return found
+            priced.append(plan.costing(needed, costs.observe_s, learn_s))
+    return priced
 
 
 def measured(build: Build, image: Tensor, depth: int = 0) -> Costs:
-    """Costs of the network that `build` adapts; the leanest first, so that peaks tell."""
+    """Return the costs of the network that `build` adapts."""
+    # The leanest first, so that peaks tell.
     layers = len(build("int8", 0).prepare(tuple(image.shape[1:])).program.layers)
     depths = depths_of(layers, depth)
     heap.trim()
-    adapter = build("int8", 0)
-    observe_s, observe_bytes, before = _observing(adapter, image)
-    kept: dict[tuple[str, int], float] = {}
-    learn: dict[tuple[str, int], float] = {}
+    observe_s, observe_bytes, before = _observing(build("int8", 0), image)
+    kept: dict[Key, float] = {}
+    learn: dict[Key, float] = {}
     for key in itertools.product(reversed(_PRECISIONS), reversed(depths)):
         adapter = build(*key)
         kept[key] = _kept(adapter, image)
@@ -108,14 +93,14 @@ def measured(build: Build, image: Tensor, depth: int = 0) -> Costs:
 
 
 def drawn_image(shape: tuple[int, ...]) -> Tensor:
-    """A smooth random image (1, channels, H, W), in units of a normalised one."""
+    """Return a smooth random image (1, channels, H, W), in units of a normalised one."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn((1, shape[0], 8, 8), generator=generator)
     return torch.nn.functional.interpolate(coarse, size=shape[1:], mode="bilinear")
 
 
 def _observing(adapter: Adapter, image: Tensor) -> tuple[float, float, float]:
-    """Seconds and peak of observing, and what was there before."""
+    """Seconds and peak bytes of observing, and the bytes that were there before."""
     on_cuda = adapter.device.type == "cuda"
     adapter(image, learn=False)
     if on_cuda:
@@ -130,7 +115,7 @@ def _observing(adapter: Adapter, image: Tensor) -> tuple[float, float, float]:
 
 
 def _kept(adapter: Adapter, image: Tensor) -> float:
-    """Bytes that wait for the backward pass of one image; weights are not counted."""
+    """Bytes saved for the backward pass of one image; weights are not counted."""
     adapter(image, learn=False)
     program = adapter.prepare(tuple(image.shape[1:])).program
     there = [*program.tensors(), *adapter.state.values()]
@@ -139,7 +124,7 @@ def _kept(adapter: Adapter, image: Tensor) -> float:
 
 def _seconds(adapter: Adapter, image: Tensor, *, learn: bool = True) -> float:
     """Median of a few steps, after one."""
-    on_cuda, found = adapter.device.type == "cuda", []
+    on_cuda, times = adapter.device.type == "cuda", []
     adapter(image, learn=learn)
     for _ in range(_STEPS):
         if on_cuda:
@@ -148,5 +133,5 @@ def _seconds(adapter: Adapter, image: Tensor, *, learn: bool = True) -> float:
         adapter(image, learn=learn)
         if on_cuda:
             torch.cuda.synchronize()
-        found.append(time.perf_counter() - began)
-    return float(np.median(found))
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
