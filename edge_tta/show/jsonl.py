@@ -9,19 +9,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
+from edge_tta.closing import Closing
 from edge_tta.errors import OutputError
 from edge_tta.files import check_folder
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class JsonlWriter:
+class JsonlWriter(Closing):
     """Writes one flushed JSON object a line, to a new file or, for "-", to standard output.
 
     An existing file is replaced when the first record is ready, not before. Raises OutputError when
@@ -73,17 +70,6 @@ class JsonlWriter:
             if len(rest) < len(line) and self._file.seekable():
                 self._file.truncate(self._file.tell() - (len(line) - len(rest)))
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def jsonable(value: Any) -> Any:

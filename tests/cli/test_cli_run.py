@@ -104,7 +104,7 @@ def test_the_summary_has_the_errors_that_the_log_has(demo: tuple[Path, Result]) 
     where, result = demo
     seen = records(where / "out.jsonl")
     wrong = {
-        "frozen (source)": [r["compared"]["source"]["prediction"] != r["truth"] for r in seen],
+        "source": [r["compared"]["source"]["prediction"] != r["truth"] for r in seen],
         "Pred BN (norm)": [r["compared"]["norm"]["prediction"] != r["truth"] for r in seen],
         "nanoadapt:tent": [r["prediction"] != r["truth"] for r in seen],
     }

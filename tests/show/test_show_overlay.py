@@ -21,8 +21,8 @@ FULL = Overlay(
     entropy_share=0.31,
     fps=23.4,
     state="learning 7/16",
-    frozen_label="Chesapeake Bay retriever",
-    frozen_confidence=0.34,
+    source_label="Chesapeake Bay retriever",
+    source_confidence=0.34,
     truth="golden retriever",
     condition="fog 5",
 )
@@ -100,7 +100,7 @@ def test_dots_tell_right_from_wrong_only_when_the_truth_is_known() -> None:
     assert _count(unknown, GREEN) == _count(unknown, RED) == 0
 
 
-def test_frozen_and_adapted_get_their_own_dot() -> None:
+def test_source_and_adapted_get_their_own_dot() -> None:
     drawn = draw(_grey(), FULL)
     bottom = drawn[340:]
     assert _count(bottom[:, :320], GREEN) > 50
@@ -132,7 +132,7 @@ def test_numbers_out_of_range_are_drawn_not_raised(value: float) -> None:
         entropy=value,
         entropy_share=value,
         fps=value,
-        frozen_confidence=value,
+        source_confidence=value,
     )
     assert draw(_grey(), info).shape == (480, 640, 3)
 

@@ -10,10 +10,12 @@ from edge_tta.errors import OutputError
 from edge_tta.executor import Executor
 from edge_tta.files import check_place, remove_leftovers
 from edge_tta.guard import Guard
+from edge_tta.run.frame_result import FrameResult
 from edge_tta.run.generations import keeping_previous, load_or_previous
+from edge_tta.run.sinks import Sink
 
 
-class StateKeeper:
+class StateKeeper(Sink):
     """Saves an adapter's state at most every `every_s` seconds, and at the end.
 
     The save before the last one is kept beside it; where the last one is damaged, the run goes on
@@ -29,6 +31,8 @@ class StateKeeper:
         tell: called with a line when saving fails on the way, and when it works again.
     """
 
+    stage = "save"
+
     def __init__(
         self, adapter: Executor, path: Path, every_s: float, guard: Guard | None = None
     ) -> None:
@@ -42,6 +46,12 @@ class StateKeeper:
         self._saved_steps = -1
         self._fails = False
         self._due_s = time.monotonic() + every_s
+
+    def take(self, result: FrameResult) -> None:
+        self.save_if_due()
+
+    def close(self) -> None:
+        self.save()
 
     def save_if_due(self) -> None:
         """Saves when the last time is long enough ago."""
