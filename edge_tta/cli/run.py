@@ -73,11 +73,10 @@ def main(argv: Sequence[str]) -> int:
                 console.print(f"warning: {keeper.recovered}", style="yellow")
             console.print(f"resumed {arguments.state} at step {adapter.steps}")
         try:
-            watch(loop, source, stop, console)
+            watch(loop, stop, console)
         finally:
             # Standard output belongs to the records when they go there.
-            shown = terminal(stderr=arguments.jsonl == "-")
-            tell(loop.tally, source, predictors.method, classes, shown)
+            tell(loop, terminal(stderr=arguments.jsonl == "-"))
     for path in kept:
         if _stamp(path) != before[path]:
             console.print(f"wrote {path}")

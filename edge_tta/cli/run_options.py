@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from edge_tta.cli import options
@@ -24,33 +25,19 @@ def parser() -> argparse.ArgumentParser:
         epilog="Stop with q in the window, or Ctrl-C: the frame at work is finished, files are "
         "closed and the state is saved.",
     )
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo",
-    )
+    source = "0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo"
+    parser.add_argument("source", metavar="SOURCE", help=source)
     options.add_model(parser, default="demo", bundles=True)
     options.add_method(parser)
-    parser.add_argument(
-        "--guard",
-        choices=("on", "off"),
-        default="on",
-        help="fall back to the source network where adaptation seems to do harm (default: on)",
-    )
+    guard = "fall back to the source network where adaptation seems to do harm (default: on)"
+    parser.add_argument("--guard", choices=("on", "off"), default="on", help=guard)
     options.add_backend(parser)
-    _add_frames(parser.add_argument_group("frames"))
+    _add_frames(parser.add_argument_group("frames").add_argument)
     learning = parser.add_argument_group("learning")
-    learning.add_argument(
-        "--adapt-every",
-        type=options.count,
-        metavar="Q",
-        help="learn on every Q-th frame (default: what a bundle advises, else 1)",
-    )
-    learning.add_argument(
-        "--saved",
-        choices=SAVED,
-        help="precision of activations saved for the backward pass (default: float16)",
-    )
+    every = "learn on every Q-th frame (default: what a bundle advises, else 1)"
+    learning.add_argument("--adapt-every", type=options.count, metavar="Q", help=every)
+    saved = "precision of activations saved for the backward pass (default: float16)"
+    learning.add_argument("--saved", choices=SAVED, help=saved)
     options.add_views_at_a_time(learning)
     options.add_recompute(learning)
     options.add_budget(learning, "this process (CUDA: of the device)")
@@ -59,18 +46,13 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_frames(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_frames(add: Callable[..., object]) -> None:
     add("--max-frames", type=options.count, metavar="N", help="stop after N frames")
     add("--stride", type=options.count, default=1, help="take every STRIDE-th frame")
     add("--fps", type=options.positive, help="frames per second to read")
-    add(
-        "--reconnect",
-        type=options.not_negative,
-        default=RECONNECT_S,
-        metavar="S",
-        help="look for a lost camera or stream for S seconds; inf: for ever (default: 60)",
-    )
+    lost = "look for a lost camera or stream for S seconds; inf: for ever (default: 60)"
+    seconds = options.not_negative
+    add("--reconnect", type=seconds, default=RECONNECT_S, metavar="S", help=lost)
 
 
 def _add_outputs(group: argparse._ArgumentGroup) -> None:
@@ -88,18 +70,10 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     add("--save", type=Path, metavar="OUT.mp4", help="annotated video")
     add("--jsonl", metavar="OUT.jsonl", help="a record a frame; - for standard output")
     add("--state", type=Path, metavar="FILE", help="resumed when it exists, saved as it goes")
-    add(
-        "--save-every",
-        type=options.positive,
-        default=10.0,
-        metavar="S",
-        help="seconds between saves of the state (default: 10)",
-    )
-    add(
-        "--compare",
-        metavar="METHODS",
-        help="methods to run beside, as source,norm; none (default: source where labels exist)",
-    )
+    every = "seconds between saves of the state (default: 10)"
+    add("--save-every", type=options.positive, default=10.0, metavar="S", help=every)
+    compare = "methods to run beside, as source,norm; none (default: source where labels exist)"
+    add("--compare", metavar="METHODS", help=compare)
     add("--plot", type=Path, metavar="OUT.png", help="error over time, with labels")
 
 

@@ -9,15 +9,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TaskProgressColumn,
-    TextColumn,
     TimeRemainingColumn,
 )
 
-from edge_tta.frames import FrameSource
 from edge_tta.run.loop import Loop
-from edge_tta.run.reading import Classes
 from edge_tta.run.stopping import StopRequest
 from edge_tta.run.summary import guard_line, latency_line, summary_table, warning_line
 from edge_tta.run.tally import Tally
@@ -25,20 +23,14 @@ from edge_tta.run.tally import Tally
 _PLAIN_EVERY_S = 10.0
 
 
-def watch(loop: Loop, source: FrameSource, stop: StopRequest, console: Console) -> None:
+def watch(loop: Loop, stop: StopRequest, console: Console) -> None:
     """Runs the loop with a progress bar, or a line now and then where there is no terminal."""
-    columns = (
-        [BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        if source.length is not None
-        else [SpinnerColumn(), MofNCompleteColumn()]
-    )
-    progress = Progress(
-        TextColumn("{task.description}"),
-        *columns,
-        TextColumn("{task.fields[said]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
+    source = loop.source
+    columns: list[str | ProgressColumn] = [SpinnerColumn(), MofNCompleteColumn()]
+    if source.length is not None:
+        columns = [BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    columns = ["{task.description}", *columns, "{task.fields[said]}"]
+    progress = Progress(*columns, console=console, disable=not console.is_terminal)
     said_s = started_s = time.monotonic()
     with progress:
         task = progress.add_task(source.name, total=source.length, said="")
@@ -57,12 +49,11 @@ def _so_far(tally: Tally, fps: float) -> str:
     return f"{fps:.1f} fps" + (", error: " + ", ".join(errors) if errors else "")
 
 
-def tell(
-    tally: Tally, source: FrameSource, method: str, classes: Classes, console: Console
-) -> None:
-    """The table and what else there is to know at the end. method: the one that adapts."""
+def tell(loop: Loop, console: Console) -> None:
+    """The table and what else there is to know at the end."""
+    tally, source, method = loop.tally, loop.source, loop.predictors.method
     if tally.frames:
-        console.print(summary_table(tally, method, classes))
+        console.print(summary_table(tally, method, loop.predictors.classes))
         console.print(latency_line(tally))
         guarded = guard_line(tally)
         if guarded is not None:

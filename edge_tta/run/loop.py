@@ -32,6 +32,7 @@ class Loop(Closing):
         controls: what may be asked of the run while it goes on.
 
     Attributes:
+        source, predictors: as given.
         tally: what has been seen so far.
     """
 
@@ -43,7 +44,7 @@ class Loop(Closing):
         sinks: Sequence[Sink] = (),
         controls: Controls | None = None,
     ) -> None:
-        self.source, self._predictors, self._spec = source, predictors, spec
+        self.source, self.predictors, self._spec = source, predictors, spec
         self._sinks, self._opened = sinks, ExitStack()
         self._controls = controls or Controls()
         self._controls.does[Wish.RESET] = predictors.reset
@@ -101,7 +102,7 @@ class Loop(Closing):
 
     def _see(self, frame: Frame, stages: Stages) -> FrameResult:
         """What the networks make of a frame."""
-        count = self._predictors.classes.count
+        count = self.predictors.classes.count
         if frame.label is not None and not 0 <= frame.label < count:
             raise SourceError(
                 f"{frame.name} has the label {frame.label} and the network has {count} classes "
@@ -112,5 +113,5 @@ class Loop(Closing):
         held = Outcome.PAUSED if self._controls.paused else None
         if (empty := empty_picture(frame.pixels)) is not None:
             held = Outcome[empty.upper()]
-        self._predictors.source_wanted = any(sink.wants_source() for sink in self._sinks)
-        return self._predictors.see(frame, image, held, self._rate.fps, stages)
+        self.predictors.source_wanted = any(sink.wants_source() for sink in self._sinks)
+        return self.predictors.see(frame, image, held, self._rate.fps, stages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_tta.executor import Executor
 from edge_tta.frames.source import Frame
@@ -13,6 +13,14 @@ from edge_tta.prepare import Images
 from edge_tta.run.frame_result import SOURCE, FrameResult, GuardReport, Outcome
 from edge_tta.run.reading import Classes, Reading, read_logits
 from edge_tta.run.timing import Stages
+
+
+class _Logits(NamedTuple):
+    """Of the run's answer, of the adapter, and of the source, where that ran."""
+
+    answer: Any
+    own: Any
+    source: Any | None
 
 
 class Predictors:
@@ -106,18 +114,16 @@ class Predictors:
             stages=stages,
         )
 
-    def _adapted(
-        self, image: Images, held: Outcome | None, learns: bool
-    ) -> tuple[Any, Any, Any | None]:
-        """Logits of the answer, of the adapter, and of the source, where it ran."""
+    def _adapted(self, image: Images, held: Outcome | None, learns: bool) -> _Logits:
+        """What the adapter and its guard say of an image, adapting unless it is held."""
         adapter, guard = self._adapter, self._guard
         if guard is not None and held is None:
-            return guard(image, learn=learns), guard.own, guard.compared
+            return _Logits(guard(image, learn=learns), guard.own, guard.compared)
         if guard is not None and guard.fallen is not None:
             source = adapter.source_logits(image)
-            return source, source, source
+            return _Logits(source, source, source)
         own = adapter.frozen_logits(image) if held else adapter(image, learn=learns)
-        return own, own, own if self.method == SOURCE else None
+        return _Logits(own, own, own if self.method == SOURCE else None)
 
     def _outcome(self, learned: bool) -> Outcome:
         """What adaptation did with a frame that was not held."""

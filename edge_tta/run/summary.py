@@ -70,10 +70,8 @@ def guard_line(tally: Tally) -> str | None:
     if not falls:
         return f"guard: no sign of harm; {cost}"
     times = "once" if falls == 1 else f"{falls} times"
-    return (
-        f"guard: fell back {times} (last: {tally.last_harm}), the source answered "
-        f"{tally.fallen} of {tally.frames} frames; {cost}"
-    )
+    answered = f"the source answered {tally.fallen} of {tally.frames} frames"
+    return f"guard: fell back {times} (last: {tally.last_harm}), {answered}; {cost}"
 
 
 def warning_line(tally: Tally, adapted: str) -> str | None:

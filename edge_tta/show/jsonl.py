@@ -29,7 +29,10 @@ class JsonlWriter(Closing):
         self._path = None if os.fspath(path) == "-" else Path(path)
         self._file: IO[bytes] | None = None
         if self._path is not None:
-            _check_place(self._path)
+            # Told now, without touching what is there.
+            check_folder(self._path)
+            if not os.access(self._path if self._path.exists() else self._path.parent, os.W_OK):
+                raise OutputError(f"cannot write to {path}: no permission; choose another folder")
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record: numbers, texts, paths, numpy values, mappings and lists of these.
@@ -97,13 +100,6 @@ def rounded(value: float) -> float | None:
     if not math.isfinite(value):
         return None
     return round(value, 6) if abs(value) >= 1e-3 else float(f"{value:.6g}")
-
-
-def _check_place(path: Path) -> None:
-    """Find out now that nothing can be written there, without touching what is there."""
-    check_folder(path)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OutputError(f"cannot write to {path}: no permission; choose another folder")
 
 
 def _silence_stdout() -> None:

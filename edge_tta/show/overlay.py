@@ -66,14 +66,13 @@ class Overlay:
     condition: str | None = None
 
 
-def draw(pixels: Pixels, info: Overlay, scale: float | None = None) -> Pixels:
+def draw(pixels: Pixels, info: Overlay) -> Pixels:
     """A new uint8 (H', W', 3) RGB frame with `info` on it; `pixels` (H, W, 3) stays as it is.
 
-    scale: by how much the frame is enlarged first; None enlarges small frames to 480 pixels on the
-    short side (or 1920 on the long one), so that the text can be read, and leaves others alone.
-    Raises ValueError for a frame that is not uint8 (H, W, 3) or a scale that is not above 0.
+    Small frames are enlarged to 480 pixels on the short side (or 1920 on the long one), so that the
+    text can be read. Raises ValueError for a frame that is not uint8 (H, W, 3).
     """
-    canvas = _enlarged(pixels, scale)
+    canvas = _enlarged(pixels)
     height, width = canvas.shape[:2]
     unit = min(height, width) / _SHORT_SIDE
     pen = _Pen(canvas, unit)
@@ -239,18 +238,13 @@ def _draw_footer(pen: _Pen, info: Overlay, left: int, right: int, y: int) -> Non
         pen.text(truth, left, y, size, _WHITE)
 
 
-def _enlarged(pixels: Pixels, scale: float | None) -> Pixels:
-    """A copy, enlarged by `scale` or, when None, as far as text needs it."""
+def _enlarged(pixels: Pixels) -> Pixels:
+    """A copy, enlarged as far as text needs it."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-    if scale is not None and not (scale > 0 and math.isfinite(scale)):
-        raise ValueError(f"scale must be above 0, got {scale}")
     height, width = pixels.shape[:2]
-    if scale is None:
-        wanted = min(_SHORT_SIDE / min(height, width), _LONGEST_SIDE / max(height, width))
-        scale = max(1.0, wanted)
-    if scale == 1.0:
+    scale = min(_SHORT_SIDE / min(height, width), _LONGEST_SIDE / max(height, width))
+    if scale <= 1.0:
         return np.array(pixels, order="C")
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
+    size = round(width * scale), round(height * scale)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -81,14 +81,6 @@ def test_small_frames_are_enlarged_and_others_are_not(
     assert draw(_grey(*size), FULL).shape == (*expected, 3)
 
 
-def test_scale_is_obeyed() -> None:
-    assert draw(_grey(100, 200), FULL, scale=1.0).shape == (100, 200, 3)
-    assert draw(_grey(100, 200), FULL, scale=2.5).shape == (250, 500, 3)
-    assert draw(_grey(100, 200), FULL, scale=0.5).shape == (50, 100, 3)
-    with pytest.raises(ValueError, match="scale must be above 0"):
-        draw(_grey(), FULL, scale=0.0)
-
-
 def test_dots_tell_right_from_wrong_only_when_the_truth_is_known() -> None:
     right = draw(_grey(), Overlay(label="cat", truth="cat"))
     wrong = draw(_grey(), Overlay(label="cat", truth="dog"))
@@ -143,13 +135,12 @@ def test_every_combination_of_fields_can_be_drawn() -> None:
         itertools.combinations(fields, count) for count in (0, 1, 2, 3)
     ):
         info = Overlay(**{name: getattr(FULL, name) for name in chosen})
-        assert draw(_grey(48, 64), info, scale=1.0).shape == (48, 64, 3)
+        assert draw(_grey(48, 64), info).shape == (480, 640, 3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (500, 3), (17, 31)])
 def test_tiny_and_narrow_frames_do_not_fail(size: tuple[int, int]) -> None:
     draw(_grey(*size), FULL)
-    draw(_grey(*size), FULL, scale=1.0)
 
 
 @pytest.mark.parametrize("width", [20, 100, 333])

@@ -31,9 +31,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib as _  # noqa: F401
     except ImportError as error:
-        raise EdgeTTAError(
-            "plots need matplotlib; install it: pip install 'edge-tta[plot]'"
-        ) from error
+        raise EdgeTTAError("plots need matplotlib: pip install 'edge-tta[plot]'") from error
 
 
 class ErrorCurve(Sink):
@@ -44,9 +42,7 @@ class ErrorCurve(Sink):
 
     def __init__(self, path: Path) -> None:
         if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise OutputError(
-                f"cannot plot to {path}: expected a name ending in .png, .svg or .pdf"
-            )
+            raise OutputError(f"cannot plot to {path}: its name must end in .png, .svg or .pdf")
         check_place(path)
         need_matplotlib()
         self._path = path
@@ -105,9 +101,8 @@ class ErrorCurve(Sink):
             if name in ("", "clear"):
                 continue
             axes.axvspan(start, end, color="#000000", alpha=0.05, linewidth=0)
-            axes.text(
-                (start + end) / 2, 101, name, ha="center", va="bottom", fontsize=9, color="#5f6368"
-            )
+            style = {"ha": "center", "va": "bottom", "fontsize": 9, "color": "#5f6368"}
+            axes.text((start + end) / 2, 101, name, **style)
 
 
 def running_mean(values: npt.NDArray[np.uint8], window: int) -> npt.NDArray[np.float64]:

@@ -62,16 +62,16 @@ class StateKeeper(Sink):
         """Saves now. A full disk does not end the run: it is told, and tried again when the next
         time is due.
         """
+        failed, self._fails = self._fails, False
         try:
             self.save()
         except OutputError as error:
-            if not self._fails:
-                self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
             self._fails = True
+            if not failed:
+                self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
         else:
-            if self._fails:
+            if failed:
                 self.tell(f"{self._path} is written again")
-            self._fails = False
 
     def save(self) -> None:
         """Saves, if anything changed since the last time.
