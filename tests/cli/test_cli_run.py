@@ -26,6 +26,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
         *("run", "demo", "--max-frames", FRAMES, "--compare", "source,norm"),
         *("--save", where / "out.mp4", "--jsonl", where / "out.jsonl"),
         *("--state", where / "state.safetensors", "--plot", where / "out.png"),
+        # Saved at the end alone, however slow the machine is.
+        *("--save-every", 1e6),
     )
     return where, result
 

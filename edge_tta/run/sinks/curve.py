@@ -101,8 +101,8 @@ class ErrorCurve(Sink):
             if name in ("", "clear"):
                 continue
             axes.axvspan(start, end, color="#000000", alpha=0.05, linewidth=0)
-            style = {"ha": "center", "va": "bottom", "fontsize": 9, "color": "#5f6368"}
-            axes.text((start + end) / 2, 101, name, **style)
+            middle = (start + end) / 2
+            axes.text(middle, 101, name, ha="center", va="bottom", fontsize=9, color="#5f6368")
 
 
 def running_mean(values: npt.NDArray[np.uint8], window: int) -> npt.NDArray[np.float64]:
