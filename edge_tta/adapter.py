@@ -80,6 +80,7 @@ class Adapter:
             self.engine = _torch().torch_engine(
                 model, config, device, input_spec, saved, activation_checkpointing
             )
+        self._preset = preset
         self._state: State = {}
         self._source: State = {}
         self._has_seen = False
@@ -143,19 +144,20 @@ class Adapter:
             self._state = dict(self._source)
         return classes
 
-    def with_method(self, method: str, preset: str | Path = "edge") -> Adapter:
+    def with_method(self, method: str, preset: str | Path | None = None) -> Adapter:
         """Return an adapter by another method on the same network, from the source.
 
-        Which layers adapt, views, precision and checkpointing are as here.
+        The preset (None), which layers adapt, views, precision and checkpointing are as here.
 
         Raises:
             ConfigError: an unknown method or preset, or one that a bundle does not hold.
         """
-        return Adapter(self.engine.with_method(method, preset))
+        preset = self._preset if preset is None else preset
+        return Adapter(self.engine.with_method(method, preset), preset=preset)
 
     def fresh_copy(self) -> Adapter:
         """Return an adapter as this one, on the same network, from the source."""
-        return Adapter(self.engine.with_config(self.config))
+        return Adapter(self.engine.with_config(self.config), preset=self._preset)
 
     def estimate_fisher(self, images: Tensor | Images, batch_size: int = 1) -> None:
         """Learn which parameters matter to the source, for eata's regulariser.

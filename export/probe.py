@@ -110,21 +110,16 @@ def _run(adapter: BundleAdapter, source: str, adapt_every: int) -> None:
     from edge_tta.demo.source import DEMO
     from edge_tta.frames import open_source
     from edge_tta.guard import Guard
-    from edge_tta.run.session import Outputs, Session
+    from edge_tta.run.loop import Loop
+    from edge_tta.run.predictors import Predictors
+    from edge_tta.run.reading import Classes
     from edge_tta.run.stopping import StopRequest
 
     with open_source(source, more=DEMO) as opened:
-        session = Session(
-            opened,
-            adapter,
-            adapter.input_spec,
-            adapter.labels,
-            Outputs(),
-            classes=adapter.network.manifest.classes,
-            adapt_every=adapt_every,
-            guard=Guard(adapter),
-        )
-        for _ in session.frames(StopRequest()):
+        classes = Classes(adapter.prepare(adapter.input_spec.shape), adapter.engine.labels)
+        guard = Guard(adapter)
+        predictors = Predictors(adapter, classes, guard=guard, adapt_every=adapt_every)
+        for _ in Loop(opened, predictors, adapter.input_spec).frames(StopRequest()):
             pass
 
 

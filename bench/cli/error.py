@@ -23,7 +23,7 @@ from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
 from edge_tta.config import SAVED
 from edge_tta.files import check_place
-from edge_tta.run.curve import need_matplotlib
+from edge_tta.run.sinks.curve import need_matplotlib
 
 
 def parser() -> argparse.ArgumentParser:

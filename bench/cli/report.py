@@ -14,7 +14,7 @@ from bench.report import check_report_folder, make_sections, write_report
 from bench.report.document import plots_of
 from bench.results import Results, read_results
 from edge_tta.cli.terminal import terminal
-from edge_tta.run.curve import need_matplotlib
+from edge_tta.run.sinks.curve import need_matplotlib
 
 
 def parser() -> argparse.ArgumentParser:

@@ -25,8 +25,10 @@ from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
 from edge_tta.errors import EdgeTTAError, StateError
 from edge_tta.run.generations import previous_of
-from edge_tta.run.keeper import StateKeeper
-from edge_tta.run.session import Outputs, Session
+from edge_tta.run.loop import Loop
+from edge_tta.run.predictors import Predictors
+from edge_tta.run.reading import Classes
+from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.run.stopping import StopRequest
 
 _RECORD = struct.Struct("<qqd")  # steps of the adapter, steps in the last finished save, seconds
@@ -175,11 +177,10 @@ def _run(adapter: Adapter, state: Path, pause_s: float, pipe: int, seed: int) ->
     spec = adapter.input_spec
     keeper = _Reporting(adapter, state, pause_s)
     source = SoakSource(10**9, max(spec.shape[1:]), seed)
-    classes = adapter.prepare(spec.shape).program.classes
-    outputs = Outputs(keeper=keeper)
-    session = Session(source, adapter, spec, None, outputs, classes=classes, compare=())
-    for _ in session.frames(StopRequest()):
-        os.write(pipe, _RECORD.pack(adapter.steps, keeper.saved, time.monotonic()))
+    classes = Classes(adapter.prepare(spec.shape))
+    with Loop(source, Predictors(adapter, classes, compare=()), spec, [keeper]) as loop:
+        for _ in loop.frames(StopRequest()):
+            os.write(pipe, _RECORD.pack(adapter.steps, keeper.saved, time.monotonic()))
 
 
 class _Reporting(StateKeeper):

@@ -16,8 +16,10 @@ from edge_tta.adapter import Adapter
 from edge_tta.frames.source import Frame, FrameSource, Pixels
 from edge_tta.prepare import InputSpec
 from edge_tta.resident import resident_bytes
-from edge_tta.run.keeper import StateKeeper
-from edge_tta.run.session import Outputs, Session
+from edge_tta.run.loop import Loop
+from edge_tta.run.predictors import Predictors
+from edge_tta.run.reading import Classes
+from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.run.stopping import StopRequest
 
 _SCENES = 64
@@ -74,25 +76,25 @@ def measure_soak(
     side = max(spec.shape[1:])
     source = SoakSource(frames, side, seed)
     keeper = StateKeeper(adapter, state, save_every_s)
-    classes = adapter.prepare(spec.shape).program.classes
-    outputs = Outputs(keeper=keeper)
-    session = Session(source, adapter, spec, None, outputs, classes=classes, compare=())
+    classes = Classes(adapter.prepare(spec.shape))
+    loop = Loop(source, Predictors(adapter, classes, compare=()), spec, [keeper])
     row = SoakRow(adapter.config.label, model, side, 0, 0, 0, 0, save_every_s, 0.0)
     every = max(1, frames // stretches)
     seconds, entropies = [], []
     stamp, started_s = _stamp(state), time.monotonic()
-    for seen in session.frames(StopRequest()):
-        seconds.append(sum(value for name, value in seen.stages.items() if name != "read"))
-        entropies.append(seen.reading.entropy)
-        if _stamp(state) != stamp:
-            stamp, row.saves = _stamp(state), row.saves + 1
-        if len(seconds) == every:
-            row.stretches.append(_stretch(session.tally.frames, adapter, seconds, entropies))
-            advance(every)
-            seconds, entropies = [], []
+    with loop:
+        for result in loop.frames(StopRequest()):
+            seconds.append(sum(value for name, value in result.stages.items() if name != "read"))
+            entropies.append(result.reading.entropy)
+            if _stamp(state) != stamp:
+                stamp, row.saves = _stamp(state), row.saves + 1
+            if len(seconds) == every:
+                row.stretches.append(_stretch(loop.tally.frames, adapter, seconds, entropies))
+                advance(every)
+                seconds, entropies = [], []
     row.seconds = time.monotonic() - started_s
-    row.frames, row.steps, row.updates = session.tally.frames, adapter.steps, adapter.updates
-    row.left_out = dict(session.tally.not_learned)
+    row.frames, row.steps, row.updates = loop.tally.frames, adapter.steps, adapter.updates
+    row.left_out = dict(loop.tally.not_learned)
     return row
 
 

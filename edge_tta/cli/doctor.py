@@ -52,6 +52,6 @@ def main(argv: Sequence[str]) -> int:
 
 def findings() -> Iterator[Finding]:
     """Looks at one thing after another."""
-    yield Finding("edge_tta", True, f"{__version__}, Python {platform.python_version()}")
+    yield Finding("edge_tta", f"{__version__}, Python {platform.python_version()}")
     for look in _LOOKS:
         yield from look()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +10,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
-
-    Attributes:
-        ok: whether it can be used.
-        found: what there is.
-        advice: what to do where it cannot be used.
-    """
+    """One thing looked at, what there is of it, and what to do where it cannot be used."""
 
     what: str
-    ok: bool
     found: str
     advice: str = ""
 
+    @property
+    def ok(self) -> bool:
+        """Whether it can be used."""
+        return not self.advice
+
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return dataclasses.asdict(self)
+        """The finding in JSON's types."""
+        return {"what": self.what, "ok": self.ok, "found": self.found, "advice": self.advice}
 
 
 def read(path: str) -> str | None:

@@ -26,7 +26,7 @@ def cameras() -> Iterator[Finding]:
     devices = sorted(Path(_DEVICES).glob("video[0-9]*"), key=lambda path: int(path.name[5:] or 0))
     if not devices:
         advice = "plug one in; v4l2-ctl --list-devices; in a container: --device /dev/video0"
-        yield Finding("cameras", False, "no /dev/video*", advice)
+        yield Finding("cameras", "no /dev/video*", advice)
     for device in devices:
         yield _camera(device)
 
@@ -41,9 +41,9 @@ def csi() -> Iterator[Finding]:
         check_element(pipeline)
     except SourceError as error:
         what, _, mend = str(error).partition("; ")
-        yield Finding("CSI cameras", False, what, mend)
+        yield Finding("CSI cameras", what, mend)
     else:
-        yield Finding("CSI cameras", True, f"by {kind}: edge-tta run csi://0")
+        yield Finding("CSI cameras", f"by {kind}: edge-tta run csi://0")
 
 
 def _camera(device: Path) -> Finding:
@@ -56,8 +56,8 @@ def _camera(device: Path) -> Finding:
     except EdgeTTAError as error:
         found, _, mend = re.sub(r"^camera \S+ ", "", str(error)).partition("; ")
         advice = mend or f"fuser {device} says who uses it; others: v4l2-ctl --list-devices"
-        return Finding(what, False, f"{name}: {found}", advice)
+        return Finding(what, f"{name}: {found}", advice)
     assert frame is not None
     height, width = frame.pixels.shape[:2]
     rate = f", {source.fps:g} frames a second" if source.fps else ""
-    return Finding(what, True, f"{name}: {width} x {height}{rate}")
+    return Finding(what, f"{name}: {width} x {height}{rate}")

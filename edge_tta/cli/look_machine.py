@@ -23,7 +23,7 @@ def processor() -> Iterator[Finding]:
     name = read(_BOARD) or (cpu and cpu[1]) or platform.processor() or platform.machine()
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     cores = _usable_cores()
-    yield Finding("machine", True, f"{name}, {cores} cores, {system}")
+    yield Finding("machine", f"{name}, {cores} cores, {system}")
 
 
 def power() -> Iterator[Finding]:
@@ -33,27 +33,25 @@ def power() -> Iterator[Finding]:
         named = re.search(r"NV Power Mode:\s*(\S+)", mode)
         name = named[1] if named else mode
         # Numbers differ from board to board: 0 is the largest on some, the smallest on others.
-        full = name.startswith("MAXN")
-        advice = "" if full else "sudo nvpmodel -m N (MAXN's ID in /etc/nvpmodel.conf)"
-        yield Finding("power mode", full, name, advice)
+        advice = "sudo nvpmodel -m N (MAXN's ID in /etc/nvpmodel.conf)"
+        yield Finding("power mode", name, "" if name.startswith("MAXN") else advice)
     governor = read(_GOVERNOR)
     if governor is not None:
         slow = governor == "powersave" and "intel_pstate" not in (
             read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_driver") or ""
         )
         advice = "sudo cpupower frequency-set -g schedutil (or performance)" if slow else ""
-        yield Finding("CPU governor", not slow, governor, advice)
+        yield Finding("CPU governor", governor, advice)
     throttled = re.search(r"throttled=0x([0-9a-fA-F]+)", said("vcgencmd", "get_throttled") or "")
     if throttled is not None:
         bits = int(throttled[1], 16)
         now = [why for bit, why in _THROTTLED.items() if bits >> bit & 1]
         advice = "a stronger power supply, or a fan" if now else ""
-        yield Finding("power supply", not now, ", ".join(now) or "enough", advice)
+        yield Finding("power supply", ", ".join(now) or "enough", advice)
     hottest = max(_temperatures(), default=None)
     if hottest is not None:
-        cool = hottest < 85
-        found = f"{hottest:.0f} degrees Celsius"
-        yield Finding("temperature", cool, found, "" if cool else "cool it: it slows itself down")
+        advice = "" if hottest < 85 else "cool it: it slows itself down"
+        yield Finding("temperature", f"{hottest:.0f} degrees Celsius", advice)
 
 
 def memory() -> Iterator[Finding]:
@@ -70,13 +68,9 @@ def memory() -> Iterator[Finding]:
         used = read("/sys/fs/cgroup/memory.current") or "0"
         total = int(limit) / 2**30
         free = min(free, total - int(used) / 2**30)
-    enough = free > 0.75
-    yield Finding(
-        "memory",
-        enough,
-        f"{free:.1f} GiB of {total:.1f} GiB available",
-        "" if enough else "close other programs; PyTorch alone takes 0.5 GiB, a bundle less",
-    )
+    advice = "close other programs; PyTorch alone takes 0.5 GiB, a bundle less"
+    found = f"{free:.1f} GiB of {total:.1f} GiB available"
+    yield Finding("memory", found, "" if free > 0.75 else advice)
 
 
 def disk() -> Iterator[Finding]:
@@ -90,7 +84,7 @@ def disk() -> Iterator[Finding]:
     advice = "" if writable else "give --state, --save and --jsonl another folder"
     if writable and free < 0.5:
         advice = "make room: a video takes about 1 GiB an hour"
-    yield Finding("disk", not advice, found, advice)
+    yield Finding("disk", found, advice)
 
 
 def _usable_cores() -> int:

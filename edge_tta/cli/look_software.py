@@ -41,25 +41,25 @@ def torch() -> Iterator[Finding]:
         import torch
     except ImportError:
         advice = "for models that are no bundles: pip install 'edge-tta[torch]'"
-        yield Finding("PyTorch", False, "not installed: bundles only", advice)
+        yield Finding("PyTorch", "not installed: bundles only", advice)
         return
-    yield Finding("PyTorch", True, f"{torch.__version__}, {torch.get_num_threads()} threads")
+    yield Finding("PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads")
     if torch.cuda.is_available():
-        yield Finding("CUDA", True, torch.cuda.get_device_name())
+        yield Finding("CUDA", torch.cuda.get_device_name())
     else:
         built = torch.version.cuda
         advice = "nvidia-smi must list the device" if built else "install a CUDA build of PyTorch"
-        yield Finding("CUDA", False, "no device for PyTorch: --device cpu only", advice)
+        yield Finding("CUDA", "no device for PyTorch: --device cpu only", advice)
 
 
 def packages() -> Iterator[Finding]:
     """Python packages that are used, some of them by one option only."""
     for name, without, install in _PACKAGES:
         try:
-            yield Finding(name, True, importlib.metadata.version(name))
+            yield Finding(name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             found = "not installed" + (f": {without}" if without else "")
-            yield Finding(name, False, found, f"pip install {install}")
+            yield Finding(name, found, f"pip install {install}")
 
 
 def onnxruntime() -> Iterator[Finding]:
@@ -69,12 +69,11 @@ def onnxruntime() -> Iterator[Finding]:
     try:
         runtime: Any = importlib.import_module("onnxruntime")
     except ImportError:
-        advice = "pip install onnxruntime"
-        yield Finding("onnxruntime", False, "not installed: no bundles", advice)
+        yield Finding("onnxruntime", "not installed: no bundles", "pip install onnxruntime")
         return
     providers = runtime.get_available_providers()
     names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
-    yield Finding("onnxruntime", True, f"{runtime.__version__} ({names})")
+    yield Finding("onnxruntime", f"{runtime.__version__} ({names})")
 
 
 def programs() -> Iterator[Finding]:
@@ -82,7 +81,7 @@ def programs() -> Iterator[Finding]:
     for name, use, package in _PROGRAMS:
         path = shutil.which(name)
         found = path or f"not installed ({use})"
-        yield Finding(name, path is not None, found, "" if path else f"apt install {package}")
+        yield Finding(name, found, "" if path else f"apt install {package}")
 
 
 def opencv() -> Iterator[Finding]:
@@ -93,15 +92,14 @@ def opencv() -> Iterator[Finding]:
     # Two wheels share one folder: the later one overwrites the other's files.
     advice = f"pip uninstall {' '.join(wheels)}; pip install opencv-python" if two else ""
     threads = f"{cv2.getNumThreads()} threads"
-    yield Finding("OpenCV", not two, f"{cv2.__version__} ({where}), {threads}", advice)
+    yield Finding("OpenCV", f"{cv2.__version__} ({where}), {threads}", advice)
     names = [
         cv2.videoio_registry.getBackendName(backend)
         for backend in cv2.videoio_registry.getCameraBackends()
         if cv2.videoio_registry.hasBackend(backend)
     ]
-    has = bool(names)
-    advice = "" if has else "pip install opencv-python"
-    yield Finding("camera backends", has, ", ".join(names) or "none: no cameras", advice)
+    advice = "" if names else "pip install opencv-python"
+    yield Finding("camera backends", ", ".join(names) or "none: no cameras", advice)
     for backend, name, use, advice in (
         (cv2.CAP_FFMPEG, "FFmpeg in OpenCV", "videos and addresses", "pip install opencv-python"),
         (
@@ -113,7 +111,7 @@ def opencv() -> Iterator[Finding]:
     ):
         has = cv2.videoio_registry.hasBackend(backend)
         found = f"yes{_version_of(name.split()[0])}" if has else f"no: no {use}"
-        yield Finding(name, has, found, "" if has else advice)
+        yield Finding(name, found, "" if has else advice)
 
 
 def codecs() -> Iterator[Finding]:
@@ -131,18 +129,18 @@ def codecs() -> Iterator[Finding]:
                 with open_source(str(path)) as source:
                     count = sum(1 for _ in source)
             except EdgeTTAError as error:
-                yield Finding(what, False, str(error), advice)
+                yield Finding(what, str(error), advice)
                 continue
         whole = count == len(frames)
         found = "can be written and read" if whole else f"{count} of {len(frames)} frames come back"
-        yield Finding(what, whole, found, "" if whole else advice)
+        yield Finding(what, found, "" if whole else advice)
 
 
 def display() -> Iterator[Finding]:
     """Whether --show can open a window."""
     problem = display_problem()
     advice = "run on a desktop, or headless with --save"
-    yield Finding("display", problem is None, problem or "yes", advice if problem else "")
+    yield Finding("display", problem or "yes", advice if problem else "")
 
 
 def _has(package: str) -> bool:

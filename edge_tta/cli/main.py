@@ -43,27 +43,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = command.main(arguments[1:])
         return code
     except EdgeTTAError as error:
-        print(f"edge-tta: {one_line(error)}", file=sys.stderr)
-        return FAILED
+        return _fail(one_line(error))
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in DESK_PACKAGES:
             raise
-        print(
-            f"edge-tta: {arguments[0]} needs {package}, which is not installed: pip install "
-            "'edge-tta[torch]'",
-            file=sys.stderr,
+        return _fail(
+            f"{arguments[0]} needs {package}, which is not installed: pip install 'edge-tta[torch]'"
         )
-        return FAILED
     except KeyboardInterrupt:
-        print("edge-tta: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader has gone (edge-tta ... | head); Python's own flush at exit must not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except SystemExit as leaving:  # argparse
         return leaving.code if isinstance(leaving.code, int) else USAGE
+
+
+def _fail(said: str, code: int = FAILED) -> int:
+    print(f"edge-tta: {said}", file=sys.stderr)
+    return code
 
 
 def _top_level(arguments: Sequence[str]) -> int:

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from enum import Enum
+
+
+class Wish(Enum):
+    """What may be asked for."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    RESET = "reset"
+    SAVE = "save"
 
 
 class Controls:
-    """Wishes that the loop grants between two frames: pause, go on, reset, save.
+    """Wishes that the loop grants between two frames.
 
     Attributes:
         paused: predict with what has been learned, and adapt no further.
+        does: what grants RESET and SAVE; a wish that nothing grants is left.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wishes: list[str] = []
+        self._wishes: list[Wish] = []
         self.paused = False
+        self.does: dict[Wish, Callable[[], None]] = {}
 
     def ask(self, wish: str) -> None:
         """Asks for `pause`, `resume`, `reset` or `save`; ValueError for anything else."""
-        if wish not in ("pause", "resume", "reset", "save"):
-            raise ValueError(f"unknown wish {wish!r}; expected pause, resume, reset or save")
+        asked = Wish(wish)
         with self._lock:
-            if wish not in self._wishes:
-                self._wishes.append(wish)
+            if asked not in self._wishes:
+                self._wishes.append(asked)
 
-    def granted(self) -> list[str]:
-        """The wishes so far, in their order, as granted: `paused` follows."""
+    def grant(self) -> None:
+        """Does what was asked for so far, in its order, each once."""
         with self._lock:
             wishes, self._wishes = self._wishes, []
         for wish in wishes:
-            if wish in ("pause", "resume"):
-                self.paused = wish == "pause"
-        return wishes
+            if wish in (Wish.PAUSE, Wish.RESUME):
+                self.paused = wish is Wish.PAUSE
+            elif wish in self.does:
+                self.does[wish]()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,17 +29,17 @@ def keeping_previous(path: Path) -> Iterator[None]:
     It is a second name of the same file, which costs no room and no time. File systems without
     such names (FAT) keep no previous save.
     """
-    second = _second_name(path)
+    # Hidden, and such as `remove_leftovers` knows.
+    second = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with contextlib.suppress(OSError):
+        os.link(path, second)
     try:
         yield
-        if second is not None:
-            with contextlib.suppress(OSError):
-                os.replace(second, previous_of(path))
-                second = None
+        with contextlib.suppress(OSError):
+            os.replace(second, previous_of(path))
     finally:
-        if second is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(second)
+        with contextlib.suppress(OSError):
+            os.unlink(second)
 
 
 def load_or_previous(load: Callable[[Path], None], path: Path) -> str | None:
@@ -70,17 +70,4 @@ def load_or_previous(load: Callable[[Path], None], path: Path) -> str | None:
             f"{path} is damaged; going on from the save before it. The damaged file is kept as "
             f"{damaged_of(path)}; check the disk"
         )
-    return None
-
-
-def _second_name(path: Path) -> str | None:
-    """A second, hidden name of a file, such as `remove_leftovers` knows; None: there cannot be."""
-    if not path.is_file():
-        return None
-    with contextlib.suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        os.unlink(name)
-        os.link(path, name)
-        return name
     return None

@@ -9,7 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_tta.guard.running import entropy, softmax
+
 _LIKELIEST = 4
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The network's classes: how many, and their names where they have any."""
+
+    count: int
+    names: tuple[str, ...] | None = None
+
+    def name(self, index: int) -> str:
+        """Name of a class, "class 7" when it has none."""
+        names = self.names or ()
+        return names[index] if index < len(names) else f"class {index}"
 
 
 @dataclass(frozen=True)
@@ -17,38 +32,32 @@ class Reading:
     """A prediction.
 
     Attributes:
-        index: class with the largest logit.
+        index, label: class with the largest logit, and its name.
         confidence: its softmax probability, 0..1.
         entropy: of the softmax, in nats.
         entropy_share: the same over its largest possible value, 0..1.
-        likeliest: the first few classes with their probabilities, the likeliest first.
+        likeliest: names of the first few classes with their probabilities, the likeliest first.
     """
 
     index: int
+    label: str
     confidence: float
     entropy: float
     entropy_share: float
-    likeliest: tuple[tuple[int, float], ...] = ()
+    likeliest: tuple[tuple[str, float], ...]
 
 
-def read_logits(logits: npt.NDArray[Any]) -> Reading:
+def read_logits(logits: npt.NDArray[Any], classes: Classes) -> Reading:
     """Reads logits (C,). Where they are not finite, so are confidence and entropy."""
-    values = logits.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        shifted = values - values.max()
-        exponentials = np.exp(shifted)
-        total = exponentials.sum()
-        probabilities = exponentials / total
-        entropy = float(np.log(total) - (probabilities * shifted)[probabilities > 0].sum())
-    if not math.isfinite(float(total)):
-        entropy = math.nan
-    index = int(np.argmax(values))
-    most = math.log(len(values)) if len(values) > 1 else 1.0
-    first = np.argsort(-probabilities, kind="stable")[:_LIKELIEST]
-    likeliest = tuple((int(k), float(probabilities[k])) for k in first)
-    return Reading(index, float(probabilities[index]), entropy, entropy / most, likeliest)
-
-
-def class_name(index: int, labels: tuple[str, ...] | None) -> str:
-    """Name of a class, "class 7" when it has none."""
-    return labels[index] if labels is not None and index < len(labels) else f"class {index}"
+    p = softmax(logits)
+    index = int(np.argmax(logits))
+    nats = float(entropy(p)) + 0.0  # never -0.0
+    first = np.argsort(-p, kind="stable")[:_LIKELIEST]
+    return Reading(
+        index,
+        classes.name(index),
+        float(p[index]),
+        nats,
+        nats / math.log(max(len(p), 2)),
+        tuple((classes.name(int(k)), float(p[k])) for k in first),
+    )

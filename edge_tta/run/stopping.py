@@ -6,38 +6,51 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+from edge_tta.closing import Closing
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+_SIGNALS = [
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Stopped(BaseException):
     """A stop was asked for while waiting for a frame."""
 
 
-class StopRequest:
+class StopRequest(Closing):
     """Notes Ctrl-C and the termination signals, so that the frame at work is finished first.
 
     Only while the run waits for its source (`wait`), which can take seconds, the wait is broken
-    off, by `Stopped`. A second Ctrl-C ends the program at once.
+    off, by `Stopped`. A second Ctrl-C ends the program at once. Nothing is noted outside a `with`
+    block.
 
     Attributes:
-        signal: the signal that asked, None so far. Its exit status is 128 + signal.
+        signal: the signal that asked, None so far.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self.waiting = False
+        self._asked = False
         self._old: dict[int, Any] = {}
 
     def __bool__(self) -> bool:
-        return self.signal is not None
+        return self._asked or self.signal is not None
+
+    def ask(self) -> None:
+        """Asks without a signal: the run ends well after this frame."""
+        self._asked = True
+
+    @property
+    def exit_code(self) -> int:
+        """Exit status of the program: 128 + signal, 0 without one."""
+        return 0 if self.signal is None else 128 + self.signal
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -46,12 +59,8 @@ class StopRequest:
                     self._old[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Puts the old handlers back."""
         for number, handler in self._old.items():
             signal.signal(number, handler)
 

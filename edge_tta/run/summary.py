@@ -1,20 +1,20 @@
-"""The table at the end of a run."""
+"""What is told at the end of a run: the table, and a few lines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from rich.table import Table
 
-from edge_tta.run.reading import class_name
+from edge_tta.run.frame_result import SOURCE
+from edge_tta.run.reading import Classes
 from edge_tta.run.tally import Tally
 
-_TITLES = {"source": "frozen (source)", "norm": "Pred BN (norm)"}
+_TITLES = {"norm": "Pred BN (norm)"}
 
 
-def summary_table(tally: Tally, adapted: str, labels: tuple[str, ...] | None) -> Table:
-    """The adapted network beside the others: errors, in all and by condition, where labelled.
+def summary_table(tally: Tally, adapted: str, classes: Classes) -> Table:
+    """The adapted network below the others: errors, in all and by condition, where labelled.
 
     Without labels: what can be seen without them. Neither of it says which method is right.
     """
@@ -23,43 +23,33 @@ def summary_table(tally: Tally, adapted: str, labels: tuple[str, ...] | None) ->
     if tally.labelled:
         _add_errors(table, tally, adapted)
     else:
-        _add_unlabelled(table, tally, adapted, labels)
+        _add_unlabelled(table, tally, adapted, classes)
     return table
 
 
 def _add_errors(table: Table, tally: Tally, adapted: str) -> None:
     conditions = tally.conditions()
-    table.add_column("error %", justify="right")
-    for condition in conditions if len(conditions) > 1 else ():
-        table.add_column(condition, justify="right")
-    frozen = tally.errors.get("source")
-    for name in _adapted_last(tally.errors, adapted):
-        errors = tally.errors[name]
-        cells = [_percent(errors.error())]
-        if len(conditions) > 1:
-            cells += [_percent(errors.error(condition)) for condition in conditions]
-        better = name == adapted and frozen is not None and errors.error() < frozen.error()
+    columns = [None, *(conditions if len(conditions) > 1 else ())]
+    for condition in columns:
+        table.add_column(condition or "error %", justify="right")
+    source = tally.errors.get(SOURCE)
+    for name, errors in sorted(tally.errors.items(), key=lambda item: item[0] == adapted):
+        cells = [_number(100 * errors.error(condition), 1) for condition in columns]
+        better = name == adapted and source is not None and errors.error() < source.error()
         table.add_row(_TITLES.get(name, name), *cells, style="green" if better else None)
 
 
-def _add_unlabelled(
-    table: Table, tally: Tally, adapted: str, labels: tuple[str, ...] | None
-) -> None:
+def _add_unlabelled(table: Table, tally: Tally, adapted: str, classes: Classes) -> None:
     table.add_column("mean entropy (nats)", justify="right")
     table.add_column("classes predicted", justify="right")
     table.add_column("most often")
-    for name in _adapted_last(tally.predicted, adapted):
-        predicted = tally.predicted[name]
+    for name, predicted in sorted(tally.predicted.items(), key=lambda item: item[0] == adapted):
         often = ", ".join(
-            f"{class_name(index, labels)} {times / predicted.total():.0%}"
+            f"{classes.name(index)} {times / predicted.total():.0%}"
             for index, times in predicted.most_common(2)
         )
         entropy = _number(tally.entropies[name].value, 3)
         table.add_row(_TITLES.get(name, name), entropy, str(len(predicted)), often)
-
-
-def _adapted_last(names: Iterable[str], adapted: str) -> list[str]:
-    return sorted(names, key=lambda name: name == adapted)
 
 
 def latency_line(tally: Tally) -> str:
@@ -73,47 +63,41 @@ def latency_line(tally: Tally) -> str:
 
 def guard_line(tally: Tally) -> str | None:
     """What the guard did, and on how many frames the source network ran for it."""
-    if tally.source_share is None:
+    if tally.guard is None:
         return None
-    cost = f"the source network ran on {tally.source_share:.0%} of the frames"
-    falls = tally.guarded["fell back"]
+    falls = tally.guard.falls
+    cost = f"the source network ran on {tally.guard.source_share:.0%} of the frames"
     if not falls:
         return f"guard: no sign of harm; {cost}"
     times = "once" if falls == 1 else f"{falls} times"
-    return (
-        f"guard: fell back {times} (last: {tally.last_harm}), the source answered "
-        f"{tally.fallen} of {tally.frames} frames; {cost}"
-    )
+    answered = f"the source answered {tally.fallen} of {tally.frames} frames"
+    return f"guard: fell back {times} (last: {tally.last_harm}), {answered}; {cost}"
 
 
 def warning_line(tally: Tally, adapted: str) -> str | None:
     """What to do where adaptation did harm, or seems to; None where nothing says so.
 
-    With labels that is an error above the frozen network's. Without, a mean entropy half as large
-    again as the frozen network's and more than half a nat above it: calibration that takes the
+    With labels that is an error above the source network's. Without, a mean entropy half as large
+    again as the source network's and more than half a nat above it: calibration that takes the
     evidence away ends in doubt.
     """
     instead = "; for a stream like this use --method source"
     errors, entropies = tally.errors, tally.entropies
-    if "source" in errors and adapted in errors:
-        own, frozen = errors[adapted].error(), errors["source"].error()
-        if own > frozen:
+    if SOURCE in errors and adapted in errors:
+        own, source = 100 * errors[adapted].error(), 100 * errors[SOURCE].error()
+        if own > source:
             return (
-                f"{adapted} is wrong more often than the frozen network, {_percent(own)} % against "
-                f"{_percent(frozen)} %{instead}"
+                f"{adapted} is wrong more often than the source network, {own:.1f} % against "
+                f"{source:.1f} %{instead}"
             )
-    elif "source" in entropies and adapted in entropies:
-        own, frozen = entropies[adapted].value, entropies["source"].value
-        if own > max(1.5 * frozen, frozen + 0.5):
+    elif SOURCE in entropies and adapted in entropies:
+        own, source = entropies[adapted].value, entropies[SOURCE].value
+        if own > max(1.5 * source, source + 0.5):
             return (
-                f"{adapted} is far less certain than the frozen network, {own:.2f} nats against "
-                f"{frozen:.2f}: frames that hardly change take their own evidence away{instead}"
+                f"{adapted} is far less certain than the source network, {own:.2f} nats against "
+                f"{source:.2f}: frames that hardly change take their own evidence away{instead}"
             )
     return None
-
-
-def _percent(error: float) -> str:
-    return _number(100 * error, 1)
 
 
 def _number(value: float, digits: int) -> str:

@@ -3,70 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-_KEPT = 4096
-"""Latest latencies that percentiles are taken of."""
+import numpy as np
 
-
-@dataclass
-class Errors:
-    """Wrong predictions of one method, in all and by condition."""
-
-    seen: Counter[str] = field(default_factory=Counter)
-    wrong: Counter[str] = field(default_factory=Counter)
-
-    def add(self, wrong: bool, condition: str | None) -> None:
-        """Count one labelled frame."""
-        key = condition or ""
-        self.seen[key] += 1
-        self.wrong[key] += wrong
-
-    def error(self, condition: str | None = None) -> float:
-        """Share of wrong predictions, 0..1, under one condition or in all; NaN when none seen."""
-        if condition is None:
-            seen, wrong = self.seen.total(), self.wrong.total()
-        else:
-            seen, wrong = self.seen[condition], self.wrong[condition]
-        return wrong / seen if seen else math.nan
+from edge_tta.run.frame_result import FrameResult, GuardReport
 
 
 @dataclass
 class Mean:
-    """Mean of what was added."""
+    """Mean of what was added; what is not finite is left out. NaN without any."""
 
     total: float = 0.0
     count: int = 0
 
     def add(self, value: float) -> None:
-        """One more; left out if it is not finite."""
+        """One more."""
         if math.isfinite(value):
             self.total += value
             self.count += 1
 
     @property
     def value(self) -> float:
-        """The mean; NaN without any."""
+        """The mean."""
         return self.total / self.count if self.count else math.nan
 
 
-class Latencies:
-    """Seconds that something took, over the latest few thousand times."""
+class Errors(dict[str, Mean]):
+    """Shares of wrong predictions of one method by condition; "" where none is named."""
+
+    def add(self, wrong: bool, condition: str | None) -> None:
+        """Counts one labelled frame."""
+        self.setdefault(condition or "", Mean()).add(wrong)
+
+    def error(self, condition: str | None = None) -> float:
+        """Share of wrong predictions, 0..1, under one condition or in all; NaN when none seen."""
+        if condition is not None:
+            return self.get(condition, Mean()).value
+        seen = self.values()
+        return Mean(sum(mean.total for mean in seen), sum(mean.count for mean in seen)).value
+
+
+class Latencies(deque[float]):
+    """Seconds that something took, the latest few thousand times."""
 
     def __init__(self) -> None:
-        self._latest: deque[float] = deque(maxlen=_KEPT)
-
-    def add(self, seconds: float) -> None:
-        """One more."""
-        self._latest.append(seconds)
+        super().__init__(maxlen=4096)
 
     def quantile(self, share: float) -> float:
         """The smallest latency that at least `share` of them do not exceed; NaN without any."""
-        if not self._latest:
-            return math.nan
-        ordered = sorted(self._latest)
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+        return float(np.quantile(self, share, method="inverted_cdf")) if self else math.nan
 
 
 @dataclass
@@ -79,32 +68,44 @@ class Tally:
         predicted: how often each class was predicted, by method label.
         entropies: of predictions that were finite, in nats, by method label.
         not_learned: why -> frames that were predicted and changed nothing.
-        guarded: how often the guard did what, by kind of event.
+        guard: its latest report; None: no guard.
         fallen: frames that the source answered because the guard had fallen back.
         last_harm: why it did, the last time.
-        source_share: of the frames, on which the guard ran the source network too; None: no guard.
     """
 
     frames: int = 0
     labelled: int = 0
-    errors: dict[str, Errors] = field(default_factory=dict)
-    entropies: dict[str, Mean] = field(default_factory=dict)
-    latencies: dict[str, Latencies] = field(default_factory=dict)
-    predicted: dict[str, Counter[int]] = field(default_factory=dict)
+    errors: dict[str, Errors] = field(default_factory=partial(defaultdict, Errors))
+    entropies: dict[str, Mean] = field(default_factory=partial(defaultdict, Mean))
+    latencies: dict[str, Latencies] = field(default_factory=partial(defaultdict, Latencies))
+    predicted: dict[str, Counter[int]] = field(default_factory=partial(defaultdict, Counter))
     not_learned: Counter[str] = field(default_factory=Counter)
-    guarded: Counter[str] = field(default_factory=Counter)
+    guard: GuardReport | None = None
     fallen: int = 0
     last_harm: str = ""
-    source_share: float | None = None
 
     def conditions(self) -> list[str]:
         """The named conditions in the order they came."""
-        found: dict[str, None] = {}
-        for errors in self.errors.values():
-            found.update(dict.fromkeys(key for key in errors.seen if key))
-        return list(found)
+        every = (condition for errors in self.errors.values() for condition in errors)
+        return list(dict.fromkeys(condition for condition in every if condition))
 
-    def time(self, stages: dict[str, float]) -> None:
-        """Add one frame's seconds by stage."""
+    def count(self, result: FrameResult) -> None:
+        """Counts one frame."""
+        self.frames += 1
+        self.labelled += result.frame.label is not None
+        if result.outcome.empty:
+            self.not_learned[result.outcome.name.lower()] += 1
+        self.guard = result.guard
+        if result.guard is not None and result.guard.fallen is not None:
+            self.fallen += 1
+            self.last_harm = result.guard.fallen
+        for name, reading in result.readings.items():
+            self.predicted[name][reading.index] += 1
+            self.entropies[name].add(reading.entropy)
+        for name, wrong in result.wrong.items():
+            self.errors[name].add(wrong, result.frame.condition)
+
+    def time(self, stages: Mapping[str, float]) -> None:
+        """Adds one frame's seconds by stage."""
         for stage, seconds in stages.items():
-            self.latencies.setdefault(stage, Latencies()).add(seconds)
+            self.latencies[stage].append(seconds)

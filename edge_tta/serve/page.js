@@ -43,7 +43,7 @@ function curve() {
     .map(([x, value]) => x.toFixed(1) + "," + (59 - 57 * value / high).toFixed(1))
     .join(" ");
   $("spark").querySelector(".adapted").setAttribute("points", line(0));
-  $("spark").querySelector(".frozen").setAttribute("points", line(1));
+  $("spark").querySelector(".source").setAttribute("points", line(1));
   text("spark-from", "the latest " + points.length + " frames shown");
   text("spark-high", "top: " + number(high, 2));
 }
@@ -60,19 +60,20 @@ function show(status) {
   latest = status;
   last = Date.now();
   const fell = status.state === "fell back";
-  state(status.state, fell ? "The frozen network answers: " + status.guard.why + "." : "");
+  state(status.state, fell ? "The source network answers: " + status.guard.why + "." : "");
   text("source", status.source + " · " + status.method);
   text("name", status.name + (status.condition ? " · " + status.condition : ""));
   text("truth", status.truth == null ? "" : "truth: " + status.truth);
   bars("adapted", status.adapted);
   text("adapted-note", fell ? "(on trial)" : "");
   $("adapted").parentElement.classList.toggle("stale", fell);
-  $("frozen").parentElement.classList.toggle("stale", status.frozen == null);
-  text("frozen-note", status.frozen == null ? "(not run)" : "");
-  if (status.frozen != null) bars("frozen", status.frozen);
+  const source = status.source_network;
+  $("source-network").parentElement.classList.toggle("stale", source == null);
+  text("source-network-note", source == null ? "(not run)" : "(as trained)");
+  if (source != null) bars("source-network", source);
   text("entropy", number(status.adapted.entropy, 2));
-  text("entropy-frozen", status.frozen == null ? "" : "frozen " + number(status.frozen.entropy, 2));
-  points.push([status.adapted.entropy, status.frozen == null ? null : status.frozen.entropy]);
+  text("entropy-source", source == null ? "" : "source " + number(source.entropy, 2));
+  points.push([status.adapted.entropy, source == null ? null : source.entropy]);
   points = points.slice(-KEPT);
   curve();
   text("fps", number(status.fps, 1));
@@ -93,7 +94,7 @@ function show(status) {
 function guard(found) {
   $("guard").hidden = found == null;
   if (found == null) return;
-  text("guard-cost", "frozen network on " + percent(found.source_share) + " of frames");
+  text("guard-cost", "source network on " + percent(found.source_share) + " of frames");
   text("agreement", percent(found.agreement));
   text("share", percent(found.one_class));
   text("drift", percent(found.drift, 1));

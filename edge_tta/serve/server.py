@@ -9,17 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 from importlib import resources
 from socketserver import ThreadingMixIn
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from edge_tta.closing import Closing
 from edge_tta.errors import ConfigError
 from edge_tta.serve.hub import Hub
 from edge_tta.serve.place import Place, host_of, is_local
 from edge_tta.show.jsonl import jsonable
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _FILES = {"": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 _MOST_STREAMS = 16
@@ -39,8 +36,8 @@ _HEADERS = {
 }
 
 
-class PageServer:
-    """A server of a hub until closed, in threads of its own.
+class PageServer(Closing):
+    """Serves a hub until closed, in threads of its own.
 
     Args:
         ask: told `pause`, `resume`, `reset` or `save` when somebody presses a button.
@@ -71,17 +68,6 @@ class PageServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _application(place: Place, hub: Hub, ask: Callable[[str], None]) -> Any:

@@ -9,19 +9,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
+from edge_tta.closing import Closing
 from edge_tta.errors import OutputError
 from edge_tta.files import check_folder
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class JsonlWriter:
+class JsonlWriter(Closing):
     """Writes one flushed JSON object a line, to a new file or, for "-", to standard output.
 
     An existing file is replaced when the first record is ready, not before. Raises OutputError when
@@ -32,7 +29,10 @@ class JsonlWriter:
         self._path = None if os.fspath(path) == "-" else Path(path)
         self._file: IO[bytes] | None = None
         if self._path is not None:
-            _check_place(self._path)
+            # Told now, without touching what is there.
+            check_folder(self._path)
+            if not os.access(self._path if self._path.exists() else self._path.parent, os.W_OK):
+                raise OutputError(f"cannot write to {path}: no permission; choose another folder")
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record: numbers, texts, paths, numpy values, mappings and lists of these.
@@ -74,17 +74,6 @@ class JsonlWriter:
                 self._file.truncate(self._file.tell() - (len(line) - len(rest)))
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def jsonable(value: Any) -> Any:
     """`value` in JSON's own types, floats rounded by `rounded`. Raises TypeError."""
@@ -111,13 +100,6 @@ def rounded(value: float) -> float | None:
     if not math.isfinite(value):
         return None
     return round(value, 6) if abs(value) >= 1e-3 else float(f"{value:.6g}")
-
-
-def _check_place(path: Path) -> None:
-    """Find out now that nothing can be written there, without touching what is there."""
-    check_folder(path)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OutputError(f"cannot write to {path}: no permission; choose another folder")
 
 
 def _silence_stdout() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from dataclasses import dataclass
+from enum import Enum
 
 import cv2
 import numpy as np
@@ -29,6 +30,16 @@ _ASCII_FOR = str.maketrans("\u2010\u2013\u2014\u2018\u2019\u201c\u201d", "---''\
 _PLAIN, _BOLD = cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX
 
 
+class Tone(Enum):
+    """Colours for how the adaptation is doing."""
+
+    GOOD = _GREEN
+    CALM = _BLUE
+    DOUBTFUL = _AMBER
+    BAD = _RED
+    DIM = _DIM
+
+
 @dataclass(frozen=True)
 class Overlay:
     """What to show; what is None or empty is left out.
@@ -36,8 +47,8 @@ class Overlay:
     label, confidence: the adapted network's prediction and its probability, 0..1.
     entropy: of the prediction, in nats. entropy_share: the same over its largest value, 0..1.
     fps: frames per second of the whole loop.
-    state: what the adaptation does, such as "learning 7/16", "fell back to source: ...".
-    frozen_label, frozen_confidence: what the network without adaptation says.
+    state: what the adaptation does, such as "accumulating 7/16"; tone: the colour of its dot.
+    source_label, source_confidence: what the network as trained says.
     truth: the true class, spelled like the labels.
     condition: such as "fog 5".
     """
@@ -48,27 +59,27 @@ class Overlay:
     entropy_share: float | None = None
     fps: float | None = None
     state: str = ""
-    frozen_label: str | None = None
-    frozen_confidence: float | None = None
+    tone: Tone = Tone.DIM
+    source_label: str | None = None
+    source_confidence: float | None = None
     truth: str | None = None
     condition: str | None = None
 
 
-def draw(pixels: Pixels, info: Overlay, scale: float | None = None) -> Pixels:
+def draw(pixels: Pixels, info: Overlay) -> Pixels:
     """A new uint8 (H', W', 3) RGB frame with `info` on it; `pixels` (H, W, 3) stays as it is.
 
-    scale: by how much the frame is enlarged first; None enlarges small frames to 480 pixels on the
-    short side (or 1920 on the long one), so that the text can be read, and leaves others alone.
-    Raises ValueError for a frame that is not uint8 (H, W, 3) or a scale that is not above 0.
+    Small frames are enlarged to 480 pixels on the short side (or 1920 on the long one), so that the
+    text can be read. Raises ValueError for a frame that is not uint8 (H, W, 3).
     """
-    canvas = _enlarged(pixels, scale)
+    canvas = _enlarged(pixels)
     height, width = canvas.shape[:2]
     unit = min(height, width) / _SHORT_SIDE
     pen = _Pen(canvas, unit)
     margin = pen.px(14)
     if info.state or info.condition or info.fps is not None:
         _draw_top(pen, info, margin, width - margin)
-    if info.label or info.frozen_label or info.truth:
+    if info.label or info.source_label or info.truth:
         _draw_bottom(pen, info, margin, width - margin)
     return canvas
 
@@ -107,16 +118,16 @@ class _Pen:
         self, text: str, x: int, y: int, size: float, colour: _Colour, font: int = _PLAIN
     ) -> None:
         """Write with the baseline's left end at (x, y)."""
-        cv2.putText(
-            self.canvas,
-            text,
-            (x, y),
-            font,
-            size * self._unit,
-            colour,
-            self._weight(size),
-            cv2.LINE_AA,
-        )
+        scale, weight = size * self._unit, self._weight(size)
+        cv2.putText(self.canvas, text, (x, y), font, scale, colour, weight, cv2.LINE_AA)
+
+    def text_before(
+        self, text: str, x: int, y: int, size: float, colour: _Colour, font: int = _PLAIN
+    ) -> int:
+        """Write with the baseline's right end at (x, y); returns the left end's x."""
+        left = x - self.width_of(text, size, font)
+        self.text(text, left, y, size, colour, font)
+        return left
 
     def fitted(self, text: str, width: int, size: float, font: int = _PLAIN) -> str:
         """`text`, shortened with an ellipsis to at most `width` pixels."""
@@ -154,44 +165,34 @@ def _draw_top(pen: _Pen, info: Overlay, left: int, right: int) -> None:
     y, size = pen.px(23), 0.52
     if info.fps is not None and math.isfinite(info.fps):
         rate = f"{info.fps:.1f} fps" if info.fps < 100 else f"{info.fps:.0f} fps"
-        right -= pen.width_of(rate, size, _PLAIN)
-        pen.text(rate, right, y, size, _WHITE)
-        right -= pen.px(16)
+        right = pen.text_before(rate, right, y, size, _WHITE) - pen.px(16)
     if info.state:
-        pen.dot(left + pen.px(5), y - pen.px(6), 5, _state_colour(info.state))
+        pen.dot(left + pen.px(5), y - pen.px(6), 5, info.tone.value)
         left += pen.px(18)
         state = pen.fitted(info.state, right - left, size)
         pen.text(state, left, y, size, _WHITE)
         left += pen.width_of(state, size, _PLAIN) + pen.px(20)
     if info.condition:
-        condition = pen.fitted(info.condition, right - left, size)
-        pen.text(condition, left, y, size, _DIM)
+        pen.text(pen.fitted(info.condition, right - left, size), left, y, size, _DIM)
 
 
 def _draw_bottom(pen: _Pen, info: Overlay, left: int, right: int) -> None:
     """Predictions (beside each other when there are two), then the entropy and the truth."""
-    two = info.frozen_label is not None
+    said = [("ADAPTED", info.label, info.confidence)]
+    places = [(left, right)]
+    two = info.source_label is not None
+    if info.source_label is not None:
+        said.append(("SOURCE", info.source_label, info.source_confidence))
+        gap, middle = pen.px(14), (left + right) // 2
+        places = [(left, middle - gap), (middle + gap, right)]
     footer = info.truth is not None or info.entropy is not None or info.entropy_share is not None
     top = pen.height - pen.px(56 + 20 * two + 28 * footer)
     pen.shade(top, pen.height)
-    first = top + pen.px(32 + 20 * two)
-    if two:
-        gap = pen.px(14)
-        middle = (left + right) // 2
-        pen.text("ADAPTED", left, top + pen.px(21), 0.4, _DIM)
-        pen.text("FROZEN", middle + gap, top + pen.px(21), 0.4, _DIM)
-        _draw_prediction(pen, info.label, info.confidence, info.truth, left, middle - gap, first)
-        _draw_prediction(
-            pen,
-            info.frozen_label or "",
-            info.frozen_confidence,
-            info.truth,
-            middle + gap,
-            right,
-            first,
-        )
-    else:
-        _draw_prediction(pen, info.label, info.confidence, info.truth, left, right, first)
+    for (title, label, confidence), (start, end) in zip(said, places, strict=True):
+        if two:
+            pen.text(title, start, top + pen.px(21), 0.4, _DIM)
+        y = top + pen.px(32 + 20 * two)
+        _draw_prediction(pen, label, confidence, info.truth, start, end, y)
     if footer:
         _draw_footer(pen, info, left, right, pen.height - pen.px(13))
 
@@ -213,10 +214,8 @@ def _draw_prediction(
         start += pen.px(23)
     if confidence is not None:
         number = f"{100 * confidence:.0f}%" if math.isfinite(confidence) else "n/a"
-        end -= pen.width_of(number, size, _BOLD)
-        pen.text(number, end, y, size, _WHITE, _BOLD)
+        end = pen.text_before(number, end, y, size, _WHITE, _BOLD) - pen.px(12)
         pen.bar(left, right, y + pen.px(10), confidence, colour)
-        end -= pen.px(12)
     if pen.width_of(printable(label), size, _BOLD) > end - start:
         size = 0.54
     pen.text(pen.fitted(label, end - start, size, _BOLD), start, y, size, _WHITE, _BOLD)
@@ -227,44 +226,25 @@ def _draw_footer(pen: _Pen, info: Overlay, left: int, right: int, y: int) -> Non
     size = 0.46
     if info.entropy is not None:
         number = f"{info.entropy:.2f} nats" if math.isfinite(info.entropy) else "n/a"
-        right -= pen.width_of(number, size, _PLAIN)
-        pen.text(number, right, y, size, _DIM)
-        right -= pen.px(10)
+        right = pen.text_before(number, right, y, size, _DIM) - pen.px(10)
     if info.entropy_share is not None:
         bar = right - pen.px(80)
         pen.bar(bar, right, y - pen.px(8), info.entropy_share, _AMBER)
         right = bar - pen.px(10)
     if info.entropy is not None or info.entropy_share is not None:
-        right -= pen.width_of("entropy", size, _PLAIN)
-        pen.text("entropy", right, y, size, _DIM)
-        right -= pen.px(16)
+        right = pen.text_before("entropy", right, y, size, _DIM) - pen.px(16)
     if info.truth is not None:
         truth = pen.fitted(f"truth: {info.truth}", right - left, size)
         pen.text(truth, left, y, size, _WHITE)
 
 
-def _state_colour(state: str) -> _Colour:
-    if state.startswith("learning"):
-        return _GREEN
-    if state.startswith("observing"):
-        return _BLUE
-    if state.startswith("fell back"):
-        return _RED
-    return _DIM if state.startswith("source") else _AMBER
-
-
-def _enlarged(pixels: Pixels, scale: float | None) -> Pixels:
-    """A copy, enlarged by `scale` or, when None, as far as text needs it."""
+def _enlarged(pixels: Pixels) -> Pixels:
+    """A copy, enlarged as far as text needs it."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-    if scale is not None and not (scale > 0 and math.isfinite(scale)):
-        raise ValueError(f"scale must be above 0, got {scale}")
     height, width = pixels.shape[:2]
-    if scale is None:
-        wanted = min(_SHORT_SIDE / min(height, width), _LONGEST_SIDE / max(height, width))
-        scale = max(1.0, wanted)
-    if scale == 1.0:
+    scale = min(_SHORT_SIDE / min(height, width), _LONGEST_SIDE / max(height, width))
+    if scale <= 1.0:
         return np.array(pixels, order="C")
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
+    size = round(width * scale), round(height * scale)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)

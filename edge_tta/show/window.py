@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 import cv2
 
+from edge_tta.closing import Closing
 from edge_tta.frames.source import Pixels
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _KEYS_TO_STOP = (ord("q"), ord("Q"), 27)
 _LARGEST = (1280, 800)
@@ -52,12 +48,7 @@ def display_problem(timeout_s: float = 10.0) -> str | None:
     return f"no window can be opened on display {_display()} ({reason[:160]})"
 
 
-def display_available() -> bool:
-    """Whether a `Window` can be opened; see `display_problem`."""
-    return display_problem() is None
-
-
-class Window:
+class Window(Closing):
     """A window that shows frames. Ask `display_problem` first."""
 
     def __init__(self, title: str) -> None:
@@ -92,17 +83,6 @@ class Window:
             cv2.destroyWindow(self._title)
             cv2.waitKey(1)
         self._open = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _create(self, width: int, height: int) -> None:
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL

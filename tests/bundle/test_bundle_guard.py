@@ -11,7 +11,9 @@ from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.errors import StateError
 from edge_tta.guard import Guard, Limits
 from edge_tta.prepare import Images
-from edge_tta.run.session import Outputs, Session
+from edge_tta.run.loop import Loop
+from edge_tta.run.predictors import Predictors
+from edge_tta.run.reading import Classes
 from edge_tta.run.stopping import StopRequest
 from tests.adapters import WINDOW, adapter, stream
 from tests.bundle.bundles import SPEC, kept
@@ -19,7 +21,7 @@ from tests.bundle.test_bundle_adapter import assert_equal
 from tests.cli.commands import call
 from tests.frames.media import textured
 from tests.networks import network
-from tests.run.test_session_faults import BLACK, GREEN, Script
+from tests.run.test_loop_faults import BLACK, GREEN, Script
 
 IMAGES = [batch.numpy() for batch in stream(2 * WINDOW, n=1)]
 
@@ -97,8 +99,8 @@ def test_a_fallen_guard_answers_by_the_source_and_saves_the_state_it_trusts(
 
 def _learned(pixels: list[Images]) -> BundleAdapter:
     bundle = BundleAdapter(kept())
-    session = Session(Script(pixels), bundle, SPEC, None, Outputs(), classes=10, compare=())
-    assert len(list(session.frames(StopRequest()))) == len(pixels)
+    loop = Loop(Script(pixels), Predictors(bundle, Classes(10), compare=()), SPEC)
+    assert len(list(loop.frames(StopRequest()))) == len(pixels)
     return bundle
 
 

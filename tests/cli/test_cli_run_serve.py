@@ -38,7 +38,7 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
             answer = connection.getresponse()
             assert events(answer, 1)[0][0] == "history"
 
-            seen = _until(answer, lambda status: status["frozen"] is not None)
+            seen = _until(answer, lambda status: status["source_network"] is not None)
             assert seen["source"] == "demo"
             assert seen["state"] == "learning"
             assert len(seen["adapted"]["likeliest"]) == 4

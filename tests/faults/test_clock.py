@@ -13,7 +13,7 @@ import torch
 import edge_tta
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
-from edge_tta.run.keeper import StateKeeper
+from edge_tta.run.sinks.keeper import StateKeeper
 from tests.networks import network
 
 WALL_CLOCKS = {"time", "time_ns", "localtime", "gmtime", "now", "utcnow", "today"}

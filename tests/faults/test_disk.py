@@ -18,8 +18,8 @@ from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
 from edge_tta.errors import OutputError
 from edge_tta.files import remove_leftovers, whole_file
-from edge_tta.run import keeper
-from edge_tta.run.keeper import StateKeeper
+from edge_tta.run.sinks import keeper
+from edge_tta.run.sinks.keeper import StateKeeper
 from tests.cli.commands import ROOT, Result, call, records
 from tests.frames.media import textured
 from tests.networks import network

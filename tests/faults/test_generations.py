@@ -13,7 +13,7 @@ from edge_tta.checkpoint import load_state
 from edge_tta.errors import OutputError, StateError
 from edge_tta.run import generations
 from edge_tta.run.generations import damaged_of, keeping_previous, previous_of
-from edge_tta.run.keeper import StateKeeper
+from edge_tta.run.sinks.keeper import StateKeeper
 from tests.cli.commands import call
 from tests.frames.media import textured
 from tests.networks import network

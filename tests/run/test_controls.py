@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import pytest
 
-from edge_tta.run.controls import Controls
+from edge_tta.run.controls import Controls, Wish
 
 
 def test_wishes_are_granted_once_in_their_order() -> None:
-    controls = Controls()
+    controls, done = Controls(), list[tuple[str, bool]]()
+    controls.does[Wish.SAVE] = lambda: done.append(("save", controls.paused))
+    controls.does[Wish.RESET] = lambda: done.append(("reset", controls.paused))
     for wish in ("save", "pause", "save", "reset"):
         controls.ask(wish)
     assert not controls.paused
-    assert controls.granted() == ["save", "pause", "reset"]
+    controls.grant()
+    assert done == [("save", False), ("reset", True)]
     assert controls.paused
-    assert controls.granted() == []
     controls.ask("resume")
-    assert controls.granted() == ["resume"]
+    controls.grant()
+    assert len(done) == 2
     assert not controls.paused
 
 
 def test_an_unknown_wish_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected pause, resume, reset or save"):
+    with pytest.raises(ValueError, match="explode"):
         Controls().ask("explode")
+
+
+def test_a_wish_that_nothing_grants_is_left() -> None:
+    controls = Controls()
+    controls.ask("save")
+    controls.grant()

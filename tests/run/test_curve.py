@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_tta.errors import EdgeTTAError, OutputError
-from edge_tta.run.curve import ErrorCurve, running_mean
+from edge_tta.run.sinks.curve import ErrorCurve, running_mean
 
 
 @pytest.mark.parametrize("window", [1, 3, 10, 50])
@@ -29,19 +29,19 @@ def test_the_running_mean_of_nothing_is_nothing() -> None:
 
 
 def _filled(path: Path) -> ErrorCurve:
-    curve = ErrorCurve(path, "nanoadapt:tent")
+    curve = ErrorCurve(path)
     for at in range(60):
         wrong = {"nanoadapt:tent": at % 3 == 0}
         if at >= 5:  # compared from its first labelled frame on
             wrong |= {"source": at % 2 == 0, "tent": True, "nanoadapt:norm": False}
-        curve.add(None if at < 10 else "clear" if at < 20 else "fog", wrong)
+        curve.add("nanoadapt:tent", None if at < 10 else "clear" if at < 20 else "fog", wrong)
     return curve
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf", "PNG"])
 def test_the_curve_is_written_in_the_format_of_its_name(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"curve.{ending}"
-    assert _filled(path).save()
+    _filled(path).close()
     starts = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF"}
     assert path.read_bytes().startswith(starts[ending.lower()])
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -49,7 +49,7 @@ def test_the_curve_is_written_in_the_format_of_its_name(ending: str, tmp_path: P
 
 def test_the_picture_shows_every_method_in_its_colour(tmp_path: Path) -> None:
     path = tmp_path / "curve.png"
-    _filled(path).save()
+    _filled(path).close()
     picture = cv2.imread(str(path))
     assert picture is not None
     seen = set(map(tuple, picture[..., ::-1].reshape(-1, 3).tolist()))
@@ -58,20 +58,21 @@ def test_the_picture_shows_every_method_in_its_colour(tmp_path: Path) -> None:
 
 
 def test_one_frame_is_drawn_too(tmp_path: Path) -> None:
-    curve = ErrorCurve(tmp_path / "curve.png", "norm")
-    curve.add("fog", {"norm": True})
-    assert curve.save()
+    curve = ErrorCurve(tmp_path / "curve.png")
+    curve.add("norm", "fog", {"norm": True})
+    curve.close()
+    assert (tmp_path / "curve.png").exists()
 
 
 def test_without_labelled_frames_no_picture_is_made(tmp_path: Path) -> None:
-    assert ErrorCurve(tmp_path / "curve.png", "norm").save() is False
+    ErrorCurve(tmp_path / "curve.png").close()
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["gone/curve.png", "curve.jpg", "curve"])
 def test_a_place_that_does_not_do_is_told_at_once(name: str, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot (plot|write) to"):
-        ErrorCurve(tmp_path / name, "norm")
+        ErrorCurve(tmp_path / name)
 
 
 def test_without_matplotlib_the_advice_is_to_install_it(
@@ -79,4 +80,4 @@ def test_without_matplotlib_the_advice_is_to_install_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(EdgeTTAError, match="pip install"):
-        ErrorCurve(tmp_path / "curve.png", "norm")
+        ErrorCurve(tmp_path / "curve.png")

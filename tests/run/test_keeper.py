@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 
 from edge_tta.adapter import Adapter
 from edge_tta.errors import OutputError, StateError
-from edge_tta.run import keeper
-from edge_tta.run.keeper import StateKeeper
+from edge_tta.run.sinks import keeper
+from edge_tta.run.sinks.keeper import StateKeeper
 from tests.networks import network
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from edge_tta.run.reading import class_name, read_logits
+from edge_tta.run import reading
+from edge_tta.run.reading import Classes, Reading
+
+
+def read_logits(logits: npt.NDArray[Any]) -> Reading:
+    """Their reading, without names of classes."""
+    return reading.read_logits(logits, Classes(len(logits)))
 
 
 def _softmax_and_entropy(logits: list[float]) -> tuple[list[float], float]:
@@ -78,6 +86,6 @@ def test_logits_are_not_changed() -> None:
 
 
 def test_a_class_without_a_name_is_called_by_its_number() -> None:
-    assert class_name(1, ("cat", "dog")) == "dog"
-    assert class_name(2, ("cat", "dog")) == "class 2"
-    assert class_name(0, None) == "class 0"
+    assert Classes(3, ("cat", "dog")).name(1) == "dog"
+    assert Classes(3, ("cat", "dog")).name(2) == "class 2"
+    assert Classes(1).name(0) == "class 0"

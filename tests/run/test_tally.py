@@ -8,6 +8,7 @@ from collections import Counter
 
 from rich.console import Console
 
+from edge_tta.run.reading import Classes
 from edge_tta.run.summary import latency_line, summary_table, warning_line
 from edge_tta.run.tally import Errors, Latencies, Mean, Tally
 
@@ -35,7 +36,7 @@ def test_error_of_nothing_is_not_a_number() -> None:
 def test_a_quantile_is_a_latency_that_was_measured() -> None:
     latencies = Latencies()
     for seconds in (5.0, 1.0, 4.0, 2.0, 3.0, 10.0, 9.0, 8.0, 7.0, 6.0):
-        latencies.add(seconds)
+        latencies.append(seconds)
     assert latencies.quantile(0.5) == 5.0
     assert latencies.quantile(0.9) == 9.0
     assert latencies.quantile(0.0) == 1.0
@@ -45,9 +46,9 @@ def test_a_quantile_is_a_latency_that_was_measured() -> None:
 def test_quantiles_are_of_the_latest_latencies_only() -> None:
     latencies = Latencies()
     for _ in range(100):
-        latencies.add(1000.0)
+        latencies.append(1000.0)
     for _ in range(10_000):
-        latencies.add(1.0)
+        latencies.append(1.0)
     assert latencies.quantile(1.0) == 1.0
     assert math.isnan(Latencies().quantile(0.5))
 
@@ -82,14 +83,14 @@ def test_the_table_puts_the_adapted_network_last_and_the_conditions_across() -> 
     tally.errors["source"] = _errors((True, "fog"), (True, "fog"), (False, "rain"))
     lines = _printed(tally)
     assert lines[1].split("|")[1:] == ["error %", "fog", "rain"]
-    assert lines[2:] == ["frozen (source)|66.7|100.0|0.0", "nanoadapt:tent|33.3|50.0|0.0"]
+    assert lines[2:] == ["source|66.7|100.0|0.0", "nanoadapt:tent|33.3|50.0|0.0"]
 
 
 def test_a_method_that_came_late_has_a_dash_where_it_saw_nothing() -> None:
     tally = Tally(frames=2, labelled=2)
     tally.errors["nanoadapt:tent"] = _errors((True, "fog"), (False, "rain"))
     tally.errors["source"] = _errors((True, "rain"))
-    assert _printed(tally)[2] == "frozen (source)|100.0|-|100.0"
+    assert _printed(tally)[2] == "source|100.0|-|100.0"
 
 
 def test_without_labels_the_table_tells_of_entropy_and_classes_by_method() -> None:
@@ -106,27 +107,27 @@ def test_without_labels_the_table_tells_of_entropy_and_classes_by_method() -> No
     ]
 
 
-def _printed(tally: Tally, labels: tuple[str, ...] | None = None) -> list[str]:
+def _printed(tally: Tally, names: tuple[str, ...] | None = None) -> list[str]:
     """Lines of the table, cells separated by |, without rules."""
     console = Console(width=200, color_system=None)
     with console.capture() as capture:
-        console.print(summary_table(tally, "nanoadapt:tent", labels))
+        console.print(summary_table(tally, "nanoadapt:tent", Classes(2, names)))
     lines = [line for line in capture.get().splitlines() if line[0] not in "┏┡└├"]
     return [
         "|".join(cell.strip() for cell in re.split("[│┃]", line.strip("│┃ "))) for line in lines
     ]
 
 
-def _labelled(frozen: int, adapted: int) -> Tally:
+def _labelled(source: int, adapted: int) -> Tally:
     """Of ten frames so many wrong."""
     tally = Tally()
-    for name, wrong in (("source", frozen), ("tent", adapted)):
+    for name, wrong in (("source", source), ("tent", adapted)):
         tally.errors[name] = _errors(*((i < wrong, None) for i in range(10)))
         tally.entropies[name] = Mean(10.0 * (name == "tent"), 10)
     return tally
 
 
-def test_more_errors_than_the_frozen_network_are_warned_of() -> None:
+def test_more_errors_than_the_source_network_are_warned_of() -> None:
     assert warning_line(_labelled(3, 3), "tent") is None
     assert warning_line(_labelled(9, 3), "tent") is None  # labels count, not entropy
     said = warning_line(_labelled(3, 4), "tent")
@@ -135,13 +136,13 @@ def test_more_errors_than_the_frozen_network_are_warned_of() -> None:
     assert "--method source" in said
 
 
-def test_far_more_doubt_than_the_frozen_network_is_warned_of_without_labels() -> None:
-    for frozen, adapted, warns in ((2.6, 5.9, True), (2.6, 3.2, False), (0.1, 0.5, False)):
-        tally = Tally(entropies={"source": Mean(frozen, 1), "tent": Mean(adapted, 1)})
+def test_far_more_doubt_than_the_source_network_is_warned_of_without_labels() -> None:
+    for source, adapted, warns in ((2.6, 5.9, True), (2.6, 3.2, False), (0.1, 0.5, False)):
+        tally = Tally(entropies={"source": Mean(source, 1), "tent": Mean(adapted, 1)})
         assert (warning_line(tally, "tent") is not None) == warns
 
 
-def test_a_run_without_the_frozen_network_is_not_warned_of() -> None:
+def test_a_run_without_the_source_network_is_not_warned_of() -> None:
     tally = _labelled(0, 9)
     del tally.errors["source"], tally.entropies["source"]
     assert warning_line(tally, "tent") is None

@@ -27,7 +27,7 @@ def status(number: int = 0, **changes: Any) -> dict[str, Any]:
     return {
         "source": "clip.mp4", "method": "nanoadapt:tent", "frame": number, "name": f"clip#{number}",
         "of": None, "condition": None, "truth": None, "state": "learning", "why": "accumulating",
-        "adapted": reading, "frozen": reading, "ms": {"adapt": 12.5}, "memory_bytes": 2**28,
+        "adapted": reading, "source_network": reading, "ms": {"adapt": 12.5}, "memory_bytes": 2**28,
         "steps": number, "updates": 3, "paused": False, "dropped": 0, "fps": 24.9,
         "can_save": True, "guard": None, **changes,
     }  # fmt: skip

@@ -58,7 +58,7 @@ def test_the_page_shows_both_predictions_the_picture_and_the_figures(
     said: list[str] = []
     tab = _open(browser, page, said)
     assert tab.text_content("#adapted-top") == "stop"
-    assert tab.text_content("#frozen li:nth-child(2) .label span") == "<b>yield</b>"
+    assert tab.text_content("#source-network li:nth-child(2) .label span") == "<b>yield</b>"
     assert tab.text_content("#entropy") == "0.50"
     assert tab.text_content("#fps") == "24.9"
     assert tab.text_content("#memory") == "256 MiB"
@@ -128,7 +128,7 @@ def test_a_fall_is_told_with_its_reason_and_the_end_of_the_run_too(
     tab.wait_for_selector("body[data-state='fell back']")
     assert "one class" in tab.text_content("#banner")
     assert "fell back" in tab.text_content("#events")
-    assert tab.text_content("#guard-cost") == "frozen network on 25 % of frames"
+    assert tab.text_content("#guard-cost") == "source network on 25 % of frames"
     assert tab.text_content("#agreement") == "–"
     page.hub.close()
     tab.wait_for_selector("body[data-state=ended]")

@@ -21,8 +21,8 @@ FULL = Overlay(
     entropy_share=0.31,
     fps=23.4,
     state="learning 7/16",
-    frozen_label="Chesapeake Bay retriever",
-    frozen_confidence=0.34,
+    source_label="Chesapeake Bay retriever",
+    source_confidence=0.34,
     truth="golden retriever",
     condition="fog 5",
 )
@@ -81,14 +81,6 @@ def test_small_frames_are_enlarged_and_others_are_not(
     assert draw(_grey(*size), FULL).shape == (*expected, 3)
 
 
-def test_scale_is_obeyed() -> None:
-    assert draw(_grey(100, 200), FULL, scale=1.0).shape == (100, 200, 3)
-    assert draw(_grey(100, 200), FULL, scale=2.5).shape == (250, 500, 3)
-    assert draw(_grey(100, 200), FULL, scale=0.5).shape == (50, 100, 3)
-    with pytest.raises(ValueError, match="scale must be above 0"):
-        draw(_grey(), FULL, scale=0.0)
-
-
 def test_dots_tell_right_from_wrong_only_when_the_truth_is_known() -> None:
     right = draw(_grey(), Overlay(label="cat", truth="cat"))
     wrong = draw(_grey(), Overlay(label="cat", truth="dog"))
@@ -100,7 +92,7 @@ def test_dots_tell_right_from_wrong_only_when_the_truth_is_known() -> None:
     assert _count(unknown, GREEN) == _count(unknown, RED) == 0
 
 
-def test_frozen_and_adapted_get_their_own_dot() -> None:
+def test_source_and_adapted_get_their_own_dot() -> None:
     drawn = draw(_grey(), FULL)
     bottom = drawn[340:]
     assert _count(bottom[:, :320], GREEN) > 50
@@ -132,7 +124,7 @@ def test_numbers_out_of_range_are_drawn_not_raised(value: float) -> None:
         entropy=value,
         entropy_share=value,
         fps=value,
-        frozen_confidence=value,
+        source_confidence=value,
     )
     assert draw(_grey(), info).shape == (480, 640, 3)
 
@@ -143,13 +135,12 @@ def test_every_combination_of_fields_can_be_drawn() -> None:
         itertools.combinations(fields, count) for count in (0, 1, 2, 3)
     ):
         info = Overlay(**{name: getattr(FULL, name) for name in chosen})
-        assert draw(_grey(48, 64), info, scale=1.0).shape == (48, 64, 3)
+        assert draw(_grey(48, 64), info).shape == (480, 640, 3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (500, 3), (17, 31)])
 def test_tiny_and_narrow_frames_do_not_fail(size: tuple[int, int]) -> None:
     draw(_grey(*size), FULL)
-    draw(_grey(*size), FULL, scale=1.0)
 
 
 @pytest.mark.parametrize("width", [20, 100, 333])

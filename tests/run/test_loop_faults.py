@@ -12,7 +12,10 @@ import torch
 from edge_tta.adapter import Adapter
 from edge_tta.frames.source import Frame, FrameSource
 from edge_tta.prepare import InputSpec
-from edge_tta.run.session import Outputs, Seen, Session
+from edge_tta.run.frame_result import FrameResult
+from edge_tta.run.loop import Loop
+from edge_tta.run.predictors import Predictors
+from edge_tta.run.reading import Classes
 from edge_tta.run.stopping import StopRequest
 from tests.frames.media import textured
 from tests.networks import network
@@ -35,14 +38,12 @@ class Script(FrameSource):
         return Frame(index, pixels, float(index), f"script#{index}")
 
 
-def _run(pixels: Sequence[Any], *beside: str) -> tuple[Session, Script, Adapter, list[Seen]]:
+def _run(pixels: Sequence[Any], *beside: str) -> tuple[Loop, Script, Adapter, list[FrameResult]]:
     adapter = Adapter(network("plain"), "nanoadapt:tent", accumulation=2)
     source = Script(pixels)
-    compare = [Adapter(adapter.network, method) for method in beside]
-    classes = adapter.prepare((3, 16, 16)).program.classes
-    spec, outputs = InputSpec(16), Outputs()
-    session = Session(source, adapter, spec, None, outputs, classes=classes, compare=compare)
-    return session, source, adapter, list(session.frames(StopRequest()))
+    classes = Classes(adapter.prepare((3, 16, 16)).program.classes)
+    loop = Loop(source, Predictors(adapter, classes, compare=beside), InputSpec(16))
+    return loop, source, adapter, list(loop.frames(StopRequest()))
 
 
 def _state(adapter: Adapter) -> dict[str, bytes]:
@@ -52,16 +53,16 @@ def _state(adapter: Adapter) -> dict[str, bytes]:
 def test_black_and_blank_frames_are_predicted_and_change_nothing() -> None:
     good = [textured(seed) for seed in range(4)]
     mixed = [good[0], BLACK, good[1], GREEN, BLACK, good[2], good[3]]
-    session, source, adapter, seen = _run(mixed, "norm")
+    loop, source, adapter, seen = _run(mixed, "norm")
     _, _, plain, expected = _run(good, "norm")
     assert len(seen) == 7
-    assert session.tally.not_learned == {"black": 2, "blank": 1}
+    assert loop.tally.not_learned == {"black": 2, "blank": 1}
     assert not source.dropped
-    assert [one.adapted for one in seen] == [True, False, True, False, False, True, True]
+    assert [one.outcome.adapts for one in seen] == [True, False, True, False, False, True, True]
     assert seen[1].why == "black picture: nothing to learn from"
     assert _state(adapter) == _state(plain)
     # The method beside has learned from the same frames.
-    assert seen[-1].others["norm"] == expected[-1].others["norm"]
+    assert seen[-1].compared["norm"] == expected[-1].compared["norm"]
     assert seen[-1].reading == expected[-1].reading
 
 
@@ -88,14 +89,14 @@ def test_what_is_no_picture_is_left_out_and_counted(pixels: Any, why: str) -> No
 
 
 def test_a_stream_of_nothing_but_faults_ends() -> None:
-    session, source, adapter, seen = _run([None] * 5)
+    loop, source, adapter, seen = _run([None] * 5)
     assert not seen
-    assert session.tally.frames == adapter.steps == 0
+    assert loop.tally.frames == adapter.steps == 0
     assert source.dropped == {"wrong format": 5}
 
 
 def test_the_first_frame_may_be_black() -> None:
     _, _, adapter, seen = _run([BLACK, textured(0)])
-    assert [one.adapted for one in seen] == [False, True]
+    assert [one.outcome.adapts for one in seen] == [False, True]
     assert adapter.steps == 1
     assert torch.isfinite(torch.tensor(seen[0].reading.confidence))

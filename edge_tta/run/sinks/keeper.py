@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_tta.errors import OutputError
-from edge_tta.executor import Executor
+from edge_tta.adapter import Adapter
 from edge_tta.files import check_place, remove_leftovers
 from edge_tta.guard import Guard
+from edge_tta.run.frame_result import FrameResult
 from edge_tta.run.generations import keeping_previous, load_or_previous
+from edge_tta.run.sinks import Sink
 
 
-class StateKeeper:
+class StateKeeper(Sink):
     """Saves an adapter's state at most every `every_s` seconds, and at the end.
 
     The save before the last one is kept beside it; where the last one is damaged, the run goes on
@@ -29,8 +31,10 @@ class StateKeeper:
         tell: called with a line when saving fails on the way, and when it works again.
     """
 
+    stage = "save"
+
     def __init__(
-        self, adapter: Executor, path: Path, every_s: float, guard: Guard | None = None
+        self, adapter: Adapter, path: Path, every_s: float, guard: Guard | None = None
     ) -> None:
         self._adapter, self._path, self._every_s = adapter, path, every_s
         self._guarded = guard or adapter
@@ -43,6 +47,12 @@ class StateKeeper:
         self._fails = False
         self._due_s = time.monotonic() + every_s
 
+    def take(self, result: FrameResult) -> None:
+        self.save_if_due()
+
+    def close(self) -> None:
+        self.save()
+
     def save_if_due(self) -> None:
         """Saves when the last time is long enough ago."""
         if time.monotonic() >= self._due_s:
@@ -52,16 +62,16 @@ class StateKeeper:
         """Saves now. A full disk does not end the run: it is told, and tried again when the next
         time is due.
         """
+        failed, self._fails = self._fails, False
         try:
             self.save()
         except OutputError as error:
-            if not self._fails:
-                self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
             self._fails = True
+            if not failed:
+                self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
         else:
-            if self._fails:
+            if failed:
                 self.tell(f"{self._path} is written again")
-            self._fails = False
 
     def save(self) -> None:
         """Saves, if anything changed since the last time.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,8 @@ import numpy.typing as npt
 
 from edge_tta.errors import EdgeTTAError, OutputError
 from edge_tta.files import check_place, write_whole
+from edge_tta.run.frame_result import FrameResult
+from edge_tta.run.sinks import Sink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +22,7 @@ _WINDOW = 100
 """Frames that the running mean is over."""
 _COLOURS = {"source": "#d1495b", "norm": "#9aa0a6", "tent": "#b08968"}
 _ADAPTED = "#1b7f5c"
+_TITLES = {"source": "source (as trained)", "norm": "Pred BN, one frame (norm)"}
 _MORE = ("#3066be", "#8d5fd3", "#e0a030")
 
 
@@ -26,43 +31,43 @@ def need_matplotlib() -> None:
     try:
         import matplotlib as _  # noqa: F401
     except ImportError as error:
-        raise EdgeTTAError(
-            "plots need matplotlib; install it: pip install 'edge-tta[plot]'"
-        ) from error
+        raise EdgeTTAError("plots need matplotlib: pip install 'edge-tta[plot]'") from error
 
 
-class ErrorCurve:
+class ErrorCurve(Sink):
     """Collects right and wrong, one byte a frame and method, and draws their running mean.
 
     Raises OutputError when the picture's folder is not there, EdgeTTAError without matplotlib.
     """
 
-    def __init__(self, path: Path, adapted: str) -> None:
+    def __init__(self, path: Path) -> None:
         if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise OutputError(
-                f"cannot plot to {path}: expected a name ending in .png, .svg or .pdf"
-            )
+            raise OutputError(f"cannot plot to {path}: its name must end in .png, .svg or .pdf")
         check_place(path)
         need_matplotlib()
-        self._path, self._adapted = path, adapted
+        self._path = path
+        self._adapted = ""
         self._wrong: dict[str, bytearray] = {}
         self._conditions: list[tuple[str, int]] = []
         self._frames = 0
 
-    def add(self, condition: str | None, wrong: dict[str, bool]) -> None:
-        """One labelled frame: wrong or not, by method."""
+    def take(self, result: FrameResult) -> None:
+        if wrong := result.wrong:
+            self.add(result.method, result.frame.condition, wrong)
+
+    def add(self, adapted: str, condition: str | None, wrong: Mapping[str, bool]) -> None:
+        """One labelled frame: wrong or not, by method; `adapted`: the label of the run's own."""
+        self._adapted = adapted
         self._frames += 1
         if not self._conditions or self._conditions[-1][0] != (condition or ""):
             self._conditions.append((condition or "", self._frames - 1))
         for name, value in wrong.items():
             self._wrong.setdefault(name, bytearray()).append(value)
 
-    def save(self) -> bool:
-        """Draws what there is; False when no frame had a label."""
+    def close(self) -> None:
+        """Draws what there is; nothing when no frame had a label."""
         if not self._frames:
-            return False
-        import io
-
+            return
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(11, 4.6), dpi=130, layout="constrained")
@@ -88,7 +93,6 @@ class ErrorCurve:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=self._path.suffix[1:].lower())
         write_whole(self._path, buffer.getvalue())
-        return True
 
     def _shade(self, axes: Axes) -> None:
         """Bands and names of the conditions."""
@@ -97,12 +101,8 @@ class ErrorCurve:
             if name in ("", "clear"):
                 continue
             axes.axvspan(start, end, color="#000000", alpha=0.05, linewidth=0)
-            axes.text(
-                (start + end) / 2, 101, name, ha="center", va="bottom", fontsize=9, color="#5f6368"
-            )
-
-
-_TITLES = {"source": "frozen (source)", "norm": "Pred BN, one frame (norm)"}
+            middle = (start + end) / 2
+            axes.text(middle, 101, name, ha="center", va="bottom", fontsize=9, color="#5f6368")
 
 
 def running_mean(values: npt.NDArray[np.uint8], window: int) -> npt.NDArray[np.float64]:

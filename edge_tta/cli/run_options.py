@@ -1,0 +1,115 @@
+"""Options of `edge-tta run`, and what of them can be checked before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_tta.cli import options
+from edge_tta.config import SAVED
+from edge_tta.errors import ConfigError
+from edge_tta.files import check_folder, check_place
+from edge_tta.frames.capture import RECONNECT_S
+from edge_tta.run.sinks.curve import ErrorCurve
+from edge_tta.serve.place import parse_place
+from edge_tta.show import JsonlWriter, VideoRecorder
+
+
+def parser() -> argparse.ArgumentParser:
+    """The subcommand's options."""
+    parser = argparse.ArgumentParser(
+        prog="edge-tta run",
+        description="Adapts a network to a stream of frames, one at a time, and predicts.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Stop with q in the window, or Ctrl-C: the frame at work is finished, files are "
+        "closed and the state is saved.",
+    )
+    source = (
+        "0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo | - "
+        "(a video on standard input)"
+    )
+    parser.add_argument("source", metavar="SOURCE", help=source)
+    options.add_model(parser, default="demo", bundles=True)
+    options.add_method(parser)
+    guard = "fall back to the source network where adaptation seems to do harm (default: on)"
+    parser.add_argument("--guard", choices=("on", "off"), default="on", help=guard)
+    options.add_backend(parser)
+    _add_frames(parser.add_argument_group("frames").add_argument)
+    learning = parser.add_argument_group("learning")
+    every = "learn on every Q-th frame (default: what a bundle advises, else 1)"
+    learning.add_argument("--adapt-every", type=options.count, metavar="Q", help=every)
+    saved = "precision of the tensors saved for the backward pass (default: float16)"
+    learning.add_argument("--saved", choices=SAVED, help=saved)
+    options.add_checkpointing(learning)
+    options.add_budget(learning, "this process (CUDA: of the device)")
+    _add_outputs(parser.add_argument_group("what to see and keep"))
+    options.add_machine(parser)
+    return parser
+
+
+def _add_frames(add: Callable[..., object]) -> None:
+    add("--max-frames", type=options.count, metavar="N", help="stop after N frames")
+    add("--stride", type=options.count, default=1, help="take every STRIDE-th frame")
+    fps = (
+        "at most so many frames per second: cameras are asked for them; videos are thinned out and "
+        "played in their own time, pictures follow at this pace (to leave frames out without "
+        "waiting: --stride)"
+    )
+    add("--fps", type=options.positive, help=fps)
+    lost = "look for a lost camera or stream for S seconds; inf: for ever (default: 60)"
+    seconds = options.not_negative
+    add("--reconnect", type=seconds, default=RECONNECT_S, metavar="S", help=lost)
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    screen = group.add_mutually_exclusive_group()
+    screen.add_argument("--show", action="store_true", help="open a window")
+    screen.add_argument("--headless", action="store_true", help="no window (the default)")
+    add = group.add_argument
+    add(
+        "--serve",
+        metavar="[HOST:]PORT",
+        help="a page to watch, pause, reset and save; seen from other machines with a HOST of this "
+        "one or 0.0.0.0, then behind a token",
+    )
+    add("--token", metavar="WORD", help="of the page (default: made when needed)")
+    add("--save", type=Path, metavar="OUT.mp4", help="annotated video")
+    add("--jsonl", metavar="OUT.jsonl", help="a record a frame; - for standard output")
+    add("--state", type=Path, metavar="FILE", help="resumed when it exists, saved as it goes")
+    every = "seconds between saves of the state (default: 10)"
+    add("--save-every", type=options.positive, default=10.0, metavar="S", help=every)
+    compare = "methods to run beside, as source,norm; none (default: source where labels exist)"
+    add("--compare", metavar="METHODS", help=compare)
+    add("--plot", type=Path, metavar="OUT.png", help="error over time, with labels")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuses what cannot work, and turns --serve into a place and --compare into names or None.
+
+    Raises:
+        EdgeTTAError: a result has no place or would be written over the source, or options do not
+            fit together.
+    """
+    if arguments.token is not None and arguments.serve is None:
+        raise ConfigError("--token is of the page; give --serve [HOST:]PORT too")
+    if arguments.serve is not None:
+        arguments.serve = parse_place(arguments.serve, arguments.token)
+    for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
+        if out not in (None, "-") and options.same_file(Path(arguments.source), Path(out)):
+            raise ConfigError(f"{out} is the source itself; choose another name for the result")
+    for path in (arguments.save, arguments.plot, arguments.state):
+        if path is not None:
+            check_folder(path)
+    # What writes a file refuses a place that does not do when it is made.
+    if arguments.save is not None:
+        VideoRecorder(arguments.save, 1.0)
+    if arguments.jsonl is not None:
+        JsonlWriter(arguments.jsonl)
+    if arguments.plot is not None:
+        ErrorCurve(arguments.plot)
+    if arguments.state is not None and not arguments.state.exists():
+        check_place(arguments.state)
+    if arguments.compare is not None:
+        names = (name.strip() for name in arguments.compare.split(","))
+        arguments.compare = [name for name in names if name not in ("", "none")]

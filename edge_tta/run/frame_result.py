@@ -1,0 +1,150 @@
+"""What happened on one frame, as every output of a run gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from edge_tta.frames.source import Frame, Pixels
+from edge_tta.guard import Event, Guard
+from edge_tta.run.reading import Reading
+from edge_tta.run.timing import Stages
+from edge_tta.show import Overlay, Tone, draw
+
+SOURCE = "source"
+"""Label of the network as trained."""
+
+
+class Outcome(Enum):
+    """What adaptation did with a frame. The value is its text, facts to be filled in."""
+
+    UPDATED = "updated ({updates} so far)"
+    ACCUMULATED = "accumulating {position}/{accumulation}"
+    CALIBRATED = "calibrated"
+    OBSERVED = "calibrated; learns every {adapt_every} frames"
+    BLACK = "black picture: nothing to learn from"
+    BLANK = "blank picture: nothing to learn from"
+    PAUSED = "paused"
+    FELL_BACK = "fell back to source: {fallen}"
+    UNCHANGED = "method source changes nothing"
+
+    @property
+    def learns(self) -> bool:
+        """Whether there was a backward pass."""
+        return self in (Outcome.UPDATED, Outcome.ACCUMULATED)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether statistics or parameters changed."""
+        return self.learns or self in (Outcome.CALIBRATED, Outcome.OBSERVED)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the picture shows nothing."""
+        return self in (Outcome.BLACK, Outcome.BLANK)
+
+
+_TONES = {Outcome.FELL_BACK: Tone.BAD, Outcome.UNCHANGED: Tone.DIM}
+
+
+@dataclass(frozen=True)
+class GuardReport:
+    """A guard after a frame.
+
+    Attributes:
+        fallen: why the source predicts now; None: the adapted network does.
+        events: what it did at this frame.
+        falls: how often it fell back.
+        source_share: share of the frames on which the source network ran for it.
+        signs: what harm is judged by, in 0..1 or nats; empty before the first frame.
+    """
+
+    fallen: str | None
+    events: Sequence[Event]
+    falls: int
+    source_share: float
+    signs: Mapping[str, float]
+
+    @classmethod
+    def of(cls, guard: Guard, events: int) -> GuardReport:
+        """Reports on a guard that has done so many things at the frame."""
+        signs: dict[str, float] = {}
+        if (judge := guard.judge) is not None:
+            own, source = judge.entropies
+            signs = {"agreement": judge.agreement, "entropy": own, "source_entropy": source}
+            signs |= {"one_class": judge.share, "drift": judge.drift}
+        share = guard.source_frames / max(guard.frames, 1)
+        return cls(guard.fallen, guard.latest(events), guard.falls, share, signs)
+
+    def record(self) -> dict[str, Any]:
+        """Whether the source predicts, why, and the signs, in JSON's types."""
+        why = {} if self.fallen is None else {"why": self.fallen}
+        return {"fell_back": self.fallen is not None, **why, **self.signs}
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One frame after the networks have seen it.
+
+    Attributes:
+        truth: name of the frame's true class; None where it is unknown.
+        method: label of the method that adapts.
+        reading: what the run says: the adapted network, or the source where the guard says so.
+        own: the adapted network's reading, also then.
+        source: the source network's; None where it did not run.
+        compared: of the methods beside, by label.
+        outcome, why: what adaptation did, as a value and in words.
+        steps, updates: of the adapter since the source.
+        fps: frames per second of the loop before this one; None at the start.
+        stages: seconds by stage so far; grows while the outputs take the frame.
+    """
+
+    frame: Frame
+    truth: str | None
+    method: str
+    reading: Reading
+    own: Reading
+    source: Reading | None
+    compared: Mapping[str, Reading]
+    outcome: Outcome
+    why: str
+    steps: int
+    updates: int
+    guard: GuardReport | None
+    fps: float | None
+    stages: Stages
+
+    @property
+    def readings(self) -> dict[str, Reading]:
+        """Predictions by method label, the run's own last."""
+        return {**self.compared, self.method: self.reading}
+
+    @property
+    def wrong(self) -> dict[str, bool]:
+        """Which methods are wrong; none where the frame has no label."""
+        label = self.frame.label
+        readings = {} if label is None else self.readings
+        return {name: reading.index != label for name, reading in readings.items()}
+
+    @cached_property
+    def picture(self) -> Pixels:
+        """The frame with the results drawn onto it, uint8 (H, W, 3) RGB; drawn when asked for."""
+        own, source, outcome = self.reading, self.compared.get(SOURCE), self.outcome
+        doing = Tone.GOOD if outcome.learns else Tone.CALM if outcome.adapts else Tone.DOUBTFUL
+        info = Overlay(
+            label=own.label,
+            confidence=own.confidence,
+            entropy=own.entropy,
+            entropy_share=own.entropy_share,
+            fps=self.fps,
+            state=self.why,
+            tone=_TONES.get(outcome, doing),
+            source_label=None if source is None else source.label,
+            source_confidence=None if source is None else source.confidence,
+            truth=self.truth,
+            condition=self.frame.condition,
+        )
+        return draw(self.frame.pixels, info)

@@ -1,0 +1,138 @@
+"""The networks that see each frame, every one of them once: adapted, source, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from edge_tta.adapter import Adapter
+from edge_tta.frames.source import Frame
+from edge_tta.guard import Guard
+from edge_tta.guard.running import as_array
+from edge_tta.prepare import Images
+from edge_tta.run.frame_result import SOURCE, FrameResult, GuardReport, Outcome
+from edge_tta.run.reading import Classes, Reading, read_logits
+from edge_tta.run.timing import Stages
+
+
+class _Logits(NamedTuple):
+    """Of the run's answer, of the adapter, and of the source, where that ran."""
+
+    answer: Any
+    own: Any
+    source: Any | None
+
+
+class Predictors:
+    """An adapter with its guard, the source network, and methods that run beside.
+
+    Args:
+        guard: around the adapter; None: the adapter alone.
+        compare: labels of methods that see the same frames; None: the source, as soon as a frame
+            has a label.
+        adapt_every: learn on every so many frames, from 1; on the others only statistics are
+            calibrated. Counted in the adapter's steps, so that a resumed run keeps the interval.
+
+    Raises ConfigError where a method to compare with cannot be made.
+
+    Attributes:
+        method: label of the method that adapts.
+        source_wanted: run the source network on the next frame, whatever is compared.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        classes: Classes,
+        *,
+        guard: Guard | None = None,
+        compare: Sequence[str] | None = None,
+        adapt_every: int = 1,
+    ) -> None:
+        self.classes, self.method, self.source_wanted = classes, adapter.config.label, False
+        self._adapter, self._guard, self._adapt_every = adapter, guard, adapt_every
+        self._compare_labelled = compare is None and self.method != SOURCE
+        others = [adapter.with_method(name) for name in compare or () if name != SOURCE]
+        self._others = {other.config.label: other for other in others}
+        self._others.pop(self.method, None)
+        self._compare_source = SOURCE in (compare or ()) and self.method != SOURCE
+
+    def reset(self) -> None:
+        """Back to the source, adapter and guard."""
+        (self._guard or self._adapter).reset()
+
+    def see(
+        self, frame: Frame, image: Images, held: Outcome | None, fps: float | None, stages: Stages
+    ) -> FrameResult:
+        """What the networks say of a frame, adapting on the way.
+
+        Args:
+            image: the frame (1, channels, H, W), prepared.
+            held: why the adapter must not adapt: PAUSED; or an empty picture, which holds for all.
+            fps, stages: for the result; times are added.
+        """
+        adapter, guard, labelled = self._adapter, self._guard, frame.label is not None
+        before = 0 if guard is None else guard.happened
+        learns = adapter.steps % self._adapt_every == 0
+        with stages.timed("adapt"):
+            answer, own, source = self._adapted(image, held, learns)
+        self._compare_source = self._compare_source or (labelled and self._compare_labelled)
+        compared: dict[str, Any] = {}
+        if self._compare_source or self._others or self.source_wanted:
+            with stages.timed("compare"):
+                if source is None and (self._compare_source or self.source_wanted):
+                    source = adapter.predict_source(image)
+                if self._compare_source:
+                    compared[SOURCE] = source
+                for name, other in self._others.items():
+                    sees = other.predict if held and held.empty else other
+                    compared[name] = sees(image)
+        outcome = held or self._outcome(learns)
+        return FrameResult(
+            frame=frame,
+            truth=None if frame.label is None else self.classes.name(frame.label),
+            method=self.method,
+            reading=self._read(answer),
+            own=self._read(own),
+            source=None if source is None else self._read(source),
+            compared={name: self._read(logits) for name, logits in compared.items()},
+            outcome=outcome,
+            why=outcome.value.format(
+                updates=adapter.updates,
+                position=adapter.position,
+                accumulation=adapter.config.optimizer.accumulation,
+                adapt_every=self._adapt_every,
+                fallen=None if guard is None else guard.fallen,
+            ),
+            steps=adapter.steps,
+            updates=adapter.updates,
+            guard=None if guard is None else GuardReport.of(guard, guard.happened - before),
+            fps=fps,
+            stages=stages,
+        )
+
+    def _adapted(self, image: Images, held: Outcome | None, learns: bool) -> _Logits:
+        """What the adapter and its guard say of an image, adapting unless it is held."""
+        adapter, guard = self._adapter, self._guard
+        if guard is not None and held is None:
+            return _Logits(guard(image, learn=learns), guard.own, guard.compared)
+        if guard is not None and guard.fallen is not None:
+            source = adapter.predict_source(image)
+            return _Logits(source, source, source)
+        own = adapter.predict(image) if held else adapter(image, learn=learns)
+        return _Logits(own, own, own if self.method == SOURCE else None)
+
+    def _outcome(self, learned: bool) -> Outcome:
+        """What adaptation did with a frame that was not held."""
+        if self.method == SOURCE:
+            return Outcome.UNCHANGED
+        if self._guard is not None and self._guard.fallen is not None:
+            return Outcome.FELL_BACK
+        if not self._adapter.config.trains:
+            return Outcome.CALIBRATED
+        if not learned:
+            return Outcome.OBSERVED
+        return Outcome.ACCUMULATED if self._adapter.position else Outcome.UPDATED
+
+    def _read(self, logits: Any) -> Reading:
+        return read_logits(as_array(logits)[0], self.classes)

@@ -1,0 +1,168 @@
+"""Each network sees a frame once, and what happened is one outcome."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from edge_tta.config import make_config
+from edge_tta.executor import Executor
+from edge_tta.frames.source import Frame
+from edge_tta.guard import Guard, Limits
+from edge_tta.prepare import Images
+from edge_tta.run.frame_result import FrameResult, Outcome
+from edge_tta.run.predictors import Predictors
+from edge_tta.run.reading import Classes
+from edge_tta.run.timing import Stages
+
+IMAGE = np.zeros((1, 3, 4, 4), np.float32)
+PIXELS = np.zeros((4, 4, 3), np.uint8)
+LOGITS = {"own": 0, "source": 1, "norm": 2, "kept": 3}
+"""Class that each network answers with."""
+
+
+class Counted:
+    """An executor that counts its runs, by network."""
+
+    def __init__(self, label: str, runs: Counter[str]) -> None:
+        self.config = make_config(*label.split(":"))
+        self.label, self.runs, self.others = label, runs, dict[str, Counted]()
+        self.steps = self.updates = self.position = 0
+
+    def _run(self, network: str) -> Images:
+        self.runs[network] += 1
+        return np.eye(4, dtype=np.float32)[None, LOGITS[network]]
+
+    def __call__(self, images: Images, *, learn: bool = True) -> Images:
+        self.steps += 1
+        self.position = (self.position + learn) % self.config.accumulation
+        return self._run("own" if self.label == "nanoadapt:tent" else self.label)
+
+    def frozen_logits(self, images: Images) -> Images:
+        return self._run("kept")
+
+    def source_logits(self, images: Images) -> Images:
+        return self._run("source")
+
+    def beside(self, method: str) -> Counted:
+        return self.others.setdefault(method, Counted(method, self.runs))
+
+    def drift(self) -> float:
+        return 1.0
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def reset(self) -> None:
+        pass
+
+
+def _seeing(
+    label: str = "nanoadapt:tent",
+    limits: Limits | None = None,
+    compare: Sequence[str] | None = (),
+    **more: Any,
+) -> tuple[Predictors, Counted]:
+    adapter = Counted(label, Counter())
+    executor = cast(Executor, adapter)
+    guard = None if limits is None else Guard(executor, limits)
+    return Predictors(executor, Classes(4), guard=guard, compare=compare, **more), adapter
+
+
+def _see(
+    predictors: Predictors, held: Outcome | None = None, label: int | None = None
+) -> FrameResult:
+    frame = Frame(0, PIXELS, 0.0, "x", label)
+    return predictors.see(frame, IMAGE, held, None, Stages())
+
+
+@pytest.mark.parametrize("every", [1, 1000])
+def test_guard_comparison_and_page_share_one_run_of_the_source(every: int) -> None:
+    predictors, adapter = _seeing(limits=Limits(every=every, drift=2.0), compare=("norm", "source"))
+    predictors.source_wanted = True
+    for number in range(1, 4):
+        result = _see(predictors)
+        assert adapter.runs == {"own": number, "source": number, "norm": number}
+        assert result.source == result.compared["source"]
+        assert {name: one.index for name, one in result.readings.items()} == {
+            "source": 1, "norm": 2, "nanoadapt:tent": 0,
+        }  # fmt: skip
+
+
+def test_the_source_runs_only_where_somebody_asks_for_it() -> None:
+    predictors, adapter = _seeing()
+    assert _see(predictors, label=1).source is None
+    predictors.source_wanted = True
+    result = _see(predictors)
+    assert result.source is not None
+    assert not result.compared
+    assert adapter.runs == {"own": 2, "source": 1}
+
+
+def test_the_source_is_compared_with_from_the_first_label_on_unless_asked_otherwise() -> None:
+    predictors, _ = _seeing(compare=None)
+    compared = [list(_see(predictors, label=label).compared) for label in (None, 1, None)]
+    assert compared == [[], ["source"], ["source"]]
+
+
+def test_method_source_runs_once_and_is_its_own_comparison() -> None:
+    predictors, adapter = _seeing("source", compare=("source",))
+    predictors.source_wanted = True
+    result = _see(predictors, label=1)
+    assert adapter.runs == {"source": 1}
+    assert result.source == result.reading
+    assert not result.compared
+    assert result.why == "method source changes nothing"
+
+
+def test_a_paused_run_adapts_no_more_but_methods_beside_go_on() -> None:
+    predictors, adapter = _seeing(compare=("norm",))
+    result = _see(predictors, Outcome.PAUSED)
+    assert adapter.runs == {"kept": 1, "norm": 1}
+    assert (result.why, result.outcome.adapts, result.steps) == ("paused", False, 0)
+
+
+def test_an_empty_picture_changes_none_of_them() -> None:
+    predictors, adapter = _seeing(compare=("norm",))
+    result = _see(predictors, Outcome.BLACK)
+    assert adapter.runs == {"kept": 2}
+    assert result.why == "black picture: nothing to learn from"
+
+
+def test_after_a_fall_the_source_answers_also_while_paused_and_runs_once() -> None:
+    predictors, adapter = _seeing(limits=Limits(every=1, drift=0.5), compare=("source",))
+    fell = _see(predictors)
+    assert (fell.outcome, fell.reading.index, fell.own.index) == (Outcome.FELL_BACK, 1, 0)
+    assert fell.guard is not None
+    assert [event.kind for event in fell.guard.events] == ["fell back"]
+    assert fell.why == f"fell back to source: {fell.guard.fallen}"
+    adapter.runs.clear()
+    paused = _see(predictors, Outcome.PAUSED)
+    assert adapter.runs == {"source": 1}
+    assert paused.reading.index == 1
+    assert paused.guard is not None
+    assert not paused.guard.events
+
+
+def test_outcomes_tell_learning_from_calibrating() -> None:
+    predictors, adapter = _seeing(adapt_every=2)
+    size = adapter.config.accumulation
+    assert [_see(predictors).why for _ in range(3)] == [
+        f"accumulating 1/{size}",
+        "calibrated; learns every 2 frames",
+        f"accumulating 2/{size}",
+    ]
+    adapter.position, adapter.updates, adapter.steps = size - 1, 7, 4
+    result = _see(predictors)
+    assert (result.outcome, result.why) == (Outcome.UPDATED, "updated, 7 updates")
+    assert _see(_seeing("norm")[0]).why == "calibrated"
+    assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED"]
+    assert [one.name for one in Outcome if one.adapts and not one.learns] == [
+        "CALIBRATED",
+        "OBSERVED",
+    ]
