@@ -71,8 +71,9 @@ def load(arguments: argparse.Namespace) -> Loaded:
 
 
 def _bundle(arguments: argparse.Namespace) -> Path | None:
-    """The bundle to run; None: PyTorch is to run the model."""
-    named = is_bundle(arguments.model)
+    """Return the bundle to run; None where PyTorch is to run the model."""
+    # A folder called demo is ./demo: the name is the built-in model's.
+    named = arguments.model != "demo" and is_bundle(arguments.model)
     if named and arguments.backend == "torch":
         raise ConfigError(
             f"{arguments.model} is a bundle, which onnxruntime runs; leave --backend out, or give "

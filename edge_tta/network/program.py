@@ -107,6 +107,7 @@ class Program:
     executable forms: without and with the values that Taylor terms watch. `below` names the layer
     before which BatchNorms are folded and are no sites, "": none are. `precision` is that of
     the tensors a lean program saves, None for a program that PyTorch's autograd runs as it is.
+    `note` tells the user what was done to the network's end, "": nothing.
     """
 
     sites: tuple[Site, ...]
@@ -118,6 +119,7 @@ class Program:
     fingerprint: str
     below: str = ""
     precision: str | None = None
+    note: str = ""
 
     def run(self, images: Tensor, normaliser: Normaliser, *, watch: bool = False) -> Tensor:
         """Logits (N, classes) of images (N, channels, H, W)."""
