@@ -83,7 +83,7 @@ def _no_model(spec: str) -> str:
             f"{spec!r} is an ONNX file; expected {_FORMS}, or a bundle's folder, which edge-tta "
             "export bundle makes of the network that the file was made from"
         )
-    if path.is_dir():
+    if spec and path.is_dir():
         return f"{spec!r} is a folder, maybe a bundle; here expected {_FORMS}"
     known = ["demo", *(f"torchvision:{name}" for name in _torchvision_names())]
     hint = did_you_mean(spec, known)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -62,7 +63,7 @@ def check_module(model: nn.Module) -> None:
                 "network that it was made from"
             )
         _refuse_hooks(name, module)
-    if not any(tensor.ndim == 1 and tensor.is_floating_point() for tensor in _untrained(model)):
+    if not any(is_lazy(t) or (t.ndim == 1 and t.is_floating_point()) for t in _untrained(model)):
         other = {type(m).__name__ for m in model.modules() if isinstance(m, _NORMALISATIONS)}
         instead = f" (it normalises by {', '.join(sorted(other))})" if other else ""
         raise ModelError(
