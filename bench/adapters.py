@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from edge_tta.network.source import SourceNetwork
 from torch import nn
 
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.engines.torch import torch_engine
+from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from edge_tta.adapter import Adapter
 from edge_tta.budget.choices import Budget, Choice, Plan, chosen, depths_of, plans
 from edge_tta.bundle.runtime import PROFILES
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import OutputError
 from edge_tta.models import Model
 from export.bundle import write_bundle
@@ -58,7 +59,9 @@ def fit(probe: Probe, *, views: int, depths: list[int], budget: Budget) -> tuple
 
 def depths_for(adapter: Adapter, shape: tuple[int, ...]) -> list[int]:
     """Return depths to choose among; shape: of an image, (channels, H, W)."""
-    return depths_of(len(adapter.prepare(shape).program.layers), adapter.config.depth)
+    adapter.prepare(shape)
+    layers = engine_of(adapter).step.program.layers
+    return depths_of(len(layers), adapter.config.layers.depth)
 
 
 @dataclass

@@ -13,12 +13,12 @@ from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 
 if TYPE_CHECKING:
-    from edge_tta.network.frozen import FrozenNetwork
     from torch import nn
 
     from edge_tta.adapter import Adapter
     from edge_tta.bundle.manifest import Advice
     from edge_tta.models import Model
+    from edge_tta.network.source import SourceNetwork
 
 WEIGHT_KINDS = {
     "folded": "the network with what was learned put in: a plain state dict, or an ONNX file",
@@ -92,7 +92,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
     adapters = {main_one.config.label: main_one}
     for name in arguments.beside.split(","):
         if name.strip() not in ("", "none"):
-            other = main_one.beside(name.strip(), preset)
+            other = main_one.with_method(name.strip())
             adapters.setdefault(other.config.label, other)
     frames = None
     if arguments.frames is not None:
@@ -120,12 +120,13 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
     from edge_tta.adapter import Adapter
     from edge_tta.budget.choices import check_learns
     from edge_tta.bundle.manifest import Advice
+    from edge_tta.engines.torch import engine_of
     from export.budget import Exporting, depths_for, fit
 
     preset = arguments.preset or options.DEFAULT_PRESET
 
     def build(
-        network: nn.Module | FrozenNetwork, views: int | None, depth: int | None = None
+        network: nn.Module | SourceNetwork, views: int | None, depth: int | None = None
     ) -> Adapter:
         return Adapter(
             network,
@@ -144,23 +145,24 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
     if budget is None:
         return asked, Advice()
     check_learns(asked.config)
+    network = engine_of(asked).network
     console = terminal(stderr=True)
     with console.status("Measuring") as status:
         choice, why = fit(
             Exporting(
                 model,
-                lambda views, depth: build(asked.network, views, depth),
+                lambda views, depth: build(network, views, depth),
                 str(preset),
                 arguments.out.resolve().parent,
                 arguments.threads,
                 status.update,
             ),
-            views=asked.config.views,
+            views=asked.config.views.count,
             depths=depths_for(asked, model.input.shape),
             budget=budget,
         )
     console.print(why)
-    main_one = build(asked.network, choice.views, choice.depth)
+    main_one = build(network, choice.views, choice.depth)
     return main_one, Advice(choice.saving, choice.adapt_every)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from edge_tta.adapter import Adapter
 from edge_tta.config import HOSTS, METHODS, PRESETS
 from edge_tta.method.state import State
-from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.network.source import SourceNetwork
 from tests.networks import network
 
 # "method", or "nanoadapt:host/preset".
@@ -31,7 +31,7 @@ WINDOW = 4
 
 
 @functools.cache
-def shared(net: str) -> FrozenNetwork:
+def shared(net: str) -> SourceNetwork:
     """A named network, captured once for all its adapters."""
     return Adapter(network(net), "source").network
 

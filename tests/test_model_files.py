@@ -1,21 +1,16 @@
-"""Models of the user's own: FILE.py:FACTORY, and weights files."""
+"""Models of the user's own: FILE.py:FACTORY."""
 
 from __future__ import annotations
 
-import itertools
-import pickle
-import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import nn
 
 from edge_tta.errors import ModelError
-from edge_tta.models import load_model, read_weights
+from edge_tta.models import load_model
 from edge_tta.prepare import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 
 NET = """
@@ -128,6 +123,35 @@ def test_a_factory_may_import_its_neighbours_when_called(write: Write) -> None:
     assert load_model(f"{path}:make").module(torch.zeros(1, 3, 8, 8)).shape == (1, 4)
 
 
+def test_relative_imports_work_inside_a_package_and_beside_a_file(write: Write) -> None:
+    write(NET, "beside.py")
+    path = write("from .beside import small")
+    assert load_model(f"{path}:small").module(torch.zeros(1, 3, 8, 8)).shape == (1, 4)
+    inner = path.parent / "nets" / "own"
+    inner.mkdir(parents=True)
+    for folder in (inner, inner.parent):
+        (folder / "__init__.py").touch()
+    (inner.parent / "layers.py").write_text(NET)
+    path = write("from ..layers import large\n", "nets/own/my-net.py")
+    assert load_model(f"{path}:large").module(torch.zeros(1, 3, 8, 8)).shape == (1, 9)
+
+
+def test_a_model_file_sees_no_arguments_and_keeps_standard_output_free(
+    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parsing = "import argparse\nargparse.ArgumentParser().parse_args()\nprint('a net')\n"
+    monkeypatch.setattr("sys.argv", ["edge-tta", "run", "demo"])
+    path = write(parsing + NET)
+    assert load_model(f"{path}:small").module(torch.zeros(1, 3, 8, 8)).shape == (1, 4)
+    assert sys.argv == ["edge-tta", "run", "demo"]
+    assert capsys.readouterr() == ("", "a net\n")
+
+
+def test_a_network_may_stand_in_the_file_itself(write: Write) -> None:
+    path = write(NET + "model = Net(6)\n")
+    assert load_model(f"{path}:model").module(torch.zeros(1, 3, 8, 8)).shape == (1, 6)
+
+
 @pytest.mark.parametrize(
     ("text", "factory", "said"),
     [
@@ -141,7 +165,10 @@ def test_a_factory_may_import_its_neighbours_when_called(write: Write) -> None:
         ("make = 3\n", "make", "no function 'make'"),
         ("def make():\n    return {'weights': 1}\n", "make", "returns a dict; expected an nn.Mod"),
         ("def make():\n    raise KeyError('gone')\n", "make", "fails with KeyError: 'gone'"),
-        ("def make(classes):\n    return classes\n", "make", "TypeError.*without arguments"),
+        ("def make(classes):\n    return classes\n", "make", r"\(classes\); .*return make\("),
+        ("def make():\n    return Net\n" + NET, "make", r"return Net\(\), not Net"),
+        ("def make():\n    return Net(), 3\n" + NET, "make", "a tuple of Net, int.*that alone"),
+        ("from .gone import small\n", "small", "No module named"),
     ],
 )
 def test_what_is_wrong_with_a_model_file_is_told(
@@ -153,115 +180,26 @@ def test_what_is_wrong_with_a_model_file_is_told(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["net", "", "net.pt", "Demo", "net.py"])
-def test_what_is_no_model_is_told_with_the_known_forms(spec: str) -> None:
-    with pytest.raises(ModelError, match=r"demo, torchvision:NAME or FILE\.py:FACTORY"):
-        load_model(spec)
-
-
 @pytest.mark.parametrize(
-    ("wrapper", "ending"),
+    ("spec", "said"),
     [
-        *itertools.product(["plain", "module."], ["pt", "safetensors"]),
-        *itertools.product(["state_dict", "model", "both"], ["pth"]),
+        ("net", "or a bundle's folder"),
+        ("", "or a bundle's folder"),
+        ("resnet18", "did you mean torchvision:resnet18"),
+        ("net.onnx", "an ONNX file.* or a bundle's folder"),
+        ("net.pt", "a weights file.* --weights net.pt"),
+        ("net.safetensors", "a weights file.* --weights net.safetensors"),
+        ("net.py", "a Python file without a factory"),
+        ("/", "a folder, maybe a bundle"),
     ],
 )
-def test_weights_are_found_in_every_usual_wrapping(
-    wrapper: str, ending: str, write: Write, tmp_path: Path
-) -> None:
-    path, file = write(), tmp_path / f"weights.{ending}"
-    trained = load_model(f"{path}:small").module
-    with torch.no_grad():
-        for parameter in trained.parameters():
-            parameter.normal_()
-    state: dict[str, Any] = dict(trained.state_dict())
-    if wrapper == "module.":
-        state = {f"module.{name}": value for name, value in state.items()}
-    if wrapper in ("model", "both"):
-        state = {"model": state, "epoch": 3}
-    if wrapper in ("state_dict", "both"):
-        state = {"state_dict": state, "optimizer": {"lr": 0.1}}
-    save_file(state, file) if ending == "safetensors" else torch.save(state, file)
-    loaded = load_model(f"{path}:small", file).module
-    images = torch.randn(2, 3, 8, 8)
-    assert torch.equal(loaded(images), trained(images))
-
-
-def test_only_the_batch_counters_may_be_missing(write: Write, tmp_path: Path) -> None:
-    path, file = write(), tmp_path / "weights.pt"
-    state = load_model(f"{path}:small").module.state_dict()
-    old = {name: value for name, value in state.items() if "num_batches" not in name}
-    torch.save(old, file)
-    load_model(f"{path}:small", file)
-    del old["1.running_var"]
-    torch.save(old, file)
-    with pytest.raises(ModelError, match=r"lacks 1\.running_var"):
-        load_model(f"{path}:small", file)
-
-
-def test_weights_of_another_network_are_refused(write: Write, tmp_path: Path) -> None:
-    path, file = write(), tmp_path / "weights.pt"
-    torch.save(load_model(f"{path}:large").module.state_dict(), file)
-    with pytest.raises(ModelError, match="does not fit the model: size mismatch for 5"):
-        load_model(f"{path}:small", file)
-    torch.save(nn.Linear(2, 2).state_dict(), file)
-    with pytest.raises(ModelError, match="lacks"):
-        load_model(f"{path}:small", file)
-    state = load_model(f"{path}:small").module.state_dict() | {"6.weight": torch.zeros(1)}
-    torch.save(state, file)
-    with pytest.raises(ModelError, match=r"has the unknown 6\.weight"):
-        load_model(f"{path}:small", file)
-
-
-class _Trap:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("form", ["torch.save", "torch.save, old", "pickle"])
-def test_code_in_a_weights_file_is_never_run(form: str, tmp_path: Path) -> None:
-    sprung, file = tmp_path / "sprung", tmp_path / "weights.pt"
-    content = {"weight": torch.zeros(2), "more": _Trap(sprung)}
-    if form == "pickle":
-        file.write_bytes(pickle.dumps(content))
-    else:
-        torch.save(content, file, _use_new_zipfile_serialization=form == "torch.save")
-    with pytest.raises(ModelError, match="loaded safely"):
-        read_weights(file)
-    assert not sprung.exists()
-    pickle.loads(pickle.dumps(_Trap(sprung)))
-    assert sprung.exists()  # the trap does work
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("w.pt", b"", "loaded safely"),
-        ("w.pt", b"garbage", "loaded safely"),
-        ("w.safetensors", b"garbage", "loaded safely"),
-        ("w.pt", [1, 2], "holds no state dict"),
-        ("w.pt", {"epoch": 3}, "holds no state dict"),
-        ("w.pt", torch.zeros(3), "holds no state dict"),
-    ],
-    ids=str,
-)
-def test_a_file_without_weights_is_told(name: str, content: Any, said: str, tmp_path: Path) -> None:
-    file = tmp_path / name
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    else:
-        torch.save(content, file)
+def test_what_is_no_model_is_told_with_what_would_do(spec: str, said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
-        read_weights(file)
-    assert str(file) in str(caught.value)
+        load_model(spec)
+    assert "demo, torchvision:NAME or FILE.py:FACTORY" in str(caught.value)
 
 
-def test_a_missing_weights_file_is_told(tmp_path: Path) -> None:
-    for path in (tmp_path / "gone.pt", tmp_path):
-        with pytest.raises(ModelError, match=re.escape(f"no weights file {path}")):
-            read_weights(path)
+def test_a_python_file_without_a_factory_is_answered_with_its_functions(write: Write) -> None:
+    path = write()
+    with pytest.raises(ModelError, match=r"such as .*net\.py:small, .*net\.py:large"):
+        load_model(str(path))

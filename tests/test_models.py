@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 from pathlib import Path
 from typing import Any, NoReturn
@@ -61,8 +62,11 @@ def test_the_demo_network_takes_other_weights(tmp_path: Path) -> None:
 def test_damaged_demo_weights_are_told(tmp_path: Path) -> None:
     file = tmp_path / "own.safetensors"
     file.write_bytes(WEIGHTS.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="does not hold the weights"):
+    with pytest.raises(ModelError, match="loaded safely"):
         load_model("demo", file)
+    torch.save(nn.Linear(2, 2).state_dict(), file.with_suffix(".pt"))
+    with pytest.raises(ModelError, match=r"lacks stem\.0\.weight"):
+        load_model("demo", file.with_suffix(".pt"))
 
 
 def test_torchvision_weights_of_a_file_need_no_network(
@@ -107,6 +111,27 @@ def test_official_googlenet_weights_compute_what_torchvision_computes(tmp_path: 
     save_file(official.state_dict(), file)
     loaded = load_model("torchvision:googlenet", file).module
     assert torch.equal(loaded(images), official(images))
+
+
+def test_checkpoints_of_torchvision_networks_may_be_wrapped(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pth"
+    trained = torchvision.models.get_model("shufflenet_v2_x0_5", weights=None, num_classes=7).eval()
+    state = {f"model.{name}": value for name, value in trained.state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": state}, file)
+    images = torch.randn(1, 3, 64, 64)
+    model = load_model("torchvision:shufflenet_v2_x0_5", file)
+    assert torch.equal(model.module(images), trained(images))
+
+
+def test_published_densenet_weights_have_older_names_and_fit(tmp_path: Path) -> None:
+    file = tmp_path / "densenet121-a639ec97.pth"
+    trained = torchvision.models.densenet121(weights=None)
+    older = re.compile(r"(denselayer\d+\.(?:norm|conv))(\d\.)")
+    state = {older.sub(r"\1.\2", name): value for name, value in trained.state_dict().items()}
+    assert state.keys() != trained.state_dict().keys()
+    torch.save(state, file)
+    loaded = load_model("torchvision:densenet121", file).module.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in trained.state_dict().items())
 
 
 def test_weights_of_another_architecture_are_refused(resnet18: nn.Module, tmp_path: Path) -> None:

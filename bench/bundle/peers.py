@@ -38,6 +38,7 @@ def frozen(folder: str, model: str, weights: str, threads: int) -> tuple[Step, S
 def bundle(folder: str, threads: int, profile: str, learn: bool) -> tuple[Step, Shape]:
     """A bundle that learns on every frame, or only observes."""
     from edge_tta.bundle.adapter import BundleAdapter
+
     from edge_tta.bundle.folder import Bundle
 
     adapter = BundleAdapter(Bundle(Path(folder) / "bundle", threads=threads, profile=profile))

@@ -21,7 +21,7 @@ from bench.results import make_results, write_results
 from edge_tta import heap
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
-from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.network.source import SourceNetwork
 
 STAGES = ("read", "prepare", "forward", "backward", "update", "rest")
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     with Progress(console=console, disable=not console.is_terminal) as progress:
         for (device, threads), group in groups:
             own = list(group)
-            shared: dict[str, FrozenNetwork] = {}
+            shared: dict[str, SourceNetwork] = {}
             if threads is not None:
                 torch.set_num_threads(threads)
             title = f"{device}, {threads or torch.get_num_threads()} threads"

@@ -19,7 +19,7 @@ from edge_tta.cli import options
 from edge_tta.errors import ConfigError
 from edge_tta.guard import Guard
 from edge_tta.models import Model
-from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import Images
 
 
@@ -47,7 +47,7 @@ def load_model_of(arguments: argparse.Namespace) -> Model:
 
 
 def make_subject(
-    case: Case, model: Model, shared: dict[str, FrozenNetwork] | None = None
+    case: Case, model: Model, shared: dict[str, SourceNetwork] | None = None
 ) -> Subject:
     """The subject of a case.
 
@@ -72,7 +72,7 @@ def make_subject(
 
 
 class _Adapting:
-    def __init__(self, case: Case, model: Model, shared: dict[str, FrozenNetwork]) -> None:
+    def __init__(self, case: Case, model: Model, shared: dict[str, SourceNetwork]) -> None:
         given: Any = shared.get(case.device, model.module)
         fields = {k: v for k, v in case.fields.items() if k not in ("method", "host")}
         self._adapter = Adapter(

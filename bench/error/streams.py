@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from edge_tta.network.source import SourceNetwork
 
 from bench.adapters import adapter_of
 from bench.orders import Stream
@@ -20,6 +19,7 @@ from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.guard import Guard
+from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 
 

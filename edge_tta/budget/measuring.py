@@ -24,6 +24,7 @@ from torch import Tensor
 from edge_tta import heap
 from edge_tta.adapter import Adapter
 from edge_tta.budget.choices import Budget, Choice, chosen, depths_of, plans
+from edge_tta.engines.torch import engine_of
 from edge_tta.network.saved import saved_bytes
 from edge_tta.resident import peak_bytes, reset_peak, resident_bytes
 
@@ -79,8 +80,9 @@ def choices(costs: Costs, views: int, adapt_every: int) -> list[Choice]:
 def measured(build: Build, image: Tensor, depth: int = 0) -> Costs:
     """Return the costs of the network that `build` adapts."""
     # The leanest first, so that peaks tell.
-    layers = len(build("int8", 0).prepare(tuple(image.shape[1:])).program.layers)
-    depths = depths_of(layers, depth)
+    first = build("int8", 0)
+    first.prepare(tuple(image.shape[1:]))
+    depths = depths_of(len(engine_of(first).step.program.layers), depth)
     heap.trim()
     observe_s, observe_bytes, before = _observing(build("int8", 0), image)
     kept: dict[Key, float] = {}
@@ -101,7 +103,7 @@ def drawn_image(shape: tuple[int, ...]) -> Tensor:
 
 def _observing(adapter: Adapter, image: Tensor) -> tuple[float, float, float]:
     """Seconds and peak bytes of observing, and the bytes that were there before."""
-    on_cuda = adapter.device.type == "cuda"
+    on_cuda = engine_of(adapter).network.device.type == "cuda"
     adapter(image, learn=False)
     if on_cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -117,14 +119,14 @@ def _observing(adapter: Adapter, image: Tensor) -> tuple[float, float, float]:
 def _kept(adapter: Adapter, image: Tensor) -> float:
     """Bytes saved for the backward pass of one image; weights are not counted."""
     adapter(image, learn=False)
-    program = adapter.prepare(tuple(image.shape[1:])).program
+    program = engine_of(adapter).step.program
     there = [*program.tensors(), *adapter.state.values()]
     return saved_bytes(lambda: adapter(image), {t.untyped_storage().data_ptr() for t in there})
 
 
 def _seconds(adapter: Adapter, image: Tensor, *, learn: bool = True) -> float:
     """Median of a few steps, after one."""
-    on_cuda, times = adapter.device.type == "cuda", []
+    on_cuda, times = engine_of(adapter).network.device.type == "cuda", []
     adapter(image, learn=learn)
     for _ in range(_STEPS):
         if on_cuda:

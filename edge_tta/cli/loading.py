@@ -1,4 +1,4 @@
-"""The network that a command line names, with its executor: PyTorch, or a bundle."""
+"""The adapter that a command line names: of a module of PyTorch, or of a bundle."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_tta import heap
+from edge_tta.adapter import Adapter
 from edge_tta.budget.choices import check_learns
-from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.bundle.folder import Bundle, is_bundle
 from edge_tta.bundle.manifest import Advice
 from edge_tta.class_names import read_class_names
 from edge_tta.cli import options
+from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError, ModelError
-from edge_tta.executor import Executor
-from edge_tta.prepare import InputSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from edge_tta.adapter import Adapter
     from edge_tta.models import Model
-    from edge_tta.network.frozen import FrozenNetwork
+    from edge_tta.network.source import SourceNetwork
 
 DEMO_BUNDLE = Path(__file__).parents[1] / "demo" / "bundle"
 _DEFAULT_SAVED = "float16"
@@ -42,36 +40,34 @@ _FIXED = (
 
 @dataclass(frozen=True)
 class Loaded:
-    """An executor and what is known about its network.
+    """An adapter and what is known about its network.
 
     prepare: loads what the first frame needs; gives the number of classes.
-    beside: another method on the same network.
-    adapt_every: on every so many frames it learns. why: what a budget, or the bundle's
-        advice, had a say in, or nothing.
+    adapt_every: update interval in frames. why: what a budget, or the bundle's advice, had a say
+        in, or nothing.
     """
 
-    executor: Executor
-    input: InputSpec
+    adapter: Adapter
     labels: tuple[str, ...] | None
     prepare: Callable[[], int]
-    beside: Callable[[str], Executor]
     adapt_every: int
     why: str = ""
 
 
 def load(arguments: argparse.Namespace) -> Loaded:
-    """What --model, --backend and the method's options name.
+    """Return what --model, --backend and the method's options name.
 
     Raises:
-        EdgeTTAError: as the executor does, or they do not fit together.
+        EdgeTTAError: as `Adapter` does, or they do not fit together.
     """
     folder = _bundle(arguments)
     return _torch(arguments) if folder is None else _onnx(arguments, folder)
 
 
 def _bundle(arguments: argparse.Namespace) -> Path | None:
-    """The bundle to run; None: PyTorch is to run the model."""
-    named = is_bundle(arguments.model)
+    """Return the bundle to run; None where PyTorch is to run the model."""
+    # A folder called demo is ./demo: the name is the built-in model's.
+    named = arguments.model != "demo" and is_bundle(arguments.model)
     if named and arguments.backend == "torch":
         raise ConfigError(
             f"{arguments.model} is a bundle, which onnxruntime runs; leave --backend out, or give "
@@ -108,24 +104,21 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
     if arguments.device != "cpu":
         raise ConfigError(f"bundles run on the CPU, got --device {arguments.device}")
     bundle = Bundle(folder, threads=arguments.threads, profile=arguments.profile)
-    adapter = BundleAdapter(bundle, _label(arguments, bundle))
     manifest = bundle.manifest
+    adapter = Adapter(OnnxEngine(bundle, _label(arguments, bundle)))
     labels = manifest.labels if arguments.labels is None else read_class_names(arguments.labels)
     return Loaded(
         adapter,
-        manifest.input,
         labels,
         lambda: adapter.prepare(manifest.image_shape),
-        adapter.beside,
         arguments.adapt_every or manifest.advice.adapt_every,
-        _advised(arguments, adapter),
+        _advised(arguments, manifest.advice),
     )
 
 
-def _advised(arguments: argparse.Namespace, adapter: BundleAdapter) -> str:
-    """What is done because the bundle advises it, and how to do otherwise; or nothing."""
-    advice, usual = adapter.network.manifest.advice, Advice()
-    parts = []
+def _advised(arguments: argparse.Namespace, advice: Advice) -> str:
+    """Return what is done because the bundle advises it, and how to do otherwise; or nothing."""
+    usual, parts = Advice(), []
     if arguments.profile is None and advice.profile != usual.profile:
         parts.append(f"--profile {advice.profile}")
     if arguments.adapt_every is None and advice.adapt_every != usual.adapt_every:
@@ -136,7 +129,7 @@ def _advised(arguments: argparse.Namespace, adapter: BundleAdapter) -> str:
 
 
 def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
-    """The method asked for, as the bundle calls it; None: its first."""
+    """Return the method asked for, as the bundle calls it; None: its first."""
     method, host = arguments.method, arguments.host
     if method is None and host is None:
         return None
@@ -159,31 +152,24 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
     adapter, adapt_every, why = _adapter_of(arguments, model)
-    preset = arguments.preset or options.DEFAULT_PRESET
     return Loaded(
-        adapter,
-        model.input,
-        model.labels,
-        lambda: _prepared(adapter, model.input.shape),
-        lambda method: adapter.beside(method, preset),
-        adapt_every,
-        why,
+        adapter, model.labels, lambda: _prepared(adapter, model.input.shape), adapt_every, why
     )
 
 
 def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
-    """Captures the network and gives back what that left; the number of classes."""
-    classes = adapter.prepare(shape).program.classes
+    """Capture the network and give back what that left; return the number of classes."""
+    classes = adapter.prepare(shape)
     heap.trim()
     return classes
 
 
 def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
-    """The adapter, how often it learns, and what a budget had a say in (or nothing)."""
-    from edge_tta.adapter import Adapter
+    """Return the adapter, its update interval, and what a budget had a say in (or nothing)."""
     from edge_tta.budget.measuring import drawn_image, fit
+    from edge_tta.engines.torch import engine_of
 
-    def build(network: nn.Module | FrozenNetwork, saved: str, **more: Any) -> Adapter:
+    def build(network: nn.Module | SourceNetwork, saved: str, **more: Any) -> Adapter:
         return Adapter(
             network,
             arguments.method or options.DEFAULT_METHOD,
@@ -204,13 +190,14 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
     if budget is None:
         return asked, every, ""
     check_learns(asked.config)
+    network = engine_of(asked).network
     choice, why = fit(
-        lambda saved, depth: build(asked.network, saved, views=0, depth=depth),
+        lambda saved, depth: build(network, saved, views=0, depth=depth),
         drawn_image(model.input.shape),
-        views=asked.config.views,
-        depth=asked.config.depth,
+        views=asked.config.views.count,
+        depth=asked.config.layers.depth,
         adapt_every=every,
         budget=budget,
     )
-    adapter = build(asked.network, choice.saving, views=choice.views, depth=choice.depth)
+    adapter = build(network, choice.saving, views=choice.views, depth=choice.depth)
     return adapter, choice.adapt_every, why

@@ -131,7 +131,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
     """--backend and --profile."""
-    group = parser.add_argument_group("executor")
+    group = parser.add_argument_group("engine")
     group.add_argument(
         "--backend", choices=("torch", "onnx"), help="what runs the network (default: the model's)"
     )

@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
             return stop.exit_code
         source.tell = console.print
         sinks = _sinks(arguments, keeper, controls, stop, console)
-        loop = stack.enter_context(Loop(source, predictors, loaded.input, sinks, controls))
+        loop = stack.enter_context(Loop(source, predictors, adapter.input_spec, sinks, controls))
         if keeper is not None and keeper.resumed:
             if keeper.recovered is not None:
                 console.print(f"warning: {keeper.recovered}", style="yellow")

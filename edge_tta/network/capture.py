@@ -7,25 +7,23 @@ the program's `Execution`; everything else stays as it is and is frozen.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import inspect
-import io
-import logging
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from edge_tta.errors import ModelError
+from edge_tta.network.checking import input_advice
+from edge_tta.network.ending import Ending, take_logits
+from edge_tta.network.exporting import export, first_line
 from edge_tta.network.folding import fold_below
 from edge_tta.network.predecessors import Predecessors
 from edge_tta.network.program import AsTrained, Program, Site
 from edge_tta.network.resolution import total_strides
 from edge_tta.network.rewriting import make_functional, open_graph
-from edge_tta.network.sites import FoundSite, Values, find_sites, refuse_regions
+from edge_tta.network.sites import Values, find_sites, refuse_regions
 
 
 def capture(
@@ -34,57 +32,59 @@ def capture(
     fingerprint: str | None = None,
     below: str = "",
 ) -> Program:
-    """A network as a program for images of `image_shape` (channels, H, W), any number at a time.
+    """Return a network as a program for images of `image_shape` (channels, H, W), any N at a time.
 
-    The program shares the weights of `source`, which must be frozen: in evaluation mode,
-    without gradients, float32 (or float64). `fingerprint` is that of
-    `source`, computed here if not given. BatchNorms before the layer named `below` are folded
-    (`edge_tta.network.folding`); "": none.
+    The program returns logits (N, classes), also where the network ends in a softmax or has one
+    output (`edge_tta.network.ending`).
+
+    Args:
+        source: frozen: in evaluation mode, without gradients, float32 (or float64). The program
+            shares its weights.
+        fingerprint: that of `source`, computed here if not given.
+        below: name of the layer before which BatchNorms are folded (`edge_tta.network.folding`);
+            "": none are.
 
     Raises:
         ModelError: the network has no BatchNorm, or none named `below`, one that keeps no
-            statistics, one inside a control-flow branch, cannot be exported, does not return logits
-            (N, classes), or answers to an image by the others of its batch.
+            statistics, one inside a control-flow branch, cannot be exported, does not return one
+            tensor (N, classes), draws random numbers, or answers to an image by the others of its
+            batch.
     """
-    tensors = [*source.parameters(), *source.buffers()]
-    device = tensors[0].device if tensors else torch.device("cpu")
-    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn((2, *image_shape), generator=generator).to(device, dtype)
-    with torch.no_grad():
-        try:
-            expected = source(images.clone())
-        except Exception as error:
-            raise ModelError(
-                f"the model cannot take images of shape {(2, *image_shape)}: {first_line(error)}; "
-                "expected a forward pass of that tensor alone; set --size to the network's input "
-                "size"
-            ) from error
-    if not isinstance(expected, Tensor) or expected.ndim != 2:
-        raise ModelError(
-            f"the model returns {_describe(expected)}; expected logits (N, classes) as one tensor: "
-            "wrap it in a module that returns only those"
-        )
-    exported = _export(source, images)
+    images = _random_images(source, image_shape)
+    expected = _outputs(source, images)
+    exported = export(source, images)
     refuse_regions(exported)
-    graph, values = _frozen_graph(exported)
+    module, graph, values = exported.graph_module, exported.graph, _values(exported)
     make_functional(graph)
     owned = _owned(source, values)
-    sites = find_sites(graph, owned)
+    graph_sites = find_sites(graph, owned)
+    _check_outputs(graph, expected, _outputs(source, images))
+    ending = take_logits(graph, expected)
     if below:
-        sites = fold_below(graph, values, sites, below)
-    predecessors = Predecessors(graph, owned, {id(site.node): site.index for site in sites})
-    program = _assemble(
-        exported.graph_module,
-        graph,
-        values,
-        sites,
-        predecessors,
-        expected.shape[1],
-        fingerprint or fingerprint_of(source),
-        below,
+        graph_sites = fold_below(graph, values, graph_sites, below)
+    predecessors = Predecessors(graph, owned, {id(site.node): site.index for site in graph_sites})
+    strides = total_strides(graph, list(values))
+    sites = tuple(
+        Site(site.index, site.layer, *predecessors.of(site.node), strides[site.node])
+        for site in graph_sites
     )
-    _check_parity(program, images, expected)
+    parameters = _trainable(sites, dict(values.values()))
+    plain, watching = (
+        open_graph(module, values, graph_sites, predecessors, parameters, watch)
+        for watch in (False, True)
+    )
+    program = Program(
+        sites=sites,
+        layers=tuple({site.layer.name: site.layer for site in sites}.values()),
+        parameters=parameters,
+        plain=plain,
+        watching=watching,
+        classes=ending.classes,
+        fingerprint=fingerprint or fingerprint_of(source),
+        below=below,
+        note=ending.note,
+    )
+    _check_parity(program, images, expected, ending)
     return program
 
 
@@ -100,128 +100,118 @@ def fingerprint_of(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _export(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
-    """The graph with a free batch axis."""
-    shapes: Any = {0: torch.export.Dim("batch", min=1)}
-    first = next(iter(inspect.signature(model.forward).parameters.values()), None)
-    if first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL:
-        shapes = (shapes,)
-    try:
-        # Where gradients are off anyway, no_grad in the forward pass leaves no trace.
-        with torch.no_grad(), _quiet():
-            return torch.export.export(model, (images,), dynamic_shapes=(shapes,))
-    except Exception as error:
+def _random_images(source: nn.Module, image_shape: tuple[int, ...]) -> Tensor:
+    """Return two images, always the same, of the network's type and on its device."""
+    tensors = [*source.parameters(), *source.buffers()]
+    device = tensors[0].device if tensors else torch.device("cpu")
+    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((2, *image_shape), generator=generator).to(device, dtype)
+
+
+def _outputs(source: nn.Module, images: Tensor) -> Tensor:
+    """Return the network's outputs (N, classes), or (N,) of a network that has one.
+
+    Raises:
+        ModelError: it takes no such images, or returns something else.
+    """
+    with torch.no_grad():
+        try:
+            outputs = source(images.clone())
+        except Exception as error:
+            raise ModelError(
+                f"the model cannot take images of shape {tuple(images.shape)}: "
+                f"{first_line(error)}; {input_advice(source, images)}"
+            ) from error
+    if not isinstance(outputs, Tensor) or outputs.ndim not in (1, 2) or len(outputs) != len(images):
         raise ModelError(
-            "the model's forward pass cannot be captured as a graph with a free batch axis: "
-            f"{first_line(error)}; remove branches that depend on the data and shapes that fix "
-            "the batch size"
-        ) from error
+            f"the model returns {_described(outputs)}; expected logits (N, classes) as one tensor: "
+            "wrap it in a module that returns only those"
+        )
+    return outputs
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export prints whole graphs before it fails; what it raises says enough."""
-    level = logging.root.manager.disable
-    logging.disable(max(level, logging.WARNING))
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
+def _check_outputs(graph: fx.Graph, one: Tensor, other: Tensor) -> None:
+    """Raise ModelError where answers to the same images are not finite or not the same.
+
+    Any difference counts where the graph draws random numbers, so that a little noise is refused
+    always; where it does not, rounding may differ on some devices.
+    """
+    if not bool(torch.isfinite(one).all()):
+        raise ModelError(
+            "the model answers random images with NaN or infinity; check that its weights are "
+            "whole and that images are normalised as they should be"
+        )
+    drawing = [
+        node.name
+        for node in graph.nodes
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    ]
+    same = torch.allclose(one, other, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
+    if not same or (drawing and not torch.equal(one, other)):
+        named = f" ({', '.join(drawing[:3])} in its forward pass)" if drawing else ""
+        raise ModelError(
+            f"the model draws random numbers in evaluation mode{named}, so that one image has many "
+            "answers; remove them, or have them follow self.training"
+        )
 
 
-def _frozen_graph(
-    exported: torch.export.ExportedProgram,
-) -> tuple[fx.Graph, Values]:
-    """The graph, and for each lifted placeholder its fully qualified name and value."""
+def _values(exported: torch.export.ExportedProgram) -> Values:
+    """Return for each lifted placeholder its fully qualified name and value."""
     signature = exported.graph_signature
     names: dict[str, str] = {
         **signature.inputs_to_parameters,
         **signature.inputs_to_buffers,
         **signature.inputs_to_lifted_tensor_constants,
     }
-    stored: dict[str, Any] = {**exported.constants, **exported.state_dict}
-    values = {node: (name, stored[name].detach()) for node, name in names.items()}
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise ModelError(
             "the model changes its own buffers or its input in evaluation mode; "
             "expected a forward pass without side effects"
         )
-    return exported.graph, values
+    stored: dict[str, Any] = {**exported.constants, **exported.state_dict}
+    return {node: (name, stored[name].detach()) for node, name in names.items()}
 
 
 def _owned(source: nn.Module, values: Values) -> Values:
-    """Those of the values that are the module's parameters and buffers, not plain attributes."""
+    """Return those of the values that are parameters and buffers, not plain attributes."""
     names = {name for name, _ in source.named_parameters(remove_duplicate=False)}
     names |= {name for name, _ in source.named_buffers(remove_duplicate=False)}
     return {node: value for node, value in values.items() if value[0] in names}
 
 
-def _assemble(
-    module: nn.Module,
-    graph: fx.Graph,
-    values: Values,
-    sites: list[FoundSite],
-    predecessors: Predecessors,
-    classes: int,
-    fingerprint: str,
-    below: str,
-) -> Program:
-    opened = []
-    trainable: dict[str, Tensor] = {}
-    by_name = dict(values.values())
-    strides = total_strides(graph, list(values))
-    for item in sites:
-        linear, paths = predecessors.of(item.node)
-        opened.append(Site(item.index, item.layer, linear, paths, strides[item.node]))
-        names: Iterable[str | None] = (item.layer.weight, item.layer.bias)
-        if linear is not None:
-            names = (*names, linear.weight, linear.bias)
-        trainable.update({name: by_name[name] for name in names if name is not None})
-    layers = {site.layer.name: site.layer for site in opened}
-
-    def build(watch: bool) -> fx.GraphModule:
-        return open_graph(module, graph, values, sites, predecessors, set(trainable), watch)
-
-    return Program(
-        sites=tuple(opened),
-        layers=tuple(layers.values()),
-        parameters=trainable,
-        plain=build(False),
-        watching=build(True),
-        classes=classes,
-        fingerprint=fingerprint,
-        below=below,
-    )
+def _trainable(sites: Iterable[Site], by_name: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what methods may train: BatchNorm's affine part, and the linear maps before it."""
+    names: list[str | None] = []
+    for site in sites:
+        names += [site.layer.weight, site.layer.bias]
+        if site.linear is not None:
+            names += [site.linear.weight, site.linear.bias]
+    return {name: by_name[name] for name in names if name is not None}
 
 
 def agrees(program: Program, plain: Program, image_shape: tuple[int, ...]) -> bool:
-    """Return whether a rewritten program computes what the plain one does, for 1 and 2 images."""
+    """Return True where a rewritten program computes what the plain one does, N = 1 and 2."""
     generator = torch.Generator().manual_seed(0)
     dtype = plain.layers[0].mean.dtype
     images = torch.randn((2, *image_shape), generator=generator).to(plain.device, dtype)
     with torch.no_grad():
         expected = plain.run(images, AsTrained(plain))
+    ending = Ending(plain.classes)
     return all(
-        _agree(program, images[:n], expected[:n], watch) for n in (1, 2) for watch in (False, True)
+        _agree(program, images[:n], expected[:n], ending, watch)
+        for n in (1, 2)
+        for watch in (False, True)
     )
 
 
-def _check_parity(program: Program, images: Tensor, expected: Tensor) -> None:
-    if not bool(torch.isfinite(expected).all()):
+def _check_parity(program: Program, images: Tensor, expected: Tensor, ending: Ending) -> None:
+    if not all(_agree(program, images, expected, ending, watch) for watch in (False, True)):
         raise ModelError(
-            "the model answers random images with NaN or infinity; check that its weights are "
-            "whole and that images are normalised as they should be"
+            "the captured graph does not compute what the model computes; the model probably "
+            "changes views of tensors in place: rewrite those operations"
         )
-    for watch in (False, True):
-        if not _agree(program, images, expected, watch):
-            raise ModelError(
-                "the captured graph does not compute what the model computes; the model "
-                "probably changes views of tensors in place or draws random numbers: rewrite "
-                "those operations"
-            )
-    if not _agree(program, images[:1], expected[:1], False):
+    if not _agree(program, images[:1], expected[:1], ending, False):
         raise ModelError(
             "the model answers to one image alone otherwise than to the same image in a batch; "
             "expected logits that depend on their own image only: look for squeeze() without an "
@@ -229,25 +219,20 @@ def _check_parity(program: Program, images: Tensor, expected: Tensor) -> None:
         )
 
 
-def _agree(program: Program, images: Tensor, expected: Tensor, watch: bool) -> bool:
+def _agree(program: Program, images: Tensor, expected: Tensor, ending: Ending, watch: bool) -> bool:
     with torch.no_grad():
         try:
-            logits = program.run(images, AsTrained(program), watch=watch)
+            outputs = ending.outputs(program.run(images, AsTrained(program), watch=watch))
         except (RuntimeError, IndexError):  # shapes that fit two images only
             return False
     scale = float(expected.abs().max())
-    return logits.shape == expected.shape and torch.allclose(
-        logits, expected, rtol=1e-3, atol=1e-3 * scale
+    return outputs.shape == expected.shape and torch.allclose(
+        outputs, expected, rtol=1e-3, atol=1e-3 * scale
     )
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of PyTorch says first; the rest is graphs and traces."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
-
-
-def _describe(value: object) -> str:
+def _described(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
-    return f"a {type(value).__name__}"
+    named = f" with {', '.join(map(str, value))}" if isinstance(value, Mapping) else ""
+    return f"a {type(value).__name__}{named}"

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edge_tta.errors import ModelError
 from edge_tta.network.program import BatchNorm
-from edge_tta.network.sites import FoundSite, Values
+from edge_tta.network.sites import GraphSite, Values
 
 aten = torch.ops.aten
 
@@ -62,8 +62,8 @@ def first_of(sites: Sequence[_Place], layer: str) -> int:
 
 
 def fold_below(
-    graph: fx.Graph, values: Values, sites: Sequence[FoundSite], layer: str
-) -> list[FoundSite]:
+    graph: fx.Graph, values: Values, sites: Sequence[GraphSite], layer: str
+) -> list[GraphSite]:
     """Folds, in place, the layers of which every site comes before the first of `layer`.
 
     values: takes the folded weights. Returns the other sites, numbered anew.
@@ -81,7 +81,7 @@ def fold_below(
     return [dataclasses.replace(site, index=index) for index, site in enumerate(rest)]
 
 
-def _fold(graph: fx.Graph, values: Values, site: FoundSite) -> None:
+def _fold(graph: fx.Graph, values: Values, site: GraphSite) -> None:
     linear = site.node.args[0]
     if not isinstance(linear, fx.Node) or linear.target not in _TAKE_IT_UP or len(linear.users) > 1:
         return

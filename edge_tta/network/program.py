@@ -152,7 +152,8 @@ class Program:
     executable forms: without and with the values that Taylor terms watch. `below` names the layer
     before which BatchNorms are folded and are no sites, "": none are. `precision` is that of
     the tensors a lean program saves, None for a program that PyTorch's autograd runs as it is;
-    `fused` is what its plain form runs together with a site, by index.
+    `fused` is what its plain form runs together with a site, by index. `note` tells the user what
+    was done to the network's end, "": nothing.
     """
 
     sites: tuple[Site, ...]
@@ -165,6 +166,7 @@ class Program:
     below: str = ""
     precision: Precision | None = None
     fused: Mapping[int, Fused] = field(default_factory=dict, repr=False)
+    note: str = ""
 
     def run(self, images: Tensor, hook: BatchNormHook, *, watch: bool = False) -> Tensor:
         """Return logits (N, classes) of images (N, channels, H, W)."""

@@ -1,8 +1,8 @@
-"""Rewrites an exported graph: nothing in place, and BatchNorm calls open to a hook."""
+"""Rewriting of exported graphs: nothing in place, and BatchNorm calls open to a hook."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from edge_tta.errors import ModelError
 from edge_tta.network.predecessors import Predecessors
-from edge_tta.network.sites import FoundSite, Values
+from edge_tta.network.sites import GraphSite, Values
 
 # Free of state in evaluation mode, and the identity there.
 _IDENTITIES = {
@@ -21,7 +21,7 @@ _IDENTITIES = {
 
 
 def make_functional(graph: fx.Graph) -> None:
-    """Replaces in-place operations: autograd and recomputation need the old values intact.
+    """Replace in-place operations: autograd and recomputation need the old values intact.
 
     Later readers of the changed tensor read the new one. Views of it do not follow; the parity
     check at the end of the capture refuses a network where that matters.
@@ -54,19 +54,18 @@ def make_functional(graph: fx.Graph) -> None:
 
 
 def open_graph(
-    module: nn.Module,
-    graph: fx.Graph,
+    module: fx.GraphModule,
     values: Values,
-    sites: list[FoundSite],
+    sites: Sequence[GraphSite],
     predecessors: Predecessors,
-    trainable: set[str],
+    trainable: Container[str],
     watch: bool,
 ) -> fx.GraphModule:
-    """The graph as a module of (images, execution), which normalises at each site."""
+    """Return the graph as a module of (images, execution), which normalises at each site."""
     root = nn.Module()
-    out = fx.Graph()
+    graph, out = module.graph, fx.Graph()
     copies: dict[fx.Node, Any] = {}
-    site_of = {id(item.node): item for item in sites}
+    site_of = {id(site.node): site for site in sites}
     images = execution = None
     dead = _constants_of(site_of, graph)
     for node in graph.nodes:
@@ -107,7 +106,7 @@ def _read_instead(graph: fx.Graph, old: fx.Node, new: fx.Node) -> None:
 
 
 def _constants_of(sites: Container[int], graph: fx.Graph) -> set[fx.Node]:
-    """Placeholders that only sites, by id of their nodes, read: the program's layers hold those."""
+    """Return placeholders that only sites, by id of their nodes, read: the layers hold those."""
     return {
         node
         for node in graph.nodes

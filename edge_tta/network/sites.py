@@ -26,7 +26,7 @@ _REGIONS = {
 
 
 @dataclass(frozen=True)
-class FoundSite:
+class GraphSite:
     """A BatchNorm call while the graph is still torch.fx nodes."""
 
     index: int
@@ -47,14 +47,14 @@ def refuse_regions(exported: torch.export.ExportedProgram) -> None:
                 )
 
 
-def find_sites(graph: fx.Graph, values: Values) -> list[FoundSite]:
+def find_sites(graph: fx.Graph, values: Values) -> list[GraphSite]:
     """All BatchNorm calls in the graph's order.
 
     Raises:
         ModelError: none, or one that keeps no statistics, or damaged ones.
     """
     layers: dict[str, BatchNorm] = {}
-    sites: list[FoundSite] = []
+    sites: list[GraphSite] = []
     for node in graph.nodes:
         if node.target is not BATCH_NORM:
             continue
@@ -87,7 +87,7 @@ def find_sites(graph: fx.Graph, values: Values) -> list[FoundSite]:
                 f"BatchNorm {_owner(node)} shares its running mean with another BatchNorm and not "
                 "everything else; give each its own statistics, or call one twice"
             )
-        sites.append(FoundSite(len(sites), node, known))
+        sites.append(GraphSite(len(sites), node, known))
     if not sites:
         raise ModelError(
             "the model holds no BatchNorm with running statistics, so there is nothing to adapt; "

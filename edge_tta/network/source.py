@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import torch
 from torch import nn
 
 from edge_tta.errors import ModelError
-from edge_tta.network.capture import agrees, capture, fingerprint_of, first_line
+from edge_tta.network.capture import agrees, capture, fingerprint_of
+from edge_tta.network.checking import check_module, unwrap_parts, unwrapped
+from edge_tta.network.exporting import first_line
 from edge_tta.network.lean.codes import Precision
 from edge_tta.network.lean.rewriting import lean_program
 from edge_tta.network.program import Program
+
+_log = logging.getLogger(__name__)
 
 
 class SourceNetwork:
@@ -23,13 +28,15 @@ class SourceNetwork:
         fingerprint: SHA-256 of the weights.
 
     Raises:
-        ModelError: no module, one of TorchScript, or one that cannot be copied.
+        ModelError: no module, one of TorchScript, one that cannot be copied, or that
+            `check_module` refuses.
     """
 
     # Tensors made in inference mode cannot take part in a backward pass.
     @torch.inference_mode(False)
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        model = _unwrapped(model)
+        model = unwrapped(model)
+        check_module(model)
         try:
             self._model = copy.deepcopy(model).float().eval().requires_grad_(False).to(device)
         except Exception as error:
@@ -37,6 +44,7 @@ class SourceNetwork:
                 f"the model cannot be copied to {device}: {first_line(error)}; expected a "
                 "module whose attributes copy.deepcopy takes, with weights that are there"
             ) from error
+        unwrap_parts(self._model)
         self._programs: dict[tuple[str, str], tuple[tuple[int, ...], Program]] = {}
         self.device = device
         self.fingerprint = fingerprint_of(self._model)
@@ -64,13 +72,15 @@ class SourceNetwork:
                 program = capture(self._model, image_shape, self.fingerprint, below)
             else:
                 program = self._lean(image_shape, Precision(saved), below)
+        if program.note and not self._programs:
+            _log.warning("%s", program.note)
         self._programs[saved, below] = image_shape, program
         return program
 
     def _lean(self, image_shape: tuple[int, ...], precision: Precision, below: str) -> Program:
         """Channels last where the network takes that: some reshape in ways that it does not."""
         for layout in (torch.channels_last, torch.contiguous_format):
-            self._model.to(memory_format=layout)
+            self._lay_out(layout)
             last = layout is torch.channels_last
             try:
                 plain = self.program(image_shape, below=below)
@@ -86,23 +96,12 @@ class SourceNetwork:
             "--saved stock"
         )
 
+    def _lay_out(self, layout: torch.memory_format) -> None:
+        """Change how weights with four axes lie; `Module.to` would refuse those with five."""
+        for tensor in (*self._model.parameters(), *self._model.buffers()):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=layout)
+
     def copy(self) -> nn.Module:
         """The module, to be changed freely; its weights lie as PyTorch makes them."""
         return copy.deepcopy(self._model).to(memory_format=torch.contiguous_format)
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The module itself. Raises ModelError where there is none that can be captured."""
-    while isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        model = model.module
-    model = getattr(model, "_orig_mod", model)  # of torch.compile
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(
-            "the model is TorchScript, which cannot be captured; give the nn.Module that it was "
-            "made from"
-        )
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"the model is a {type(model).__name__}; expected an nn.Module, with its weights loaded"
-        )
-    return model

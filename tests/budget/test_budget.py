@@ -9,7 +9,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.budget.choices import MIB, Budget, BudgetError, chosen
 from edge_tta.budget.measuring import Costs, choices, drawn_image, fit, measured
 from edge_tta.cli.main import main
-from edge_tta.network.frozen import FrozenNetwork
+from edge_tta.network.source import SourceNetwork
 from tests.networks import network
 
 COSTS = Costs(
@@ -65,7 +65,7 @@ def test_learning_more_often_or_with_more_views_than_asked_for_is_never_chosen()
 
 
 def test_costs_are_measured_on_the_network_itself() -> None:
-    frozen = FrozenNetwork(network("residual"), torch.device("cpu"))
+    frozen = SourceNetwork(network("residual"), torch.device("cpu"))
     costs = measured(
         lambda saved, depth: Adapter(frozen, saved=saved, depth=depth), drawn_image((3, 32, 32))
     )
@@ -83,7 +83,7 @@ def test_a_depth_trains_the_last_layers_alone_and_calibrates_all() -> None:
 
 
 def test_fit_returns_what_an_adapter_can_be_built_of() -> None:
-    frozen = FrozenNetwork(network("plain"), torch.device("cpu"))
+    frozen = SourceNetwork(network("plain"), torch.device("cpu"))
 
     def build(saved: str, depth: int) -> Adapter:
         return Adapter(frozen, saved=saved, depth=depth)
@@ -101,7 +101,7 @@ def test_fit_returns_what_an_adapter_can_be_built_of() -> None:
 
 
 def test_no_deeper_than_asked_for_is_measured() -> None:
-    frozen = FrozenNetwork(network("residual"), torch.device("cpu"))
+    frozen = SourceNetwork(network("residual"), torch.device("cpu"))
     costs = measured(
         lambda saved, depth: Adapter(frozen, saved=saved, depth=depth), drawn_image((3, 16, 16)), 2
     )

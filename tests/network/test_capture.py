@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -239,6 +240,14 @@ def _dropped(net: Any, x: Tensor) -> Tensor:
     return functional.dropout(_plain(net, x), 0.5, training=True)
 
 
+def _noisy(net: Any, x: Tensor) -> Tensor:
+    return _plain(net, x + 1e-6 * torch.randn_like(x))
+
+
+def _noisy_by_numpy(net: Any, x: Tensor) -> Tensor:
+    return _plain(net, x + np.random.default_rng().random())
+
+
 def _computed_affine(net: Any, x: Tensor) -> Tensor:
     bn = net.bn1
     y = functional.batch_norm(net.conv1(x), bn.running_mean, bn.running_var, bn.weight.abs())
@@ -275,7 +284,9 @@ REFUSED: dict[str, tuple[Forward, Callable[[Any], object] | None, str]] = {
         "branches that depend on the data",
     ),
     "fixed batch": (lambda net, x: _plain(net, x).reshape(2, 4), None, "fix the batch size"),
-    "random numbers": (_dropped, None, "draws random numbers"),
+    "random numbers": (_dropped, None, r"draws random numbers .*\(dropout"),
+    "a little noise": (_noisy, None, r"draws random numbers .*\(randn_like"),
+    "noise of another generator": (_noisy_by_numpy, None, "draws random numbers"),
     "part changed in place": (_part_in_place, None, "views of tensors in place"),
     "computed affine part": (_computed_affine, None, "computed in the forward pass"),
     "computed statistics": (_computed_statistics, None, "computed in the forward pass"),
@@ -290,8 +301,18 @@ REFUSED: dict[str, tuple[Forward, Callable[[Any], object] | None, str]] = {
         "depend on their own image only",
     ),
     "a list": (lambda net, x: [_plain(net, x)], None, r"returns a list; expected logits"),
+    "a mapping": (
+        lambda net, x: {"logits": _plain(net, x), "loss": None},
+        None,
+        "returns a dict with logits, loss; expected",
+    ),
+    "compiled inside": (
+        lambda net, x: net.tail(torch.compile(net.body, backend="eager")(x)),
+        None,
+        "before torch.compile",
+    ),
     "maps": (lambda net, x: net.body(x), None, r"tensor of shape \(2, 6, 8, 8\); expected logits"),
-    "another argument": (lambda net, x: net.tail(x), None, "set --size"),
+    "another argument": (lambda net, x: net.tail(x), None, "expected a forward pass of that"),
 }
 
 

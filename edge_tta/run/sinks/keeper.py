@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_tta.errors import OutputError
 from edge_tta.adapter import Adapter
+from edge_tta.errors import OutputError
 from edge_tta.files import check_place, remove_leftovers
 from edge_tta.guard import Guard
 from edge_tta.run.frame_result import FrameResult

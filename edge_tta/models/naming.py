@@ -1,0 +1,181 @@
+"""The model that a name stands for: demo, torchvision:NAME, FILE.py:FACTORY."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edge_tta.errors import ModelError, did_you_mean, one_line
+from edge_tta.models.factories import call_factory, imported, input_of, labels_of, names_in
+from edge_tta.models.fitting import fill, state_for
+from edge_tta.models.weights import StateDict
+from edge_tta.prepare import InputSpec
+
+_FORMS = "demo, torchvision:NAME or FILE.py:FACTORY"
+_WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors"}
+# torchvision builds these with an auxiliary classifier and a normalisation of their own.
+_AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained classifier and what is known about it.
+
+    Attributes:
+        name: as the user gave it.
+        module: (N, 3, size, size) -> logits (N, classes), in evaluation mode.
+        input: what it takes.
+        labels: names of its classes, None when unknown.
+    """
+
+    name: str
+    module: nn.Module
+    input: InputSpec
+    labels: tuple[str, ...] | None = None
+
+
+def load_model(spec: str, weights: str | Path | None = None) -> Model:
+    """Return the model that `spec` names.
+
+    A factory in FILE.py takes no arguments and returns an `nn.Module`, or is one. If the file has a
+    mapping `INPUT`, its entry for the factory (or the mapping itself) may set `size`, `scale`,
+    `mean`, `std`; if it has `LABELS`, a sequence, or a mapping by factory, it names the classes.
+
+    Args:
+        spec: `demo`, `torchvision:NAME` or `FILE.py:FACTORY`.
+        weights: a file that `read_weights` reads.
+
+    Raises:
+        ModelError: no such model, or weights that are missing, damaged or of another network.
+    """
+    if spec == "demo":
+        model = _demo(weights)
+    elif spec.startswith("torchvision:"):
+        model = _torchvision(spec.removeprefix("torchvision:"), weights)
+    elif ".py:" in spec:
+        path, factory = spec.rsplit(":", 1)
+        model = _from_file(Path(path), factory, weights)
+    else:
+        raise ModelError(_no_model(spec))
+    model.module.eval()
+    return model
+
+
+def _no_model(spec: str) -> str:
+    """Return why a name stands for no model, and what would."""
+    path = Path(spec)
+    if path.suffix == ".py":
+        known = names_in(path)
+        such = f", such as {', '.join(f'{spec}:{name}' for name in known[:3])}" if known else ""
+        return f"{spec!r} is a Python file without a factory; expected {_FORMS}{such}"
+    if path.suffix in _WEIGHTS:
+        return (
+            f"{spec!r} is a weights file; expected {_FORMS}, and beside it --weights {spec}: the "
+            "network's code does not lie in its weights"
+        )
+    if path.suffix == ".onnx":
+        return (
+            f"{spec!r} is an ONNX file; expected {_FORMS}, or a bundle's folder, which edge-tta "
+            "export bundle makes of the network that the file was made from"
+        )
+    if spec and path.is_dir():
+        return f"{spec!r} is a folder, maybe a bundle; here expected {_FORMS}"
+    known = ["demo", *(f"torchvision:{name}" for name in _torchvision_names())]
+    hint = did_you_mean(spec, known)
+    return f"{spec!r} is no model; expected {_FORMS}, or a bundle's folder{hint}"
+
+
+def _torchvision_names() -> list[str]:
+    try:
+        import torchvision
+    except ImportError:
+        return []
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names
+
+
+def _demo(weights: str | Path | None) -> Model:
+    from edge_tta.demo.network import RoadSignNet, road_signs
+    from edge_tta.demo.spec import INPUT, LABELS
+
+    module = road_signs() if weights is None else fill(RoadSignNet(), weights)
+    return Model("demo", module, INPUT, LABELS)
+
+
+def _torchvision(name: str, weights: str | Path | None) -> Model:
+    try:
+        import torchvision
+    except ImportError as error:
+        raise ModelError(
+            f"torchvision:{name} needs torchvision; install it: pip install torchvision"
+        ) from error
+    known = _torchvision_names()
+    if name not in known:
+        raise ModelError(f"torchvision has no classifier {name!r}{did_you_mean(name, known)}")
+    entry = torchvision.models.get_model_weights(name).DEFAULT
+    labels = tuple(entry.meta["categories"])
+    transforms = entry.transforms()
+    spec = InputSpec(
+        size=int(transforms.crop_size[0]),
+        scale=255.0,
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+    )
+    if weights is None:
+        try:
+            module = torchvision.models.get_model(name, weights=entry)
+        except (OSError, urllib.error.URLError, RuntimeError) as error:
+            raise ModelError(
+                f"the weights of torchvision:{name} cannot be downloaded ({one_line(error, 200)}); "
+                "connect to the network, or give a file: --weights FILE"
+            ) from error
+        return Model(f"torchvision:{name}", module, spec, labels)
+    options: dict[str, Any] = {}
+    if name in _AUXILIARY:
+        options = {"init_weights": False, "aux_logits": False}
+    module = torchvision.models.get_model(name, weights=None, **options)
+    state = _with_present_names(state_for(module, weights))
+    classes = _classes_of(state)
+    published = classes is None or classes == len(labels)
+    if not published:
+        options["num_classes"] = classes
+    if name in _AUXILIARY:
+        # The published weights expect another normalisation, which the network applies itself.
+        options["transform_input"] = published
+        options["aux_logits"] = any(key.startswith(_AUXILIARY[name]) for key in state)
+    if options:
+        module = torchvision.models.get_model(name, weights=None, **options)
+    module = fill(module, weights, state)
+    return Model(f"torchvision:{name}", module, spec, labels if published else None)
+
+
+def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}; check the path, or give one of {_FORMS}")
+    with imported(path) as module:
+        network = call_factory(module, path, factory)
+    if weights is not None:
+        network = fill(network, weights)
+    return Model(
+        f"{path}:{factory}",
+        network,
+        input_of(getattr(module, "INPUT", None), path, factory),
+        labels_of(getattr(module, "LABELS", None), path, factory),
+    )
+
+
+def _with_present_names(state: StateDict) -> StateDict:
+    """Return a state dict with the names of today; DenseNet's published files have older ones."""
+    old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
+    return {old.sub(r"\1\2", key): value for key, value in state.items()}
+
+
+def _classes_of(state: StateDict) -> int | None:
+    """Return the outputs of the last linear layer, which is a torchvision classifier's."""
+    linear = [value for value in state.values() if value.ndim == 2]
+    return len(linear[-1]) if linear else None

@@ -1,0 +1,161 @@
+"""What a look at a module tells before it is captured: unwrapping, refusals, and advice."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from edge_tta.errors import ModelError
+
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+_NORMALISATIONS = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside DataParallel, DistributedDataParallel and torch.compile.
+
+    Raises:
+        ModelError: there is none that can be captured.
+    """
+    inner = _inside(model)
+    while inner is not model:
+        model, inner = inner, _inside(inner)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is TorchScript, which cannot be captured; give the nn.Module that it was "
+            "made from"
+        )
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"the model is a {type(model).__name__}; expected an nn.Module, with its weights loaded"
+        )
+    return model
+
+
+def unwrap_parts(model: nn.Module) -> None:
+    """Take the same wrappers off the modules inside, in place."""
+    for module in list(model.modules()):
+        for name, child in module._modules.items():
+            if child is not None and _inside(child) is not child:
+                module._modules[name] = unwrapped(child)
+
+
+def check_module(model: nn.Module) -> None:
+    """Refuse what no capture could use; cheap, so that it is told where an adapter is made.
+
+    Raises:
+        ModelError: quantised, pruned or reparametrised by hooks, or without anything that could
+            be a BatchNorm's running statistics.
+    """
+    for name, module in model.named_modules():
+        if ".quantized" in type(module).__module__:
+            raise ModelError(
+                f"the model is quantised ({name or 'all of it'}); expected the float "
+                "network that it was made from"
+            )
+        _refuse_hooks(name, module)
+    if not any(is_lazy(t) or (t.ndim == 1 and t.is_floating_point()) for t in _untrained(model)):
+        other = {type(m).__name__ for m in model.modules() if isinstance(m, _NORMALISATIONS)}
+        instead = f" (it normalises by {', '.join(sorted(other))})" if other else ""
+        raise ModelError(
+            f"the model holds no BatchNorm with running statistics{instead}, so there is nothing "
+            "to adapt; expected a network with BatchNorm layers that are not folded away"
+        )
+
+
+def input_advice(model: nn.Module, images: Tensor) -> str:
+    """Return what to do about a model whose forward pass refuses images (N, channels, H, W)."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    needed = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(needed) > 1:
+        return (
+            f"its forward takes {len(needed)} inputs ({', '.join(needed)}): wrap it in a module "
+            "whose forward takes the images alone"
+        )
+    for probe in _probes(images):
+        try:
+            model(probe.images)
+        except Exception:  # whatever a user's network raises
+            continue
+        return f"it takes {probe.takes}: {probe.advice}"
+    return "expected a forward pass of that float tensor (N, channels, H, W) alone"
+
+
+class _Probe(NamedTuple):
+    """Images of another kind; what a model that takes them takes, and what to do then."""
+
+    takes: str
+    images: Tensor
+    advice: str
+
+
+def _probes(images: Tensor) -> Iterator[_Probe]:
+    n, channels, height, width = images.shape
+    wrap = "wrap it in a module whose forward"
+    yield _Probe(
+        "uint8 images",
+        images.mul(64).add(128).clamp(0, 255).byte(),
+        f"{wrap} converts them, or take its normalisation in front of it off",
+    )
+    last = images.permute(0, 2, 3, 1)
+    yield _Probe(
+        "images with the channels last (N, H, W, C)",
+        last,
+        f"{wrap} begins with images.permute(0, 2, 3, 1)",
+    )
+    for other in {1, 3} - {channels}:
+        yield _Probe(
+            f"images of {other} channel{'s' if other > 1 else ''}",
+            images[:, :1].expand(n, other, height, width),
+            "set --channels gray" if other == 1 else "leave --channels out",
+        )
+    for size in _SIZES:
+        if (size, size) != (height, width):
+            yield _Probe(
+                f"images of {size} x {size}, not {height} x {width}",
+                images.new_zeros((n, channels, size, size)),
+                f"set --size {size}",
+            )
+
+
+def _inside(model: nn.Module) -> nn.Module:
+    """Return what a wrapper holds; another module itself."""
+    inner = model.module if isinstance(model, _PARALLEL) else getattr(model, "_orig_mod", model)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def _refuse_hooks(name: str, module: nn.Module) -> None:
+    """Raise ModelError where a tensor is computed anew by a hook before each forward pass."""
+    layer = f"model.{name}" if name else "model"
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, prune.BasePruningMethod):
+            what, remedy = "pruned", f'prune.remove({layer}, "{hook._tensor_name}")'
+        elif isinstance(hook, WeightNorm):
+            what, remedy = "under weight_norm", f"remove_weight_norm({layer})"
+        elif isinstance(hook, SpectralNorm):
+            what, remedy = "under spectral_norm", f"remove_spectral_norm({layer})"
+        else:
+            continue
+        raise ModelError(
+            f"{name or 'the model'} is {what}, and its weight is no parameter; make it one, here "
+            f"and wherever else: torch.nn.utils.{remedy}"
+        )
+
+
+def _untrained(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.buffers()
+    yield from (p for p in model.parameters() if not p.requires_grad)
