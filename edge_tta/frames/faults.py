@@ -134,7 +134,7 @@ def _level(pixels: _Array, level: int) -> int:
 
 
 def _everywhere(test: Callable[[_Array], npt.NDArray[np.bool_]], pixels: _Array) -> bool:
-    """True where `test` holds for all pixels; a coarse grid rules it out for nearly every picture."""
+    """True where `test` holds for all pixels; a coarse grid rules most pictures out."""
     return bool(test(pixels[::16, ::16]).all() and test(pixels).all())
 
 
