@@ -109,7 +109,7 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def _is_part_of(name: str, path: Path) -> bool:
-    """Whether a file is called as `whole_file` calls the unfinished `path`."""
+    """True where a file is called as `whole_file` calls the unfinished `path`."""
     middle = name.removeprefix(f".{path.name}.").removesuffix(_PART)
     return name == f".{path.name}.{middle}{_PART}" and "." not in middle
 

@@ -102,7 +102,7 @@ class _Settled:
         self._times = 0
 
     def accepts(self, value: Any, fits: bool) -> bool:
-        """Whether a capture with this value is the stream's; `fits`: by comparison with `usual`."""
+        """True where a capture with this value is the stream's. fits: compared with `usual`."""
         self._times = self._times + 1 if value == self._other else 1
         self._other = value
         if self.usual is None or fits or self._times >= _PERSISTING:
@@ -134,12 +134,12 @@ def _level(pixels: _Array, level: int) -> int:
 
 
 def _everywhere(test: Callable[[_Array], npt.NDArray[np.bool_]], pixels: _Array) -> bool:
-    """Whether `test` holds for all pixels; a coarse grid rules it out for nearly every picture."""
+    """True where `test` holds for all pixels; a coarse grid rules most pictures out."""
     return bool(test(pixels[::16, ::16]).all() and test(pixels).all())
 
 
 def _equal(one: _Array, other: _Array) -> bool:
-    """Whether two pictures are equal, found out on a coarse grid for nearly every pair."""
+    """True where two pictures are equal, looked up on a coarse grid for nearly every pair."""
     return one.shape == other.shape and bool(
         (one[::16, ::16] == other[::16, ::16]).all() and (one == other).all()
     )

@@ -73,7 +73,7 @@ class Camera:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """As a power cut would."""
+        """End it at once, like a power cut."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -127,7 +127,7 @@ def rtsp_command(port: int) -> list[str]:
 
 
 def _needed(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         pytest.skip(f"no {program}: apt install {program}")
-    return found
+    return path

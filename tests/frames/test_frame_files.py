@@ -147,9 +147,9 @@ def test_labels_csv(
         with pytest.raises(SourceError, match="header"):
             open_source(str(tmp_path), classes=classes)
         return
-    found = {"a.png": expected[0], "b.png": expected[1]}
-    assert _labels(tmp_path, classes) == found
-    assert _labels(tmp_path / "*.png", classes) == found
+    labels = {"a.png": expected[0], "b.png": expected[1]}
+    assert _labels(tmp_path, classes) == labels
+    assert _labels(tmp_path / "*.png", classes) == labels
     assert _labels(tmp_path / "a.png", classes) == {"a.png": expected[0]}
 
 

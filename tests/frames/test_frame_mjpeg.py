@@ -118,8 +118,8 @@ def test_pictures_come_whole_however_the_bytes_are_cut(head: bytes) -> None:
 
     data = _parts(b"--frame", head) + b"--frame--\r\n" + bytes(20)
     stream = MjpegCapture(Cut(data), "frame")
-    found = [stream.retrieve()[0] for _ in BODIES if stream.grab()]
-    assert found == [True] * 3
+    decoded = [stream.retrieve()[0] for _ in BODIES if stream.grab()]
+    assert decoded == [True] * 3
     assert not stream.grab()
 
 

@@ -39,8 +39,8 @@ def _system(code: str) -> subprocess.CompletedProcess[str]:
 def test_a_pipeline_is_read_where_opencv_has_gstreamer() -> None:
     if not Path(SYSTEM_PYTHON).exists() or _system(HAS_GSTREAMER).returncode:
         pytest.skip("the system's Python has no OpenCV with GStreamer: apt install python3-opencv")
-    found = _system(READ)
-    assert found.returncode == 0, found.stderr
+    done = _system(READ)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_jetson_camera_is_nvidias_element_with_its_memory_and_flip() -> None:

@@ -238,7 +238,7 @@ class _Still(_Recording):
     [(_Still(20), 1), (_Still(120), 1), (_Still(20, 19), 0), (_Still(120, 60), 1), (_Still(1), 0)],
 )
 def test_a_video_that_does_not_move_is_told_of_once(capture: _Still, times: int) -> None:
-    """Of interlaced video some OpenCVs give what their memory held."""
+    """Interlaced video: OpenCVs give what their memory held."""
     said: list[str] = []
     with VideoSource("clip", capture, Pick()) as source:
         source.tell = said.append
