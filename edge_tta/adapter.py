@@ -68,10 +68,10 @@ class Adapter:
         activation_checkpointing: int | str = 0,
         **options: Any,
     ) -> None:
+        self.engine: Engine
         if isinstance(model, (str, Path)):
-            label = make_config(method, host, preset).label
-            self.engine: Engine = OnnxEngine(model, label)
-        elif hasattr(model, "with_config"):
+            self.engine = OnnxEngine(model, make_config(method, host, preset).label)
+        elif isinstance(model, Engine):
             self.engine = model
         else:
             if saved not in SAVED:

@@ -21,8 +21,7 @@ from edge_tta.errors import EdgeTTAError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_tta.bundle.adapter import BundleAdapter
-
+    from edge_tta.adapter import Adapter
     from edge_tta.prepare import Pixels
 
 _MARK = "edge-tta-probe: "
@@ -71,14 +70,14 @@ def measure(folder: Path, profile: str, threads: int | None) -> Needs:
 
 def _needs(folder: Path, profile: str, threads: int | None) -> Needs:
     """In the child: a run over pictures with a guard, then single steps."""
-    from edge_tta.bundle.adapter import BundleAdapter
-
     import edge_tta.cli.run  # noqa: F401  # what a run has in memory besides
+    from edge_tta.adapter import Adapter
     from edge_tta.bundle.folder import Bundle
+    from edge_tta.engines.onnx import OnnxEngine
     from edge_tta.guard import Limits
     from edge_tta.resident import peak_bytes
 
-    adapter = BundleAdapter(Bundle(folder, threads=threads, profile=profile))
+    adapter = Adapter(OnnxEngine(Bundle(folder, threads=threads, profile=profile)))
     with tempfile.TemporaryDirectory() as place:
         pixels = _write_pictures(Path(place))
         _run(adapter, place, adapt_every=1)
@@ -86,7 +85,7 @@ def _needs(folder: Path, profile: str, threads: int | None) -> Needs:
         _run(adapter, place, adapt_every=2)
     both_bytes = peak_bytes()[0]
     image = adapter.input_spec.prepare(pixels)
-    compared_s = _seconds(lambda: adapter.source_logits(image)) / Limits().every
+    compared_s = _seconds(lambda: adapter.predict_source(image)) / Limits().every
     learn_s = _seconds(lambda: adapter(image))
     observe_s = _seconds(lambda: adapter(image, learn=False))
     return Needs(learn_bytes, both_bytes, learn_s + compared_s, observe_s + compared_s)
@@ -105,7 +104,7 @@ def _write_pictures(folder: Path) -> Pixels:
     return picture.astype(np.uint8)
 
 
-def _run(adapter: BundleAdapter, source: str, adapt_every: int) -> None:
+def _run(adapter: Adapter, source: str, adapt_every: int) -> None:
     """A run such as `edge-tta run` does, without a screen."""
     from edge_tta.demo.source import DEMO
     from edge_tta.frames import open_source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from edge_tta.prepare import InputSpec
 State = dict[str, Any]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A network and a method. Images and logits are tensors or arrays, as the engine computes.
 

@@ -13,7 +13,7 @@ from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig, make_config
 from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
-from edge_tta.method.state import State
+from edge_tta.method.state import State, layer_layout
 from edge_tta.method.step import Step
 from edge_tta.network import checkpointing
 from edge_tta.network.source import SourceNetwork
@@ -37,7 +37,7 @@ class TorchEngine:
         ConfigError: activations that cannot be checkpointed with this configuration.
     """
 
-    labels = None
+    labels: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -147,7 +147,8 @@ class TorchEngine:
         """Return whose states these are."""
         layout: dict[str, Any] = {}
         if self._step is not None:
-            parts = {"layers": self.step.layers, "parameters": self.step.parameters}
+            layers = layer_layout(self.step.program.layers)
+            parts = {"layers": layers, "parameters": self.step.parameters}
             for key, part in parts.items():
                 layout[key] = [list(pair) for pair in zip(part.names, part.shapes, strict=True)]
         config = self.config.as_dict()
@@ -166,7 +167,10 @@ class TorchEngine:
             ConfigError: an unknown method or preset.
         """
         layers = self.config.layers
-        shared = {"adapt_from": layers.adapt_from, "calibrate_below": layers.calibrate_below}
+        shared: dict[str, Any] = {
+            "adapt_from": layers.adapt_from,
+            "calibrate_below": layers.calibrate_below,
+        }
         config = make_config(method, preset=preset, **shared)
         if config.trains:
             shared |= {"depth": layers.depth, "views": self.config.views.count}

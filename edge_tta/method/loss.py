@@ -89,12 +89,11 @@ class Loss:
 
 def make_loss(table: LossConfig, calibration: Calibration) -> Loss:
     """Return the loss that a configuration asks for."""
-    known = isinstance(calibration, Anchored)
     return Loss(
         by_certainty=table.weighting == "ewga",
         diversity=table.diversity,
         reliable_below=table.reliable_below,
-        smoothing=calibration.lasting_smoothing if known else None,
+        smoothing=calibration.lasting_smoothing if isinstance(calibration, Anchored) else None,
     )
 
 
