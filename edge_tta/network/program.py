@@ -217,7 +217,9 @@ class Execution:
         site = self._sites[index]
         watched = None
         if a is not None:
-            watched = Watched(a, tuple(PathValues(z, y, tuple(more)) for z, y, *more in paths))
+            watched = Watched(
+                a, tuple(PathValues(earlier, y, tuple(more)) for earlier, y, *more in paths)
+            )
         mean, variance = self._hook.statistics(site, z, watched, self._kernels)
         weight, bias = (
             None if name is None else self._hook.parameter(name)

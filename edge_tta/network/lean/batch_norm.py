@@ -66,7 +66,8 @@ def normalised(
         out = fused.activation.apply(out if residual is None else out.add_(residual))
         return out if pool is None else aten.max_pool2d(out, *pool)
     if pool is not None and z.requires_grad:
-        return max_pool2d(normalised(z, norm, fused._replace(pool=None), precision), pool)
+        fused = fused._replace(pool=None)
+        return max_pool2d(normalised(z, norm, fused, precision, residual), pool)
     return _Normalised.apply(  # type: ignore[no-any-return]
         z, norm.weight, norm.bias, residual, norm, fused, precision
     )
