@@ -23,7 +23,7 @@ def exported(folder: Path, case: str, net: str, **options: Any) -> tuple[Exporte
     like = adapter_of(case, net, **options)
     like.input_spec = SPEC
     model = Model(net, network(net), SPEC)
-    return export_bundle(model, [like, like.beside("source")], "edge", folder), like
+    return export_bundle(model, [like, like.with_method("source")], "edge", folder), like
 
 
 @functools.cache

@@ -87,8 +87,8 @@ def test_without_learning_parameters_stay_and_statistics_move() -> None:
     image = IMAGES[0].copy()
     bundle(image, learn=False)
     np.testing.assert_array_equal(image, IMAGES[0])
-    np.testing.assert_array_equal(bundle.state["parameters"], before["parameters"])
-    assert not np.array_equal(bundle.state["offset"], before["offset"])
+    np.testing.assert_array_equal(bundle.state["opt.parameters"], before["opt.parameters"])
+    assert not np.array_equal(bundle.state["calib.offset"], before["calib.offset"])
     assert (bundle.steps, bundle.position) == (1, 0)
 
 
@@ -99,7 +99,7 @@ def test_what_was_read_stays_as_it_was_whatever_runs_after(profile: str) -> None
     state = bundle.state
     kept_logits, before = logits.copy(), {name: value.copy() for name, value in state.items()}
     after = [bundle(image, learn=i % 3 > 0) for i, image in enumerate(IMAGES[1:])]
-    bundle.frozen_logits(IMAGES[0])
+    bundle.predict(IMAGES[0])
     np.testing.assert_array_equal(logits, kept_logits)
     assert_equal(state, before)
     bundle.restore(state)
@@ -111,12 +111,12 @@ def test_what_was_read_stays_as_it_was_whatever_runs_after(profile: str) -> None
 def test_another_method_of_the_bundle_starts_from_the_source() -> None:
     bundle = BundleAdapter(kept())
     bundle(IMAGES[0])
-    source = bundle.beside("source")
+    source = bundle.with_method("source")
     assert source.network is bundle.network
     wanted = adapter("source", "residual")(IMAGES[0]).numpy()
     np.testing.assert_allclose(source(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
     with pytest.raises(ConfigError, match="holds nanoadapt:tent, source, not sar"):
-        bundle.beside("sar")
+        bundle.with_method("sar")
 
 
 @pytest.mark.parametrize(

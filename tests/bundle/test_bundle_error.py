@@ -22,7 +22,7 @@ def test_errors_of_both_executors_differ_by_at_most_a_fifth_of_a_point(
     with np.load(outside_data / "data" / "cifar10_test_first5000.npz") as data:
         pictures, labels = data["images"][:FRAMES], data["labels"][:FRAMES]
     adapter = Adapter(model.module, input_spec=model.input)
-    export_bundle(model, [adapter.beside_itself()], "edge", tmp_path / "bundle")
+    export_bundle(model, [adapter.fresh_copy()], "edge", tmp_path / "bundle")
     bundle = BundleAdapter(tmp_path / "bundle")
     wrong = {"torch": 0, "onnx": 0}
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):

@@ -37,8 +37,8 @@ def test_frozen_logits_and_drift_are_pytorchs_at_the_same_state(tmp_path: Path) 
     like = adapter("nanoadapt:tent/edge", "residual")
     like.load(tmp_path / "s.safetensors")
     before = bundle.state
-    wanted = like.frozen_logits(IMAGES[0]).numpy()
-    np.testing.assert_allclose(bundle.frozen_logits(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
+    wanted = like.predict(IMAGES[0]).numpy()
+    np.testing.assert_allclose(bundle.predict(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
     assert bundle.drift() == pytest.approx(like.drift(), rel=1e-4)
     assert bundle.drift() > 0
     assert_equal(bundle.state, before)
@@ -51,7 +51,7 @@ def test_source_logits_are_the_networks_own_whatever_was_learned(method: str) ->
         bundle(image)
     before = bundle.state
     wanted = network("residual").eval()(stream(1, n=1)[0]).detach().numpy()
-    np.testing.assert_allclose(bundle.source_logits(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(bundle.predict_source(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
     assert_equal(bundle.state, before)
 
 
@@ -66,7 +66,7 @@ def test_a_restored_state_continues_exactly() -> None:
     for image, logits in zip(IMAGES[5:], wanted, strict=True):
         np.testing.assert_array_equal(bundle(image), logits)
     with pytest.raises(StateError, match="not a state of this adapter"):
-        bundle.restore(bundle.beside("source").state)
+        bundle.restore(bundle.with_method("source").state)
 
 
 def test_while_nothing_happens_the_guard_changes_no_bit() -> None:
@@ -87,7 +87,7 @@ def test_a_fallen_guard_answers_by_the_source_and_saves_the_state_it_trusts(
     for image in IMAGES:
         logits = guarded(image)
     assert guarded.fallen
-    np.testing.assert_array_equal(logits, inner.source_logits(IMAGES[-1]))
+    np.testing.assert_array_equal(logits, inner.predict_source(IMAGES[-1]))
     guarded.save(tmp_path / "s.safetensors")
     saved = BundleAdapter(kept())
     saved.load(tmp_path / "s.safetensors")

@@ -33,7 +33,7 @@ def test_source_logits_are_the_networks_own_whatever_was_learned(case: str) -> N
         own(images)
     before = own.state
     expected = network("used-twice").eval()(batches[-1])
-    torch.testing.assert_close(own.source_logits(batches[-1]), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(own.predict_source(batches[-1]), expected, rtol=1e-4, atol=1e-5)
     assert_same(own.state, before)
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_tta.method import moments
+from edge_tta.network.kernels import batch_moments
 
 
 def _stream(offset: float, count: int = 60, std: float = 1.0) -> torch.Tensor:
@@ -22,7 +23,7 @@ def test_blending_equals_eq5_on_raw_moments_in_float64(smoothing: float) -> None
     first, second = source_mean.clone(), history[1] + source_mean**2
     m = torch.tensor(smoothing, dtype=torch.float64)
     for z in _stream(0.7):
-        history = moments.blend(history, moments.batch_moments(z, source_mean), m)
+        history = moments.blend(history, batch_moments(z, source_mean), m)
         first = smoothing * first + (1 - smoothing) * z.mean((0, 2, 3))
         second = smoothing * second + (1 - smoothing) * (z**2).mean((0, 2, 3))
     torch.testing.assert_close(source_mean + history[0], first)
@@ -37,8 +38,8 @@ def test_float32_variance_is_right_when_the_mean_is_large(ratio: float) -> None:
     exact = torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)
     m = torch.tensor(0.98)
     for z in stream:
-        history = moments.blend(history, moments.batch_moments(z, centre), m)
-        exact = moments.blend(exact, moments.batch_moments(z.double(), centre.double()), m.double())
+        history = moments.blend(history, batch_moments(z, centre), m)
+        exact = moments.blend(exact, batch_moments(z.double(), centre.double()), m.double())
     torch.testing.assert_close(history[1].double(), exact[1], rtol=2e-3, atol=0)
 
 
@@ -58,14 +59,14 @@ def test_a_shifted_variance_stays_above_zero(variance: float, change: float, squ
 def test_shift_is_exact_for_an_affine_change_of_the_input() -> None:
     z = _stream(0.3)[0]
     centre = torch.tensor([0.2, 0.1, -0.5, 0.0], dtype=torch.float64)
-    history = moments.batch_moments(z, centre)
-    moved = moments.batch_moments(z + 0.25, centre)
+    history = batch_moments(z, centre)
+    moved = batch_moments(z + 0.25, centre)
     # d E[(z - c)^2] is 2 E[z - c] 0.25 + 0.25^2, whose square is left out at first order: put in.
     change = torch.full((4,), 0.25, dtype=torch.float64)
     square = 2 * history[0] * 0.25 + 0.25**2
-    found = moments.shift(history, change, square, torch.ones(4, dtype=torch.float64))
-    torch.testing.assert_close(found[0], moved[0])
-    torch.testing.assert_close(found[1], moved[1])
+    shifted = moments.shift(history, change, square, torch.ones(4, dtype=torch.float64))
+    torch.testing.assert_close(shifted[0], moved[0])
+    torch.testing.assert_close(shifted[1], moved[1])
 
 
 def test_a_short_start_averages_evenly_and_then_forgets_exponentially() -> None:

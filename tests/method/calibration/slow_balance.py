@@ -1,9 +1,9 @@
-"""What a stream has shown, by its definition, in Python floats."""
+"""The class balance of a stream by its definition, in Python floats."""
 
 from __future__ import annotations
 
-from edge_tta.config import MethodConfig
-from edge_tta.method import content
+from edge_tta.config import CalibrationConfig
+from edge_tta.method.calibration import class_balance
 
 
 def square_distance(a: list[float], b: list[float]) -> float:
@@ -14,46 +14,47 @@ def towards(old: list[float], new: list[float], rate: float) -> list[float]:
     return [x + rate * (y - x) for x, y in zip(old, new, strict=True)]
 
 
-class OneContent:
-    """The content of the statistics of one stream, frame by frame."""
+class SlowBalance:
+    """Which classes a stream has shown, frame by frame."""
 
-    def __init__(self, config: MethodConfig, classes: int) -> None:
-        self.config, self.classes = config, classes
+    def __init__(self, table: CalibrationConfig, classes: int) -> None:
+        self.table, self.classes = table, classes
         self.uniform = [1 / classes] * classes
         self.recent = self.lasting = self.frequency = self.uniform
-        self.variety = 1.0
+        self.dispersion = 1.0
 
-    def believed(self, t: int, doubt: float) -> list[float]:
+    def shrunk(self, t: int, prior_frames: float) -> list[float]:
         """Frequencies of the classes after t frames."""
-        m = self.config.lasting_smoothing
+        m = self.table.lasting_smoothing
         gap = square_distance(self.frequency, self.uniform)
         frames = min(t, (1 + m) / (1 - m))  # independent ones in the exponential mean
-        trust = max(0.0, 1 - self.variety / (frames * gap)) if frames * gap > 0 else 0.0
-        drawn = towards(self.uniform, self.frequency, trust)
+        factor = max(0.0, 1 - self.dispersion / (frames * gap)) if frames * gap > 0 else 0.0
+        shrunk = towards(self.uniform, self.frequency, factor)
         seen = min(t, 1 / (1 - m))
-        return [(seen * f + doubt) / (seen + self.classes * doubt) for f in drawn]
+        return [(seen * f + prior_frames) / (seen + self.classes * prior_frames) for f in shrunk]
 
-    def rarity(self, t: int, p: list[float]) -> float:
-        """Weight of a frame of prediction p."""
-        f = self.believed(t, content.FRAMES_OF_DOUBT)
+    def weight(self, t: int, p: list[float]) -> float:
+        """Class-balance weight of a frame of prediction p."""
+        f = self.shrunk(t, class_balance.PRIOR_FRAMES)
         return min(1.0, 1 / (self.classes * sum(a * b for a, b in zip(p, f, strict=True))))
 
     def share_of_lasting(self) -> float:
         """Of lasting against the source."""
-        return square_distance(self.lasting, self.uniform) / self.variety
+        return square_distance(self.lasting, self.uniform) / self.dispersion
 
-    def share_of_recent(self, trust: float) -> float:
+    def share_of_recent(self, factor: float) -> float:
         """Of recent against what lies so far between the source and lasting."""
-        centre = towards(self.uniform, self.lasting, trust)
-        return square_distance(self.recent, centre) / self.variety
+        centre = towards(self.uniform, self.lasting, factor)
+        return square_distance(self.recent, centre) / self.dispersion
 
-    def variety_left(self) -> float:
-        """1 - |f - u|^2 / variety: what predictions vary, of what they could."""
-        return 1 - min(1.0, square_distance(self.frequency, self.uniform) / self.variety)
+    def variance_left(self) -> float:
+        """1 - |f - u|^2 / dispersion: what predictions vary, of what they could."""
+        return 1 - min(1.0, square_distance(self.frequency, self.uniform) / self.dispersion)
 
-    def update(self, t: int, p: list[float], recently: float, news: float) -> None:
-        m = self.config.lasting_smoothing
-        self.recent = towards(self.recent, p, recently)
-        self.lasting = towards(self.lasting, p, news)
+    def update(self, t: int, p: list[float], in_recent: float, in_lasting: float) -> None:
+        m = self.table.lasting_smoothing
+        self.recent = towards(self.recent, p, in_recent)
+        self.lasting = towards(self.lasting, p, in_lasting)
         self.frequency = towards(self.frequency, p, max(1 - m, 1 / (t + 1)))
-        self.variety += max(1 - m, 1 / (t + 2)) * (square_distance(p, self.uniform) - self.variety)
+        distance = square_distance(p, self.uniform)
+        self.dispersion += max(1 - m, 1 / (t + 2)) * (distance - self.dispersion)
