@@ -13,7 +13,7 @@ from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig, make_config
 from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
-from edge_tta.method.state import State
+from edge_tta.method.state import State, layer_layout
 from edge_tta.method.step import Step
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
@@ -143,7 +143,8 @@ class TorchEngine:
         """Return whose states these are."""
         layout: dict[str, Any] = {}
         if self._step is not None:
-            parts = {"layers": self.step.layers, "parameters": self.step.parameters}
+            layers = layer_layout(self.step.program.layers)
+            parts = {"layers": layers, "parameters": self.step.parameters}
             for key, part in parts.items():
                 layout[key] = [list(pair) for pair in zip(part.names, part.shapes, strict=True)]
         config = self.config.as_dict()

@@ -8,6 +8,7 @@ import torch
 from edge_tta.adapter import Adapter
 from edge_tta.config import SAVED
 from edge_tta.errors import ModelError
+from edge_tta.method.state import layer_layout
 from tests.adapters import WINDOW, adapter, stream
 from tests.networks import network
 
@@ -16,7 +17,7 @@ def test_layers_before_it_are_folded_and_those_from_it_on_adapt() -> None:
     cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn2")
     cut.prepare((3, 8, 8))
     step = cut.engine.step
-    assert step.layers.names == ("bn2", "bn3", "bn4")
+    assert [layer.name for layer in step.program.layers] == ["bn2", "bn3", "bn4"]
     images = stream(1)[0]
     whole = adapter("source", "residual")
     torch.testing.assert_close(cut.predict(images), whole.predict(images))
@@ -66,7 +67,7 @@ def test_parameters_before_the_layer_stay_and_statistics_move_where_asked() -> N
     assert "bn2.weight" in names
     assert not {"bn0.weight", "bn1.weight"} & set(names)
     assert not torch.equal(cut.state["opt.parameters"], step.source_parameters())
-    offsets = step.layers.split(cut.state["calib.recent_offset"])
+    offsets = layer_layout(step.program.layers).split(cut.state["calib.recent_offset"])
     assert all(bool(offsets[name].any()) for name in ("bn0", "bn1", "bn2"))
 
 

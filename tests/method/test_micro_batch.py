@@ -15,8 +15,8 @@ from tests.adapters import adapter, assert_same, shared, stream
 def test_a_batch_leaves_the_state_that_its_frames_leave_one_by_one(
     views: int, precision: str
 ) -> None:
-    # Everything is in the dead zone, so that every frame is normalised with the source's statistics, in
-    # whatever batch it stands.
+    # Everything is in the dead zone, so that every frame is normalised with the source's
+    # statistics, in whatever batch it stands.
     config = adapter("nanoadapt:norm/edge", dead_zone=1e6, views=views).config
     step = Step(shared("plain").program((3, 8, 8), precision), config)
     together = alone = step.initial_state()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from edge_tta.config import MethodConfig, make_config
+from edge_tta.method.state import layer_layout
 from edge_tta.method.step import Step
 from edge_tta.network.capture import capture
 from tests.method.reference import Reference
@@ -55,8 +56,9 @@ def _compare(config: MethodConfig, dtype: torch.dtype) -> None:
         torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-5)
         moved = max(moved, float((wanted - net.get_parameter(name)).abs().max()))
     assert moved > 5 * config.optimizer.learning_rate  # it did learn
-    offsets = step.layers.split(state["calib.offset"])
-    variances = step.layers.split(state["calib.variance"])
+    layers = layer_layout(step.program.layers)
+    offsets = layers.split(state["calib.offset"])
+    variances = layers.split(state["calib.variance"])
     for layer in step.program.layers:
         first, second = reference.first[layer.name], reference.second[layer.name]
         torch.testing.assert_close(

@@ -12,7 +12,7 @@ from torch import nn
 
 from edge_tta.adapter import Adapter
 from edge_tta.errors import ModelError
-from edge_tta.network.source import SourceNetwork
+from edge_tta.network.frozen import FrozenNetwork
 from tests.networks import network
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 def test_the_copy_is_frozen_float32_in_evaluation_mode_and_the_model_stays_as_it_is() -> None:
     model = network("residual").double().train()
-    copied = SourceNetwork(model, CPU).copy()
+    copied = FrozenNetwork(model, CPU).copy()
     assert {p.dtype for p in copied.parameters()} == {torch.float32}
     assert not any(p.requires_grad for p in copied.parameters())
     assert not any(module.training for module in copied.modules())
@@ -31,7 +31,7 @@ def test_the_copy_is_frozen_float32_in_evaluation_mode_and_the_model_stays_as_it
 
 def test_changing_the_model_or_a_copy_later_changes_nothing() -> None:
     model = network("plain")
-    held = SourceNetwork(model, CPU)
+    held = FrozenNetwork(model, CPU)
     images = torch.randn(2, 3, 8, 8)
     expected = held.copy()(images)
     with torch.no_grad():
@@ -41,7 +41,7 @@ def test_changing_the_model_or_a_copy_later_changes_nothing() -> None:
 
 
 def test_the_program_of_a_shape_is_captured_once() -> None:
-    held = SourceNetwork(network("used-twice"), CPU)
+    held = FrozenNetwork(network("used-twice"), CPU)
     program = held.program((3, 8, 8))
     assert held.program((3, 8, 8)) is program
     assert held.program((3, 10, 10)) is not program
@@ -50,8 +50,8 @@ def test_the_program_of_a_shape_is_captured_once() -> None:
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
 def test_a_wrapped_model_is_the_model_in_the_wrapper(wrap: Callable[[nn.Module], Any]) -> None:
     model = network("used-twice")
-    held = SourceNetwork(wrap(model), CPU)
-    assert held.fingerprint == SourceNetwork(model, CPU).fingerprint
+    held = FrozenNetwork(wrap(model), CPU)
+    assert held.fingerprint == FrozenNetwork(model, CPU).fingerprint
     assert type(held.copy()) is type(model)
 
 
@@ -81,5 +81,5 @@ def _with_lock(model: nn.Module) -> nn.Module:
 )
 def test_what_cannot_be_copied_is_refused_in_one_line(make: Callable[[], Any], said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
-        SourceNetwork(make(), CPU)
+        FrozenNetwork(make(), CPU)
     assert "\n" not in str(caught.value)
