@@ -237,6 +237,7 @@ class Adapter:
         if not self._state or state.keys() != self._state.keys():
             raise StateError("not a state of this adapter; expected what its `state` gave")
         self._state = dict(state)
+        self._has_seen = True
 
     def save(self, path: str | Path) -> None:
         """Write the state as a safetensors file, whole or not at all.

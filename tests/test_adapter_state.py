@@ -13,6 +13,7 @@ from edge_tta.errors import StateError
 from tests.adapters import CASES, WINDOW, adapter, assert_same, stream
 from tests.networks import with_statistics
 
+pytestmark = pytest.mark.usefixtures("reachable_margins")
 every_case = pytest.mark.parametrize("case", CASES)
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import Arrays, check_matches, digest_of, load_state
+from edge_tta.config.tables import PLACES
 from edge_tta.errors import OutputError, StateError
 from edge_tta.network.capture import fingerprint_of
 from tests.adapters import WINDOW, adapter, assert_same, stream
@@ -150,6 +151,11 @@ METADATA: dict[str, tuple[Callable[[Arrays, dict[str, str]], object], str]] = {
     "another format": (_foreign, "not a state of edge_tta"),
     "no metadata": (lambda a, m: m.clear(), "not a state of edge_tta"),
     "a later version": (lambda a, m: m.update(version="99"), "version 99"),
+    "an earlier version": (
+        lambda a, m: m.update(version="1"),
+        "version 1, this edge_tta reads version 2; use the edge_tta that wrote it, or start with "
+        "another --state file",
+    ),
     "no version": (lambda a, m: m.pop("version"), "version"),
     "no fingerprint": (lambda a, m: m.pop("source_sha256"), "damaged"),
     "no configuration": (lambda a, m: m.pop("config"), "damaged"),
@@ -189,14 +195,24 @@ def _set(name: str, value: float) -> Callable[[Arrays, dict[str, str]], object]:
     return change
 
 
+def _replaced(change: Callable[[Any], Any]) -> Callable[[Arrays, dict[str, str]], object]:
+    return lambda arrays, _: arrays.update({"calib.offset": change(arrays["calib.offset"])})
+
+
 TENSORS: dict[str, tuple[Callable[[Arrays, dict[str, str]], object], str]] = {
-    "NaN in the statistics": (_set("offset", float("nan")), "NaN or infinity in 'offset'"),
-    "infinity in a moment": (_set("second", float("inf")), "NaN or infinity in 'second'"),
-    "a missing tensor": (lambda a, m: a.pop("first"), "lacks 'first'"),
+    "NaN in the statistics": (
+        _set("calib.offset", float("nan")),
+        "NaN or infinity in 'calib.offset'",
+    ),
+    "infinity in a moment": (
+        _set("opt.second_moment", float("inf")),
+        "NaN or infinity in 'opt.second_moment'",
+    ),
+    "a missing tensor": (lambda a, m: a.pop("opt.first_moment"), "lacks 'opt.first_moment'"),
     "an unknown tensor": (lambda a, m: a.update(more=np.zeros(3, np.float32)), "'more'"),
-    "too short": (lambda a, m: a.update(offset=a["offset"][:-1].copy()), "'offset' is"),
-    "another shape": (lambda a, m: a.update(offset=a["offset"][None].copy()), "'offset' is"),
-    "another type": (lambda a, m: a.update(offset=a["offset"].astype(np.float64)), "float64"),
+    "too short": (_replaced(lambda offset: offset[:-1].copy()), "'calib.offset' is"),
+    "another shape": (_replaced(lambda offset: offset[None].copy()), "'calib.offset' is"),
+    "another type": (_replaced(lambda offset: offset.astype(np.float64)), "float64"),
 }
 
 
@@ -232,18 +248,22 @@ def test_a_state_of_another_configuration_is_refused_by_field(
     tmp_path: Path, field: str, value: Any
 ) -> None:
     _used(**{field: value}).save(tmp_path / "other")
-    message = _refused(tmp_path / "other", f"made with {field} = {value!r}")
-    assert repr(getattr(adapter(CASE).config, field)) in message
+    message = _refused(tmp_path / "other", f"made with {'.'.join(PLACES[field])} = {value!r}")
+    assert repr(adapter(CASE).config.fields()[field]) in message
 
 
 def test_a_field_that_a_file_is_older_than_has_its_default(file: Path) -> None:
     _, header = load_state(file)
-    config = {name: value for name, value in header.config.items() if name != "calibrate_below"}
-    older = dataclasses.replace(header, config=config)
+    layers = {**header.config["layers"]}
+    del layers["calibrate_below"]
+    older = dataclasses.replace(header, config={**header.config, "layers": layers})
     check_matches(file, older, header)
     check_matches(file, header, older)
-    asked = {**header.config, "adapt_from": "bn", "calibrate_below": True}
-    with pytest.raises(StateError, match="adapt_from = ''"):
+    without = {name: value for name, value in header.config.items() if name != "layers"}
+    check_matches(file, dataclasses.replace(header, config=without), header)
+    layers |= {"adapt_from": "bn", "calibrate_below": True}
+    asked = {**header.config, "layers": layers}
+    with pytest.raises(StateError, match=r"layers\.adapt_from = ''"):
         check_matches(file, older, dataclasses.replace(header, config=asked))
 
 

@@ -61,24 +61,26 @@ def load_preset(preset: str | Path) -> dict[str, Any]:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"the preset {preset} is not valid TOML: {error}") from error
-    return _fields(tables, f"in {preset}")
+    return _fields(tables, f" in {preset}")
 
 
-def check_names(names: Iterable[str], what: str) -> None:
+def check_names(names: Iterable[str], what: str, where: str = "") -> None:
     """Refuse names that are no field.
+
+    what, where: for the message, as `field` and ` in FILE`.
 
     Raises:
         ConfigError: an unknown name, with the nearest known one, or what an old one is called now.
     """
     for name in names:
         if name in _GONE:
-            raise ConfigError(f"the {what} {name} is gone: {_GONE[name]}; leave it out")
+            raise ConfigError(f"the {what} {name}{where} is gone: {_GONE[name]}; leave it out")
         if name in _RENAMED:
-            raise ConfigError(f"the {what} {name} is called {_RENAMED[name]} now")
+            raise ConfigError(f"the {what} {name}{where} is called {_RENAMED[name]} now")
         if name not in PLACES:
             near = difflib.get_close_matches(name, PLACES, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(PLACES))}"
-            raise ConfigError(f"unknown {what}: {name}{hint}")
+            raise ConfigError(f"unknown {what}{where}: {name}{hint}")
 
 
 def _fields(tables: dict[str, Any], where: str) -> dict[str, Any]:
@@ -87,15 +89,18 @@ def _fields(tables: dict[str, Any], where: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for table, entries in tables.items():
         if table not in TABLES or not isinstance(entries, dict):
-            check_names([table], f"field {where}")
-            new, field = PLACES[table]
-            raise ConfigError(f"the field {table} {where} stands in a table now: [{new}] {field}")
+            check_names([table], "field", where)
+            raise ConfigError(f"the field {table}{where} stands in a table now: {_place(table)}")
         for field, value in entries.items():
             if (table, field) not in names:
-                check_names([field], f"field {where}")
-                right = PLACES[field]
+                check_names([field], "field", where)
                 raise ConfigError(
-                    f"the field {field} {where} stands in [{table}], expected [{right[0]}]"
+                    f"the field {field}{where} stands in [{table}], expected {_place(field)}"
                 )
             fields[names[table, field]] = value
     return fields
+
+
+def _place(name: str) -> str:
+    table, field = PLACES[name]
+    return f"[{table}] {field}"

@@ -163,6 +163,8 @@ class TorchEngine:
     def with_method(self, method: str, preset: str | Path) -> TorchEngine:
         """Return an engine of the same network with a method by name, its layers and views as here.
 
+        Activations are checkpointed as here where the method allows it.
+
         Raises:
             ConfigError: an unknown method or preset.
         """
@@ -175,7 +177,10 @@ class TorchEngine:
         if config.trains:
             shared |= {"depth": layers.depth, "views": self.config.views.count}
             config = make_config(method, preset=preset, **shared, seed=self.config.views.seed)
-        return self.with_config(config)
+        try:
+            return self.with_config(config)
+        except ConfigError:  # its activations cannot be checkpointed
+            return TorchEngine(self.network, config, self.input_spec, self.saved)
 
     @torch.inference_mode(False)
     def fisher(self, images: Tensor, batch_size: int) -> Tensor:

@@ -8,14 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from bench.corruptions import UP_AND_DOWN
 from bench.drift import load_drift_set
-from bench.error import measure_error
+from bench.error import Runner, in_processes, measure_error
 from bench.methods import parse_methods
 from bench.orders import drift_steps, make_streams, parse_order
 from edge_tta.adapter import Adapter
 from edge_tta.errors import SourceError
+from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec, Pixels
 from tests.bench.pictures import pictures
 from tests.networks import network
@@ -117,9 +119,10 @@ def test_no_set_at_all_is_told(tmp_path: Path) -> None:
 def test_drift_is_measured_by_kind_as_an_adapter_meets_it(tmp_path: Path) -> None:
     spec = InputSpec(size=SIZE)
     data = load_drift_set(_folder(tmp_path / "set"), SIZE)
-    program = Adapter(network("plain")).network.program((3, SIZE, SIZE))
+    runner = Runner(SourceNetwork(network("plain"), torch.device("cpu")), spec, data)
     order = parse_order("drift")
-    (rows,) = measure_error(program, spec, data, parse_methods("nanoadapt:norm@paper"), order=order)
+    with in_processes(lambda: runner, 1) as run:
+        (rows,) = measure_error(run, data, parse_methods("nanoadapt:norm@paper"), order=order)
     assert [(r.corruption, r.severity, r.order, r.n) for r in rows] == [
         (name, 0, "drift", N) for name in NAMES
     ]

@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from bench.error.guarded import run_guarded
+from bench.adapters import adapter_of
+from bench.error import Runner
+from bench.error.streams import Task
 from bench.guard.streams import AROUND, STREAMS, SWITCH_EVERY, make_stream
 from bench.methods import is_guarded, parse_methods
 from bench.orders import Stream
 from bench.report.document import Table
 from bench.report.guard import sections
 from bench.sets import LabelledSet
-from edge_tta.adapter import Adapter
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.guard import Guard
+from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from tests.bench.test_cli_error import NET
 from tests.cli.commands import Result, assert_one_line_of_advice, call
@@ -119,9 +122,9 @@ def test_bench_error_with_the_guard_is_without_it_where_it_never_falls(tmp_path:
     )
     assert result.code == 0, result.err
     rows = json.loads((tmp_path / "out.json").read_text())["results"]
-    found = {(row["label"], row["order"], row["batch_size"]): row for row in rows}
+    by_case = {(row["label"], row["order"], row["batch_size"]): row for row in rows}
     for order, size in (("iid", 1), ("iid", 4), ("continual", 1), ("continual", 4)):
-        plain, guarded = (found[label, order, size] for label in methods.split(","))
+        plain, guarded = (by_case[label, order, size] for label in methods.split(","))
         assert guarded["falls"] == 0
         assert guarded["error"] == plain["error"]
         assert 0.12 < guarded["source_share"] < 0.6
@@ -150,33 +153,19 @@ def test_a_report_has_a_line_for_each_stream_and_method() -> None:
     ]
 
 
-@pytest.mark.parametrize("method", ["tent", "nanoadapt:tent"])
-def test_guarded_streams_in_one_batch_are_those_run_alone(method: str) -> None:
-    """With parameters that run away, so that guards fall, try and return.
-
-    Not by Adam: it makes a step of the rounding of a gradient that is zero.
-    """
-    config = make_config(method, optimizer="sgd", learning_rate=3.0, **_LOOSE[method])
-    frozen = Adapter(network("plain"), "source").network
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_guarded_stream_is_that_of_a_guard_around_an_adapter(size: int) -> None:
+    """With parameters that run away, so that the guard falls, tries and returns."""
+    config = make_config("tent", optimizer="sgd", learning_rate=3.0)
+    network_of = SourceNetwork(network("plain"), torch.device("cpu"))
     spec = InputSpec(size=16, mean=(0.5,), std=(0.25,))
-    pictures = list(ARRAYS.values())
-    streams = [
-        Stream(np.full(240, i % 2), np.random.default_rng(i).permutation(N)[:240]) for i in range(3)
-    ]
-
-    def run(streams: list[Stream]) -> tuple[list[Any], list[Guard]]:
-        return run_guarded(frozen, config, spec, pictures, LABELS, streams, 1, lambda frames: None)
-
-    wrong, guards = run(streams)
-    assert sum(guard.falls for guard in guards) > 0
-    for index, stream in enumerate(streams):
-        (alone,), (guard,) = run([stream])
-        assert list(guards[index].events) == list(guard.events)
-        assert guards[index].source_frames == guard.source_frames
-        assert np.mean(wrong[index] != alone) < 0.02  # rounding
-
-
-_LOOSE: dict[str, dict[str, Any]] = {
-    "tent": {},
-    "nanoadapt:tent": {"reliable": 0.0, "accumulation": 4},
-}
+    stream = Stream(np.full(240, 1), np.random.default_rng(0).permutation(N)[:240])
+    outcome = Runner(network_of, spec, DATA)(Task(config, True, stream, size))
+    guard, wrong = Guard(adapter_of(network_of, config, spec, "stock")), []
+    for start in range(0, 240, size):
+        chosen = stream.picture[start : start + size]
+        predicted = guard(spec.normalise(ARRAYS["fog"][chosen])).argmax(1).numpy()
+        wrong += (predicted != LABELS[chosen]).tolist()
+    assert outcome.wrong.tolist() == wrong
+    assert outcome.falls == guard.falls > 0
+    assert outcome.source_frames == guard.source_frames

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from bench.cli.error import error_tables
-from bench.error import ErrorRow, measure_error
-from bench.methods import parse_methods
-from bench.orders import parse_order
+from bench.error import ErrorRow, Runner, in_processes, measure_error
+from bench.error.streams import Task
+from bench.methods import is_guarded, parse_methods
+from bench.orders import make_streams, parse_order
 from bench.sets import LabelledSet
 from edge_tta.adapter import Adapter
-from edge_tta.network.program import Program
+from edge_tta.errors import ConfigError
+from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from tests.bench.pictures import pictures
 from tests.networks import network
@@ -27,16 +32,23 @@ DATA = LabelledSet(
 )
 
 
-@pytest.fixture(scope="module")
-def program() -> Program:
-    return Adapter(network("plain")).network.program((3, SPEC.size, SPEC.size))
+@functools.cache
+def _runner() -> Runner:
+    """On the plain network; processes of their own make it anew."""
+    return Runner(SourceNetwork(network("plain"), torch.device("cpu")), SPEC, DATA)
+
+
+def _measured(methods: str, order: str, **options: Any) -> list[list[ErrorRow]]:
+    """Rows by corruption of each method."""
+    with in_processes(_runner, 1) as run:
+        return list(
+            measure_error(run, DATA, parse_methods(methods), order=parse_order(order), **options)
+        )
 
 
 @pytest.mark.parametrize("order", ["iid", "correlated:4", "continual", "mixed"])
-def test_source_errs_as_the_network_does_in_every_order(order: str, program: Program) -> None:
-    (rows,) = measure_error(
-        program, SPEC, DATA, parse_methods("source"), order=parse_order(order), seeds=(3, 4)
-    )
+def test_source_errs_as_the_network_does_in_every_order(order: str) -> None:
+    (rows,) = _measured("source", order, seeds=(3, 4))
     assert [row.corruption for row in rows] == list(DATA.corruptions)
     for row in rows:
         images = torch.from_numpy(SPEC.normalise(DATA.corruptions[row.corruption]))
@@ -50,15 +62,9 @@ def test_source_errs_as_the_network_does_in_every_order(order: str, program: Pro
 
 
 @pytest.mark.parametrize("below", ["", "bn2"])
-def test_an_adapted_error_is_that_of_an_adapter_on_the_same_stream(
-    below: str, program: Program
-) -> None:
-    from bench.orders import make_streams
-
-    methods = parse_methods(f"norm+adapt_from={below}" if below else "norm")
-    held = Adapter(network("plain")).network
-    order = parse_order("iid")
-    (rows,) = measure_error(program, SPEC, DATA, methods, order=order, batch_size=4, network=held)
+def test_an_adapted_error_is_that_of_an_adapter_on_the_same_stream(below: str) -> None:
+    method = f"norm+adapt_from={below}" if below else "norm"
+    (rows,) = _measured(method, "iid", batch_size=4)
     streams = make_streams(parse_order("iid"), DATA.labels, len(DATA.corruptions), 0)
     for row, stream in zip(rows, streams, strict=True):
         adapter = Adapter(network("plain"), "norm", adapt_from=below)
@@ -68,15 +74,12 @@ def test_an_adapted_error_is_that_of_an_adapter_on_the_same_stream(
             predicted = adapter(SPEC.normalise(frames[chosen])).argmax(1).numpy()
             wrong += int((predicted != DATA.labels[chosen]).sum())
         assert row.error == pytest.approx(wrong / N)
-        assert (row.batch_size, row.method, row.host, row.label) == (4, "norm", None, *methods)
+        assert (row.batch_size, row.method, row.host, row.label) == (4, "norm", None, method)
 
 
-def test_seeds_are_taken_together_and_told_apart(program: Program) -> None:
+def test_seeds_are_taken_together_and_told_apart() -> None:
     def rows_of(*seeds: int) -> list[ErrorRow]:
-        methods = parse_methods("norm")
-        (rows,) = measure_error(
-            program, SPEC, DATA, methods, order=parse_order("iid"), batch_size=2, seeds=seeds
-        )
+        (rows,) = _measured("norm", "iid", batch_size=2, seeds=seeds)
         return rows
 
     for both, one, two in zip(rows_of(5, 6), rows_of(5), rows_of(6), strict=True):
@@ -85,13 +88,32 @@ def test_seeds_are_taken_together_and_told_apart(program: Program) -> None:
         assert both.n == one.n + two.n
 
 
-def test_rows_tell_the_host_of_nanoadapt_only(program: Program) -> None:
-    methods = parse_methods("nanoadapt:norm,tent")
-    found = list(measure_error(program, SPEC, DATA, methods, order=parse_order("mixed")))
-    assert [(rows[0].method, rows[0].host) for rows in found] == [
-        ("nanoadapt", "norm"),
-        ("tent", None),
+def test_rows_tell_the_host_of_nanoadapt_only() -> None:
+    rows = _measured("nanoadapt:norm,tent", "mixed")
+    assert [(own[0].method, own[0].host) for own in rows] == [("nanoadapt", "norm"), ("tent", None)]
+
+
+def test_processes_of_their_own_measure_what_one_measures() -> None:
+    methods = parse_methods("norm,nanoadapt:norm+guard")
+    streams = make_streams(parse_order("iid"), DATA.labels, len(DATA.corruptions), 0)
+    tasks = [
+        Task(config, is_guarded(label), stream, 2)
+        for label, config in methods.items()
+        for stream in streams
     ]
+    with in_processes(_runner, 1) as run:
+        here = list(run(tasks))
+    with in_processes(_runner, 2) as run:
+        there = list(run(tasks))
+    assert len(here) == len(there) == 6
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_array_equal(one.wrong, other.wrong)
+        assert (one.falls, one.source_frames) == (other.falls, other.source_frames)
+
+
+def test_a_method_that_needs_images_of_the_source_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"fisher_weight needs images of the source.*set it to 0"):
+        _measured("eata+fisher_weight=1.0", "iid")
 
 
 def _row(corruption: str, error: float, label: str = "tent", batch_size: int = 1) -> ErrorRow:

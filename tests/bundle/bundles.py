@@ -20,10 +20,9 @@ SPEC = InputSpec(size=8, scale=255.0, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.2
 
 def exported(folder: Path, case: str, net: str, **options: Any) -> tuple[Exported, Adapter]:
     """A bundle of a case of `tests.adapters` on a named network, and the adapter it is of."""
-    like = adapter_of(case, net, **options)
-    like.input_spec = SPEC
+    like = adapter_of(case, net, input_spec=SPEC, **options)
     model = Model(net, network(net), SPEC)
-    return export_bundle(model, [like, like.beside("source")], "edge", folder), like
+    return export_bundle(model, [like, like.with_method("source")], "edge", folder), like
 
 
 @functools.cache
@@ -38,6 +37,13 @@ def copied(folder: Path) -> Path:
     target = folder / "bundle"
     shutil.copytree(_kept(), target)
     return target
+
+
+def fresh(method: str = "nanoadapt:tent") -> Adapter:
+    """An adapter of that bundle, whose state is there before the first image."""
+    adapter = Adapter(kept(), method)
+    adapter.prepare((3, 8, 8))
+    return adapter
 
 
 def kept() -> Path:

@@ -7,30 +7,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_tta.bundle.adapter import BundleAdapter
+from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.checkpoint import Arrays
+from edge_tta.config import make_config
+from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError, StateError
 from tests.adapters import WINDOW, adapter, stream
-from tests.bundle.bundles import kept
+from tests.bundle.bundles import fresh, kept
 
 IMAGES = [batch.numpy() for batch in stream(3 * WINDOW, n=1)]
 
 
-def assert_near(found: Arrays, wanted: Arrays) -> None:
+def assert_near(state: Arrays, expected: Arrays) -> None:
     """Within what two ways of summing differ by, after a dozen steps."""
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
+    assert state.keys() == expected.keys()
+    for name, value in expected.items():
         scale = max(float(np.abs(value).max(initial=0)), 1e-6)
-        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-3 * scale, err_msg=name)
+        np.testing.assert_allclose(state[name], value, rtol=0, atol=1e-3 * scale, err_msg=name)
 
 
-def assert_equal(found: Arrays, wanted: Arrays) -> None:
+def assert_equal(state: Arrays, expected: Arrays) -> None:
     """To the bit."""
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert state.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
 
 
 def test_a_state_of_pytorch_goes_on_in_a_bundle_and_back(tmp_path: Path) -> None:
@@ -41,7 +43,7 @@ def test_a_state_of_pytorch_goes_on_in_a_bundle_and_back(tmp_path: Path) -> None
     for image in IMAGES[:5]:
         torch_one(image)
     torch_one.save(tmp_path / "a.safetensors")
-    bundle = BundleAdapter(kept())
+    bundle = fresh()
     bundle.load(tmp_path / "a.safetensors")
     for image in IMAGES[5:9]:
         bundle(image)
@@ -57,7 +59,7 @@ def test_a_state_of_pytorch_goes_on_in_a_bundle_and_back(tmp_path: Path) -> None
 
 
 def test_state_after_resume_equals_uninterrupted_run(tmp_path: Path) -> None:
-    whole, first, second = (BundleAdapter(kept()) for _ in range(3))
+    whole, first, second = (fresh() for _ in range(3))
     for image in IMAGES:
         whole(image)
     for image in IMAGES[:5]:
@@ -71,35 +73,35 @@ def test_state_after_resume_equals_uninterrupted_run(tmp_path: Path) -> None:
 
 
 def test_reset_equals_fresh() -> None:
-    used, fresh = BundleAdapter(kept()), BundleAdapter(kept())
+    used, new = fresh(), fresh()
     for image in IMAGES[:WINDOW]:
         used(image)
     assert used.updates == 1
     used.reset()
-    assert_equal(used.state, fresh.state)
+    assert_equal(used.state, new.state)
     assert (used.steps, used.position, used.updates) == (0, 0, 0)
-    np.testing.assert_array_equal(used(IMAGES[0]), fresh(IMAGES[0]))
+    np.testing.assert_array_equal(used(IMAGES[0]), new(IMAGES[0]))
 
 
 def test_without_learning_parameters_stay_and_statistics_move() -> None:
-    bundle = BundleAdapter(kept())
+    bundle = fresh()
     before = bundle.state
     image = IMAGES[0].copy()
     bundle(image, learn=False)
     np.testing.assert_array_equal(image, IMAGES[0])
-    np.testing.assert_array_equal(bundle.state["parameters"], before["parameters"])
-    assert not np.array_equal(bundle.state["offset"], before["offset"])
+    np.testing.assert_array_equal(bundle.state["opt.parameters"], before["opt.parameters"])
+    assert not np.array_equal(bundle.state["calib.recent_offset"], before["calib.recent_offset"])
     assert (bundle.steps, bundle.position) == (1, 0)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_what_was_read_stays_as_it_was_whatever_runs_after(profile: str) -> None:
-    bundle = BundleAdapter(Bundle(kept(), profile=profile))
+    bundle = Adapter(OnnxEngine(Bundle(kept(), profile=profile)))
     logits = bundle(IMAGES[0])
     state = bundle.state
     kept_logits, before = logits.copy(), {name: value.copy() for name, value in state.items()}
     after = [bundle(image, learn=i % 3 > 0) for i, image in enumerate(IMAGES[1:])]
-    bundle.frozen_logits(IMAGES[0])
+    bundle.predict(IMAGES[0])
     np.testing.assert_array_equal(logits, kept_logits)
     assert_equal(state, before)
     bundle.restore(state)
@@ -109,21 +111,53 @@ def test_what_was_read_stays_as_it_was_whatever_runs_after(profile: str) -> None
 
 
 def test_another_method_of_the_bundle_starts_from_the_source() -> None:
-    bundle = BundleAdapter(kept())
+    bundle = fresh()
     bundle(IMAGES[0])
-    source = bundle.beside("source")
-    assert source.network is bundle.network
-    wanted = adapter("source", "residual")(IMAGES[0]).numpy()
-    np.testing.assert_allclose(source(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
+    source = bundle.with_method("source")
+    assert source.engine.network is bundle.engine.network
+    expected = adapter("source", "residual")(IMAGES[0]).numpy()
+    np.testing.assert_allclose(source(IMAGES[0]), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(ConfigError, match="holds nanoadapt:tent, source, not sar"):
-        bundle.beside("sar")
+        bundle.with_method("sar")
+
+
+def test_a_fresh_copy_is_the_same_method_of_the_bundle_from_the_source() -> None:
+    used, new = (Adapter(OnnxEngine(Bundle(kept(), profile="memory"))) for _ in range(2))
+    for image in IMAGES[:5]:
+        used(image)
+    copied = used.fresh_copy()
+    assert copied.engine.network is used.engine.network
+    assert (copied.config, copied.steps) == (used.config, 0)
+    for image in IMAGES[:5]:
+        np.testing.assert_array_equal(copied(image), new(image))
+    assert_equal(copied.state, new.state)
+
+
+def test_a_copy_with_options_that_the_bundle_has_not_is_refused() -> None:
+    engine = fresh().engine
+    other = make_config("nanoadapt:tent", learning_rate=0.5)
+    with pytest.raises(ConfigError, match="holds nanoadapt:tent with other options; export"):
+        engine.with_config(other)
+
+
+def test_what_only_a_module_can_do_is_refused() -> None:
+    bundle = fresh()
+    with pytest.raises(ConfigError):
+        bundle.folded()
+    with pytest.raises(ConfigError):
+        bundle.estimate_fisher(IMAGES[0])
+
+
+def test_images_of_another_size_are_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"for images \(3, 8, 8\), got \(3, 9, 9\); leave --size"):
+        fresh().prepare((3, 9, 9))
 
 
 @pytest.mark.parametrize(
     "images", [IMAGES[0][0], np.concatenate(IMAGES[:2]), IMAGES[0][:, :, :4], IMAGES[0] * np.nan]
 )
 def test_images_that_do_not_fit_change_nothing(images: np.ndarray) -> None:  # type: ignore[type-arg]
-    bundle = BundleAdapter(kept())
+    bundle = fresh()
     before = bundle.state
     with pytest.raises(ValueError, match="images"):
         bundle(images)
@@ -134,7 +168,7 @@ def test_a_state_of_another_network_is_refused(tmp_path: Path) -> None:
     other = adapter("nanoadapt:tent/edge", "plain")
     other(IMAGES[0])
     other.save(tmp_path / "s.safetensors")
-    bundle = BundleAdapter(kept())
+    bundle = fresh()
     with pytest.raises(StateError, match="another network"):
         bundle.load(tmp_path / "s.safetensors")
     with pytest.raises(StateError, match="nothing to save"):

@@ -8,7 +8,6 @@ import numpy as np
 
 from bench.corruptions import corrupt
 from edge_tta.adapter import Adapter
-from edge_tta.bundle.adapter import BundleAdapter
 from edge_tta.models import load_model
 from export.bundle import export_bundle
 
@@ -22,14 +21,14 @@ def test_errors_of_both_executors_differ_by_at_most_a_fifth_of_a_point(
     with np.load(outside_data / "data" / "cifar10_test_first5000.npz") as data:
         pictures, labels = data["images"][:FRAMES], data["labels"][:FRAMES]
     adapter = Adapter(model.module, input_spec=model.input)
-    export_bundle(model, [adapter.beside_itself()], "edge", tmp_path / "bundle")
-    bundle = BundleAdapter(tmp_path / "bundle")
+    export_bundle(model, [adapter.fresh_copy()], "edge", tmp_path / "bundle")
+    bundle = Adapter(tmp_path / "bundle")
     wrong = {"torch": 0, "onnx": 0}
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         frame = corrupt(picture, "gaussian_noise", 5, seed=number)
         image = model.input.prepare(frame)
-        wrong["torch"] += int(adapter.predict(image).argmax() != label)
-        wrong["onnx"] += int(bundle.predict(image).argmax() != label)
+        wrong["torch"] += int(adapter(image).argmax() != label)
+        wrong["onnx"] += int(bundle(image).argmax() != label)
     assert adapter.updates == bundle.updates > 50
     assert abs(wrong["torch"] - wrong["onnx"]) <= 0.002 * FRAMES, wrong
     print(f"errors of {FRAMES}: {wrong}")

@@ -10,10 +10,12 @@ from typing import Any
 
 import onnx
 import pytest
+from safetensors.numpy import load, save
 
 import edge_tta.bundle.folder
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.manifest import MANIFEST, Advice
+from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import BundleError
 from tests.bundle.bundles import copied, kept
 
@@ -97,6 +99,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _edit_manifest(f, lambda m: m.update(version=99)),
         "format version 99",
     ),
+    "an earlier version": (
+        lambda f: _edit_manifest(f, lambda m: m.update(version=1)),
+        "format version 1, this edge_tta reads version 2; export the bundle with this edge_tta",
+    ),
     "manifest without methods": (
         lambda f: _edit_manifest(f, lambda m: m.update(methods={})),
         "is damaged",
@@ -170,9 +176,36 @@ def test_a_state_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
 
     def change(fields: dict[str, Any]) -> None:
         first = next(iter(fields["methods"].values()))
-        first["layout"]["offset"][0] = [3]
+        first["layout"]["calib.recent_offset"][0] = [3]
 
     _edit_manifest(folder, change)
     bundle = Bundle(folder)
-    with pytest.raises(BundleError, match="offset"):
+    with pytest.raises(BundleError, match="recent_offset"):
         bundle.source_state("nanoadapt:tent")
+
+
+def _edit_state(folder: Path, **metadata: str) -> None:
+    """Changes the header of the first method's state, as one who means harm would."""
+    name = Bundle(folder).manifest.methods["nanoadapt:tent"].state
+    data = (folder / name).read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    (folder / name).write_bytes(save(load(data), {**header, **metadata}))
+    _vouch(folder, name)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"version": "1"}, "state format version 1, this edge_tta reads version 2"),
+        ({"config": '{"method": "nanoadapt", "host": "tent"}'}, "another version of edge_tta"),
+        ({"config": "{}"}, "another version of edge_tta"),
+    ],
+)
+def test_a_bundle_whose_state_is_of_another_version_is_to_be_exported_again(
+    metadata: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    folder = copied(tmp_path)
+    _edit_state(folder, **metadata)
+    with pytest.raises(BundleError, match=f"{said}.*export") as caught:
+        OnnxEngine(folder)
+    assert "\n" not in str(caught.value)

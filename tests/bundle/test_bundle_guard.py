@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edge_tta.run.loop import Loop
+from edge_tta.run.predictors import Predictors
 
-from edge_tta.bundle.adapter import BundleAdapter
+from edge_tta.adapter import Adapter
 from edge_tta.errors import StateError
 from edge_tta.guard import Guard, Limits
 from edge_tta.prepare import Images
@@ -16,7 +18,7 @@ from edge_tta.run.predictors import Predictors
 from edge_tta.run.reading import Classes
 from edge_tta.run.stopping import StopRequest
 from tests.adapters import WINDOW, adapter, stream
-from tests.bundle.bundles import SPEC, kept
+from tests.bundle.bundles import SPEC, fresh, kept
 from tests.bundle.test_bundle_adapter import assert_equal
 from tests.cli.commands import call
 from tests.frames.media import textured
@@ -26,21 +28,21 @@ from tests.run.test_loop_faults import BLACK, GREEN, Script
 IMAGES = [batch.numpy() for batch in stream(2 * WINDOW, n=1)]
 
 
-def _used() -> BundleAdapter:
-    bundle = BundleAdapter(kept())
+def _used() -> Adapter:
+    bundle = fresh()
     for image in IMAGES:
         bundle(image)
     return bundle
 
 
-def test_frozen_logits_and_drift_are_pytorchs_at_the_same_state(tmp_path: Path) -> None:
+def test_predictions_and_drift_are_pytorchs_at_the_same_state(tmp_path: Path) -> None:
     bundle = _used()
     bundle.save(tmp_path / "s.safetensors")
     like = adapter("nanoadapt:tent/edge", "residual")
     like.load(tmp_path / "s.safetensors")
     before = bundle.state
-    wanted = like.frozen_logits(IMAGES[0]).numpy()
-    np.testing.assert_allclose(bundle.frozen_logits(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
+    expected = like.predict(IMAGES[0]).numpy()
+    np.testing.assert_allclose(bundle.predict(IMAGES[0]), expected, rtol=1e-4, atol=1e-5)
     assert bundle.drift() == pytest.approx(like.drift(), rel=1e-4)
     assert bundle.drift() > 0
     assert_equal(bundle.state, before)
@@ -48,31 +50,31 @@ def test_frozen_logits_and_drift_are_pytorchs_at_the_same_state(tmp_path: Path) 
 
 @pytest.mark.parametrize("method", ["nanoadapt:tent", "source"])
 def test_source_logits_are_the_networks_own_whatever_was_learned(method: str) -> None:
-    bundle = BundleAdapter(kept(), method)
+    bundle = fresh(method)
     for image in IMAGES:
         bundle(image)
     before = bundle.state
-    wanted = network("residual").eval()(stream(1, n=1)[0]).detach().numpy()
-    np.testing.assert_allclose(bundle.source_logits(IMAGES[0]), wanted, rtol=1e-4, atol=1e-5)
+    expected = network("residual").eval()(stream(1, n=1)[0]).detach().numpy()
+    np.testing.assert_allclose(bundle.predict_source(IMAGES[0]), expected, rtol=1e-4, atol=1e-5)
     assert_equal(bundle.state, before)
 
 
 def test_a_restored_state_continues_exactly() -> None:
-    bundle = BundleAdapter(kept())
+    bundle = fresh()
     for image in IMAGES[:5]:
         bundle(image)
     then = bundle.state
-    wanted = [bundle(image) for image in IMAGES[5:]]
+    expected = [bundle(image) for image in IMAGES[5:]]
     bundle.restore(then)
     assert bundle.steps == 5
-    for image, logits in zip(IMAGES[5:], wanted, strict=True):
+    for image, logits in zip(IMAGES[5:], expected, strict=True):
         np.testing.assert_array_equal(bundle(image), logits)
     with pytest.raises(StateError, match="not a state of this adapter"):
-        bundle.restore(bundle.beside("source").state)
+        bundle.restore(fresh("source").state)
 
 
 def test_while_nothing_happens_the_guard_changes_no_bit() -> None:
-    alone, inner = BundleAdapter(kept()), BundleAdapter(kept())
+    alone, inner = fresh(), fresh()
     guarded = Guard(inner)
     for image in IMAGES:
         np.testing.assert_array_equal(guarded(image), alone(image))
@@ -84,21 +86,21 @@ def test_while_nothing_happens_the_guard_changes_no_bit() -> None:
 def test_a_fallen_guard_answers_by_the_source_and_saves_the_state_it_trusts(
     tmp_path: Path,
 ) -> None:
-    inner = BundleAdapter(kept())
+    inner = fresh()
     guarded = Guard(inner, Limits(every=1, drift=0.0))
     for image in IMAGES:
         logits = guarded(image)
     assert guarded.fallen
-    np.testing.assert_array_equal(logits, inner.source_logits(IMAGES[-1]))
+    np.testing.assert_array_equal(logits, inner.predict_source(IMAGES[-1]))
     guarded.save(tmp_path / "s.safetensors")
-    saved = BundleAdapter(kept())
+    saved = fresh()
     saved.load(tmp_path / "s.safetensors")
     assert saved.steps == 0
     assert inner.steps > 0
 
 
-def _learned(pixels: list[Images]) -> BundleAdapter:
-    bundle = BundleAdapter(kept())
+def _learned(pixels: list[Images]) -> Adapter:
+    bundle = fresh()
     loop = Loop(Script(pixels), Predictors(bundle, Classes(10), compare=()), SPEC)
     assert len(list(loop.frames(StopRequest()))) == len(pixels)
     return bundle

@@ -15,9 +15,9 @@ CLASSES = 10
 
 def sure(number: int, confidence: float = 8.0) -> Logits:
     """Logits (1, C) that are certain of one class, another one each time."""
-    found = np.zeros((1, CLASSES))
-    found[0, number % CLASSES] = confidence
-    return found
+    logits = np.zeros((1, CLASSES))
+    logits[0, number % CLASSES] = confidence
+    return logits
 
 
 def unsure(number: int) -> Logits:
@@ -57,10 +57,10 @@ class Scripted:
         self.learned.append(learn)
         return self._own(self.frame, self.steps)
 
-    def source_logits(self, images: Any) -> Logits:
+    def predict_source(self, images: Any) -> Logits:
         return self._source(self.frame)
 
-    def frozen_logits(self, images: Any) -> Logits:
+    def predict(self, images: Any) -> Logits:
         return self._own(self.frame, self.steps)
 
     @property

@@ -28,11 +28,11 @@ def test_an_adapter_that_does_no_harm_is_left_alone_at_the_cost_of_one_source_ru
 ):
     adapter = Scripted(lambda frame, age: sure(frame))
     guard = Guard(adapter)
-    found = _run(guard, 1600)
+    answers = _run(guard, 1600)
     assert guard.falls == 0
     assert guard.source_frames == 200
     assert all(adapter.learned)
-    assert all(np.array_equal(logits, sure(i)) for i, logits in enumerate(found))
+    assert all(np.array_equal(logits, sure(i)) for i, logits in enumerate(answers))
 
 
 def test_predictions_that_are_sure_where_the_source_is_not_are_no_harm() -> None:
@@ -49,11 +49,11 @@ def test_disagreement_with_a_source_that_says_one_class_is_no_harm() -> None:
 
 def test_doubt_where_the_source_is_sure_is_answered_by_the_source_within_thirty_frames() -> None:
     guard = Guard(Scripted(lambda frame, age: unsure(frame) if frame >= 400 else sure(frame)))
-    found = _run(guard, 430)
+    answers = _run(guard, 430)
     assert "far less certain" in (guard.fallen or "")
     (fall,) = guard.events
     assert 400 < fall.frame < 430
-    assert all(np.array_equal(found[i], sure(i)) for i in range(fall.frame, 430))
+    assert all(np.array_equal(answers[i], sure(i)) for i in range(fall.frame, 430))
 
 
 def test_one_class_for_long_is_a_fall_and_a_run_of_thirty_is_none() -> None:
@@ -132,8 +132,8 @@ def test_a_source_that_agrees_with_nobody_has_not_seen_one_thing() -> None:
 def test_an_output_that_is_not_finite_never_comes_out() -> None:
     broken = np.full((1, 10), np.nan)
     guard = Guard(Scripted(lambda frame, age: broken if age > 20 else sure(frame)))
-    found = _run(guard, 200)
-    assert np.isfinite(found).all()
+    answers = _run(guard, 200)
+    assert np.isfinite(answers).all()
     assert "not finite" in guard.events[0].why
 
 
@@ -248,6 +248,18 @@ def test_a_state_that_shares_nothing_with_the_source_is_not_kept() -> None:
     _run(guard, 1100)
     assert guard.falls == 1
     assert "reset" not in _kinds(guard)  # there was nothing but the source to go back to
+
+
+def test_its_prediction_is_the_adapters_and_after_a_fall_the_sources() -> None:
+    adapter = Scripted(lambda frame, age: always(frame))
+    guard = Guard(adapter)
+    _run(guard, 10)
+    assert np.array_equal(guard.predict(FRAME), always(0))
+    _run(guard, LIMITS.narrow_after)
+    assert guard.fallen is not None
+    frames, steps = guard.frames, adapter.steps
+    assert np.array_equal(guard.predict(FRAME), sure(adapter.frame))
+    assert (guard.frames, adapter.steps) == (frames, steps)
 
 
 def test_reset_forgets_the_stream() -> None:

@@ -12,6 +12,8 @@ from edge_tta.guard import Guard
 from tests.adapters import adapter, assert_same, stream
 from tests.networks import network
 
+pytestmark = pytest.mark.usefixtures("reachable_margins")
+
 CASES = [method for method in METHODS if method not in ("source", "nanoadapt")]
 CASES += ["nanoadapt:tent/edge", "nanoadapt:tent/paper"]
 
@@ -33,7 +35,19 @@ def test_source_logits_are_the_networks_own_whatever_was_learned(case: str) -> N
         own(images)
     before = own.state
     expected = network("used-twice").eval()(batches[-1])
-    torch.testing.assert_close(own.source_logits(batches[-1]), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(own.predict_source(batches[-1]), expected, rtol=1e-4, atol=1e-5)
+    assert_same(own.state, before)
+
+
+def test_prediction_while_nothing_happens_is_the_adapters_and_changes_nothing() -> None:
+    own = adapter("nanoadapt:tent/edge")
+    guard = Guard(own)
+    for images in stream(6):
+        guard(images)
+    before, frames = own.state, guard.frames
+    assert torch.equal(guard.predict(images), own.predict(images))
+    assert not torch.equal(own.predict(images), own.predict_source(images))
+    assert guard.frames == frames
     assert_same(own.state, before)
 
 

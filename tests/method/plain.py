@@ -64,12 +64,12 @@ def step_of(model: nn.Module, config: MethodConfig) -> Step:
 def batches(count: int, n: int, seed: int = 0) -> list[Tensor]:
     """Drifting images (n, 3, 8, 8), some batches far brighter than others."""
     generator = torch.Generator().manual_seed(seed)
-    found = []
+    drifting = []
     for t in range(count):
         images = torch.randn((n, 3, SIZE, SIZE), generator=generator, dtype=torch.float64)
         light = torch.randn((n, 3, 1, 1), generator=generator, dtype=torch.float64)
-        found.append(images * (0.5 + t / count) + light)
-    return found
+        drifting.append(images * (0.5 + t / count) + light)
+    return drifting
 
 
 def entropy_of(row: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def assert_parameters(
     atol: float = 1e-9,
 ) -> None:
     """The state's parameters are those of the plain model, to the last name."""
-    found = step.parameters.split(state["parameters"])
-    assert found.keys() == wanted.keys()
+    learned = step.parameters.split(state["opt.parameters"])
+    assert learned.keys() == wanted.keys()
     for name, value in wanted.items():
-        torch.testing.assert_close(found[name], value.detach(), rtol=rtol, atol=atol)
+        torch.testing.assert_close(learned[name], value.detach(), rtol=rtol, atol=atol)

@@ -8,21 +8,23 @@ import torch
 from edge_tta.adapter import Adapter
 from edge_tta.config import SAVED
 from edge_tta.errors import ModelError
+from edge_tta.method.state import layer_layout
 from tests.adapters import WINDOW, adapter, stream
 from tests.networks import network
 
 
 def test_layers_before_it_are_folded_and_those_from_it_on_adapt() -> None:
     cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn2")
-    step = cut.prepare((3, 8, 8))
-    assert step.layers.names == ("bn2", "bn3", "bn4")
+    cut.prepare((3, 8, 8))
+    step = cut.engine.step
+    assert [layer.name for layer in step.program.layers] == ["bn2", "bn3", "bn4"]
     images = stream(1)[0]
     whole = adapter("source", "residual")
-    torch.testing.assert_close(cut.frozen_logits(images), whole.frozen_logits(images))
+    torch.testing.assert_close(cut.predict(images), whole.predict(images))
     for images in stream(2 * WINDOW):
         cut(images)
-    assert not torch.equal(cut.state["parameters"], step.source_parameters())
-    assert bool(cut.state["offset"].all())
+    assert not torch.equal(cut.state["opt.parameters"], step.source_parameters())
+    assert bool(cut.state["calib.recent_offset"].all())
 
 
 def test_a_folded_adapter_learns_as_one_whose_statistics_below_stay() -> None:
@@ -34,8 +36,8 @@ def test_a_folded_adapter_learns_as_one_whose_statistics_below_stay() -> None:
         folded(images)
         open_one(images)
     assert folded.updates == 2
-    found, wanted = folded.state["parameters"], open_one.state["parameters"]
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+    one, other = folded.state["opt.parameters"], open_one.state["opt.parameters"]
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("saved", SAVED)
@@ -44,8 +46,8 @@ def test_every_executor_folds_alike(saved: str) -> None:
     like = Adapter(network("residual"), saved="stock", adapt_from="bn3", accumulation=WINDOW)
     for images in stream(WINDOW - 1):
         torch.testing.assert_close(cut(images), like(images), atol=1e-3, rtol=1e-3)
-    scale = float(like.state["gradient"].abs().max())
-    gap = cut.state["gradient"] - like.state["gradient"]
+    scale = float(like.state["opt.gradient"].abs().max())
+    gap = cut.state["opt.gradient"] - like.state["opt.gradient"]
     assert float(gap.abs().max()) <= 0.03 * scale
 
 
@@ -53,19 +55,19 @@ def test_what_was_learned_from_a_layer_on_is_put_into_the_whole_network() -> Non
     cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn2")
     for images in stream(2 * WINDOW):
         cut(images)
-    torch.testing.assert_close(cut.folded()(images), cut.frozen_logits(images))
+    torch.testing.assert_close(cut.folded()(images), cut.predict(images))
 
 
 def test_parameters_before_the_layer_stay_and_statistics_move_where_asked() -> None:
     cut = adapter("nanoadapt:tent/edge", "residual", adapt_from="bn2", calibrate_below=True)
     for images in stream(2 * WINDOW):
         cut(images)
-    step = cut.prepare((3, 8, 8))
+    step = cut.engine.step
     names = step.parameters.names
     assert "bn2.weight" in names
     assert not {"bn0.weight", "bn1.weight"} & set(names)
-    assert not torch.equal(cut.state["parameters"], step.source_parameters())
-    offsets = step.layers.split(cut.state["offset"])
+    assert not torch.equal(cut.state["opt.parameters"], step.source_parameters())
+    offsets = layer_layout(step.program.layers).split(cut.state["calib.recent_offset"])
     assert all(bool(offsets[name].any()) for name in ("bn0", "bn1", "bn2"))
 
 
@@ -75,8 +77,9 @@ def test_gradients_are_those_of_training_everything() -> None:
     images = stream(1)[0]
     whole(images)
     cut(images)
-    every = whole.prepare((3, 8, 8)).parameters.split(whole.state["gradient"])
-    for name, value in cut.prepare((3, 8, 8)).parameters.split(cut.state["gradient"]).items():
+    every = whole.engine.step.parameters.split(whole.state["opt.gradient"])
+    own = cut.engine.step.parameters.split(cut.state["opt.gradient"])
+    for name, value in own.items():
         torch.testing.assert_close(value, every[name])
 
 

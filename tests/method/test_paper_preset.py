@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from edge_tta.config import make_config
+from edge_tta.config import MethodConfig, make_config
+from edge_tta.method.state import layer_layout
 from edge_tta.method.step import Step
 from edge_tta.network.capture import capture
 from tests.method.reference import Reference
@@ -21,23 +22,23 @@ def test_paper_preset_equals_the_reference_over_50_steps(gradient: str, dtype: t
 
 
 def test_adapting_convolutions_equals_the_reference_over_50_steps() -> None:
-    config = make_config(preset="paper", adapt="affine+conv", taylor="affine+conv", accumulation=4)
+    config = make_config(preset="paper", train="affine+conv", taylor="affine+conv", accumulation=4)
     _compare(config, torch.float64)
 
 
-def _compare(config, dtype: torch.dtype) -> None:  # type: ignore[no-untyped-def]
+def _compare(config: MethodConfig, dtype: torch.dtype) -> None:
     net = network("residual")
     reference = Reference(
         copy.deepcopy(net).double().requires_grad_(False),
-        smoothing=config.smoothing,
-        steps=config.accumulation,
-        learning_rate=config.learning_rate,
-        gradient=config.gradient,
-        with_convolutions=config.adapt == "affine+conv",
+        smoothing=config.calibration.smoothing,
+        steps=config.optimizer.accumulation,
+        learning_rate=config.optimizer.learning_rate,
+        gradient=config.calibration.gradient,
+        with_convolutions=config.layers.train == "affine+conv",
     )
     step = Step(capture(frozen(net, dtype), (3, 10, 9)), config)
     state = step.initial_state()
-    views = 1 + config.views
+    views = 1 + config.views.count
     generator = torch.Generator().manual_seed(1)
     worst = 0.0
     for t in range(50):
@@ -47,16 +48,17 @@ def _compare(config, dtype: torch.dtype) -> None:  # type: ignore[no-untyped-def
         logits, state = step.learn(images.to(dtype), state, views=views)
         worst = max(worst, float((logits.double() - expected).abs().max()))
     assert worst < 1e-5 * max(1.0, float(expected.abs().max()))
-    assert int(state["updates"]) == 50 // config.accumulation
-    parameters = step.parameters.split(state["parameters"])
+    assert int(state["opt.updates"]) == 50 // config.optimizer.accumulation
+    parameters = step.parameters.split(state["opt.parameters"])
     moved = 0.0
     for name, value in parameters.items():
         wanted = reference.net.get_parameter(name).detach()
         torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-5)
         moved = max(moved, float((wanted - net.get_parameter(name)).abs().max()))
-    assert moved > 5 * config.learning_rate  # it did learn
-    offsets = step.layers.split(state["offset"])
-    variances = step.layers.split(state["variance"])
+    assert moved > 5 * config.optimizer.learning_rate  # it did learn
+    layers = layer_layout(step.program.layers)
+    offsets = layers.split(state["calib.offset"])
+    variances = layers.split(state["calib.variance"])
     for layer in step.program.layers:
         first, second = reference.first[layer.name], reference.second[layer.name]
         torch.testing.assert_close(

@@ -12,23 +12,23 @@ from edge_tta.method.step import Step
 from tests.adapters import CASES, WINDOW, adapter, shared, stream
 
 
+@pytest.mark.usefixtures("reachable_margins")
 @pytest.mark.parametrize("case", CASES)
 def test_a_trace_made_on_one_batch_computes_the_others(case: str) -> None:
     config = adapter(case).config
-    views = 1 + config.views
-    step = Step(shared("residual").program((3, 8, 8)), config)
+    views = 1 + config.views.count
+    step = Step(shared("residual").program((3, 8, 8)), config, traced=True)
 
     def learn(images: Tensor, state: State) -> tuple[Tensor, State]:
-        # Whether parameters have moved is the caller's knowledge, not the data's.
-        return step.learn(images, state, views=views, moved=True)
+        return step.learn(images, state, views=views)
 
     batches = stream(3 * WINDOW, n=2 * views)
     state = step.initial_state()
     traced = make_fx(learn)(batches[0], state)
     for images in batches:
         logits, new = learn(images, state)
-        found, traced_new = traced(images, state)
-        torch.testing.assert_close(found, logits, rtol=1e-5, atol=1e-6)
+        traced_logits, traced_new = traced(images, state)
+        torch.testing.assert_close(traced_logits, logits, rtol=1e-5, atol=1e-6)
         assert traced_new.keys() == new.keys()
         for name, value in new.items():
             torch.testing.assert_close(traced_new[name], value, rtol=1e-4, atol=1e-6)

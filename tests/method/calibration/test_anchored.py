@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from edge_tta.config import MethodConfig
-from edge_tta.method import content
-from edge_tta.method.anchored import (
+from edge_tta.config import CalibrationConfig
+from edge_tta.method.calibration import Anchored, make_calibration
+from edge_tta.method.calibration.anchored import (
     FIRST_SPREAD,
     LARGEST,
-    LEAST_VARIETY,
+    LEAST_VARIANCE,
     SPREAD_SMOOTHING,
-    Anchor,
-    Memories,
+    unpacked,
 )
 from edge_tta.network.program import BatchNorm
-from tests.method.shown import OneContent, towards
+from tests.method.calibration.slow_balance import SlowBalance, towards
 
 SIZES = (3, 5)
 CLASSES = 4
-CONFIG = MethodConfig(
-    calibration="anchored",
+TABLE = CalibrationConfig(
+    kind="anchored",
     smoothing=0.9,
     lasting_smoothing=0.99,
     prior_frames=8,
     anchor=0.8,
     recent_anchor=1.5,
-    mismatch=0.1,
-    catch_up=0.5,
+    dead_zone=0.1,
+    tracking_rate=0.5,
 )
 
 Stats = tuple[list[float], list[float]]
@@ -54,8 +55,8 @@ def _layers(dtype: torch.dtype = torch.float64) -> tuple[BatchNorm, ...]:
 class OneLayer:
     """The statistics of one layer, in Python floats."""
 
-    def __init__(self, layer: BatchNorm, config: MethodConfig) -> None:
-        self.config, self.eps = config, layer.eps
+    def __init__(self, layer: BatchNorm, table: CalibrationConfig) -> None:
+        self.table, self.eps = table, layer.eps
         self.source: list[float] = layer.variance.tolist()
         zeros = [0.0] * len(self.source)
         self.recent: Stats = zeros, self.source
@@ -68,34 +69,34 @@ class OneLayer:
         logs = sum(math.log((a[1][c] + eps) / (b[1][c] + eps)) ** 2 for c in range(n)) / n
         return means, logs
 
-    def trust(
-        self, running: Stats, centre: Stats, anchor_shares: list[float], shown: OneContent
+    def factors(
+        self, running: Stats, centre: Stats, anchor_shares: list[float], balance: SlowBalance
     ) -> list[float]:
-        """l of the definition, of the means and of the variances."""
-        left = max(shown.variety_left(), LEAST_VARIETY)
-        doubts = [max(share, self.config.mismatch) / left for share in anchor_shares]
-        found = zip(self.distances(running, centre), self.spread, doubts, strict=True)
-        return [max(0.0, 1 - doubt * s / d) if d > 0 else 0.0 for d, s, doubt in found]
+        """s of the definition, of the means and of the variances."""
+        left = max(balance.variance_left(), LEAST_VARIANCE)
+        shares = [max(share, self.table.dead_zone) / left for share in anchor_shares]
+        parts = zip(self.distances(running, centre), self.spread, shares, strict=True)
+        return [max(0.0, 1 - share * s / d) if d > 0 else 0.0 for d, s, share in parts]
 
-    def drawn(self, running: Stats, centre: Stats, trust: list[float]) -> Stats:
+    def between(self, running: Stats, centre: Stats, factors: list[float]) -> Stats:
         variances = [
-            (c + self.eps) * ((r + self.eps) / (c + self.eps)) ** trust[1] - self.eps
+            (c + self.eps) * ((r + self.eps) / (c + self.eps)) ** factors[1] - self.eps
             for r, c in zip(running[1], centre[1], strict=True)
         ]
-        return towards(centre[0], running[0], trust[0]), variances
+        return towards(centre[0], running[0], factors[0]), variances
 
-    def believed(self, shown: OneContent) -> tuple[Stats, list[float]]:
-        """The statistics in use, and the trust in the recent ones."""
+    def shrunk(self, balance: SlowBalance) -> tuple[Stats, list[float]]:
+        """The statistics in use, and the recent ones' shrinkage factors."""
         source = [0.0] * len(self.source), self.source
-        share = self.config.anchor * shown.share_of_lasting()
-        lasts = self.trust(self.lasting, source, [share, share], shown)
-        centre = self.drawn(self.lasting, source, lasts)
-        shares = [self.config.recent_anchor * shown.share_of_recent(each) for each in lasts]
-        trust = self.trust(self.recent, centre, shares, shown)
-        return self.drawn(self.recent, centre, trust), trust
+        share = self.table.anchor * balance.share_of_lasting()
+        of_lasting = self.factors(self.lasting, source, [share, share], balance)
+        centre = self.between(self.lasting, source, of_lasting)
+        shares = [self.table.recent_anchor * balance.share_of_recent(each) for each in of_lasting]
+        factors = self.factors(self.recent, centre, shares, balance)
+        return self.between(self.recent, centre, factors), factors
 
-    def used(self, shown: OneContent) -> Stats:
-        return self.believed(shown)[0]
+    def used(self, balance: SlowBalance) -> Stats:
+        return self.shrunk(balance)[0]
 
     def blend(self, old: Stats, new: Stats, rate: float) -> Stats:
         """By the raw moments of Eq. 5."""
@@ -115,7 +116,7 @@ class OneLayer:
             variances.append(min(v, most))
         return offsets, variances
 
-    def update(self, t: int, frame: Stats, recently: float, news: float) -> None:
+    def update(self, t: int, frame: Stats, in_recent: float, in_lasting: float) -> None:
         frame = self.limited(frame)
         rate = max(1 - SPREAD_SMOOTHING, 1 / (t + 2))
         of_means, of_variances = self.distances(frame, self.lasting)
@@ -123,12 +124,12 @@ class OneLayer:
             (1 - rate) * self.spread[0] + rate * of_means,
             (1 - rate) * self.spread[1] + rate * of_variances,
         )
-        self.recent = self.blend(self.recent, frame, recently)
-        self.lasting = self.blend(self.lasting, frame, news)
+        self.recent = self.blend(self.recent, frame, in_recent)
+        self.lasting = self.blend(self.lasting, frame, in_lasting)
 
-    def follow(self, shown: OneContent, rarity: float) -> list[float]:
-        """`lasting` catches up with `recent`; how far, of the means and of the variances."""
-        part = [self.config.catch_up * rarity * each for each in self.believed(shown)[1]]
+    def follow(self, balance: SlowBalance, weight: float) -> list[float]:
+        """`lasting` tracks `recent`; how far, of the means and of the variances."""
+        part = [self.table.tracking_rate * weight * each for each in self.shrunk(balance)[1]]
         self.lasting = (
             towards(self.lasting[0], self.recent[0], part[0]),
             towards(self.lasting[1], self.recent[1], part[1]),
@@ -139,29 +140,30 @@ class OneLayer:
 class Slow:
     """The definition, frame by frame."""
 
-    def __init__(self, config: MethodConfig = CONFIG) -> None:
-        self.config, self.t = config, 0
-        self.shown = OneContent(config, CLASSES)
-        self.layers = [OneLayer(layer, config) for layer in _layers()]
+    def __init__(self, table: CalibrationConfig = TABLE) -> None:
+        self.table, self.t = table, 0
+        self.balance = SlowBalance(table, CLASSES)
+        self.layers = [OneLayer(layer, table) for layer in _layers()]
 
     def update(self, frame: Frame) -> float:
-        """Takes a frame up; its rarity."""
-        config, t, p = self.config, self.t, frame[1].tolist()
-        rarity = self.shown.rarity(t, p)
-        recently = max(1 - config.smoothing, 1 / (t + config.prior_frames / 4 + 1))
-        news = rarity * max(1 - config.lasting_smoothing, 1 / (t + config.prior_frames + 1))
-        self.shown.update(t, p, recently, news)
+        """Update with a frame; its class-balance weight."""
+        table, t, p = self.table, self.t, frame[1].tolist()
+        weight = self.balance.weight(t, p)
+        in_recent = max(1 - table.smoothing, 1 / (t + table.prior_frames / 4 + 1))
+        in_lasting = weight * max(1 - table.lasting_smoothing, 1 / (t + table.prior_frames + 1))
+        self.balance.update(t, p, in_recent, in_lasting)
         # Followed at the mean over channels, of the means' and the variances' together.
         total = 0.0
         for layer, part in zip(self.layers, frame[0].split(SIZES, -1), strict=True):
-            layer.update(t, (part[0].tolist(), part[1].tolist()), recently, news)
-            total += len(layer.source) * sum(layer.follow(self.shown, rarity)) / 2
-        self.shown.lasting = towards(self.shown.lasting, self.shown.recent, total / sum(SIZES))
+            layer.update(t, (part[0].tolist(), part[1].tolist()), in_recent, in_lasting)
+            total += len(layer.source) * sum(layer.follow(self.balance, weight)) / 2
+        share = total / sum(SIZES)
+        self.balance.lasting = towards(self.balance.lasting, self.balance.recent, share)
         self.t += 1
-        return rarity
+        return weight
 
     def used(self) -> list[Tensor]:
-        return self._flat([layer.used(self.shown) for layer in self.layers])
+        return self._flat([layer.used(self.balance) for layer in self.layers])
 
     def lasting(self) -> list[Tensor]:
         return self._flat([layer.lasting for layer in self.layers])
@@ -176,22 +178,18 @@ class Slow:
 class Fast:
     """The fast form, carried through a stream."""
 
-    def __init__(self, config: MethodConfig = CONFIG, streams: int | None = None) -> None:
-        layers = _layers()
-        self.anchor, self.t = Anchor(layers, config), 0
-        axis = () if streams is None else (streams,)
-        source = torch.cat([layer.variance for layer in layers]).expand(*axis, -1)
-        statistics = torch.zeros_like(source), source
-        spread = torch.tensor(FIRST_SPREAD, dtype=torch.float64).repeat_interleave(len(SIZES))
-        unknown = content.unknown(CLASSES, source)
-        shown = content.Content(*(part.expand((*axis, *part.shape)) for part in unknown))
-        self.held = Memories(statistics, statistics, spread.expand(*axis, -1), shown)
-        self.steps = torch.zeros(axis, dtype=torch.int64)
+    def __init__(self, table: CalibrationConfig = TABLE) -> None:
+        program: Any = SimpleNamespace(layers=_layers(), classes=CLASSES)
+        calibration = make_calibration(program, table)
+        assert isinstance(calibration, Anchored)
+        self.calibration, self.t = calibration, 0
+        self.memory = unpacked(calibration.initial())
+        self.source = torch.cat([layer.variance for layer in program.layers])
 
     def update(self, frame: Frame) -> None:
         statistics, p = frame
-        batch = statistics[..., 0, :], statistics[..., 1, :]
-        self.held = self.anchor.update(self.held, batch, p, self.steps + self.t)
+        batch = statistics[0], statistics[1]
+        self.memory = self.calibration.update(self.memory, batch, p, torch.tensor(self.t))
         self.t += 1
 
     def run(self, frames: list[Frame]) -> Fast:
@@ -200,7 +198,7 @@ class Fast:
         return self
 
     def used(self) -> tuple[Tensor, Tensor]:
-        return self.anchor.believed(self.held)[0]
+        return self.calibration.shrunk(self.memory)[0]
 
 
 def _prediction(label: int, certainty: float = 0.9) -> Tensor:
@@ -238,125 +236,107 @@ def _frames(
 def test_update_and_use_equal_the_definition_over_110_frames() -> None:
     frames = _frames(40) + _frames(30, label=2, seed=1) + _frames(40, 1.5, seed=2)
     fast, slow = Fast(), Slow()
-    rarities, largest = [], 0.0
+    weights, largest = [], 0.0
     for frame in frames:
         fast.update(frame)
-        rarities.append(slow.update(frame))
+        weights.append(slow.update(frame))
         # The smoothing of Eq. 5 is kept in float32.
         close = {"rtol": 2e-5, "atol": 2e-5}
         for i in range(2):
             torch.testing.assert_close(fast.used()[i], slow.used()[i], **close)
-            torch.testing.assert_close(fast.held.lasting[i], slow.lasting()[i], **close)
-        for name, value in fast.held.content._asdict().items():
-            wanted = torch.tensor(getattr(slow.shown, name), dtype=torch.float64)
+            torch.testing.assert_close(fast.memory.lasting[i], slow.lasting()[i], **close)
+        for name, value in fast.memory.classes._asdict().items():
+            wanted = torch.tensor(getattr(slow.balance, name), dtype=torch.float64)
             torch.testing.assert_close(value, wanted, **close)
         largest = max(largest, float(fast.used()[0].abs().max()))
     # All of the definition was at work: calibration, and frames that weighed less.
     assert largest > 1
-    assert min(rarities) < 0.7 < max(rarities) == 1
+    assert min(weights) < 0.7 < max(weights) == 1
 
 
-def test_streams_together_equal_each_alone() -> None:
-    streams = [
-        _frames(30),
-        _frames(30, 0.5, label=1, seed=1),
-        _frames(10, seed=2) + _frames(20, 2.0, seed=3),
-    ]
-    together, alone = Fast(streams=3), [Fast().run(frames) for frames in streams]
-    for frames in zip(*streams, strict=True):
-        together.update((torch.stack([f[0] for f in frames]), torch.stack([f[1] for f in frames])))
-    for i in range(2):
-        wanted = torch.stack([one.used()[i] for one in alone])
-        torch.testing.assert_close(together.used()[i], wanted)
-        wanted = torch.stack([one.held.lasting[i] for one in alone])
-        torch.testing.assert_close(together.held.lasting[i], wanted)
-    for name, found in together.held.content._asdict().items():
-        wanted = torch.stack([getattr(one.held.content, name) for one in alone])
-        torch.testing.assert_close(found, wanted, msg=name)
-
-
-def test_without_any_doubt_the_recent_statistics_are_used_as_they_are() -> None:
-    config = dataclasses.replace(CONFIG, anchor=0.0, recent_anchor=0.0, mismatch=0.0)
-    fast = Fast(config).run(_frames(20, 0.4, label=1))
-    torch.testing.assert_close(fast.used(), fast.held.recent)
+def test_without_anchors_and_dead_zone_the_recent_statistics_are_used_as_they_are() -> None:
+    table = dataclasses.replace(TABLE, anchor=0.0, recent_anchor=0.0, dead_zone=0.0)
+    fast = Fast(table).run(_frames(20, 0.4, label=1))
+    torch.testing.assert_close(fast.used(), fast.memory.recent)
 
 
 def test_frames_about_the_source_leave_the_source_statistics_in_use() -> None:
     fast = Fast().run(_frames(400))
     offset, variance = fast.used()
     assert float(offset.abs().max()) < 0.02
-    torch.testing.assert_close(variance, fast.anchor._source, rtol=0.02, atol=0)
+    torch.testing.assert_close(variance, fast.source, rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize("before", [0, 200])
 def test_statistics_in_use_stay_at_the_source_in_a_run_of_one_class(before: int) -> None:
-    config = MethodConfig(calibration="anchored", smoothing=0.95, prior_frames=16)
-    fast = Fast(config).run(_frames(before)).run(_frames(100, label=1, seed=1))
-    assert float(fast.held.recent[0].abs().mean()) > 0.2  # chance has moved the average
+    table = CalibrationConfig("anchored", smoothing=0.95, prior_frames=16)
+    fast = Fast(table).run(_frames(before)).run(_frames(100, label=1, seed=1))
+    assert float(fast.memory.recent[0].abs().mean()) > 0.2  # chance has moved the average
     assert float(fast.used()[0].abs().mean()) < 0.02
 
 
 def test_a_run_of_one_class_moves_the_lasting_statistics_less_than_its_length_says() -> None:
-    # catch_up = 0: by the weight of the frames alone.
-    config = dataclasses.replace(CONFIG, catch_up=0.0)
-    fast = Fast(config).run(_frames(200))
-    before = fast.held.lasting[0].clone()
+    # tracking_rate = 0: by the weight of the frames alone.
+    table = dataclasses.replace(TABLE, tracking_rate=0.0)
+    fast = Fast(table).run(_frames(200))
+    before = fast.memory.lasting[0].clone()
     frames = _frames(100, label=1, seed=1)
     fast.run(frames)
     pattern = torch.stack([frame[0][0] for frame in frames]).mean(0) - before
-    followed = float((fast.held.lasting[0] - before) @ pattern / (pattern @ pattern))
-    assert 0.1 < followed < 0.8 * (1 - config.lasting_smoothing**100)
+    followed = float((fast.memory.lasting[0] - before) @ pattern / (pattern @ pattern))
+    assert 0.1 < followed < 0.8 * (1 - table.lasting_smoothing**100)
 
 
 @pytest.mark.parametrize("part", [0, 1])
 def test_one_frame_out_of_all_proportion_moves_the_statistics_as_one_of_many(part: int) -> None:
-    fast = Fast(dataclasses.replace(CONFIG, catch_up=0.0)).run(_frames(200))
-    before = [each.clone() for each in fast.held.lasting]
+    fast = Fast(dataclasses.replace(TABLE, tracking_rate=0.0)).run(_frames(200))
+    before = [each.clone() for each in fast.memory.lasting]
     (wild,) = _frames(1, seed=1)
     wild[0][part].add_(1e6)
     fast.update(wild)
     # It weighs some 0.01, and counts for 32 standard variances at most.
-    assert float((fast.held.lasting[0] - before[0]).abs().max()) < 0.1
-    assert float((fast.held.lasting[1] / before[1]).max()) < 1.7
+    assert float((fast.memory.lasting[0] - before[0]).abs().max()) < 0.1
+    assert float((fast.memory.lasting[1] / before[1]).max()) < 1.7
     fast.run(_frames(100, seed=2))
     offset, variance = fast.used()
     assert float(offset.abs().max()) < 0.3
-    torch.testing.assert_close(variance, fast.anchor._source, rtol=0.4, atol=0)
+    torch.testing.assert_close(variance, fast.source, rtol=0.4, atol=0)
 
 
 def test_a_shift_far_beyond_the_spread_is_followed_within_80_frames() -> None:
     fast = Fast().run(_frames(300)).run(_frames(80, 3.0, seed=2))
     assert float(fast.used()[0].mean()) == pytest.approx(3.0, abs=0.5)
-    # The lasting statistics have caught up: by their own smoothing they would be at 1.7.
-    assert float(fast.held.lasting[0].mean()) == pytest.approx(3.0, abs=0.5)
+    # The lasting statistics have tracked them: by their own smoothing they would be at 1.7.
+    assert float(fast.memory.lasting[0].mean()) == pytest.approx(3.0, abs=0.5)
 
 
-def test_a_shift_in_a_run_of_one_class_is_taken_up() -> None:
+def test_a_shift_in_a_run_of_one_class_is_followed() -> None:
     fast = Fast().run(_frames(200)).run(_frames(60, 3.0, label=1, seed=2))
     assert float(fast.used()[0].mean()) > 2
 
 
-@pytest.mark.parametrize(("mismatch", "believed"), [(0.3, [1, 1]), (1.0, [0, 1]), (4.0, [0, 0])])
-def test_various_frames_prove_only_a_distance_beyond_the_mismatch(
-    mismatch: float, believed: list[int]
+@pytest.mark.parametrize(("dead_zone", "moved"), [(0.3, [1, 1]), (1.0, [0, 1]), (4.0, [0, 0])])
+def test_various_frames_prove_only_a_distance_beyond_the_dead_zone(
+    dead_zone: float, moved: list[int]
 ) -> None:
-    config = dataclasses.replace(CONFIG, mismatch=mismatch, recent_anchor=1e6)
-    fast = Fast(config).run(_frames(600, 0.35))
+    table = dataclasses.replace(TABLE, dead_zone=dead_zone, recent_anchor=1e6)
+    fast = Fast(table).run(_frames(600, 0.35))
     # The shift is 0.58 of the spread of single frames in one layer, 2.2 of it in the other.
-    source = torch.zeros_like(fast.anchor._source), fast.anchor._source
-    of_means = fast.anchor._distances(fast.held.lasting, source)[: len(SIZES)]
-    ratio = of_means / fast.held.spread[: len(SIZES)]
+    source = torch.zeros_like(fast.source), fast.source
+    gaps = fast.calibration._gaps(fast.memory.lasting, source)
+    of_means = fast.calibration._layer_means(*gaps)[: len(SIZES)]
+    ratio = of_means / fast.memory.spread[: len(SIZES)]
     assert 0.3 < float(ratio[0]) < 1.0 < float(ratio[1]) < 4.0
-    found = [float(layer.mean()) for layer in fast.used()[0].split(SIZES)]
-    for value, wanted in zip(found, believed, strict=True):
-        assert (value > 0.1) if wanted else (value == 0)
+    means = [float(layer.mean()) for layer in fast.used()[0].split(SIZES)]
+    for value, expected in zip(means, moved, strict=True):
+        assert (value > 0.1) if expected else (value == 0)
 
 
 def test_a_layer_stays_at_the_source_while_the_other_is_calibrated() -> None:
     frames = _frames(200)
     for statistics, _ in frames:
         statistics[0, SIZES[0] :] += 2.0
-    fast = Fast(MethodConfig(calibration="anchored", smoothing=0.95, prior_frames=16)).run(frames)
+    fast = Fast(CalibrationConfig("anchored", smoothing=0.95, prior_frames=16)).run(frames)
     first, second = fast.used()[0].split(SIZES)
     assert float(first.abs().max()) < 0.02
     assert float(second.mean()) == pytest.approx(2.0, abs=0.3)
@@ -370,6 +350,6 @@ def test_no_variance_is_ever_negative() -> None:
         # Frames of one colour have no variance at all.
         flat = float(torch.rand((), generator=generator) > 0.3)
         fast.update((torch.stack([size * statistics[0], flat * statistics[1]]), p))
-        for variance in (fast.used()[1], fast.held.recent[1], fast.held.lasting[1]):
+        for variance in (fast.used()[1], fast.memory.recent[1], fast.memory.lasting[1]):
             assert float(variance.min()) >= 0
-    assert all(bool(torch.isfinite(part).all()) for part in (*fast.used(), fast.held.spread))
+    assert all(bool(torch.isfinite(part).all()) for part in (*fast.used(), fast.memory.spread))

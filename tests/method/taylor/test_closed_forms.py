@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from edge_tta.method import taylor
+from edge_tta.method.taylor import closed_forms
 from edge_tta.network.program import LinearMap
 
 CASES = [
@@ -54,11 +54,11 @@ def _centred(z: Tensor, centre: Tensor) -> Tensor:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_weight_jacobian_equals_autograd(case: tuple[int, ...]) -> None:
     linear, a, weight, bias, centre = _case(*case)
-    z = taylor.apply_linear(a, weight, bias, linear)
+    z = closed_forms.apply_linear(a, weight, bias, linear)
     mean, square = torch.autograd.functional.jacobian(
-        lambda w: _statistics(taylor.apply_linear(a, w, bias, linear), centre), weight
+        lambda w: _statistics(closed_forms.apply_linear(a, w, bias, linear), centre), weight
     )
-    found = taylor.weight_jacobian(_centred(z, centre), a, tuple(weight.shape), linear)
+    found = closed_forms.weight_jacobian(_centred(z, centre), a, tuple(weight.shape), linear)
     per_group = 8 // linear.groups
     for o in range(8):
         rows = slice(o // per_group * weight.shape[1], (o // per_group + 1) * weight.shape[1])
@@ -77,17 +77,17 @@ def test_channel_jacobian_equals_autograd_over_gamma_and_beta(case: tuple[int, .
 
     def forward(g: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         a = nn.functional.silu(x * g.view(shape) + b.view(shape))
-        return _statistics(taylor.apply_linear(a, weight, bias, linear), centre)
+        return _statistics(closed_forms.apply_linear(a, weight, bias, linear), centre)
 
     expected = torch.autograd.functional.jacobian(forward, (gamma, beta))
     y = x * gamma.view(shape) + beta.view(shape)
-    z = taylor.apply_linear(nn.functional.silu(y), weight, bias, linear)
+    z = closed_forms.apply_linear(nn.functional.silu(y), weight, bias, linear)
     path = fx.symbolic_trace(nn.SiLU())
     for which, tangent in enumerate((x, torch.ones_like(x))):
-        field = taylor.field_of(path, y, (), tangent)
-        found = taylor.channel_jacobian(_centred(z, centre), field, weight, linear)
+        field = closed_forms.field_of(path, y, (), tangent)
+        found = closed_forms.channel_jacobian(_centred(z, centre), field, weight, linear)
         change = torch.linspace(-0.3, 0.4, 4, dtype=torch.float64)
-        moved = taylor.channel_change(found, change, linear.groups)
+        moved = closed_forms.channel_change(found, change, linear.groups)
         torch.testing.assert_close(moved.mean, expected[0][which] @ change)
         torch.testing.assert_close(moved.square, expected[1][which] @ change)
 
@@ -97,25 +97,25 @@ def test_directional_derivative_equals_the_jacobian_times_the_change(
     case: tuple[int, ...],
 ) -> None:
     linear, a, weight, bias, centre = _case(*case)
-    centred = _centred(taylor.apply_linear(a, weight, bias, linear), centre)
+    centred = _centred(closed_forms.apply_linear(a, weight, bias, linear), centre)
     change = torch.randn(weight.shape, dtype=torch.float64)
-    jacobian = taylor.weight_jacobian(centred, a, tuple(weight.shape), linear)
-    by_jacobian = taylor.weight_change(jacobian, change, linear.groups)
-    dz = taylor.apply_linear(a, change, None, linear)
-    by_direction = taylor.direction_change(centred, dz)
+    jacobian = closed_forms.weight_jacobian(centred, a, tuple(weight.shape), linear)
+    by_jacobian = closed_forms.weight_change(jacobian, change, linear.groups)
+    dz = closed_forms.apply_linear(a, change, None, linear)
+    by_direction = closed_forms.direction_change(centred, dz)
     torch.testing.assert_close(by_direction.mean, by_jacobian.mean)
     torch.testing.assert_close(by_direction.square, by_jacobian.square)
 
 
 def test_first_order_change_predicts_the_statistics_to_second_order() -> None:
     linear, a, weight, bias, centre = _case(2, 2, 1, 1, 2, 3, 3)
-    z = taylor.apply_linear(a, weight, bias, linear)
+    z = closed_forms.apply_linear(a, weight, bias, linear)
     before = _statistics(z, centre)
-    jacobian = taylor.weight_jacobian(_centred(z, centre), a, tuple(weight.shape), linear)
+    jacobian = closed_forms.weight_jacobian(_centred(z, centre), a, tuple(weight.shape), linear)
     errors = []
     for size in (1e-2, 1e-3):
         change = size * torch.ones_like(weight)
-        after = _statistics(taylor.apply_linear(a, weight + change, bias, linear), centre)
-        predicted = taylor.weight_change(jacobian, change, linear.groups)
+        after = _statistics(closed_forms.apply_linear(a, weight + change, bias, linear), centre)
+        predicted = closed_forms.weight_change(jacobian, change, linear.groups)
         errors.append(float((after[1] - before[1] - predicted.square).abs().max()))
     assert errors[0] / errors[1] == pytest.approx(100, rel=0.05)

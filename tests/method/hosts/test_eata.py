@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
+from edge_tta.method.hosts import eata
 from edge_tta.method.hosts.eata import similarity_margin
 from tests.method.plain import (
     affine,
@@ -29,6 +31,32 @@ from tests.method.plain import (
 from tests.networks import network
 
 LEARNING_RATE = 0.01
+
+
+@pytest.fixture
+def margins(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
+    """Sets the similarity margin, and the entropy's share of ln K, which are eata's constants."""
+
+    def to(similarity: float, entropy: float = eata.ENTROPY_MARGIN) -> None:
+        monkeypatch.setattr(eata, "similarity_margin", lambda classes: similarity)
+        monkeypatch.setattr(eata, "ENTROPY_MARGIN", entropy)
+
+    return to
+
+
+def test_the_published_share_of_the_entropy_is_four_tenths() -> None:
+    assert eata.ENTROPY_MARGIN == 0.4
+
+
+# What a batch of which nothing counts leaves as it is.
+KEPT = (
+    "opt.parameters",
+    "opt.first_moment",
+    "opt.second_moment",
+    "opt.gradient",
+    "opt.applied",
+    "host.class_mean",
+)
 
 
 class PlainEata:
@@ -76,37 +104,42 @@ class PlainEata:
     ("net", "n", "spread", "d"),
     [("residual", 1, 1.5, 0.999), ("residual", 6, 3.0, 0.9), ("plain", 6, 3.0, 0.7)],
 )
-def test_eata_equals_plain_loops_over_30_batches(net: str, n: int, spread: float, d: float) -> None:
+def test_eata_equals_plain_loops_over_30_batches(
+    net: str, n: int, spread: float, d: float, margins: Callable[..., None]
+) -> None:
+    margins(d)
     model, e0 = spread_out(net, spread, n), 0.4 * math.log(5)
     plain = PlainEata(model, d, e0)
-    step = step_of(model, make_config("eata", similarity_margin=d, learning_rate=LEARNING_RATE))
+    step = step_of(model, make_config("eata", learning_rate=LEARNING_RATE))
     state = step.initial_state()
     for images in batches(30, n):
         wanted = plain(images)
         logits, state = step.learn(images, state)
         torch.testing.assert_close(logits, wanted, rtol=1e-6, atol=1e-8)
-        assert int(state["applied"]) == plain.steps
+        assert int(state["opt.applied"]) == plain.steps
     assert min(plain.unsure, plain.similar, plain.steps) >= 2
     assert plain.mean is not None
-    torch.testing.assert_close(state["class_mean"], plain.mean, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(state["host.class_mean"], plain.mean, rtol=1e-7, atol=1e-9)
     assert_parameters(step, state, plain.trained)
 
 
-def test_a_batch_of_which_nothing_counts_changes_no_parameter_nor_the_optimizer() -> None:
-    model = spread_out("residual", 3.0, 6)
-    step = step_of(model, make_config("eata", similarity_margin=0.9))
+def test_a_batch_of_which_nothing_counts_changes_no_parameter_nor_the_optimizer(
+    margins: Callable[..., None],
+) -> None:
+    margins(0.9)
+    step = step_of(spread_out("residual", 3.0, 6), make_config("eata"))
     *before, first, second = batches(12, 6)
     state = step.initial_state()
     for images in before:
         _, state = step.learn(images, state)
-    assert int(state["applied"]) > 1
-    assert bool(state["first"].any())
-    none = step_of(model, make_config("eata", entropy_margin=0.0))
+    assert int(state["opt.applied"]) > 1
+    assert bool(state["opt.first_moment"].any())
+    margins(0.9, 0.0)
     for images in (first, second):
-        _, new = none.learn(images, state)
-        for name in ("parameters", "first", "second", "gradient", "class_mean", "applied"):
+        _, new = step.learn(images, state)
+        for name in KEPT:
             assert torch.equal(new[name], state[name]), name
-        assert int(new["updates"]) == int(state["updates"]) + 1
+        assert int(new["opt.updates"]) == int(state["opt.updates"]) + 1
         state = new
 
 
@@ -122,25 +155,32 @@ def test_similarity_margin_never_rises_with_the_number_of_classes() -> None:
     assert all(a >= b for a, b in itertools.pairwise(margins))
 
 
-def test_similarity_margin_of_the_network_s_classes_is_taken_unless_given() -> None:
-    model, found = spread_out("residual", 3.0, 6), {}
-    for margin in (0.0, similarity_margin(5), 0.95):
-        step = step_of(model, make_config("eata", similarity_margin=margin))
+def test_similarity_margin_is_that_of_the_network_s_classes(
+    margins: Callable[..., None],
+) -> None:
+    model, means = spread_out("residual", 3.0, 6), []
+    for margin in (None, similarity_margin(5), 0.95):
+        if margin is not None:
+            margins(margin)
+        step = step_of(model, make_config("eata"))
         state = step.initial_state()
         for images in batches(10, 6):
             _, state = step.learn(images, state)
-        found[margin] = state["class_mean"]
-    automatic, same, other = found.values()
+        means.append(state["host.class_mean"])
+    automatic, same, other = means
     assert torch.equal(automatic, same)
     assert not torch.equal(automatic, other)
 
 
-def test_inside_a_window_what_is_left_out_adds_nothing_and_holds_its_place() -> None:
+def test_inside_a_window_what_is_left_out_adds_nothing_and_holds_its_place(
+    margins: Callable[..., None],
+) -> None:
     """Eq. 9 by hand on the frozen network: r_i / S min(1 / H, 1) exp(E_0 - H) H, or zero."""
+    margins(0.97, 0.8)
     model = spread_out("residual", 0.7, 6)
     config = make_config(
         "nanoadapt:eata", preset="paper", smoothing=1.0, taylor="none", gradient="constant",
-        views=0, accumulation=16, similarity_margin=0.97, entropy_margin=0.8,
+        views=0, accumulation=16,
     )  # fmt: skip
     step = step_of(model, config)
     state = step.initial_state()
@@ -161,39 +201,44 @@ def test_inside_a_window_what_is_left_out_adds_nothing_and_holds_its_place() -> 
         else:
             left_out += 1
         _, state = step.learn(images, state)
-        assert (int(state["position"]), int(state["kept"])) == (i, counted)
+        assert (int(state["opt.position"]), int(state["opt.counted"])) == (i, counted)
     assert min(left_out, counted, weighty) >= 2
     wanted = step.parameters.join({n: p.grad for n, p in trained.items()})
-    torch.testing.assert_close(state["gradient"], wanted, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(state["opt.gradient"], wanted, rtol=1e-5, atol=1e-9)
 
 
-def test_a_window_of_which_nothing_counts_is_completed_without_a_step() -> None:
+def test_a_window_of_which_nothing_counts_is_completed_without_a_step(
+    margins: Callable[..., None],
+) -> None:
+    margins(1.0, 0.0)
     model = network("residual")
-    adapting = Adapter(model, "nanoadapt:eata", accumulation=4, entropy_margin=0.0)
-    fresh = Adapter(model, "nanoadapt:eata", accumulation=4, entropy_margin=0.0)
+    adapting, fresh = (Adapter(model, "nanoadapt:eata", accumulation=4) for _ in range(2))
     for images in batches(9, 1):
         adapting(images)
     fresh.prepare((3, 8, 8))
     assert (adapting.updates, adapting.position) == (2, 1)
-    assert int(adapting.state["applied"]) == 0
-    for name in ("parameters", "first", "second", "gradient", "class_mean"):
+    assert int(adapting.state["opt.applied"]) == 0
+    for name in KEPT:
         assert torch.equal(adapting.state[name], fresh.state[name]), name
 
 
-def test_the_first_step_of_adam_is_as_long_after_windows_of_which_nothing_counts() -> None:
+def test_the_first_step_of_adam_is_as_long_after_windows_of_which_nothing_counts(
+    margins: Callable[..., None],
+) -> None:
     """Its bias correction counts the steps taken, not the windows."""
     model = network("residual")
-    options = {"accumulation": 1, "similarity_margin": 1.0, "learning_rate": 1e-3, "reliable": 0.0}
-    adapting = Adapter(model, "nanoadapt:eata", entropy_margin=1.0, **options)
+    margins(1.0, 1.0)
+    options = {"accumulation": 1, "learning_rate": 1e-3, "reliable_below": 0.0}
+    adapting = Adapter(model, "nanoadapt:eata", **options)
     images = batches(1, 1)[0]
     adapting(images)
-    start = Adapter(model, "nanoadapt:eata", entropy_margin=1.0, **options)
+    start = Adapter(model, "nanoadapt:eata", **options)
     start.prepare((3, 8, 8))
-    direct = adapting.state["parameters"] - start.state["parameters"]
+    direct = adapting.state["opt.parameters"] - start.state["opt.parameters"]
     assert float(direct.abs().max()) == pytest.approx(1e-3, rel=1e-2)
-    late = {**start.state, "updates": torch.tensor(30)}
-    _, after = start.prepare((3, 8, 8)).learn(images.float(), late)
-    assert torch.equal(after["parameters"], adapting.state["parameters"])
+    late = {**start.state, "opt.updates": torch.tensor(30)}
+    _, after = start.engine.learn(images.float(), late, 1)
+    assert torch.equal(after["opt.parameters"], adapting.state["opt.parameters"])
 
 
 def _fisher_by_hand(model: nn.Module, images: Tensor, batch_size: int) -> dict[str, Tensor]:
@@ -224,20 +269,21 @@ def test_fisher_diagonal_is_the_mean_squared_gradient_of_the_source(
     step = step_of(model, config)
     wanted = step.parameters.join(_fisher_by_hand(model, images, batch_size))
     assert float(wanted.max()) > 0
-    found = fisher_diagonal(step, images, batch_size)
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-12)
+    diagonal = fisher_diagonal(step, images, batch_size)
+    torch.testing.assert_close(diagonal, wanted, rtol=1e-6, atol=1e-12)
 
 
-def test_with_a_fisher_diagonal_eata_equals_the_plain_regularised_loss() -> None:
+def test_with_a_fisher_diagonal_eata_equals_the_plain_regularised_loss(
+    margins: Callable[..., None],
+) -> None:
+    margins(0.9)
     model, e0, beta = spread_out("residual", 3.0, 6), 0.4 * math.log(5), 20.0
     diagonal = _fisher_by_hand(model, torch.cat(batches(5, 2, seed=1)), 1)
     plain = PlainEata(model, 0.9, e0, beta=beta, diagonal=diagonal)
     free = PlainEata(model, 0.9, e0)
-    config = make_config(
-        "eata", similarity_margin=0.9, learning_rate=LEARNING_RATE, fisher_weight=beta
-    )
+    config = make_config("eata", learning_rate=LEARNING_RATE, fisher_weight=beta)
     step = step_of(model, config)
-    state = {**step.initial_state(), "fisher": step.parameters.join(diagonal)}
+    state = {**step.initial_state(), "host.fisher": step.parameters.join(diagonal)}
     for images in batches(30, 6):
         plain(images), free(images)
         _, state = step.learn(images, state)
@@ -266,14 +312,14 @@ def test_the_fisher_diagonal_outlives_reset_saving_and_loading(tmp_path) -> None
     first = Adapter(network("residual"), "eata", fisher_weight=1.0)
     source, images = batches(2, 3)
     first.estimate_fisher(source)
-    diagonal = first.state["fisher"]
+    diagonal = first.state["host.fisher"]
     first(images)
     first.save(tmp_path / "state")
     loaded = Adapter(network("residual"), "eata", fisher_weight=1.0)
     loaded.load(tmp_path / "state")
     for adapting in (first, loaded):
         adapting.reset()
-        assert torch.equal(adapting.state["fisher"], diagonal)
+        assert torch.equal(adapting.state["host.fisher"], diagonal)
         assert adapting.steps == 0
         adapting(images)
 
@@ -294,9 +340,3 @@ def test_fisher_estimates_of_nothing_are_refused(
     adapting = Adapter(network("residual"), "eata", fisher_weight=weight)
     with pytest.raises(error, match=said):
         adapting.estimate_fisher(images, batch_size)
-
-
-@pytest.mark.parametrize("method", ["tent", "sar", "nanoadapt:delta", "norm"])
-def test_a_fisher_weight_of_another_host_is_refused(method: str) -> None:
-    with pytest.raises(ConfigError, match="fisher_weight = 1 is eata's"):
-        make_config(method, fisher_weight=1.0)

@@ -11,8 +11,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edge_tta.config import make_config
-from edge_tta.errors import ConfigError
-from edge_tta.method import moments
+from edge_tta.method.calibration.mixed import mix
 from tests.method.plain import batches, step_of
 from tests.networks import network
 
@@ -57,16 +56,11 @@ def test_alpha_bn_equals_a_plain_module_and_remembers_nothing(
 
 
 def test_the_published_share_of_the_batch_is_a_tenth() -> None:
-    assert make_config("alpha-bn").alpha == 0.1
+    assert make_config("alpha-bn").calibration.alpha == 0.1
 
 
 def test_the_gap_of_the_means_adds_nothing_to_the_mixed_variance() -> None:
     """Unlike Eq. 5, whose variance is that of both together."""
     source, batch = (torch.zeros(1), torch.ones(1)), (torch.full((1,), 100.0), torch.ones(1))
-    offset, variance = moments.mix(source, batch, 0.25)
+    offset, variance = mix(source, batch, 0.25)
     assert (float(offset), float(variance)) == (25.0, 1.0)
-
-
-def test_statistics_without_a_history_cannot_be_shifted() -> None:
-    with pytest.raises(ConfigError, match="taylor = 'affine' moves running statistics"):
-        make_config("nanoadapt:tent", preset="paper", calibration="mixed")
