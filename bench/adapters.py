@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from edge_tta.adapter import Adapter
@@ -11,10 +13,14 @@ from edge_tta.prepare import InputSpec
 
 
 def adapter_of(
-    network: nn.Module | FrozenNetwork, config: MethodConfig, spec: InputSpec
+    network: nn.Module | FrozenNetwork, config: MethodConfig, spec: InputSpec, **options: Any
 ) -> Adapter:
-    """An adapter with every field as in `config`, whatever the presets say."""
+    """An adapter with every field as in `config`, whatever the presets say.
+
+    options: those of `Adapter` that are no fields of the method: `device`, `saved`.
+    """
     fields = config.as_dict()
-    adapter = Adapter(network, fields.pop("method"), fields.pop("host"), input_spec=spec, **fields)
+    method, host = fields.pop("method"), fields.pop("host")
+    adapter = Adapter(network, method, host, input_spec=spec, **options, **fields)
     assert adapter.config == config
     return adapter

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
 from typing import Any
 
-from bench.cost.peers import PEERS
-from bench.cost.repositories import REPOSITORIES
 from bench.methods import is_guarded
-from edge_tta.config import MethodConfig
-from edge_tta.errors import ConfigError
+from edge_tta.config import MethodConfig, make_config
 
 BACKENDS = ("torch", "onnx")
 DEVICES = ("cpu", "cuda")
+
+
+class Work(str, Enum):
+    """What a case does with each frame, from the least that is measured to the whole."""
+
+    LEARN_IN_LITTLE = "learn, profile memory"
+    PREDICT = "predict"
+    OBSERVE = "observe"
+    LEARN = "learn"
+    FOLDED = "folded"
+    ADAPT = "adapt"
+
+    @property
+    def place(self) -> int:
+        """Where it stands in that order, from 0."""
+        return list(Work).index(self)
 
 
 @dataclass(frozen=True)
@@ -25,34 +39,42 @@ class Case:
         label: the method's or peer's name among the cases.
         asked: the method as it was asked for, or the peer's name.
         peer: name of a peer; None: a method of this package.
-        place: folder of a peer's repository; None where it needs none.
+        place: folder of a peer's repository, or of the graphs to run; None where it needs none.
         fields: of `MethodConfig`; empty for a peer.
-        saved: precision of the tensors that wait for the backward pass (`edge_tta.adapter`).
-        views_at_a_time: views of a frame that learn together; 0: all.
-        recompute: parts of the network that are run again in the backward pass, or `auto`; 0: none.
-        guarded: whether the guard of `edge-tta run` stands around it.
         threads: for the network; None: as many as there are cores.
+        saved: precision of the activations saved for backward (`edge_tta.adapter`).
+        checkpoint_activations: the most parts that the network is cut into for activation
+            checkpointing, or `auto`; 0: not cut.
+        guarded: whether the guard of `edge-tta run` stands around it.
+        work: what is done with a frame. PyTorch adapts as the method says; a bundle's graphs are
+            measured one by one.
     """
 
     label: str
     asked: str
-    peer: str | None
-    place: str | None
-    fields: Mapping[str, Any]
-    backend: str
-    device: str
-    threads: int | None
-    saved: str
-    views_at_a_time: int = 0
-    recompute: int | str = 0
+    peer: str | None = None
+    place: str | None = None
+    fields: Mapping[str, Any] | None = None
+    backend: str = "torch"
+    device: str = "cpu"
+    threads: int | None = None
+    saved: str = "stock"
+    checkpoint_activations: int | str = 0
     guarded: bool = False
+    work: Work = Work.ADAPT
+
+    @property
+    def config(self) -> MethodConfig:
+        """The method's configuration."""
+        return MethodConfig(**(self.fields or {}))
 
     @property
     def head(self) -> dict[str, Any]:
         """What a row says of its case."""
+        fields = self.fields or {}
         return {
-            "method": str(self.fields.get("method", "tent")),
-            "host": self.fields.get("host") if self.fields.get("method") == "nanoadapt" else None,
+            "method": str(fields.get("method", "tent")),
+            "host": fields.get("host") if fields.get("method") == "nanoadapt" else None,
             "label": self.label,
             "asked": self.asked,
             "peer": self.peer is not None,
@@ -60,75 +82,83 @@ class Case:
             "device": self.device,
             "threads": self.threads,
             "saved": self.saved,
-            "views": int(self.fields.get("views", 0)),
-            "views_at_a_time": self.views_at_a_time,
-            "recompute": self.recompute,
+            "views": int(fields.get("views", 0)),
+            "checkpoint_activations": self.checkpoint_activations,
             "guarded": self.guarded,
+            "work": self.work.value,
         }
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for another process."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Case:
+        """The inverse of `as_dict`."""
+        return cls(**{**values, "work": Work(values["work"])})
+
 
 def make_cases(
     methods: Mapping[str, MethodConfig],
     peers: Mapping[str, str | None],
     *,
-    backends: Sequence[str],
-    devices: Sequence[str],
-    threads: Sequence[int | None],
-    saved: Sequence[str],
-    at_a_time: Sequence[int] = (0,),
-    recompute: Sequence[int | str] = (0,),
+    backends: Sequence[str] = ("torch",),
+    devices: Sequence[str] = ("cpu",),
+    threads: Sequence[int | None] = (None,),
+    saved: Sequence[str] = ("stock",),
+    checkpoint_activations: Sequence[int | str] = (0,),
 ) -> Iterator[Case]:
-    """All cases. Peers run on torch, as they are, whatever `saved`, `at_a_time` and
-    `recompute` say.
+    """All cases, by device and threads, so that those to be compared stand together.
 
-    Methods come by device and threads, so that those to be compared stand together.
+    Peers run on torch, as they are, whatever `saved` and `checkpoint_activations` say. Bundles run
+    on the CPU and save activations in float32; the source network beside them is always there.
     """
     for device, count in itertools.product(devices, threads):
+        setting = Case("", "", device=device, threads=count)
         for name, place in peers.items():
-            yield Case(name, name, name, place, {}, "torch", device, count, "stock")
-        for backend, (label, config) in itertools.product(backends, methods.items()):
-            on_torch = backend == "torch" and config.trains
-            precisions = saved if on_torch else saved[:1]
-            parts = at_a_time if on_torch and config.views else (0,)
-            again = recompute if on_torch else (0,)
-            for precision, together, times in itertools.product(precisions, parts, again):
-                full = f"{label} [{precision}]" if len(precisions) > 1 else label
-                if together:
-                    full += f" [{together} at a time]"
-                if times:
-                    full += f" [recompute {times}]"
-                if len(backends) > 1:
-                    full += f" ({backend})"
-                fields = config.as_dict()
-                yield Case(
-                    full, label, None, None, fields, backend, device, count, precision, together,
-                    times, is_guarded(label),
-                )  # fmt: skip
-
-
-def parse_peers(text: str) -> dict[str, str | None]:
-    """Peers by name, from NAME or NAME=FOLDER separated by commas.
-
-    Raises:
-        ConfigError: an unknown peer, or a public repository without its folder.
-    """
-    found: dict[str, str | None] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, place = part.partition("=")
-        if name in PEERS and not place:
-            found[name] = None
-        elif name in REPOSITORIES and place:
-            found[name] = place
-        elif name in REPOSITORIES:
-            raise ConfigError(
-                f"peer {name} needs a checked-out copy: git clone https://github.com/{name}, then "
-                f"--peers {name}=FOLDER"
+            yield replace(setting, label=name, asked=name, peer=name, place=place)
+        for backend in backends:
+            if backend == "onnx" and device != "cpu":
+                continue
+            more = f" ({backend})" if len(backends) > 1 else ""
+            cases = (
+                _torch_cases(methods, saved, checkpoint_activations)
+                if backend == "torch"
+                else _bundle_cases(methods)
             )
+            for case in cases:
+                yield replace(case, label=case.label + more, device=device, threads=count)
+
+
+def _torch_cases(
+    methods: Mapping[str, MethodConfig],
+    saved: Sequence[str],
+    checkpoint_activations: Sequence[int | str],
+) -> Iterator[Case]:
+    for label, config in methods.items():
+        case = Case(label, label, fields=config.as_dict(), guarded=is_guarded(label))
+        precisions = saved if config.trains else saved[:1]
+        cuts = checkpoint_activations if config.trains else (0,)
+        for precision, cut in itertools.product(precisions, cuts):
+            full = f"{label} [{precision}]" if len(precisions) > 1 else label
+            full += f" [checkpoint {cut}]" if cut else ""
+            yield replace(case, label=full, saved=precision, checkpoint_activations=cut)
+
+
+def _bundle_cases(methods: Mapping[str, MethodConfig]) -> Iterator[Case]:
+    for label, config in {"source": make_config("source"), **methods}.items():
+        if config.method == "source":
+            works = [Work.FOLDED]
         else:
-            known = [*PEERS, *(f"{name}=FOLDER" for name in REPOSITORIES)]
-            raise ConfigError(f"unknown peer {part!r}; expected {', '.join(known)}")
-    return found
+            works = [Work.PREDICT, Work.OBSERVE]
+            works += [Work.LEARN, Work.LEARN_IN_LITTLE] if config.trains else []
+        for work in works:
+            yield Case(
+                f"{label}, {work.value}",
+                label,
+                fields=config.as_dict(),
+                backend="onnx",
+                saved="float32",
+                guarded=is_guarded(label) and work is not Work.PREDICT,
+                work=work,
+            )

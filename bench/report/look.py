@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from bench.error import Mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +54,7 @@ class Look:
 
     Args:
         labels: of all methods, in the order of the report.
-        sources: those among them that are the frozen network.
+        sources: those among them that are the source network.
     """
 
     def __init__(self, labels: Sequence[str], sources: Sequence[str] = ()) -> None:
@@ -99,3 +101,49 @@ def from_zero(axes: Axes, top: float) -> None:
     """A y axis of errors in % from 0 to a little over `top`."""
     axes.set_ylim(0, min(102.0, 1.08 * top) if top > 0 else 1)
     axes.grid(axis="y")
+
+
+def draw_means(
+    axes: Axes, points: Sequence[tuple[float, Mean]], *, flat: bool = False, **style: Any
+) -> float:
+    """Errors in % with their intervals, at places of the x axis (`flat`: of the y axis).
+
+    style: of matplotlib's `errorbar`. Returns the highest end of an interval, 0 without any.
+    """
+    places = [place for place, _ in points]
+    errors = [100 * mean.error for _, mean in points]
+    spans = [
+        [100 * (mean.error - mean.low) for _, mean in points],
+        [100 * (mean.high - mean.error) for _, mean in points],
+    ]
+    ends: dict[str, Any] = {"xerr" if flat else "yerr": spans}
+    style = {"markersize": 5.5, "elinewidth": 1.1, **style}
+    x, y = (errors, places) if flat else (places, errors)
+    axes.errorbar(x, y, **ends, **style)
+    return max([0.0, *(100 * mean.high for _, mean in points)])
+
+
+def stacked_bars(
+    names: Sequence[str],
+    widths: Mapping[str, Sequence[float]],
+    colours: Mapping[str, str],
+    title: str,
+    label: str,
+) -> Figure:
+    """A bar for each name, of the parts that `widths` has for it, one after another.
+
+    label: of the axis that the widths are on.
+    """
+    figure, axes = new_figure(8.6, 1.2 + 0.42 * len(names))
+    left = [0.0] * len(names)
+    for part, own in widths.items():
+        axes.barh(range(len(names)), own, left=left, color=colours[part], height=0.62, label=part)
+        left = [start + width for start, width in zip(left, own, strict=True)]
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set(xlabel=label, title=title)
+    figure.set_figheight(figure.get_figheight() + 0.25)
+    figure.legend(loc="outside lower center", ncols=len(widths))
+    return figure

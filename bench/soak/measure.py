@@ -14,7 +14,6 @@ import numpy as np
 from bench.soak.rows import SoakRow, Stretch
 from edge_tta.adapter import Adapter
 from edge_tta.frames.source import Frame, FrameSource, Pixels
-from edge_tta.prepare import InputSpec
 from edge_tta.resident import resident_bytes
 from edge_tta.run.keeper import StateKeeper
 from edge_tta.run.session import Outputs, Session
@@ -55,7 +54,6 @@ class SoakSource(FrameSource):
 
 def measure_soak(
     adapter: Adapter,
-    spec: InputSpec,
     frames: int,
     *,
     model: str,
@@ -71,6 +69,7 @@ def measure_soak(
         state: file that the state is saved to as it goes; it must not be there.
         advance: called with the frames of each stretch.
     """
+    spec = adapter.input_spec
     source = SoakSource(frames, spec.size, seed)
     keeper = StateKeeper(adapter, state, save_every_s)
     classes = adapter.prepare((3, spec.size, spec.size)).program.classes

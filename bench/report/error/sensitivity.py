@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.report.document import Part, Plot, Section, Table, code
-from bench.report.error.results import DAGGER, ErrorResults, Fields, file_name, same_fields
-from bench.report.look import SOURCE, from_zero, legend_below, new_figure
+from bench.report.document import Part, Plot, Section, code
+from bench.report.error.results import ErrorResults, Fields, file_name, means_table, same_fields
+from bench.report.look import SOURCE, draw_means, from_zero, legend_below, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def series_of(methods: Mapping[str, Fields]) -> list[Series]:
         for name, value in methods[label].items()
         if isinstance(value, int | float) and not isinstance(value, bool) and name != "seed"
     )
-    found = []
+    series = []
     for field in numeric:
         groups: dict[str, dict[float, str]] = {}
         for label in labels:
@@ -70,14 +70,14 @@ def series_of(methods: Mapping[str, Fields]) -> list[Series]:
         for group in groups.values():
             if len(group) >= _FEWEST:
                 ordered = {value: group[value] for value in sorted(group)}
-                found.append(Series(field, ordered, _base(field, list(group.values()))))
-    return found
+                series.append(Series(field, ordered, _base(field, list(group.values()))))
+    return series
 
 
 def by_value(results: ErrorResults) -> Iterator[Section]:
     """A section for each series: a plot for each order and one table."""
     for place, series in enumerate(series_of(results.methods), 1):
-        parts: list[Part] = []
+        plots: list[Part] = []
         rows = []
         for order in results.orders:
             sizes = [
@@ -87,7 +87,7 @@ def by_value(results: ErrorResults) -> Iterator[Section]:
             ]
             if not sizes:
                 continue
-            parts.append(
+            plots.append(
                 Plot(
                     file_name(results.prefix, "sensitivity", place, series.field, order),
                     f"Error against {series.name}, {order}",
@@ -99,11 +99,9 @@ def by_value(results: ErrorResults) -> Iterator[Section]:
                 rows.append([f"{order}, N = {size}", *cells])
         if rows:
             header = ["mean error % (95 %)", *(f"{value:g}" for value in series.labels)]
-            dagger = [DAGGER] if any("†" in cell for row in rows for cell in row) else []
             words = f"{code(series.base)} with each value of {code(series.field)}:"
-            yield Section(
-                f"Sensitivity to {series.name}", [*parts, words, Table(header, rows), *dagger], 3
-            )
+            parts = [*plots, words, *means_table(header, rows)]
+            yield Section(f"Sensitivity to {series.name}", parts, 3)
 
 
 def draw_by_value(
@@ -113,23 +111,14 @@ def draw_by_value(
     figure, axes = new_figure(6.4, 4.2)
     top = 0.0
     for k, size in enumerate(sizes):
-        found = [(v, results.mean(order, size, label)) for v, label in series.labels.items()]
-        points = [(value, mean) for value, mean in found if mean is not None]
-        axes.errorbar(
-            [value for value, _ in points],
-            [100 * mean.error for _, mean in points],
-            yerr=[
-                [100 * (mean.error - mean.low) for _, mean in points],
-                [100 * (mean.high - mean.error) for _, mean in points],
-            ],
-            color=_SHADES[k % len(_SHADES)],
-            marker="osD^vP"[k % 6],
-            markersize=5.5,
-            linewidth=1.8,
-            elinewidth=1.1,
-            label=f"N = {size}",
-        )
-        top = max([top, *(100 * mean.high for _, mean in points)])
+        means = ((v, results.mean(order, size, label)) for v, label in series.labels.items())
+        points = [(value, mean) for value, mean in means if mean is not None]
+        style: Any = {
+            "color": _SHADES[k % len(_SHADES)],
+            "marker": "osD^vP"[k % 6],
+            "linewidth": 1.8,
+        }
+        top = max(top, draw_means(axes, points, label=f"N = {size}", **style))
     source = results.mean(order, sizes[0], results.source) if results.source else None
     if source is not None:
         axes.axhline(
@@ -141,9 +130,11 @@ def draw_by_value(
         axes.set_xscale("log")
         axes.set_xticks([], minor=True)
     axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.set_xlabel(series.name)
-    axes.set_ylabel("mean error (%), with 95 % interval")
-    axes.set_title(f"Error against {series.name}, {order}")
+    axes.set(
+        xlabel=series.name,
+        ylabel="mean error (%), with 95 % interval",
+        title=f"Error against {series.name}, {order}",
+    )
     from_zero(axes, top)
     legend_below(figure, axes)
     return figure
