@@ -11,8 +11,7 @@ from pathlib import Path
 from bench.adapters import adapter_of
 from bench.cli.common import Command, add
 from bench.report.soak import table
-from bench.soak import SoakRow, measure_soak
-from bench.soak.plot import plot_soak
+from bench.soak import SoakRow, measure_soak, plot_soak
 from bench.untrained import SMALL, small_model
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options

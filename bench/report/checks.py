@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,24 @@ def check_row(command: str, row: Row, fields: Mapping[str, Check]) -> None:
             f"a row of {row.get('label', 'no label')} {what}; expected the rows that edge-tta "
             f"bench {command} writes, errors from 0 to 1: measure again"
         )
+
+
+def latest(
+    command: str, rows: Iterable[Row], fields: Mapping[str, Check], setting: Sequence[str]
+) -> tuple[list[Row], int]:
+    """The rows, of those with the same `setting` the last; how many were replaced by other figures.
+
+    Raises:
+        ResultError: see `check_row`.
+    """
+    last: dict[tuple[object, ...], Row] = {}
+    replaced = 0
+    for row in rows:
+        check_row(command, row, fields)
+        key = tuple(row.get(name) for name in setting)
+        replaced += key in last and last[key] != row
+        last[key] = row
+    return list(last.values()), replaced
 
 
 def is_text(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.error import Mean
@@ -121,6 +122,35 @@ def draw_means(
     x, y = (errors, places) if flat else (places, errors)
     axes.errorbar(x, y, **ends, **style)
     return max([0.0, *(100 * mean.high for _, mean in points)])
+
+
+@dataclass(frozen=True)
+class Line:
+    """Means at places of an axis. style: of matplotlib's `errorbar`."""
+
+    label: str
+    points: Sequence[tuple[float, Mean]]
+    style: Mapping[str, Any]
+
+
+DASHED: Mapping[str, Any] = {"color": SOURCE, "linewidth": 1.6, "linestyle": (0, (5, 2.5))}
+"""The line of the source network."""
+
+
+def draw_lines(
+    lines: Sequence[Line], values: Sequence[float], what: str, title: str, *, log: bool
+) -> Figure:
+    """Mean errors up, against `values` of `what` to the right."""
+    figure, axes = new_figure(7.4, 4.6)
+    tops = [draw_means(axes, line.points, label=line.label, **line.style) for line in lines]
+    if log:
+        axes.set_xscale("log")
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xticks([], minor=True)
+    axes.set(xlabel=what, ylabel="mean error (%), with 95 % interval", title=title)
+    from_zero(axes, max(tops, default=0.0))
+    legend_below(figure, axes)
+    return figure
 
 
 def stacked_bars(

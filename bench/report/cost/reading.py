@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bench.report.checks import (
     Check,
-    check_row,
     is_mapping,
     is_number,
     is_summary,
     is_text,
     is_whole,
+    latest,
 )
 from bench.results import Row
 
@@ -41,11 +41,7 @@ def read_rows(command: str, rows: Iterable[Row], fields: Mapping[str, Check]) ->
     Raises:
         ResultError: see `check_row`.
     """
-    last: dict[tuple[object, ...], Row] = {}
-    for row in rows:
-        check_row(command, row, fields)
-        last[tuple(row.get(name) for name in _SETTING)] = row
-    return list(last.values())
+    return latest(command, rows, fields, _SETTING)[0]
 
 
 def name_of(row: Row, rows: Sequence[Row]) -> str:

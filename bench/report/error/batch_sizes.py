@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.report.document import Plot, Section, code
 from bench.report.error.results import ErrorResults, file_name, means_table, visible
-from bench.report.look import SOURCE, draw_means, from_zero, legend_below, new_figure
+from bench.report.look import DASHED, Line, draw_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,28 +37,12 @@ def by_batch_size(results: ErrorResults, hidden: Sequence[str] = ()) -> Iterator
 
 def draw_by_batch_size(results: ErrorResults, order: str, labels: Sequence[str]) -> Figure:
     """Batch size to the right (log), mean error up; a line with its interval for each method."""
-    figure, axes = new_figure(7.4, 4.6)
-    sizes = results.sizes([order])
-    top = 0.0
+    sizes, look = results.sizes([order]), results.look
+    lines = []
     for label in labels:
         means = ((size, results.mean(order, size, label)) for size in sizes)
+        style = {"color": look.colour(label), "marker": look.marker(label), "linewidth": 1.9}
         points = [(size, mean) for size, mean in means if mean is not None]
-        style: Any
-        if label == results.source:
-            style = {"color": SOURCE, "linewidth": 1.6, "linestyle": (0, (5, 2.5))}
-        else:
-            look = results.look
-            style = {"color": look.colour(label), "marker": look.marker(label), "linewidth": 1.9}
-        top = max(top, draw_means(axes, points, label=label, **style))
-    axes.set_xscale("log")
-    axes.set_xticks(sizes, [str(size) for size in sizes])
-    axes.set_xticks([], minor=True)
-    axes.set(
-        xlim=(sizes[0] / 1.15, sizes[-1] * 1.15),
-        xlabel="batch size N (frames)",
-        ylabel="mean error (%), with 95 % interval",
-        title=f"Error against batch size, {order}",
-    )
-    from_zero(axes, top)
-    legend_below(figure, axes)
-    return figure
+        lines.append(Line(label, points, DASHED if label == results.source else style))
+    title = f"Error against batch size, {order}"
+    return draw_lines(lines, sizes, "batch size N (frames)", title, log=True)

@@ -8,7 +8,7 @@ from functools import partial
 
 from bench.error import ErrorRow
 from bench.orders import parse_order
-from bench.report.checks import Check, are_shares, check_row, is_share, is_text, is_whole
+from bench.report.checks import Check, are_shares, is_share, is_text, is_whole, latest
 from bench.results import ResultError, Row
 from edge_tta.errors import ConfigError
 
@@ -32,23 +32,16 @@ def read_rows(rows: Iterable[Row]) -> tuple[list[ErrorRow], int]:
     Raises:
         ResultError: a row lacks a field, or has one that it cannot have.
     """
-    last: dict[tuple[object, ...], ErrorRow] = {}
-    replaced = 0
-    for values in rows:
-        row = _row({**_ABSENT, **values})
-        key = tuple(getattr(row, name) for name in _SETTING)
-        replaced += key in last and last[key] != row
-        last[key] = row
-    return list(last.values()), replaced
+    whole = ({**_ABSENT, **values} for values in rows)
+    chosen, replaced = latest("error", whole, _FIELDS, _SETTING)
+    return [_row(values) for values in chosen], replaced
 
 
 def _row(values: Row) -> ErrorRow:
-    check_row("error", values, _FIELDS)
     try:
         parse_order(values["order"])
     except ConfigError as error:
         raise ResultError(f"a row of {values['label']}: {error}") from error
     own = {field.name: values[field.name] for field in dataclasses.fields(ErrorRow)}
-    return ErrorRow(
-        **{**own, "by_seed": tuple(own["by_seed"]), "over_time": tuple(own["over_time"])}
-    )
+    tuples = {name: tuple(own[name]) for name in ("by_seed", "over_time")}
+    return ErrorRow(**{**own, **tuples})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.report.document import Part, Plot, Section, code
 from bench.report.error.results import ErrorResults, Fields, file_name, means_table, same_fields
-from bench.report.look import SOURCE, draw_means, from_zero, legend_below, new_figure
+from bench.report.look import DASHED, Line, draw_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,36 +108,20 @@ def draw_by_value(
     results: ErrorResults, series: Series, order: str, sizes: Sequence[int]
 ) -> Figure:
     """The field's value to the right, mean error up; a line for each batch size."""
-    figure, axes = new_figure(6.4, 4.2)
-    top = 0.0
+    lines = []
+    values = list(series.labels)
+    source = results.mean(order, sizes[0], results.source) if results.source else None
+    if source is not None:
+        level = replace(source, low=source.error, high=source.error)
+        lines.append(Line("source", [(value, level) for value in values], DASHED))
     for k, size in enumerate(sizes):
         means = ((v, results.mean(order, size, label)) for v, label in series.labels.items())
         points = [(value, mean) for value, mean in means if mean is not None]
-        style: Any = {
-            "color": _SHADES[k % len(_SHADES)],
-            "marker": "osD^vP"[k % 6],
-            "linewidth": 1.8,
-        }
-        top = max(top, draw_means(axes, points, label=f"N = {size}", **style))
-    source = results.mean(order, sizes[0], results.source) if results.source else None
-    if source is not None:
-        axes.axhline(
-            100 * source.error, color=SOURCE, linewidth=1.6, linestyle=(0, (5, 2.5)), label="source"
-        )
-        top = max(top, 100 * source.high)
-    values = list(series.labels)
-    if values[0] > 0 and values[-1] / values[0] > _LOG_RATIO:
-        axes.set_xscale("log")
-        axes.set_xticks([], minor=True)
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.set(
-        xlabel=series.name,
-        ylabel="mean error (%), with 95 % interval",
-        title=f"Error against {series.name}, {order}",
-    )
-    from_zero(axes, top)
-    legend_below(figure, axes)
-    return figure
+        style = {"color": _SHADES[k % len(_SHADES)], "marker": "osD^vP"[k % 6], "linewidth": 1.8}
+        lines.append(Line(f"N = {size}", points, style))
+    log = values[0] > 0 and values[-1] / values[0] > _LOG_RATIO
+    title = f"Error against {series.name}, {order}"
+    return draw_lines(lines, values, series.name, title, log=log)
 
 
 def _base(field: str, labels: list[str]) -> str:
