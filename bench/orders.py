@@ -42,7 +42,7 @@ class Order:
 
     @property
     def repeats(self) -> int:
-        """How often each picture comes."""
+        """Number of times that each picture comes."""
         return self.run if self.name == "still" else 1
 
 
@@ -95,7 +95,7 @@ def make_streams(order: Order, labels: Labels, corruptions: int, seed: int) -> l
 
 
 def runs(labels: Labels, length: int, rng: np.random.Generator) -> Indices:
-    """All pictures (n,) in runs of `length` of one class; a class's last run may be shorter.
+    """Pictures (n,), all, in runs of `length` of one class; a class's last run may be shorter.
 
     Runs come in random order, so that two of one class may follow each other.
     """
@@ -110,7 +110,7 @@ def drift_steps(pictures: int, corruption: int) -> Indices:
     """At which step of UP_AND_DOWN each picture of a corruption comes, (pictures,).
 
     The steps have equally many pictures. Which ones is drawn, but the same for every seed, so that
-    each picture has one severity and a frozen network errs the same in all.
+    each picture has one severity and the source network errs the same in all.
     """
     steps = np.array(shared_out(pictures, len(UP_AND_DOWN)), np.int64)
     # The last word sets these draws apart from those of the orders, [seed, corruption].

@@ -43,7 +43,7 @@ def rows_of(command: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Results:
-    """What a result file holds.
+    """Content of a result file.
 
     Attributes:
         name: of the file, for reports.

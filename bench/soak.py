@@ -25,7 +25,7 @@ from edge_tta.run.session import Outputs, Session
 from edge_tta.run.stopping import StopRequest
 
 _SETTLED = 0.1
-"""Share of the run at its start that growth is not judged by: allocators and caches fill up."""
+"""Share of the run at its start that growth leaves out: allocators and caches fill up."""
 _SCENES = 64
 _BLACK_EVERY = 97
 """Now and then a frame is black, as when a camera is covered."""
@@ -96,14 +96,14 @@ class SoakRow:
 
     @property
     def finite(self) -> bool:
-        """Whether all numbers were."""
+        """True where all numbers were."""
         return all(stretch.finite for stretch in self.stretches)
 
     def as_dict(self) -> dict[str, Any]:
-        """As it goes into a result file."""
-        found = dataclasses.asdict(self)
-        stretches = found.pop("stretches")
-        found |= {
+        """Plain values, for a result file."""
+        fields = dataclasses.asdict(self)
+        stretches = fields.pop("stretches")
+        fields |= {
             "soak": True,
             "finite": self.finite,
             "growth_bytes_in_100000_frames": self.growth_bytes,
@@ -111,11 +111,11 @@ class SoakRow:
             "how": "resident set (VmRSS of /proc/self/status) at the end of each stretch",
         }
         names = [field.name for field in dataclasses.fields(Stretch)]
-        return found | {"stretches": {name: [s[name] for s in stretches] for name in names}}
+        return fields | {"stretches": {name: [s[name] for s in stretches] for name in names}}
 
     def _settled(self) -> list[Stretch]:
-        found = [stretch for stretch in self.stretches if stretch.frames > _SETTLED * self.frames]
-        return found or self.stretches
+        settled = [one for one in self.stretches if one.frames > _SETTLED * self.frames]
+        return settled or self.stretches
 
 
 class SoakSource(FrameSource):
@@ -214,10 +214,10 @@ def _open_files() -> int | None:
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
 
 
 def plot_soak(rows: Sequence[SoakRow], path: Path) -> None:

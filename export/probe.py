@@ -1,4 +1,4 @@
-"""What a bundle needs where it runs: steps in a process of its own, which has no PyTorch.
+"""Memory and time that a bundle needs: steps in a process of its own, which has no PyTorch.
 
 `measure` is for the parent; the child, `python -m export.probe`, does the measuring and writes one
 line of JSON.
@@ -31,7 +31,7 @@ _WARM_UP, _LEAST_STEPS, _MOST_STEPS, _MOST_S = 2, 5, 100, 0.3
 
 @dataclass(frozen=True)
 class Needs:
-    """Of a bundle's first method under one profile, the guard's share included.
+    """Memory and time of a bundle's first method under one profile, the guard's share included.
 
     Attributes:
         learn_bytes: peak of the process while it learns on every frame.
@@ -104,7 +104,7 @@ def _write_pictures(folder: Path) -> Pixels:
 
 
 def _run(adapter: BundleAdapter, source: str, adapt_every: int) -> None:
-    """As `edge-tta run` does it, without a screen."""
+    """A run as `edge-tta run` does it, without a screen."""
     from edge_tta.frames import open_source
     from edge_tta.guard import Guard
     from edge_tta.run.session import Outputs, Session
@@ -126,15 +126,15 @@ def _run(adapter: BundleAdapter, source: str, adapt_every: int) -> None:
 
 
 def _seconds(step: Callable[[], object]) -> float:
-    """Median of steps, warm-ups apart."""
-    found: list[float] = []
-    while len(found) < _WARM_UP + _LEAST_STEPS or (
-        sum(found) < _MOST_S and len(found) < _MOST_STEPS
+    """Median time of a step, warm-ups not counted."""
+    times: list[float] = []
+    while len(times) < _WARM_UP + _LEAST_STEPS or (
+        sum(times) < _MOST_S and len(times) < _MOST_STEPS
     ):
         began = time.perf_counter()
         step()
-        found.append(time.perf_counter() - began)
-    timed = sorted(found[_WARM_UP:])
+        times.append(time.perf_counter() - began)
+    timed = sorted(times[_WARM_UP:])
     return timed[len(timed) // 2]
 
 

@@ -1,4 +1,4 @@
-"""What the kinds of `edge-tta bench` share: options, checks before the work, the result file."""
+"""The common part of the kinds of `edge-tta bench`: options, early checks, the result file."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def check_known(option: str, values: Sequence[str], known: Sequence[str]) -> Non
 
 @dataclass(frozen=True)
 class Network:
-    """What a command line names: the model, the same frozen, and its graph."""
+    """The model that a command line names, its source network, and the graph of that."""
 
     model: Model
-    frozen: FrozenNetwork
+    source: FrozenNetwork
     program: Program
 
     @property
     def name(self) -> str:
-        """For reports."""
+        """Its name in reports."""
         return Path(self.model.name).name
 
 
@@ -107,10 +107,10 @@ class Command:
         """
         options.use_threads(self.arguments.threads)
         model = options.model_from(self.arguments)
-        frozen = Adapter(model.module, "source", device=self.arguments.device).network
-        program = frozen.program((3, model.input.size, model.input.size), saved)
+        source = Adapter(model.module, "source", device=self.arguments.device).network
+        program = source.program((3, model.input.size, model.input.size), saved)
         options.check_labels(model.labels, program.classes)
-        return Network(model, frozen, program)
+        return Network(model, source, program)
 
     def pictures(
         self, network: Network, load: Callable[..., LabelledSet], **more: Any
@@ -129,7 +129,7 @@ class Command:
 
     @property
     def seeds(self) -> range:
-        """As many as --seeds says, from --seed on."""
+        """The seeds: as many as --seeds says, from --seed on."""
         return range(self.arguments.seed, self.arguments.seed + self.arguments.seeds)
 
     def progress(self, **more: Any) -> Progress:

@@ -1,4 +1,4 @@
-"""What corrupted copies and a drift have in common."""
+"""The common part of corrupted copies and of a drift."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Job:
         )
 
     def npz(self) -> tuple[Pixels, npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
-        """As `load_npz_pictures`, the pictures brought to their size."""
+        """What `load_npz_pictures` gives, the pictures brought to their size."""
         frames, labels, more = load_npz_pictures(self.source, self.limit)
         return np.stack([self._sized(frame) for frame in frames]), labels, more
 

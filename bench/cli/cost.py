@@ -1,4 +1,4 @@
-"""What `bench latency` and `bench memory` share: options, and cases that this machine can run."""
+"""The common part of `bench latency` and `bench memory`: options, and cases that can run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from bench.cli.common import Command, add, check_known, listed
 from bench.cost.bundles import with_bundles
 from bench.cost.case import BACKENDS, DEVICES, Case, make_cases
+from bench.cost.peers import PEERS
 from bench.cost.repositories import REPOSITORIES, parse_peers
 from bench.cost.torch_subjects import load_model_of
 from edge_tta.cli import options
@@ -33,12 +34,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add(parser, "--methods", default="source,norm,nanoadapt:norm,nanoadapt:tent")
     add(parser, "--preset")
-    folders = " | ".join(f"{name}=FOLDER" for name in REPOSITORIES)
+    known = [*PEERS, *(f"{name}=FOLDER" for name in REPOSITORIES), "none"]
     parser.add_argument(
         "--peers",
         default="tent-stock",
         metavar="NAME[=FOLDER],...",
-        help=f"tent-stock | tent-checkpoint | {folders} | none",
+        help=f"{' | '.join(known)} (default: tent-stock)",
     )
     parser.add_argument(
         "--saved",
@@ -76,7 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured.
+    """Cases to be measured.
 
     Attributes:
         cases: in their order.

@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
                     seeds=command.seeds,
                     model=network.name,
                     guarded={label for label in methods if is_guarded(label)},
-                    network=network.frozen,
+                    network=network.source,
                     advance=partial(progress.advance, task),
                 ):
                     rows += measured

@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     with command.progress() as progress:
         task = progress.add_task("streams", total=length * runs)
         for measured in measure_guard(
-            network.frozen,
+            network.source,
             network.model.input,
             data,
             methods,

@@ -1,4 +1,4 @@
-"""What `edge-tta corrupt` writes: pictures, and folders that are whole or not there."""
+"""Writing of `edge-tta corrupt`: pictures, and folders that are whole or not there."""
 
 from __future__ import annotations
 

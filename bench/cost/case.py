@@ -16,7 +16,7 @@ DEVICES = ("cpu", "cuda")
 
 
 class Work(str, Enum):
-    """What a case does with each frame, from the least that is measured to the whole."""
+    """Work of a case on each frame, from the least that is measured to the whole."""
 
     LEARN_IN_LITTLE = "learn, profile memory"
     PREDICT = "predict"
@@ -27,7 +27,7 @@ class Work(str, Enum):
 
     @property
     def place(self) -> int:
-        """Where it stands in that order, from 0."""
+        """Its number in that order, from 0."""
         return list(Work).index(self)
 
 
@@ -70,7 +70,7 @@ class Case:
 
     @property
     def head(self) -> dict[str, Any]:
-        """What a row says of its case."""
+        """The part of a row that tells of its case."""
         fields = self.fields or {}
         return {
             "method": str(fields.get("method", "tent")),
@@ -108,7 +108,7 @@ def make_cases(
     saved: Sequence[str] = ("stock",),
     checkpoint_activations: Sequence[int | str] = (0,),
 ) -> Iterator[Case]:
-    """All cases, by device and threads, so that those to be compared stand together.
+    """Cases, all of them, by device and threads, so that those to be compared stand together.
 
     Peers run on torch, as they are, whatever `saved` and `checkpoint_activations` say. Bundles run
     on the CPU and save activations in float32; the source network beside them is always there.

@@ -28,7 +28,7 @@ SETTLING = 2
 
 @dataclass
 class Timing:
-    """What was measured of one case; seconds, a value a frame; `medians` has one a turn."""
+    """Times of one case; seconds, a value a frame; `medians` has one a turn."""
 
     wall: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Clock:
 
 
 def wait_of(device: str) -> Callable[[], None]:
-    """What waits until a device has finished."""
+    """A function that waits until a device has finished."""
     if device.startswith("cuda"):
         wait: Callable[[], None] = importlib.import_module("torch").cuda.synchronize
         return wait

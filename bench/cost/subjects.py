@@ -1,4 +1,4 @@
-"""What a case runs, behind one small interface, whatever computes it."""
+"""The interface of what a case runs, whatever computes it."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ _COLUMNS: Columns = {
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """What was counted, a line for each state file."""
+    """Counts, a line for each state file."""
     return Table.of(_COLUMNS, rows)
 
 
 def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
-    """What kills did to the state."""
+    """A section on what kills did to the state."""
     return [Section("Killed runs", [table(rows)])]

@@ -1,4 +1,4 @@
-"""How plots look: one colour and marker for a method in all of them, light lines, legend below."""
+"""Look of plots: one colour and marker for a method in all of them, light lines, legend below."""
 
 from __future__ import annotations
 

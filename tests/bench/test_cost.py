@@ -26,7 +26,7 @@ from bench.cost.latency import (
 from bench.cost.memory import measure_memory
 from bench.cost.onnx_subjects import Maker as OnnxMaker
 from bench.cost.onnx_subjects import OnnxSubject
-from bench.cost.peers import checkpointed_tent, stock_tent
+from bench.cost.peers import StockTent, checkpointed_tent
 from bench.cost.process import MeasureError
 from bench.cost.repositories import REPOSITORIES, parse_peers
 from bench.cost.torch_subjects import Maker, PeerSubject
@@ -73,7 +73,7 @@ class Slow:
 
 def test_stock_tent_equals_this_package_s_tent() -> None:
     net = network("plain")
-    peer, own = stock_tent(net, CPU), Adapter(net, "tent", saved="stock")
+    peer, own = StockTent(net, CPU), Adapter(net, "tent", saved="stock")
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         images = torch.randn(4, 3, 12, 12, generator=generator)
@@ -83,7 +83,7 @@ def test_stock_tent_equals_this_package_s_tent() -> None:
 def test_checkpointing_computes_the_same_and_keeps_less() -> None:
     net = untrained("torchvision:resnet18", 64).module
     images = torch.randn(2, 3, 64, 64)
-    peers = stock_tent(net, CPU), checkpointed_tent(net, CPU)
+    peers = StockTent(net, CPU), checkpointed_tent(net, CPU)
     kept = []
     for peer in peers:
         there = {p.untyped_storage().data_ptr() for p in peer.model.parameters()}

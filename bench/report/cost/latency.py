@@ -27,7 +27,7 @@ STAGES = {
 
 
 def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
-    """All that a report says of time.
+    """The section on time.
 
     Raises:
         ResultError: a row is not as `bench latency` writes it.

@@ -30,7 +30,7 @@ _BARS = {"imports": "#dadce0", "above": "#3066be", "of it saved for backward": "
 
 
 def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
-    """All that a report says of memory.
+    """The section on memory.
 
     Raises:
         ResultError: a row is not as `bench memory` writes it.
@@ -84,6 +84,7 @@ def _mib(name: str, row: Row) -> str:
 def _share(name: str, rows: Sequence[Row], row: Row) -> str:
     for other in rows:
         alike = all(other.get(key) == row.get(key) for key in ("model", "device", "threads"))
-        if other["label"] == "tent-stock" and alike and other.get(name) and row.get(name):
+        known = other.get(name) and row.get(name) is not None
+        if other["label"] == "tent-stock" and alike and known:
             return f"{row[name] / other[name]:.3f}"
     return ""

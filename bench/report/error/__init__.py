@@ -18,7 +18,7 @@ from bench.results import Row
 
 
 def sections(rows: Sequence[Row], methods: Mapping[str, Row]) -> list[Section]:
-    """All that a report says of errors.
+    """Sections on errors.
 
     Raises:
         ResultError: a row is not as `bench error` writes it.

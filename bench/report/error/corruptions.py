@@ -31,7 +31,7 @@ def by_corruption(results: ErrorResults, hidden: Sequence[str] = ()) -> Iterator
 
 
 def negative_transfer(results: ErrorResults, order: str, size: int) -> tuple[int, int] | None:
-    """How many (method, corruption) are worse than source by more than WORSE, and of how many.
+    """Number of (method, corruption) worse than source by more than WORSE, and of how many.
 
     None where source was not measured, or nothing else was.
     """

@@ -84,7 +84,7 @@ class ErrorResults:
         return mean_of(list(own.values())) if own else None
 
     def partial(self, order: str, size: int, mean: Mean) -> bool:
-        """Whether the mean is over fewer corruptions than other methods' in its setting."""
+        """True where the mean is over fewer corruptions than other methods' in its setting."""
         names = [name for name in self.corruptions(order, size) if name != CLEAN]
         return len(mean.corruptions) < len(names)
 
