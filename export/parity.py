@@ -185,7 +185,7 @@ class _Reference:
 
 
 def _perturbed(values: torch.Tensor, draw: int) -> torch.Tensor:
-    """Values larger by PERTURBATION (draw 0), or each larger or smaller by chance; counters stay."""
+    """Values larger by PERTURBATION (draw 0), or each up or down by chance; counters stay."""
     if not values.is_floating_point():
         return values
     if not draw:

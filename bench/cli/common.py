@@ -47,8 +47,9 @@ def listed(one: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
     """A type for argparse: values separated by commas, each once. one: the type of a value."""
 
     def parse(text: str) -> tuple[T, ...]:
-        parts = filter(None, (part.strip() for part in text.split(",")))
-        return tuple(dict.fromkeys(one(part) for part in parts))
+        parts = (part.strip() for part in text.split(","))
+        # An empty name is none; an empty number is for its type to refuse.
+        return tuple(dict.fromkeys(one(part) for part in parts if part or one is not str))
 
     return parse
 
@@ -157,7 +158,8 @@ class Command:
             if place:
                 # Long names break at their joints.
                 name = name.replace(":", ": ").replace("+", " +")
-                shown.add_column(name, justify="right" if table.figures else "left", min_width=4)
+                side: Any = "right" if table.figures else "left"
+                shown.add_column(name, justify=side, min_width=4, overflow="fold")
             else:
                 shown.add_column(name, no_wrap=True)
         for row in table.rows:

@@ -26,7 +26,7 @@ class Work(str, Enum):
     ADAPT = "adapt"
 
     @property
-    def place(self) -> int:
+    def rank(self) -> int:
         """Its number in that order, from 0."""
         return list(Work).index(self)
 

@@ -19,6 +19,11 @@ FOLDED = "folded.onnx"
 """Name of the folded network in its folder."""
 
 
+def load_runtime() -> None:
+    """Imports onnxruntime, which is imported late elsewhere."""
+    quiet_runtime()
+
+
 class Maker:
     """Subjects of the graphs in a case's `place`.
 

@@ -25,6 +25,10 @@ from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.prepare import Images
 
 
+def load_runtime() -> None:
+    """Does nothing: PyTorch is imported with this module."""
+
+
 def load_model_of(arguments: argparse.Namespace) -> Model:
     """The model of a command line, trained or not."""
     if not arguments.untrained:

@@ -31,6 +31,7 @@ class Bench:
         self, backend: str, model: Mapping[str, Any], threads: int | None, source: str | None
     ) -> None:
         module = importlib.import_module(f"bench.cost.{backend}_subjects")
+        module.load_runtime()
         self._imported, self._available = resident_bytes(), available_bytes()
         self._maker: Maker = module.Maker(model, threads)
         self._source = source

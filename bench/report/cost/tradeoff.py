@@ -73,7 +73,7 @@ def points_of(rows: Sequence[Row]) -> list[Point]:
 def _whole(rows: Sequence[Row], field: str, label: str) -> Row | None:
     """The first row with the field of a method that does the most with a frame."""
     own = [r for r in rows if field in r and r.get("asked", r["label"]) == label]
-    return max(own, key=lambda r: Work(r.get("work", Work.ADAPT)).place, default=None)
+    return max(own, key=lambda r: Work(r.get("work", Work.ADAPT)).rank, default=None)
 
 
 def draw(points: Sequence[Point], title: str) -> Figure:
