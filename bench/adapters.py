@@ -17,6 +17,7 @@ def adapter_of(
     spec: InputSpec,
     saved: str = "float32",
     device: str = "cpu",
+    activation_checkpointing: int | str = 0,
 ) -> Adapter:
     """Return an adapter with every field as in `config`, whatever the presets say."""
-    return Adapter(torch_engine(network, config, device, spec, saved, 0))
+    return Adapter(torch_engine(network, config, device, spec, saved, activation_checkpointing))

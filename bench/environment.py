@@ -1,4 +1,4 @@
-"""What a measurement was made with, as it goes into every result file."""
+"""Machine and versions of a measurement, for its result file."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def _read(path: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Of the checkout that runs, with "+" when it was changed; None outside one."""
+    """Commit of the checkout that runs, with "+" when it was changed; None outside one."""
     folder = Path(__file__).parent
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
             cwd=folder,
             capture_output=True,
@@ -61,4 +61,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return described.stdout.strip() or None

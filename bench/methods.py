@@ -22,7 +22,7 @@ _ABLATION: dict[str, dict[str, Any]] = {
     "+DBC+EWGA": _NO_PROXY,
     "+DBC+EWGA+PCG": {},
 }
-"""What each variant of the paper's Table 4 switches off in the preset `paper`."""
+"""Fields that each variant of the paper's Table 4 changes in the preset `paper`."""
 SCALED = "scaled"
 """In a preset's place: the published learning rate, scaled to the batch size."""
 
@@ -57,7 +57,7 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
 
 
 def is_guarded(label: str) -> bool:
-    """Whether a label of `parse_methods` asks for the guard."""
+    """True where a label of `parse_methods` asks for the guard."""
     return GUARD in label.split("+")[1:]
 
 
@@ -71,14 +71,14 @@ def ablation(host: str) -> dict[str, MethodConfig]:
     """
     if host not in HOSTS:
         raise ConfigError(f"unknown host in 'ablation:{host}'; expected one of {', '.join(HOSTS)}")
-    found = {host: make_config(host)}
+    configs = {host: make_config(host)}
     whole = make_config("nanoadapt", host, "paper")
     for parts, fields in _ABLATION.items():
         if whole.trains:
-            found[host + parts] = make_config("nanoadapt", host, "paper", **fields)
+            configs[host + parts] = make_config("nanoadapt", host, "paper", **fields)
         elif parts == "+DBC":
-            found[host + parts] = whole
-    return found
+            configs[host + parts] = whole
+    return configs
 
 
 def _spread(name: str) -> list[str]:

@@ -41,8 +41,13 @@ class Order:
         return f"{self.name}:{self.run}" if self.name in _WITH_RUNS else self.name
 
     @property
+    def resets(self) -> bool:
+        """True where each corruption is a stream of its own."""
+        return self.name in ("iid", *_WITH_RUNS)
+
+    @property
     def repeats(self) -> int:
-        """How often each picture comes."""
+        """Number of times that each picture comes."""
         return self.run if self.name == "still" else 1
 
 
@@ -84,7 +89,7 @@ def make_streams(order: Order, labels: Labels, corruptions: int, seed: int) -> l
         Stream(np.full(len(pictures), corruption), pictures)
         for corruption, pictures in enumerate(orders)
     ]
-    if order.name in ("iid", *_WITH_RUNS):
+    if order.resets:
         return streams
     which = np.concatenate([stream.corruption for stream in streams])
     picture = np.concatenate([stream.picture for stream in streams])
@@ -95,7 +100,7 @@ def make_streams(order: Order, labels: Labels, corruptions: int, seed: int) -> l
 
 
 def runs(labels: Labels, length: int, rng: np.random.Generator) -> Indices:
-    """All pictures (n,) in runs of `length` of one class; a class's last run may be shorter.
+    """Pictures (n,), all, in runs of `length` of one class; a class's last run may be shorter.
 
     Runs come in random order, so that two of one class may follow each other.
     """
@@ -110,7 +115,7 @@ def drift_steps(pictures: int, corruption: int) -> Indices:
     """At which step of UP_AND_DOWN each picture of a corruption comes, (pictures,).
 
     The steps have equally many pictures. Which ones is drawn, but the same for every seed, so that
-    each picture has one severity and a frozen network errs the same in all.
+    each picture has one severity and the source network errs the same in all.
     """
     steps = np.array(shared_out(pictures, len(UP_AND_DOWN)), np.int64)
     # The last word sets these draws apart from those of the orders, [seed, corruption].

@@ -17,6 +17,9 @@ from edge_tta.files import write_whole
 from edge_tta.frames.addresses import without_secrets
 from edge_tta.show.jsonl import jsonable
 
+Row = Mapping[str, Any]
+"""A measurement, as plain values."""
+
 SCHEMA = 1
 _EXPECTED = "expected a result file, as edge-tta bench ... --json FILE writes it"
 
@@ -41,7 +44,7 @@ def rows_of(command: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Results:
-    """What a result file holds.
+    """Content of a result file.
 
     Attributes:
         name: of the file, for reports.
@@ -52,13 +55,13 @@ class Results:
     command: str
     environment: Mapping[str, Any]
     methods: Mapping[str, Mapping[str, Any]]
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[Row]
 
 
 def make_results(
     name: str,
     command: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     methods: Mapping[str, Mapping[str, Any]],
 ) -> Results:
     """The results of a measurement that ran here and now.

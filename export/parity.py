@@ -15,7 +15,6 @@ import torch
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import Arrays
-from edge_tta.demo.source import DEMO
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ModelError
 from edge_tta.frames import open_source
@@ -31,27 +30,26 @@ _MAX_STEPS = 200
 _OBSERVE_EVERY = 5
 
 STEP_TOLERANCE = 1e-4
-"""Largest difference of one step from the same state: of every tensor of the new one, relative to
-its largest value."""
+"""Allowed difference of one step from the same state: of each tensor, relative to its largest."""
 
 PERTURBATION = 1e-6
-"""Change of the image and the state, relative: what rounding does in a deep network. It turns units
-on and off that stand at the bend of their activation, as all do that have a constant input, and
-moves the shrinkage factor of statistics where the frames seem all alike."""
+"""Relative change of the image and the state that stands for rounding in a deep network. It turns
+units on and off that stand at the bend of their activation, as all do that have a constant input,
+and moves the shrinkage factor of statistics where the frames seem all alike."""
 
 # All values by that much, and then as often each up or down by chance, as rounding is: each of them
 # finds a unit at the bend with a chance of one half.
 _DRAWS = 8
 
 SAFETY = 8.0
-"""How many times that much a step may differ, where it is more than STEP_TOLERANCE. ResNet-50 with
+"""Multiple of that by which a step may differ, where it is more than STEP_TOLERANCE. ResNet-50 with
 random weights was seen at six."""
 
 MOST_TOLERANCE = 0.15
-"""Largest difference of one step, however sensitive the network."""
+"""Allowed difference of one step, however sensitive the network."""
 
 DRIFT_TOLERANCE = 2e-2
-"""Largest difference of the logits after all steps, each executor on its own state, relative to the
+"""Allowed difference of the logits after all steps, each executor on its own state, relative to the
 largest."""
 
 Array = npt.NDArray[Any]
@@ -59,7 +57,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a bundle was from PyTorch; differences are relative to the largest value.
+    """Differences of a bundle from PyTorch, relative to the largest value.
 
     Attributes:
         steps, updates: how many were compared.
@@ -106,8 +104,8 @@ def compare(
         wanted = reference(image, learn)
         bundle.restore(reference.before)
         predicted = bundle.predict(image)
-        found = bundle(image, learn=learn), bundle.state
-        here = _differences(found, wanted, reference.before)
+        step = bundle(image, learn=learn), bundle.state
+        here = _differences(step, wanted, reference.before)
         logits, (state, name) = here["logits"], _largest(here)
         logits = max(logits, relative(predicted, reference.predict(image)))
         tolerance = worst.tolerance
@@ -158,7 +156,7 @@ class _Reference:
         return self._step.predict(torch.from_numpy(image), self._old).numpy()
 
     def sensitivity(self, image: Images, learn: bool) -> float:
-        """How far the last step moves with a PERTURBATION of the image and the state."""
+        """Largest change of the last step with a PERTURBATION of the image and the state."""
         self._count -= 1
         batch = self._batch(image, learn)
         self._count += 1
@@ -167,10 +165,10 @@ class _Reference:
         for draw in range(1 + _DRAWS):
             old = {name: _perturbed(value, draw) for name, value in self._old.items()}
             logits, new = self._run(_perturbed(batch, draw), learn, old)
-            found = _differences(
+            moved = _differences(
                 (logits, _arrays(new)), (wanted[0], _arrays(wanted[1])), self.before
             )
-            largest = max(largest, *found.values())
+            largest = max(largest, *moved.values())
         return largest
 
     def _run(self, batch: torch.Tensor, learn: bool, state: State) -> tuple[Array, State]:
@@ -187,7 +185,7 @@ class _Reference:
 
 
 def _perturbed(values: torch.Tensor, draw: int) -> torch.Tensor:
-    """All larger by PERTURBATION (draw 0), or each larger or smaller by chance; counters stay."""
+    """Values larger by PERTURBATION (draw 0), or each up or down by chance; counters stay."""
     if not values.is_floating_point():
         return values
     if not draw:
@@ -202,15 +200,15 @@ def _arrays(state: State) -> Arrays:
 
 
 def _differences(
-    found: tuple[Array, Arrays], wanted: tuple[Array, Arrays], before: Arrays
+    step: tuple[Array, Arrays], wanted: tuple[Array, Arrays], before: Arrays
 ) -> dict[str, float]:
     """Differences of the logits and of each tensor of the state, relative to its largest value."""
-    differences = {"logits": relative(found[0], wanted[0])}
+    differences = {"logits": relative(step[0], wanted[0])}
     for key, value in wanted[1].items():
         # A change is a difference of parameters, and as exact as they are.
         like_it = before["opt.parameters"] if key == "taylor.change" else before[key]
         scale = float(np.abs(like_it).max(initial=0))
-        differences[key] = relative(found[1][key], value, scale)
+        differences[key] = relative(step[1][key], value, scale)
     return differences
 
 
@@ -221,12 +219,12 @@ def _largest(differences: dict[str, float]) -> tuple[float, str]:
     return state[name], name
 
 
-def relative(found: Array, wanted: Array, scale: float = 0.0) -> float:
+def relative(values: Array, wanted: Array, scale: float = 0.0) -> float:
     """Largest difference over the largest value, or over `scale` where that is more."""
-    if not found.size:
+    if not values.size:
         return 0.0
     largest = max(float(np.abs(wanted).max()), scale, 1e-12)
-    gap = found.astype(np.float64) - wanted.astype(np.float64)
+    gap = values.astype(np.float64) - wanted.astype(np.float64)
     return float(np.abs(gap).max()) / largest
 
 
@@ -236,11 +234,11 @@ def images_of(source: str, spec: InputSpec, count: int = 64) -> list[Images]:
     Raises:
         SourceError: it cannot be opened, or holds no frame.
     """
-    found: list[Images] = []
-    with open_source(source, max_frames=count, more=DEMO) as opened:
+    images: list[Images] = []
+    with open_source(source, max_frames=count) as opened:
         while (frame := opened.read()) is not None:
-            found.append(spec.prepare(frame.pixels))
-    return found
+            images.append(spec.prepare(frame.pixels))
+    return images
 
 
 def _images(spec: InputSpec, frames: Sequence[Images] | None) -> Iterator[Images]:

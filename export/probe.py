@@ -1,4 +1,4 @@
-"""What a bundle needs where it runs: steps in a process of its own, which has no PyTorch.
+"""Memory and time that a bundle needs: steps in a process of its own, which has no PyTorch.
 
 `measure` is for the parent; the child, `python -m export.probe`, does the measuring and writes one
 line of JSON.
@@ -21,7 +21,6 @@ from edge_tta.errors import EdgeTTAError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_tta.adapter import Adapter
     from edge_tta.prepare import Pixels
 
 _MARK = "edge-tta-probe: "
@@ -31,7 +30,7 @@ _WARM_UP, _LEAST_STEPS, _MOST_STEPS, _MOST_S = 2, 5, 100, 0.3
 
 @dataclass(frozen=True)
 class Needs:
-    """Needs of a bundle's first method under one profile, the guard's share included.
+    """Memory and time of a bundle's first method under one profile, the guard's share included.
 
     Attributes:
         learn_bytes: peak of the process while it learns on every frame.
@@ -105,7 +104,7 @@ def _write_pictures(folder: Path) -> Pixels:
 
 
 def _run(adapter: Adapter, source: str, adapt_every: int) -> None:
-    """A run such as `edge-tta run` does, without a screen."""
+    """A run as `edge-tta run` does it, without a screen."""
     from edge_tta.demo.source import DEMO
     from edge_tta.frames import open_source
     from edge_tta.guard import Guard
@@ -123,7 +122,7 @@ def _run(adapter: Adapter, source: str, adapt_every: int) -> None:
 
 
 def _seconds(step: Callable[[], object]) -> float:
-    """Median of steps, warm-ups apart."""
+    """Median time of a step, warm-ups not counted."""
     times: list[float] = []
     while len(times) < _WARM_UP + _LEAST_STEPS or (
         sum(times) < _MOST_S and len(times) < _MOST_STEPS

@@ -131,6 +131,7 @@ def results(engine: str) -> Any:
                 labels = ONNX_METHODS if network != "cifar10_resnet8" else ONNX_METHODS_FULL
                 adapters = [Adapter(model.module, label, input_spec=spec) for label in labels]
                 from export.bundle import export_bundle
+
                 export_bundle(model, adapters, "edge", target)
                 for label in labels:
                     yield f"{network}/{label}/onnx", run(Adapter(target, label), images)

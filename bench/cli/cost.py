@@ -1,25 +1,28 @@
-"""What `bench latency` and `bench memory` share: options, cases, writing."""
+"""The common part of `bench latency` and `bench memory`: options, and cases that can run."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
-from bench.cost.case import BACKENDS, Case, make_cases, parse_peers
-from bench.methods import SYNTAX, parse_methods
+from bench.cli.common import Command, add, check_known, listed
+from bench.cost.bundles import with_bundles
+from bench.cost.case import BACKENDS, DEVICES, Case, make_cases
+from bench.cost.peers import PEERS
+from bench.cost.repositories import REPOSITORIES, parse_peers
+from bench.cost.torch_subjects import load_model_of
 from edge_tta.cli import options
-from edge_tta.config import SAVED, MethodConfig
+from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
-from edge_tta.files import check_place
 
-MODEL_OPTIONS = (
-    *("model", "weights", "size", "scale", "mean", "std", "channels", "labels"),
-    "untrained",
-)
+_INPUT_OPTIONS = ("size", "scale", "mean", "std", "channels")
+_MODEL_OPTIONS = ("model", "weights", *_INPUT_OPTIONS, "labels", "untrained")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,100 +33,102 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="random weights with statistics that fit them, for torchvision:NAME; --size, else 224",
     )
-    parser.add_argument(
-        "--methods",
-        default="source,norm,nanoadapt:norm,nanoadapt:tent",
-        help=f"separated by commas: {SYNTAX}",
-    )
-    parser.add_argument("--preset", default="edge", help="of methods that name none")
+    add(parser, "--methods", default="source,norm,nanoadapt:norm,nanoadapt:tent")
+    add(parser, "--preset")
+    known = [*PEERS, *(f"{name}=FOLDER" for name in REPOSITORIES), "none"]
     parser.add_argument(
         "--peers",
         default="tent-stock",
         metavar="NAME[=FOLDER],...",
-        help="tent-stock | tent-checkpoint | DequanWang/tent=FOLDER | "
-        "mariodoebler/test-time-adaptation=FOLDER | plutonium-239/memsave_torch=FOLDER | none",
+        help=f"{' | '.join(known)} (default: tent-stock)",
     )
     parser.add_argument(
         "--saved",
-        default="float16",
+        type=listed(str),
+        default=("float16",),
         metavar="PRECISION[,...]",
-        help=f"tensors saved for the backward pass: {' | '.join(SAVED)} (default: float16)",
+        help=f"of activations saved for backward: {' | '.join(SAVED)} (default: float16)",
     )
     parser.add_argument(
         "--checkpoint-activations",
-        type=_segments,
+        type=listed(options.segments),
         default=(0,),
         metavar="K[,K...]",
-        help="activation checkpointing in at most so many segments; auto: as many as leave least "
-        "saved; 0: none (default)",
+        help="activation checkpointing in at most so many segments; auto: as many as save least; "
+        "0: none (default)",
     )
     options.add_renamed(parser, "--recompute", "--checkpoint-activations")
     group = parser.add_argument_group("machine")
-    group.add_argument("--backend", default="torch", metavar="B[,B]", help=" | ".join(BACKENDS))
-    group.add_argument("--device", default="cpu", metavar="D[,D]", help="cpu | cuda")
-    group.add_argument("--threads", type=_threads, default=(None,), metavar="T[,T...]")
+    group.add_argument(
+        "--backend",
+        type=listed(str),
+        default=("torch",),
+        metavar="B[,B]",
+        help=f"{' | '.join(BACKENDS)} (default: torch); onnx: a bundle, made for the time of the "
+        "measurement",
+    )
+    group.add_argument(
+        "--device", type=listed(str), default=("cpu",), metavar="D[,D]", help=" | ".join(DEVICES)
+    )
+    threads = listed(options.threads)
+    group.add_argument("--threads", type=threads, default=(None,), metavar="T[,T...]")
     parser.add_argument(
         "--source", metavar="SOURCE", help="frames to see, as of edge-tta run (default: drawn ones)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="result file")
+    add(parser, "--json")
 
 
-def cases_of(
-    arguments: argparse.Namespace, console: Console
-) -> tuple[list[Case], dict[str, MethodConfig]]:
-    """The cases that this machine can run; says which it cannot.
+@dataclass(frozen=True)
+class Plan:
+    """Cases to be measured.
+
+    Attributes:
+        cases: in their order.
+        model: what a `bench.cost.process.Worker` is told of the network.
+        name: of the network, for rows.
+    """
+
+    cases: Sequence[Case]
+    model: dict[str, Any]
+    name: str
+
+
+@contextlib.contextmanager
+def planned(command: Command) -> Iterator[Plan]:
+    """The cases that this machine can run, their bundles made; says which it cannot run.
 
     Raises:
-        ConfigError: an unknown method, peer, backend, device or precision; nothing can run.
+        EdgeTTAError: an unknown peer, backend, device or precision; nothing can run; a network
+            that cannot be exported.
     """
-    if arguments.json is not None:
-        check_place(arguments.json)
-    methods = parse_methods(arguments.methods, arguments.preset)
-    peers = {} if arguments.peers == "none" else parse_peers(arguments.peers)
-    backends = _chosen("--backend", arguments.backend, BACKENDS)
-    devices = _chosen("--device", arguments.device, ("cpu", "cuda"))
+    arguments = command.arguments
+    check_known("--backend", arguments.backend, BACKENDS)
+    check_known("--device", arguments.device, DEVICES)
+    check_known("--saved", arguments.saved, SAVED)
+    devices = list(arguments.device)
     if "cuda" in devices and not torch.cuda.is_available():
-        console.print("no CUDA device for PyTorch: cuda is left out, not measured")
-        devices = [device for device in devices if device != "cuda"]
+        command.console.print("no CUDA device for PyTorch: cuda is left out, not measured")
+        devices.remove("cuda")
     if not devices:
         raise ConfigError("nothing to measure on: no CUDA device; use --device cpu")
-    cases = make_cases(
-        methods,
-        peers,
-        backends=backends,
-        devices=devices,
-        threads=arguments.threads,
-        saved=_chosen("--saved", arguments.saved, SAVED),
-        checkpoint_activations=arguments.checkpoint_activations,
+    cases = list(
+        make_cases(
+            command.methods,
+            {} if arguments.peers == "none" else parse_peers(arguments.peers),
+            backends=arguments.backend,
+            devices=devices,
+            threads=arguments.threads,
+            saved=arguments.saved,
+            checkpoint_activations=arguments.checkpoint_activations,
+        )
     )
-    return list(cases), methods
-
-
-def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options that `options.model_from` reads."""
-    return {name: getattr(arguments, name) for name in MODEL_OPTIONS}
-
-
-def mib(value: float | None) -> str:
-    """Bytes for people."""
-    return "-" if value is None else f"{value / 2**20:.1f}"
-
-
-def _chosen(option: str, text: str, known: tuple[str, ...]) -> list[str]:
-    chosen = list(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in chosen:
-        if name not in known:
-            raise ConfigError(f"{option} must be of {', '.join(known)}, got {name!r}")
-    return chosen
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(options.count(part) for part in text.split(","))
-
-
-def _threads(text: str) -> tuple[int, ...]:
-    return tuple(options.threads(part) for part in text.split(","))
-
-
-def _segments(text: str) -> tuple[int | str, ...]:
-    return tuple(options.segments(part) for part in text.split(","))
+    model: dict[str, Any] = {name: getattr(arguments, name) for name in _MODEL_OPTIONS}
+    name = Path(arguments.model).name + (" (untrained)" if arguments.untrained else "")
+    if "onnx" not in arguments.backend:
+        yield Plan(cases, model, name)
+        return
+    with contextlib.ExitStack() as stack:
+        with command.console.status("Exporting"):
+            loaded = load_model_of(arguments)
+            cases = stack.enter_context(with_bundles(cases, loaded))
+        yield Plan(cases, {**model, "input": asdict(loaded.input)}, name)

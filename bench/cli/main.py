@@ -7,7 +7,6 @@ import importlib
 from collections.abc import Sequence
 
 KINDS = {
-    "bundle": ("bench.cli.bundle", "time and memory of a bundle beside Tent in PyTorch"),
     "error": ("bench.cli.error", "error of methods on corrupted pictures with labels"),
     "soak": ("bench.cli.soak", "a long run: memory, latency and numbers over it"),
     "faults": ("bench.cli.faults", "a run killed at random moments: is the state ever lost?"),

@@ -42,8 +42,8 @@ def main(argv: Sequence[str]) -> int:
     names = Counter(path.name for path in paths)
     report(
         [
-            found if names[path.name] == 1 else replace(found, name=path.as_posix())
-            for path, found in zip(paths, results, strict=True)
+            file if names[path.name] == 1 else replace(file, name=path.as_posix())
+            for path, file in zip(paths, results, strict=True)
         ],
         arguments.out,
         inputs=paths,

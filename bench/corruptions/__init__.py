@@ -6,7 +6,7 @@ was also stored as JPEG of quality 85 afterwards; that is left to whoever writes
 docs/corruptions.md tells how near they are to the published scripts.
 """
 
-from bench.corruptions.drift import UP_AND_DOWN, apply_drift, drift_schedule
+from bench.corruptions.drift import UP_AND_DOWN, drift_schedule
 from bench.corruptions.frost import load_frost_textures
 from bench.corruptions.generate import CORRUPTIONS, GROUPS, FrostTextures, corrupt
 from bench.corruptions.tables import TABLES
@@ -17,7 +17,6 @@ __all__ = [
     "TABLES",
     "UP_AND_DOWN",
     "FrostTextures",
-    "apply_drift",
     "corrupt",
     "drift_schedule",
     "load_frost_textures",

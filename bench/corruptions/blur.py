@@ -56,7 +56,7 @@ def glass_blur(images: Pixels, rngs: Rngs, glass: Glass) -> Pixels:
 def glass_origins(
     height: int, width: int, reach: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """For each pixel of one pass the flat index (H * W,) of the pixel whose value it ends up with.
+    """Flat index (H * W,), for each pixel of one pass, of the pixel whose value it ends up with.
 
     The published loop visits pixels from the bottom right to the top left, leaving a margin of
     ``reach`` (one more at the top and left), and lets each exchange values with the pixel at an

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Literal
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bench.corruptions.frost import load_frost_textures
-from bench.corruptions.generate import CORRUPTIONS, FrostTextures, corrupt
+from bench.corruptions.generate import CORRUPTIONS
 
 UP_AND_DOWN = (1, 2, 3, 4, 5, 4, 3, 2, 1)
 """Severities of one kind, as in the "gradual" setting of CoTTA (Wang et al., 2022)."""
@@ -48,34 +42,3 @@ def shared_out(n: int, steps: int) -> list[int]:
     [0, 0, 0, 1, 1]
     """
     return [i * steps // n for i in range(n)]
-
-
-def apply_drift(
-    frames: Iterable[NDArray[np.uint8]],
-    schedule: Sequence[tuple[str, int]],
-    seed: int,
-    *,
-    table: Literal["auto", "cifar", "imagenet"] = "auto",
-    frost_textures: FrostTextures | None = None,
-) -> Iterator[NDArray[np.uint8]]:
-    """Frames uint8 (H, W, 3), frame i corrupted by ``schedule[i]``; severity 0 leaves it as it is.
-
-    Lazy, so it serves a camera as well as an array (n, H, W, 3). It ends with the shorter of the
-    two. Noise, fog and so on are drawn anew for each frame, as published, without motion in time.
-    """
-    if isinstance(frost_textures, str | Path):
-        frost_textures = load_frost_textures(frost_textures)
-    # The schedule comes first in zip: at its end no further frame is taken from the source.
-    for index, ((name, severity), frame) in enumerate(zip(schedule, frames, strict=False)):
-        if severity == 0:
-            yield frame
-        else:
-            yield corrupt(
-                frame,
-                name,
-                severity,
-                seed,
-                table=table,
-                first_index=index,
-                frost_textures=frost_textures,
-            )

@@ -125,7 +125,7 @@ def _feathers(pane: Pane, rng: np.random.Generator) -> NDArray[np.float32]:
         level = rng.uniform(60, 255)
         stem = length * np.array([math.cos(angle), math.sin(angle)])
 
-        # Barbs leave the stem every two to six pixels, so that no rhythm shows.
+        # Barbs leave the stem every two to six pixels, so that no pattern shows.
         along = np.cumsum(rng.uniform(2.0, 6.0, size=int(length / 2.0) + 1)) / length
         along = along[along < 1.0]
         reach = 0.45 * length * (1.0 - along) * rng.uniform(0.3, 1.0, size=(2, along.size))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from bench.corruptions.frost import (
     fitted_textures,
     load_frost_textures,
 )
-from bench.corruptions.pixels import Pixels, Rngs
+from bench.corruptions.pixels import Pixels
 from bench.corruptions.tables import TABLES, TableName
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -43,21 +44,10 @@ _PIXELS_AT_ONCE = 1 << 18
 """Bounds the memory of a call, about 100 MB, whatever the size of the batch."""
 
 # Each takes (images, generators, its own parameter type); the tables pair them by name.
-_FUNCTIONS: dict[str, Callable[[Pixels, Rngs, Any], Pixels]] = {
-    "gaussian_noise": noise.gaussian_noise,
-    "shot_noise": noise.shot_noise,
-    "impulse_noise": noise.impulse_noise,
-    "defocus_blur": blur.defocus_blur,
-    "glass_blur": blur.glass_blur,
-    "motion_blur": blur.motion_blur,
-    "zoom_blur": blur.zoom_blur,
-    "snow": weather.snow,
-    "fog": weather.fog,
-    "brightness": weather.brightness,
-    "contrast": digital.contrast,
-    "elastic_transform": digital.elastic_transform,
-    "pixelate": digital.pixelate,
-    "jpeg_compression": digital.jpeg_compression,
+_FUNCTIONS: dict[str, Callable[..., Pixels]] = {
+    name: getattr(module, name)
+    for module, names in zip((noise, blur, weather, digital), GROUPS.values(), strict=True)
+    for name in names
 }
 
 
@@ -89,7 +79,10 @@ def corrupt(
     height, width = batch.shape[1:3]
     chosen = _table_for(height, width) if table == "auto" else table
     parameter = TABLES[chosen][name][severity - 1]
-    function = _FUNCTIONS.get(name) or _frost_function(height, width, chosen, frost_textures)
+    function = _FUNCTIONS[name]
+    if name == "frost":
+        panes = _panes(height, width, chosen, frost_textures)
+        function = partial(function, textures=panes)
 
     result = np.empty_like(batch)
     chunk = max(1, _PIXELS_AT_ONCE // (height * width))
@@ -109,16 +102,14 @@ def _table_for(height: int, width: int) -> TableName:
     return "cifar" if max(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
 
 
-def _frost_function(
+def _panes(
     height: int, width: int, table: TableName, textures: FrostTextures | None
-) -> Callable[[Pixels, Rngs, Any], Pixels]:
+) -> tuple[Texture, ...]:
     scale = CIFAR_SCALE if table == "cifar" else 1.0
     if textures is None:
-        panes = drawn_textures(height, width, scale)
-    else:
-        loaded = load_frost_textures(textures) if isinstance(textures, str | Path) else textures
-        panes = fitted_textures(loaded, height, width, scale)
-    return lambda images, rngs, parameter: weather.frost(images, rngs, parameter, panes)
+        return drawn_textures(height, width, scale)
+    loaded = load_frost_textures(textures) if isinstance(textures, str | Path) else textures
+    return fitted_textures(loaded, height, width, scale)
 
 
 def _check(

@@ -24,7 +24,7 @@ def zoomed(images: NDArray[Real], factor: float) -> NDArray[Real]:
 
 
 def _zoom_line(side: int, factor: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each pixel of a zoomed axis the left one of its two sources, and the right one's weight.
+    """The left one of the two sources of each pixel of a zoomed axis, and the right one's weight.
 
     The middle ceil(side / factor) pixels are stretched so that the first and last pixel keep their
     centres, then cut to ``side`` again, as in the published ``clipped_zoom``.

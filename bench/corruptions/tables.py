@@ -7,6 +7,7 @@ Perturbations", 2019. There are two tables: ImageNet-C (images of 224 x 224) and
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 TableName = Literal["cifar", "imagenet"]
@@ -77,29 +78,27 @@ class Elastic(NamedTuple):
     jitter: float
 
 
-# The ImageNet script writes 244 where 224 was meant; the published data were made with 244.
-_ELASTIC_SIDE = 244.0
+Row = tuple[object, ...]
+"""A parameter for each severity."""
 
-IMAGENET: dict[str, tuple[object, ...]] = {
+
+def _each(kind: Callable[..., object], *rows: Sequence[float]) -> Row:
+    return tuple(kind(*row) for row in rows)
+
+
+def _elastic(side: float, *rows: Sequence[float]) -> Row:
+    """Amplitude, sigma and jitter are told as shares of the side."""
+    return tuple(Elastic(*(side * share for share in row)) for row in rows)
+
+
+IMAGENET: dict[str, Row] = {
     "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation
     "shot_noise": (60.0, 25.0, 12.0, 5.0, 3.0),  # photons at full intensity
     "impulse_noise": (0.03, 0.06, 0.09, 0.17, 0.27),  # share of values replaced
-    "defocus_blur": (Disk(3, 0.1), Disk(4, 0.5), Disk(6, 0.5), Disk(8, 0.5), Disk(10, 0.5)),
-    "glass_blur": (
-        Glass(0.7, 1, 2),
-        Glass(0.9, 2, 1),
-        Glass(1.0, 2, 3),
-        Glass(1.1, 3, 2),
-        Glass(1.5, 4, 2),
-    ),
-    "motion_blur": (Motion(10, 3), Motion(15, 5), Motion(15, 8), Motion(15, 12), Motion(20, 15)),
-    "zoom_blur": (
-        Zoom(1.11, 0.01),
-        Zoom(1.16, 0.01),
-        Zoom(1.21, 0.02),
-        Zoom(1.26, 0.02),
-        Zoom(1.31, 0.03),
-    ),
+    "defocus_blur": _each(Disk, (3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+    "glass_blur": _each(Glass, (0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+    "motion_blur": _each(Motion, (10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+    "zoom_blur": _each(Zoom, (1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
     "snow": (
         Snow(0.10, 0.3, 3.0, 0.50, Motion(10, 4), 0.80),
         Snow(0.20, 0.3, 2.0, 0.50, Motion(12, 4), 0.70),
@@ -107,53 +106,28 @@ IMAGENET: dict[str, tuple[object, ...]] = {
         Snow(0.55, 0.3, 4.5, 0.85, Motion(12, 8), 0.65),
         Snow(0.55, 0.3, 2.5, 0.85, Motion(12, 12), 0.55),
     ),
-    "frost": (
-        Frost(1.0, 0.4),
-        Frost(0.8, 0.6),
-        Frost(0.7, 0.7),
-        Frost(0.65, 0.7),
-        Frost(0.6, 0.75),
-    ),
-    "fog": (Fog(1.5, 2.0), Fog(2.0, 2.0), Fog(2.5, 1.7), Fog(2.5, 1.5), Fog(3.0, 1.4)),
+    "frost": _each(Frost, (1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+    "fog": _each(Fog, (1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)),
     "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),  # added to the value of HSV
     "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),  # factor on the distance from the mean
-    "elastic_transform": (
-        Elastic(_ELASTIC_SIDE * 2, _ELASTIC_SIDE * 0.7, _ELASTIC_SIDE * 0.1),
-        Elastic(_ELASTIC_SIDE * 2, _ELASTIC_SIDE * 0.08, _ELASTIC_SIDE * 0.2),
-        Elastic(_ELASTIC_SIDE * 0.05, _ELASTIC_SIDE * 0.01, _ELASTIC_SIDE * 0.02),
-        Elastic(_ELASTIC_SIDE * 0.07, _ELASTIC_SIDE * 0.01, _ELASTIC_SIDE * 0.02),
-        Elastic(_ELASTIC_SIDE * 0.12, _ELASTIC_SIDE * 0.01, _ELASTIC_SIDE * 0.02),
+    # The ImageNet script writes 244 where 224 was meant; the published data were made with 244.
+    "elastic_transform": _elastic(
+        244.0,
+        *((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02)),
+        (0.12, 0.01, 0.02),
     ),
     "pixelate": (0.6, 0.5, 0.4, 0.3, 0.25),  # side of the small picture over the side of the large
     "jpeg_compression": (25, 18, 15, 10, 7),  # libjpeg quality
 }
 
-CIFAR: dict[str, tuple[object, ...]] = {
+CIFAR: dict[str, Row] = {
     "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.10),
     "shot_noise": (500.0, 250.0, 100.0, 75.0, 50.0),
     "impulse_noise": (0.01, 0.02, 0.03, 0.05, 0.07),
-    "defocus_blur": (
-        Disk(0.3, 0.4),
-        Disk(0.4, 0.5),
-        Disk(0.5, 0.6),
-        Disk(1.0, 0.2),
-        Disk(1.5, 0.1),
-    ),
-    "glass_blur": (
-        Glass(0.05, 1, 1),
-        Glass(0.25, 1, 1),
-        Glass(0.4, 1, 1),
-        Glass(0.25, 1, 2),
-        Glass(0.4, 1, 2),
-    ),
-    "motion_blur": (Motion(6, 1), Motion(6, 1.5), Motion(6, 2), Motion(8, 2), Motion(9, 2.5)),
-    "zoom_blur": (
-        Zoom(1.06, 0.01),
-        Zoom(1.11, 0.01),
-        Zoom(1.16, 0.01),
-        Zoom(1.21, 0.01),
-        Zoom(1.26, 0.01),
-    ),
+    "defocus_blur": _each(Disk, (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)),
+    "glass_blur": _each(Glass, (0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+    "motion_blur": _each(Motion, (6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
+    "zoom_blur": _each(Zoom, (1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
     "snow": (
         Snow(0.10, 0.2, 1.0, 0.60, Motion(8, 3), 0.95),
         Snow(0.10, 0.2, 1.0, 0.50, Motion(10, 4), 0.90),
@@ -161,25 +135,20 @@ CIFAR: dict[str, tuple[object, ...]] = {
         Snow(0.25, 0.3, 2.25, 0.60, Motion(12, 6), 0.85),
         Snow(0.30, 0.3, 1.25, 0.65, Motion(14, 12), 0.80),
     ),
-    "frost": (
-        Frost(1.0, 0.2),
-        Frost(1.0, 0.3),
-        Frost(0.9, 0.4),
-        Frost(0.85, 0.4),
-        Frost(0.75, 0.45),
-    ),
-    "fog": (Fog(0.2, 3.0), Fog(0.5, 3.0), Fog(0.75, 2.5), Fog(1.0, 2.0), Fog(1.5, 1.75)),
+    "frost": _each(Frost, (1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+    "fog": _each(Fog, (0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
     "brightness": (0.05, 0.10, 0.15, 0.20, 0.30),
     "contrast": (0.75, 0.50, 0.40, 0.30, 0.15),
-    "elastic_transform": (
-        Elastic(0.0, 0.0, 32 * 0.08),
-        Elastic(32 * 0.05, 32 * 0.2, 32 * 0.07),
-        Elastic(32 * 0.08, 32 * 0.06, 32 * 0.06),
-        Elastic(32 * 0.1, 32 * 0.04, 32 * 0.05),
-        Elastic(32 * 0.1, 32 * 0.03, 32 * 0.03),
+    "elastic_transform": _elastic(
+        32,
+        (0, 0, 0.08),
+        (0.05, 0.2, 0.07),
+        (0.08, 0.06, 0.06),
+        (0.1, 0.04, 0.05),
+        (0.1, 0.03, 0.03),
     ),
     "pixelate": (0.95, 0.90, 0.85, 0.75, 0.65),
     "jpeg_compression": (80, 65, 58, 50, 40),
 }
 
-TABLES: dict[TableName, dict[str, tuple[object, ...]]] = {"cifar": CIFAR, "imagenet": IMAGENET}
+TABLES: dict[TableName, dict[str, Row]] = {"cifar": CIFAR, "imagenet": IMAGENET}

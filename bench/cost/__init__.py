@@ -1,1 +1,1 @@
-"""What adaptation costs: time and memory of one stream, and of peers beside it."""
+"""Cost of adaptation: time and memory of one stream, and of peers beside it."""

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
 from typing import Any
 
-from bench.cost.peers import PEERS
-from bench.cost.repositories import REPOSITORIES
 from bench.methods import is_guarded
-from edge_tta.config import MethodConfig
-from edge_tta.errors import ConfigError
+from edge_tta.config import MethodConfig, make_config
+from edge_tta.config.fields import from_fields, to_fields
 
 BACKENDS = ("torch", "onnx")
 DEVICES = ("cpu", "cuda")
+
+
+class Work(str, Enum):
+    """Work of a case on each frame, from the least that is measured to the whole."""
+
+    LEARN_IN_LITTLE = "learn, profile memory"
+    PREDICT = "predict"
+    OBSERVE = "observe"
+    LEARN = "learn"
+    FOLDED = "folded"
+    ADAPT = "adapt"
+
+    @property
+    def rank(self) -> int:
+        """Its number in that order, from 0."""
+        return list(Work).index(self)
 
 
 @dataclass(frozen=True)
@@ -25,32 +40,42 @@ class Case:
         label: the method's or peer's name among the cases.
         asked: the method as it was asked for, or the peer's name.
         peer: name of a peer; None: a method of this package.
-        place: folder of a peer's repository; None where it needs none.
+        place: folder of a peer's repository, or of the graphs to run; None where it needs none.
         fields: of `MethodConfig`; empty for a peer.
-        saved: precision of the tensors saved for the backward pass (`edge_tta.adapter`).
+        threads: for the network; None: as many as there are cores.
+        saved: precision of the activations saved for backward (`edge_tta.adapter`).
         checkpoint_activations: segments of activation checkpointing, or `auto`; 0: none.
         guarded: whether the guard of `edge-tta run` stands around it.
-        threads: for the network; None: as many as there are cores.
+        work: what is done with a frame. PyTorch adapts as the method says; a bundle's graphs are
+            measured one by one.
     """
 
     label: str
     asked: str
-    peer: str | None
-    place: str | None
-    fields: Mapping[str, Any]
-    backend: str
-    device: str
-    threads: int | None
-    saved: str
+    peer: str | None = None
+    place: str | None = None
+    fields: Mapping[str, Any] | None = None
+    backend: str = "torch"
+    device: str = "cpu"
+    threads: int | None = None
+    saved: str = "stock"
     checkpoint_activations: int | str = 0
     guarded: bool = False
+    work: Work = Work.ADAPT
+
+    @property
+    def config(self) -> MethodConfig:
+        """The method's configuration."""
+        fields = dict(self.fields or {})
+        return from_fields(fields.pop("method"), fields.pop("host"), fields)
 
     @property
     def head(self) -> dict[str, Any]:
-        """What a row says of its case."""
+        """The part of a row that tells of its case."""
+        fields = self.fields or {}
         return {
-            "method": str(self.fields.get("method", "tent")),
-            "host": self.fields.get("host") if self.fields.get("method") == "nanoadapt" else None,
+            "method": str(fields.get("method", "tent")),
+            "host": fields.get("host") if fields.get("method") == "nanoadapt" else None,
             "label": self.label,
             "asked": self.asked,
             "peer": self.peer is not None,
@@ -58,70 +83,83 @@ class Case:
             "device": self.device,
             "threads": self.threads,
             "saved": self.saved,
-            "views": int(self.fields.get("views", 0)),
+            "views": int(fields.get("views", 0)),
             "checkpoint_activations": self.checkpoint_activations,
             "guarded": self.guarded,
+            "work": self.work.value,
         }
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for another process."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Case:
+        """The inverse of `as_dict`."""
+        return cls(**{**values, "work": Work(values["work"])})
+
 
 def make_cases(
     methods: Mapping[str, MethodConfig],
     peers: Mapping[str, str | None],
     *,
-    backends: Sequence[str],
-    devices: Sequence[str],
-    threads: Sequence[int | None],
-    saved: Sequence[str],
+    backends: Sequence[str] = ("torch",),
+    devices: Sequence[str] = ("cpu",),
+    threads: Sequence[int | None] = (None,),
+    saved: Sequence[str] = ("stock",),
     checkpoint_activations: Sequence[int | str] = (0,),
 ) -> Iterator[Case]:
-    """All cases. Peers run on torch, as they are, whatever `saved` and
-    `checkpoint_activations` say.
+    """Cases, all of them, by device and threads, so that those to be compared stand together.
 
-    Methods come by device and threads, so that those to be compared stand together.
+    Peers run on torch, as they are, whatever `saved` and `checkpoint_activations` say. Bundles run
+    on the CPU and save activations in float32; the source network beside them is always there.
     """
     for device, count in itertools.product(devices, threads):
+        setting = Case("", "", device=device, threads=count)
         for name, place in peers.items():
-            yield Case(name, name, name, place, {}, "torch", device, count, "stock")
-        for backend, (label, config) in itertools.product(backends, methods.items()):
-            on_torch = backend == "torch" and config.trains
-            precisions = saved if on_torch else saved[:1]
-            counts = checkpoint_activations if on_torch else (0,)
-            for precision, segments in itertools.product(precisions, counts):
-                full = f"{label} [{precision}]" if len(precisions) > 1 else label
-                if segments:
-                    full += f" [checkpoint {segments}]"
-                if len(backends) > 1:
-                    full += f" ({backend})"
-                fields = config.as_dict()
-                yield Case(
-                    full, label, None, None, fields, backend, device, count, precision, segments,
-                    is_guarded(label),
-                )  # fmt: skip
-
-
-def parse_peers(text: str) -> dict[str, str | None]:
-    """Peers by name, from NAME or NAME=FOLDER separated by commas.
-
-    Raises:
-        ConfigError: an unknown peer, or a public repository without its folder.
-    """
-    found: dict[str, str | None] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, place = part.partition("=")
-        if name in PEERS and not place:
-            found[name] = None
-        elif name in REPOSITORIES and place:
-            found[name] = place
-        elif name in REPOSITORIES:
-            raise ConfigError(
-                f"peer {name} needs a checked-out copy: git clone https://github.com/{name}, then "
-                f"--peers {name}=FOLDER"
+            yield replace(setting, label=name, asked=name, peer=name, place=place)
+        for backend in backends:
+            if backend == "onnx" and device != "cpu":
+                continue
+            more = f" ({backend})" if len(backends) > 1 else ""
+            cases = (
+                _torch_cases(methods, saved, checkpoint_activations)
+                if backend == "torch"
+                else _bundle_cases(methods)
             )
+            for case in cases:
+                yield replace(case, label=case.label + more, device=device, threads=count)
+
+
+def _torch_cases(
+    methods: Mapping[str, MethodConfig],
+    saved: Sequence[str],
+    checkpoint_activations: Sequence[int | str],
+) -> Iterator[Case]:
+    for label, config in methods.items():
+        case = Case(label, label, fields=to_fields(config), guarded=is_guarded(label))
+        precisions = saved if config.trains else saved[:1]
+        cuts = checkpoint_activations if config.trains else (0,)
+        for precision, cut in itertools.product(precisions, cuts):
+            full = f"{label} [{precision}]" if len(precisions) > 1 else label
+            full += f" [checkpoint {cut}]" if cut else ""
+            yield replace(case, label=full, saved=precision, checkpoint_activations=cut)
+
+
+def _bundle_cases(methods: Mapping[str, MethodConfig]) -> Iterator[Case]:
+    for label, config in {"source": make_config("source"), **methods}.items():
+        if config.method == "source":
+            works = [Work.FOLDED]
         else:
-            known = [*PEERS, *(f"{name}=FOLDER" for name in REPOSITORIES)]
-            raise ConfigError(f"unknown peer {part!r}; expected {', '.join(known)}")
-    return found
+            works = [Work.PREDICT, Work.OBSERVE]
+            works += [Work.LEARN, Work.LEARN_IN_LITTLE] if config.trains else []
+        for work in works:
+            yield Case(
+                f"{label}, {work.value}",
+                label,
+                fields=to_fields(config),
+                backend="onnx",
+                saved="float32",
+                guarded=is_guarded(label) and work is not Work.PREDICT,
+                work=work,
+            )

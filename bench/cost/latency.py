@@ -1,37 +1,51 @@
-"""Latency of one stream, case against case in the same process, taking turns.
+"""Latency of one stream, case against case, taking turns.
 
 Each case sees the same frames. A turn is a number of frames of one case; turns go round, so that
-whatever else the machine does meanwhile meets all cases alike. Warm-ups come first and are not
-counted.
+whatever else the machine does meanwhile meets all cases alike. The first frames of a turn find the
+caches and threads as another case left them, which is not so on a device that runs one method
+alone: they are not counted, nor are the warm-ups before the first turn.
 """
 
 from __future__ import annotations
 
+import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from bench.cost.case import Case
-from bench.cost.subjects import Subject
-from edge_tta.prepare import InputSpec, Pixels
 
 UNSTABLE = 0.1
 """Relative spread of the turns' medians, or share of the wall time without a processor (one
 thread), from which figures are called unstable."""
 
+SETTLING = 2
+"""Frames at the start of each turn that are not counted."""
+
 
 @dataclass
 class Timing:
-    """What was measured of one case; seconds, a value a frame."""
+    """Times of one case; seconds, a value a frame; `medians` has one a turn."""
 
     wall: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
     medians: list[float] = field(default_factory=list)
+
+    def add(self, turn: Timing) -> None:
+        """Appends the frames of a turn."""
+        self.wall += turn.wall
+        self.processor += turn.processor
+        self.medians.append(float(np.median(turn.wall)))
+        for name, seconds in turn.stages.items():
+            self.stages.setdefault(name, []).extend(seconds)
+
+
+Turn = Callable[[int, int], Timing]
+"""Times so many frames of a case, after so many that do not count."""
 
 
 class Clock:
@@ -57,59 +71,39 @@ class Clock:
         self._last = now
 
 
+def wait_of(device: str) -> Callable[[], None]:
+    """A function that waits until a device has finished."""
+    if device.startswith("cuda"):
+        wait: Callable[[], None] = importlib.import_module("torch").cuda.synchronize
+        return wait
+    return lambda: None
+
+
 def measure_latency(
-    cases: Sequence[Case],
-    make: Callable[[Case], Subject],
-    spec: InputSpec,
-    frames: Callable[[], Iterator[Pixels]],
+    cases: Sequence[Turn],
     *,
     n: int,
     warm_up: int,
     turns: int,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Timing]:
-    """Timings of the cases, all of one device and one number of threads.
+    """Timings of cases of one device and one number of threads.
 
     Args:
-        frames: fresh frames for a case; all cases see the same.
-        n: frames of each case, warm-ups apart, shared out over the turns.
+        n: frames of each case that count, shared out over the turns.
+        warm_up: frames of each case before the first turn.
         advance: called after each turn of a case.
     """
-    waits = [_wait_of(case.device) for case in cases]
-    clocks = [Clock(wait) for wait in waits]
-    subjects = [make(case) for case in cases]
-    streams = [frames() for _ in cases]
     timings = [Timing() for _ in cases]
-    for subject, clock, stream in zip(subjects, clocks, streams, strict=True):
-        subject.listen(clock)
-        for _ in range(warm_up):
-            _frame(subject, clock, stream, spec, Timing())
+    for case in cases:
+        case(0, warm_up)
     for turn in range(turns):
         share = n * (turn + 1) // turns - n * turn // turns
-        for subject, clock, stream, timing in zip(subjects, clocks, streams, timings, strict=True):
-            for _ in range(share):
-                _frame(subject, clock, stream, spec, timing)
+        for case, timing in zip(cases, timings, strict=True):
             if share:
-                timing.medians.append(float(np.median(timing.wall[-share:])))
+                timing.add(case(share, SETTLING))
             advance()
     return timings
-
-
-def _frame(
-    subject: Subject, clock: Clock, stream: Iterator[Pixels], spec: InputSpec, timing: Timing
-) -> None:
-    clock.start()
-    began, used = time.perf_counter(), time.process_time()
-    pixels = next(stream)
-    clock("read")
-    image = spec.prepare(pixels)
-    clock("prepare")
-    subject.frame(image)
-    clock("rest")
-    timing.wall.append(time.perf_counter() - began)
-    timing.processor.append(time.process_time() - used)
-    for name, seconds in clock.stages.items():
-        timing.stages.setdefault(name, []).append(seconds)
 
 
 def latency_row(case: Case, model: str, timing: Timing, budget_ms: float | None) -> dict[str, Any]:
@@ -158,19 +152,15 @@ def instability(timing: Timing, case: Case) -> str | None:
     return "; ".join(reasons) or None
 
 
-def ratios(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Adds to each row its mean processor and wall time over those of the row of `tent-stock`."""
+def ratios(rows: Sequence[dict[str, Any]]) -> None:
+    """Adds to each row its median wall and processor time over those of `tent-stock`."""
     keys = ("device", "threads")
     for row in rows:
         peers = [
             r for r in rows if r["label"] == "tent-stock" and all(r[k] == row[k] for k in keys)
         ]
-        if peers and isinstance(row, dict):
+        if peers:
             row["ratio_to_stock"] = {
                 "wall": row["latency_s"]["p50"] / peers[0]["latency_s"]["p50"],
                 "processor": row["processor_s"]["p50"] / peers[0]["processor_s"]["p50"],
             }
-
-
-def _wait_of(device: str) -> Callable[[], None]:
-    return torch.cuda.synchronize if device.startswith("cuda") else lambda: None

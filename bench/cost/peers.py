@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint_sequential
 
+from bench.cost.subjects import OnStage
 from edge_tta.errors import ModelError
-
-# Told the name of a stage when it has ended.
-OnStage = Callable[[str], None]
 
 
 def no_stage(name: str) -> None:
@@ -67,16 +65,11 @@ class StockTent:
         return logits.detach()
 
 
-def stock_tent(model: nn.Module, device: torch.device) -> StockTent:
-    """Tent without more."""
-    return StockTent(model, device)
-
-
 def checkpointed_tent(model: nn.Module, device: torch.device) -> StockTent:
     """Tent that keeps the inputs of some sqrt(n) of its n parts and computes the rest again.
 
     Raises:
-        ModelError: the model is no chain of parts that could be told apart.
+        ModelError: the model is no chain of parts that are known here.
     """
     chain = _chain(model)
     if chain is None or len(chain(copy.deepcopy(model))) < 2:
@@ -99,7 +92,7 @@ _RESNET = ["conv1", "bn1", "relu", "maxpool", *(f"layer{k}" for k in range(1, 5)
 
 
 def _chain(model: nn.Module) -> Callable[[nn.Module], list[nn.Module]] | None:
-    """How to take a network apart into modules that run one after another."""
+    """A function that splits a network into modules that run one after another."""
     if isinstance(model, nn.Sequential):
         return lambda m: list(m.children())
     names = [name for name, _ in model.named_children()]
@@ -123,7 +116,23 @@ def _mobilenet_v2(model: nn.Module) -> list[nn.Module]:
     return [*parts["features"].children(), *pool, parts["classifier"]]
 
 
-PEERS: dict[str, Callable[[nn.Module, torch.device], StockTent]] = {
-    "tent-stock": stock_tent,
+class StockForward:
+    """The source network as stock PyTorch runs it; adapts nothing."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.model = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+        self.on_stage: OnStage = no_stage
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (N, classes)."""
+        with torch.inference_mode():
+            logits: Tensor = self.model(images)
+        self.on_stage("forward")
+        return logits
+
+
+PEERS: dict[str, Callable[[nn.Module, torch.device], StockTent | StockForward]] = {
+    "forward-stock": StockForward,
+    "tent-stock": StockTent,
     "tent-checkpoint": checkpointed_tent,
 }

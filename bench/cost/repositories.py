@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.cost.peers import OnStage, StockTent, no_stage
-from edge_tta.errors import ModelError, one_line
+from bench.cost.peers import PEERS, StockTent, no_stage
+from bench.cost.subjects import OnStage
+from edge_tta.errors import ConfigError, ModelError, one_line
 
 
 class Whole:
@@ -102,6 +103,27 @@ REPOSITORIES: dict[str, Repository] = {
     "mariodoebler/test-time-adaptation": test_time_adaptation,
     "plutonium-239/memsave_torch": memsave,
 }
+
+
+def parse_peers(text: str) -> dict[str, str | None]:
+    """Folders of peers by name, from NAME or NAME=FOLDER separated by commas.
+
+    Raises:
+        ConfigError: an unknown peer, or a public repository without its folder.
+    """
+    places: dict[str, str | None] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, place = part.partition("=")
+        if name in REPOSITORIES and not place:
+            raise ConfigError(
+                f"peer {name} needs a checked-out copy: git clone https://github.com/{name}, then "
+                f"--peers {name}=FOLDER"
+            )
+        if name not in (REPOSITORIES if place else PEERS):
+            known = [*PEERS, *(f"{name}=FOLDER" for name in REPOSITORIES)]
+            raise ConfigError(f"unknown peer {part!r}; expected {', '.join(known)}")
+        places[name] = place or None
+    return places
 
 
 def _module(folder: Path, name: str, repository: str) -> ModuleType:

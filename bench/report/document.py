@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
+from bench.results import Row
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+Columns = Mapping[str, Callable[[Row], str]]
+"""The cell of a row under each title."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,11 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     figures: bool = True
+
+    @classmethod
+    def of(cls, columns: Columns, rows: Iterable[Row]) -> Table:
+        """A line for each row."""
+        return cls(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
 
 
 @dataclass(frozen=True)

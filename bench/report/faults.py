@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from bench.report.document import Section, Table, code
-from bench.results import rows_of
+from bench.report.document import Columns, Section, Table, code
+from bench.results import Row
 
-_COUNTS = {
-    "kills": "kills",
-    "in_mid_write": "in mid-write",
-    "unreadable": "states unreadable",
-    "lost_saves": "finished saves lost",
-    "backward": "states older than before",
-    "leftovers": "files left over",
+_COLUMNS: Columns = {
+    "killed": lambda row: code(f"{row['method']} on {row['model']}"),
+    "kills": lambda row: f"{row['kills']:d}",
+    "in mid-write": lambda row: f"{row['in_mid_write']:d}",
+    "states unreadable": lambda row: f"{row['unreadable']:d}",
+    "finished saves lost": lambda row: f"{row['lost_saves']:d}",
+    "states older than before": lambda row: f"{row['backward']:d}",
+    "files left over": lambda row: f"{row['leftovers']:d}",
+    "longest loss, s": lambda row: f"{row['longest_loss_s']:.2f}",
+    "beyond the interval, s": lambda row: f"{row['longest_loss_over_interval_s']:.2f}",
 }
 
 
-def sections(
-    rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Mapping[str, Any]]
-) -> list[Section]:
-    """What kills did to the state.
+def table(rows: Sequence[Row]) -> Table:
+    """Counts, a line for each state file."""
+    return Table.of(_COLUMNS, rows)
 
-    Raises:
-        ResultError: a row is not as `bench faults` writes it.
-    """
-    with rows_of("faults"):
-        cells = [
-            (
-                code(f"{row['method']} on {row['model']}"),
-                *(f"{row[name]:d}" for name in _COUNTS),
-                f"{row['longest_loss_s']:.2f}",
-                f"{row['longest_loss_over_interval_s']:.2f}",
-            )
-            for row in rows
-        ]
-    header = ("killed", *_COUNTS.values(), "longest loss, s", "beyond the interval, s")
-    return [Section("Killed runs", [Table(header, cells)])]
+
+def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
+    """A section on what kills did to the state."""
+    return [Section("Killed runs", [table(rows)])]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.report.document import Section, Table, code
+from bench.results import Row
 
 _ABOUT = (
     "Error in %, one frame at a time: 400 pictures before, then what is to break adaptation, then "
@@ -13,45 +14,43 @@ _ABOUT = (
     "labels. `falls`: how often the guard fell back; `source ran`: share of the frames on which "
     "the source network ran for it."
 )
+_HEADER = (
+    *("stream", "pictures", "method", "before", "during", "after", "after 200"),
+    *("falls", "source ran"),
+)
 
 
-def sections(
-    rows: Iterable[Mapping[str, Any]], methods: Mapping[str, Mapping[str, Any]]
-) -> list[Section]:
+def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
     """A table for each network."""
-    by_model: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_model.setdefault(str(row["model"]), []).append(row)
     return [
-        Section(f"Streams built to break adaptation: {model}", [_ABOUT, _table(own)])
-        for model, own in by_model.items()
+        Section(
+            f"Streams built to break adaptation: {model}",
+            [_ABOUT, table(row for row in rows if str(row["model"]) == model)],
+        )
+        for model in dict.fromkeys(str(row["model"]) for row in rows)
     ]
 
 
-def _table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    header = (
-        *("stream", "pictures", "method", "before", "during", "after", "after 200"),
-        *("falls", "source ran"),
-    )
-    parts: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = {}
+def table(rows: Iterable[Row]) -> Table:
+    """A line for each stream, seed and method."""
+    streams: dict[tuple[Any, ...], dict[str, Row]] = {}
     for row in rows:
         key = (row["stream"], row["base"], row["seed"], row["label"])
-        parts.setdefault(key, {})[row["part"]] = row
-    return Table(header, [_cells(key, found) for key, found in parts.items()])
+        streams.setdefault(key, {})[row["part"]] = row
+    return Table(_HEADER, [_cells(parts) for parts in streams.values()])
 
 
-def _cells(key: tuple[Any, ...], parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    stream, base, _, label = key
+def _cells(parts: Mapping[str, Row]) -> list[str]:
+    any_part = next(iter(parts.values()))
     errors = [parts.get(name, {}).get("stream_error") for name in ("before", "during", "after")]
     late = parts.get("after", {}).get("along", ())[2:]
     errors.append(sum(late) / len(late) if late else None)
-    falls = [row["falls"] for row in parts.values()]
-    guarded = None not in falls
+    guarded = all(row["falls"] is not None for row in parts.values())
     frames = sum(row["n"] for row in parts.values())
     ran = sum(row["n"] * (row["source_share"] or 0) for row in parts.values())
     return [
-        *(stream, base, code(label)),
+        *(any_part["stream"], any_part["base"], code(any_part["label"])),
         *("-" if error is None else f"{100 * error:.1f}" for error in errors),
-        str(sum(falls)) if guarded else "",
+        str(sum(row["falls"] for row in parts.values())) if guarded else "",
         f"{100 * ran / frames:.0f} %" if guarded else "",
     ]

@@ -1,9 +1,12 @@
-"""How plots look: one colour and marker for a method in all of them, light lines, legend below."""
+"""Look of plots: one colour and marker for a method in all of them, light lines, legend below."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from bench.error import Mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +55,7 @@ class Look:
 
     Args:
         labels: of all methods, in the order of the report.
-        sources: those among them that are the frozen network.
+        sources: those among them that are the source network.
     """
 
     def __init__(self, labels: Sequence[str], sources: Sequence[str] = ()) -> None:
@@ -99,3 +102,78 @@ def from_zero(axes: Axes, top: float) -> None:
     """A y axis of errors in % from 0 to a little over `top`."""
     axes.set_ylim(0, min(102.0, 1.08 * top) if top > 0 else 1)
     axes.grid(axis="y")
+
+
+def draw_means(
+    axes: Axes, points: Sequence[tuple[float, Mean]], *, flat: bool = False, **style: Any
+) -> float:
+    """Errors in % with their intervals, at places of the x axis (`flat`: of the y axis).
+
+    style: of matplotlib's `errorbar`. Returns the highest end of an interval, 0 without any.
+    """
+    places = [place for place, _ in points]
+    errors = [100 * mean.error for _, mean in points]
+    spans = [
+        [100 * (mean.error - mean.low) for _, mean in points],
+        [100 * (mean.high - mean.error) for _, mean in points],
+    ]
+    ends: dict[str, Any] = {"xerr" if flat else "yerr": spans}
+    style = {"markersize": 5.5, "elinewidth": 1.1, **style}
+    x, y = (errors, places) if flat else (places, errors)
+    axes.errorbar(x, y, **ends, **style)
+    return max([0.0, *(100 * mean.high for _, mean in points)])
+
+
+@dataclass(frozen=True)
+class Line:
+    """Means at places of an axis. style: of matplotlib's `errorbar`."""
+
+    label: str
+    points: Sequence[tuple[float, Mean]]
+    style: Mapping[str, Any]
+
+
+DASHED: Mapping[str, Any] = {"color": SOURCE, "linewidth": 1.6, "linestyle": (0, (5, 2.5))}
+"""The line of the source network."""
+
+
+def draw_lines(
+    lines: Sequence[Line], values: Sequence[float], what: str, title: str, *, log: bool
+) -> Figure:
+    """Mean errors up, against `values` of `what` to the right."""
+    figure, axes = new_figure(7.4, 4.6)
+    tops = [draw_means(axes, line.points, label=line.label, **line.style) for line in lines]
+    if log:
+        axes.set_xscale("log")
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xticks([], minor=True)
+    axes.set(xlabel=what, ylabel="mean error (%), with 95 % interval", title=title)
+    from_zero(axes, max(tops, default=0.0))
+    legend_below(figure, axes)
+    return figure
+
+
+def stacked_bars(
+    names: Sequence[str],
+    widths: Mapping[str, Sequence[float]],
+    colours: Mapping[str, str],
+    title: str,
+    label: str,
+) -> Figure:
+    """A bar for each name, of the parts that `widths` has for it, one after another.
+
+    label: of the axis that the widths are on.
+    """
+    figure, axes = new_figure(8.6, 1.2 + 0.42 * len(names))
+    left = [0.0] * len(names)
+    for part, own in widths.items():
+        axes.barh(range(len(names)), own, left=left, color=colours[part], height=0.62, label=part)
+        left = [start + width for start, width in zip(left, own, strict=True)]
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set(xlabel=label, title=title)
+    figure.set_figheight(figure.get_figheight() + 0.25)
+    figure.legend(loc="outside lower center", ncols=len(widths))
+    return figure

@@ -1,4 +1,4 @@
-"""What results were measured with: files, commands, seeds, machine, versions, methods."""
+"""Origin of results: files, commands, seeds, machine, versions, methods."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,30 @@ from bench.report.look import STYLE
 from bench.report.merging import check_machines, merge
 from bench.report.page import html_page
 from bench.report.provenance import provenance
-from bench.results import ResultError, Results
+from bench.results import ResultError, Results, Row, rows_of
 from edge_tta.errors import OutputError
 from edge_tta.files import check_place, write_whole
 
 PAGE = "report.md"
 HTML = "report.html"
 KINDS = {
-    "measure": "bench.report.bundle",
-    "error": "bench.report.error",
-    "stream_error": "bench.report.guard",
-    "soak": "bench.report.soak",
-    "fault": "bench.report.faults",
-    "latency_s": "bench.report.cost.latency",
-    "process_peak_bytes": "bench.report.cost.memory",
+    "error": "error",
+    "stream_error": "guard",
+    "soak": "soak",
+    "fault": "faults",
+    "latency_s": "cost.latency",
+    "process_peak_bytes": "cost.memory",
 }
 """Modules by the field that tells their rows, the first that a row has; each has
-`sections(rows, methods)`."""
+`sections(rows, methods)`, and its last name is that of the command which writes such rows."""
+
+_FORMER = "measure"
+"""A field of rows of `bench bundle`, which earlier versions had."""
 
 
-def _kind(row: Mapping[str, Any]) -> str | None:
+def _kind(row: Row) -> str | None:
     """The field of KINDS that tells what a row is of; None: none does."""
-    return next((field for field in KINDS if field in row), None)
+    return None if _FORMER in row else next((field for field in KINDS if field in row), None)
 
 
 def check_report_folder(folder: Path) -> None:
@@ -66,7 +68,8 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     for field, module in KINDS.items():
         rows = [row for row in merged.rows if _kind(row) == field]
         if rows:
-            sections += importlib.import_module(module).sections(rows, merged.methods)
+            with rows_of(module.rpartition(".")[2]):
+                sections += _module(module).sections(rows, merged.methods)
             known += len(rows)
     if not known:
         raise ResultError(
@@ -79,6 +82,10 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     # After the others, which say what is wrong with a row.
     together = tradeoff.sections(merged.rows)
     return [Section("Results", level=1), *together, *sections, provenance(merged)]
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"bench.report.{name}")
 
 
 def write_report(

@@ -2,5 +2,5 @@
 
 A bundle is a folder: `manifest.json`, graphs `observe.onnx` and `learn.onnx` for each method in it,
 the frozen weights that all graphs share, and the state before the first frame. `edge-tta export
-bundle` writes one; `edge_tta.bundle.adapter.BundleAdapter` runs it.
+bundle` writes one; `edge_tta.engines.onnx` runs it.
 """

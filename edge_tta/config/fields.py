@@ -50,6 +50,14 @@ def from_fields(method: str, host: str, fields: dict[str, Any]) -> MethodConfig:
     return MethodConfig(method, host, **records)
 
 
+def to_fields(config: MethodConfig) -> dict[str, Any]:
+    """Return method, host and all fields by the names of PLACES, for result files."""
+    fields = {
+        name: getattr(getattr(config, table), field) for name, (table, field) in PLACES.items()
+    }
+    return {"method": config.method, "host": config.host, **fields}
+
+
 def from_dict(values: Mapping[str, Any]) -> MethodConfig:
     """Return the configuration that `MethodConfig.as_dict` gave.
 

@@ -235,11 +235,19 @@ def torch_engine(
         ConfigError: an unknown device.
         ModelError: a model that cannot be taken.
     """
-    network = model
-    if not isinstance(network, SourceNetwork):
-        network = SourceNetwork(network, _device(device))
+    network = model if isinstance(model, SourceNetwork) else source_network(model, device)
     spec = input_spec or InputSpec()
     return TorchEngine(network, config, spec, saved, activation_checkpointing)
+
+
+def source_network(model: nn.Module, device: str) -> SourceNetwork:
+    """Return a copy of a module on a device, which any number of engines share.
+
+    Raises:
+        ConfigError: an unknown device.
+        ModelError: a model that cannot be taken.
+    """
+    return SourceNetwork(model, _device(device))
 
 
 def engine_of(adapter: Adapter) -> TorchEngine:

@@ -65,7 +65,7 @@ def test_a_picture_is_corrupted_the_same_with_any_limit(
 ) -> None:
     words = ("--corruption", "gaussian_noise")
     call("corrupt", clean, tmp_path / "few.npz", *words, "--limit", 2)
-    monkeypatch.setattr("bench.cli.corrupt._CHUNK", 4)  # the set comes in parts
+    monkeypatch.setattr("bench.cli.corrupting.AT_ONCE", 4)  # the set comes in parts
     call("corrupt", clean, tmp_path / "all.npz", *words)
     few, all_ = (
         load_set(tmp_path / name, SIZE).corruptions["gaussian_noise"]
@@ -236,7 +236,7 @@ def test_an_interruption_leaves_no_part_of_a_tree(
             raise KeyboardInterrupt
         return args[0]
 
-    monkeypatch.setattr("bench.cli.corrupt.corrupt", interrupted)
+    monkeypatch.setattr("bench.cli.corrupting.corrupt", interrupted)
     before = sorted(tmp_path.iterdir())
     assert call("corrupt", folder, tmp_path / "tree", "--corruption", "contrast").code == 130
     assert len(done) == 3

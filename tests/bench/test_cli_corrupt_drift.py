@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from bench.corruptions import CORRUPTIONS, UP_AND_DOWN, apply_drift, drift_schedule
+from bench.corruptions import CORRUPTIONS, UP_AND_DOWN, corrupt, drift_schedule
 from bench.sets import load_set
 from edge_tta.frames import open_source
 from edge_tta.prepare import resize
@@ -49,8 +50,18 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
+def drifting(frames: Sequence[Pixels], plan: Sequence[tuple[str, int]], seed: int = 0) -> Pixels:
+    """Frame i with corruption and severity i; severity 0 is clean."""
+    return np.stack(
+        [
+            corrupt(frame, name, severity, seed, first_index=i) if severity else frame
+            for i, (frame, (name, severity)) in enumerate(zip(frames, plan, strict=False))
+        ]
+    )
+
+
 def expected(names: tuple[str, ...], path: tuple[int, ...], seed: int = 0) -> Pixels:
-    return np.stack(list(apply_drift(IMAGES, drift_schedule(N, names, path), seed)))
+    return drifting(IMAGES, drift_schedule(N, names, path), seed)
 
 
 def table(path: Path) -> list[tuple[str, str, int]]:
@@ -78,7 +89,7 @@ def test_an_npz_becomes_a_stream_that_tells_of_each_frame(clean: Path, tmp_path:
 def test_drift_alone_climbs_and_falls_through_every_corruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.cli.drift._AT_ONCE", 2)  # a step comes in parts
+    monkeypatch.setattr("bench.cli.corrupting.AT_ONCE", 2)  # a step comes in parts
     frames = pictures(3, n=3 * len(CORRUPTIONS) * len(UP_AND_DOWN), size=16)
     np.savez(tmp_path / "many.npz", images=frames, labels=np.zeros(len(frames), int))
     assert call("corrupt", tmp_path / "many.npz", tmp_path / "out.npz", "--drift").code == 0
@@ -87,7 +98,7 @@ def test_drift_alone_climbs_and_falls_through_every_corruption(
         told = list(zip(file["kinds"].tolist(), file["severities"].tolist(), strict=True))
         assert told == [step for step in steps for _ in range(3)]
         drifted = file["drift"]
-    np.testing.assert_array_equal(drifted, np.stack(list(apply_drift(frames, told, 0))))
+    np.testing.assert_array_equal(drifted, drifting(frames, told))
 
 
 def test_a_folder_becomes_a_folder_of_the_same_frames_in_the_same_order(
@@ -147,7 +158,7 @@ def test_a_video_becomes_a_folder_of_numbered_frames(video: Path, tmp_path: Path
     assert call("corrupt", video, target, *words).code == 0
     with open_source(str(video), max_frames=4) as source:
         clean = np.stack([resize(frame.pixels, 32) for frame in source])
-    wanted = apply_drift(clean, drift_schedule(4, ["fog"]), 0)
+    wanted = drifting(clean, drift_schedule(4, ["fog"]))
     with open_source(str(target)) as source:
         for i, (frame, pixels) in enumerate(zip(source, wanted, strict=True)):
             assert frame.name == f"{i:06d}.png"
@@ -214,7 +225,7 @@ def test_an_interruption_leaves_nothing(
             raise KeyboardInterrupt
         return args[0]
 
-    monkeypatch.setattr("bench.cli.corrupt.corrupt", interrupted)
+    monkeypatch.setattr("bench.cli.corrupting.corrupt", interrupted)
     before = sorted(tmp_path.iterdir())
     source = clean if target.endswith(".npz") else video
     assert call("corrupt", source, tmp_path / target, "--drift").code == 130

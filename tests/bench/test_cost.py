@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import time
@@ -12,35 +13,46 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cost.case import Case, make_cases, parse_peers
-from bench.cost.latency import Timing, drift, instability, latency_row, measure_latency, ratios
-from bench.cost.memory import MeasureError, measure_memory
-from bench.cost.peers import checkpointed_tent, stock_tent
-from bench.cost.repositories import REPOSITORIES
-from bench.cost.subjects import make_subject
-from bench.cost.untrained import calibrate, untrained
+from bench.cost.case import Case, Work, make_cases
+from bench.cost.latency import (
+    SETTLING,
+    Timing,
+    drift,
+    instability,
+    latency_row,
+    measure_latency,
+    ratios,
+)
+from bench.cost.memory import measure_memory
+from bench.cost.onnx_subjects import Maker as OnnxMaker
+from bench.cost.onnx_subjects import OnnxSubject
+from bench.cost.peers import StockTent, checkpointed_tent
+from bench.cost.process import MeasureError
+from bench.cost.repositories import REPOSITORIES, parse_peers
+from bench.cost.torch_subjects import Maker, PeerSubject
+from bench.cost.worker import Loaded
 from bench.methods import parse_methods
 from bench.report import make_sections
 from bench.report.cost.tradeoff import points_of
 from bench.report.document import markdown
 from bench.results import ResultError, Results, read_results
+from bench.untrained import untrained
 from edge_tta.adapter import Adapter
+from edge_tta.cli.loading import DEMO_BUNDLE
 from edge_tta.cli.main import main
 from edge_tta.errors import ConfigError, ModelError
-from edge_tta.models import Model, load_model
+from edge_tta.models import load_model
 from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.prepare import InputSpec
+from tests.bench.test_cli_error import NET
+from tests.cli.commands import call
 from tests.networks import network
 
 CPU = torch.device("cpu")
 
 
 def case(label: str = "tent-stock", **changes: Any) -> Case:
-    fields: dict[str, Any] = {
-        "label": label, "asked": label, "peer": label, "place": None, "fields": {},
-        "backend": "torch", "device": "cpu", "threads": 1, "saved": "stock",
-    }  # fmt: skip
-    return Case(**{**fields, **changes})
+    return Case(label, label, **{"peer": label, "threads": 1, **changes})
 
 
 class Slow:
@@ -61,7 +73,7 @@ class Slow:
 
 def test_stock_tent_equals_this_package_s_tent() -> None:
     net = network("plain")
-    peer, own = stock_tent(net, CPU), Adapter(net, "tent", saved="stock")
+    peer, own = StockTent(net, CPU), Adapter(net, "tent", saved="stock")
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         images = torch.randn(4, 3, 12, 12, generator=generator)
@@ -71,7 +83,7 @@ def test_stock_tent_equals_this_package_s_tent() -> None:
 def test_checkpointing_computes_the_same_and_keeps_less() -> None:
     net = untrained("torchvision:resnet18", 64).module
     images = torch.randn(2, 3, 64, 64)
-    peers = stock_tent(net, CPU), checkpointed_tent(net, CPU)
+    peers = StockTent(net, CPU), checkpointed_tent(net, CPU)
     kept = []
     for peer in peers:
         there = {p.untyped_storage().data_ptr() for p in peer.model.parameters()}
@@ -104,10 +116,12 @@ def test_a_repository_s_tent_is_run_from_its_folder(tmp_path: Path) -> None:
     assert peer(torch.randn(2, 3, 12, 12)).shape == (2, 5)
     assert stages == ["prepare", "whole step"]
     # Adam's moments are part of what it holds.
-    model = Model("residual", network("residual"), InputSpec(size=12))
-    subject = make_subject(case("DequanWang/tent", place=str(tmp_path)), model)
-    subject.frame(np.zeros((1, 3, 12, 12), np.float32))
-    assert len(subject.held()["state"]) > 2 * len(list(model.module.parameters()))
+    peer = REPOSITORIES["DequanWang/tent"](tmp_path, network("residual"), CPU)
+    subject, image = PeerSubject(peer, CPU), np.zeros((1, 3, 12, 12), np.float32)
+    parameters = sum(p.untyped_storage().nbytes() for p in network("residual").parameters())
+    before, after = (subject.sizes(image)["state_bytes"] for _ in range(2))
+    assert before == parameters
+    assert after > 2.9 * parameters
 
 
 class _Masked(torch.autograd.Function):
@@ -179,24 +193,30 @@ def test_each_method_runs_on_each_backend_device_and_precision_that_was_asked_fo
         "source (torch)",
         "nanoadapt:tent [float16] (torch)",
         "nanoadapt:tent [int8] (torch)",
-        "source (onnx)",
-        "nanoadapt:tent (onnx)",
+        "source, folded (onnx)",
+        "nanoadapt:tent, predict (onnx)",
+        "nanoadapt:tent, observe (onnx)",
+        "nanoadapt:tent, learn (onnx)",
+        "nanoadapt:tent, learn, profile memory (onnx)",
     ]
     assert len({(c.label, c.threads) for c in cases}) == len(cases)
 
 
+def test_the_folded_network_stands_beside_a_bundle_that_was_asked_for_alone() -> None:
+    cases = list(make_cases(parse_methods("norm"), {}, backends=["onnx"], devices=["cpu", "cuda"]))
+    assert [(c.work, c.device) for c in cases] == [
+        (Work.FOLDED, "cpu"),
+        (Work.PREDICT, "cpu"),
+        (Work.OBSERVE, "cpu"),
+    ]
+    assert [Case.from_dict(json.loads(json.dumps(c.as_dict()))) for c in cases] == cases
+
+
 def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> None:
-    subjects: list[Slow] = []
-
-    def make(_: Case) -> Slow:
-        subjects.append(Slow(0.004))
-        return subjects[-1]
-
-    frames = itertools.repeat(np.zeros((8, 8, 3), np.uint8))
-    (timing,) = measure_latency(
-        [case()], make, InputSpec(size=8), lambda: frames, n=7, warm_up=2, turns=3
-    )
-    assert subjects[0].seen == 9
+    slow, frames = Slow(0.004), itertools.repeat(np.zeros((8, 8, 3), np.uint8))
+    loaded = Loaded(case(), slow, InputSpec(size=8), frames)
+    (timing,) = measure_latency([loaded.turn], n=7, warm_up=2, turns=3)
+    assert slow.seen == 2 + 3 * SETTLING + 7
     assert len(timing.wall) == 7
     assert len(timing.medians) == 3
     row = latency_row(case(), "net", timing, budget_ms=1.0)
@@ -207,7 +227,7 @@ def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> 
     assert row["latency_s"]["p50"] <= row["latency_s"]["p90"] <= row["latency_s"]["p99"]
 
 
-def test_methods_that_train_run_with_each_number_of_segments() -> None:
+def test_methods_that_train_run_with_each_number_of_parts_for_checkpointing() -> None:
     cases = make_cases(
         parse_methods("source,nanoadapt:tent"),
         {"tent-stock": None},
@@ -264,13 +284,6 @@ def test_a_case_that_fails_in_its_process_says_why() -> None:
         measure_memory(case(), {**MODEL, "model": "nowhere.py:net"}, frames=1)
 
 
-def test_the_onnx_backend_asks_for_a_bundle() -> None:
-    config = parse_methods("source")["source"]
-    own = case("source", peer=None, fields=config.as_dict(), backend="onnx")
-    with pytest.raises(ConfigError, match="make a bundle first"):
-        make_subject(own, untrained("torchvision:resnet18", 32))
-
-
 def test_latency_command_writes_rows_and_a_report_has_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,9 +324,13 @@ def test_the_picture_to_decide_by_joins_error_time_and_memory_by_method() -> Non
 
 def test_untrained_networks_have_statistics_that_fit_their_weights() -> None:
     model = untrained("torchvision:resnet18", 64).module
-    running = model.layer1[0].bn1.running_var  # type: ignore[union-attr, index]
-    calibrate(model, 64)
-    assert float(running.min()) > 0  # type: ignore[union-attr, operator, arg-type]
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    kept = [norm.running_var for norm in norms if norm.running_var is not None]
+    assert min(float(variance.min()) for variance in kept) > 0
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        logits = model(torch.randn(4, 3, 64, 64, generator=generator))
+    assert 1e-2 < float(logits.std()) < 1e2  # neither huge nor denormal
     with pytest.raises(ModelError, match="did you mean"):
         untrained("torchvision:resnet19")
 
@@ -339,17 +356,66 @@ def test_a_guarded_method_runs_in_the_guard(monkeypatch: pytest.MonkeyPatch) -> 
 
     def spied(self: Adapter, images: Any) -> Any:
         asked.append(len(images))
-        return frozen(self, images)
+        return source_logits(self, images)
 
-    frozen = Adapter.source_logits
+    source_logits = Adapter.source_logits
     monkeypatch.setattr(Adapter, "source_logits", spied)
-    methods = parse_methods("nanoadapt:norm,nanoadapt:norm+guard")
-    cases = make_cases(
-        methods, {}, backends=["torch"], devices=["cpu"], threads=[1], saved=["stock"]
-    )
+    cases = make_cases(parse_methods("nanoadapt:norm,nanoadapt:norm+guard"), {}, threads=[1])
     image = np.zeros((1, 3, 64, 64), np.float32)
     for case in cases:
         assert case.head["guarded"] == case.guarded == case.label.endswith("+guard")
-        make_subject(case, load_model("demo")).frame(image)
+        Maker(MODEL, 1).make(case).frame(image)
         # The guard compares the first frame with the source network.
         assert bool(asked) == case.guarded
+
+
+def test_graphs_of_a_bundle_do_as_much_as_their_case_says() -> None:
+    spec = load_model("demo").input
+    maker = OnnxMaker({"input": dataclasses.asdict(spec)}, 1)
+    image = np.ones((1, 3, spec.size, spec.size), np.float32)
+    changed: dict[Work, set[str]] = {}
+    for work in (Work.PREDICT, Work.OBSERVE, Work.LEARN, Work.LEARN_IN_LITTLE):
+        subject = maker.make(case(peer=None, backend="onnx", work=work, place=str(DEMO_BUNDLE)))
+        assert isinstance(subject, OnnxSubject)
+        before = subject._state()
+        subject.frame(image)
+        after = subject._state()
+        changed[work] = {name for name in after if (after[name] != before[name]).any()}
+        assert subject.sizes(image)["weight_bytes"] > 1000
+    assert changed[Work.PREDICT] == set()
+    assert set() < changed[Work.OBSERVE] < changed[Work.LEARN]
+    assert changed[Work.LEARN] == changed[Work.LEARN_IN_LITTLE]
+
+
+def test_a_bundle_is_made_and_measured_beside_stock_tent_without_pytorch_in_its_process(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    words = ("--model", f"{tmp_path / 'net.py'}:make", "--methods", "norm", "--threads", 1)
+    frames = ("--frames", 4, "--warm-up", 1, "--turns", 2)
+    for kind, more in (("latency", frames), ("memory", ("--frames", 2))):
+        out = tmp_path / f"{kind}.json"
+        result = call("bench", kind, *words, *more, "--backend", "torch,onnx", "--json", out)
+        assert result.code == 0, result.err
+        rows = {row["label"]: row for row in read_results(out).rows}
+        assert list(rows) == [
+            "tent-stock",
+            "norm (torch)",
+            "source, folded (onnx)",
+            "norm, predict (onnx)",
+            "norm, observe (onnx)",
+        ]
+        if kind == "latency":
+            assert all(row["ratio_to_stock"]["wall"] > 0 for row in rows.values())
+        else:
+            ours, stock = rows["norm, observe (onnx)"], rows["tent-stock"]
+            assert ours["process_peak_bytes"] < stock["import_bytes"]
+            assert all(row["start_s"] > 0 for row in rows.values())
+        assert "`norm, observe (onnx)`" in markdown(make_sections([read_results(out)]))
+
+
+def test_rows_of_the_former_bench_bundle_are_left_out() -> None:
+    row = {"method": "bundle learn", "measure": "memory", "process_peak_bytes": 7}
+    known = {"label": "a", "model": "m", "process_peak_bytes": 7, "how": {}}
+    page = markdown(make_sections([Results("f.json", "", {}, {}, [row, known])]))
+    assert "1 rows are of kinds not reported here" in page

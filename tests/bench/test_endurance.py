@@ -11,8 +11,7 @@ import pytest
 from bench.report import make_sections
 from bench.report.document import markdown
 from bench.results import ResultError, make_results, read_results
-from bench.soak import SoakRow, SoakSource
-from bench.soak.rows import Stretch
+from bench.soak import SoakRow, SoakSource, Stretch
 from tests.cli.commands import assert_one_line_of_advice, call
 
 RESULTS = Path(__file__).parents[2] / "bench" / "results"

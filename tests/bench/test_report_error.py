@@ -323,7 +323,8 @@ def test_a_series_is_drawn_against_its_values_for_each_batch_size() -> None:
     (series,) = series_of(results.methods)
     figure = draw_by_value(results, series, "iid", (1, 8))
     (axes,) = figure.axes
-    one, eight = (bar.lines[0] for bar in axes.containers)
+    source, one, eight = (bar.lines[0] for bar in axes.containers)
+    np.testing.assert_allclose(source.get_ydata(orig=False), [20] * 5)
     np.testing.assert_array_equal(one.get_xdata(orig=False), range(5))
     np.testing.assert_allclose(one.get_ydata(orig=False), [30, 40, 50, 60, 70])
     np.testing.assert_allclose(eight.get_ydata(orig=False), [20, 30, 40, 50, 60])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.faults.kills import _loss_s
+from bench.faults import _loss_s
 from tests.cli.commands import spawn
 
 

@@ -2,85 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.report.cost.reading import Row, name_of, read_rows
-from bench.report.document import Part, Plot, Section, Table, code
-from bench.report.look import new_figure
+from bench.report.cost.reading import LATENCY, name_of, read_rows
+from bench.report.document import Columns, Part, Plot, Section, Table, code
+from bench.report.look import stacked_bars
+from bench.results import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STAGES = ("read", "prepare", "forward", "backward", "update", "whole step", "rest")
-_COLOURS = ("#dadce0", "#9aa0a6", "#3066be", "#e0a030", "#1b7f5c", "#6b705c", "#f2784b")
+STAGES = {
+    "read": "#dadce0",
+    "prepare": "#9aa0a6",
+    "forward": "#3066be",
+    "backward": "#e0a030",
+    "update": "#1b7f5c",
+    "whole step": "#6b705c",
+    "rest": "#f2784b",
+}
+"""Stages of a frame, and their colours."""
 
 
-def sections(rows: Sequence[Row], methods: Mapping[str, Mapping[str, Any]]) -> list[Section]:
-    """All that a report says of time.
+def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
+    """The section on time.
 
     Raises:
         ResultError: a row is not as `bench latency` writes it.
     """
-    found = read_rows("latency", rows)
+    rows = read_rows("latency", rows, LATENCY)
     parts: list[Part] = [
-        Plot("latency-stages", "Time of a frame by stage", partial(draw_stages, found)),
-        "One stream, one frame at a time; ms. Methods take turns in one process; warm-ups are not "
-        "counted. `processor` is the time of all threads; `/ stock`: median over that of stock "
-        "PyTorch Tent in the same run; `drift`: last tenth of the frames over the first.",
-        _table(found),
+        Plot("latency-stages", "Time of a frame by stage", partial(draw_stages, rows)),
+        "One stream, one frame at a time; ms. Methods take turns; warm-ups and the first frames "
+        "of a turn are not counted. `processor` is the time of all threads; `/ stock`: median over "
+        "that of stock PyTorch Tent in the same run; `drift`: last tenth of the frames over the "
+        "first.",
+        table(rows),
     ]
-    unstable = [
-        f"{code(name_of(row, found))}: {row['unstable']}" for row in found if row.get("unstable")
-    ]
+    unstable = [f"{code(name_of(row, rows))}: {row['unstable']}" for row in rows if _unstable(row)]
     if unstable:
         parts.append("**Unstable**, not to be relied on: " + ". ".join(unstable) + ".")
     return [Section("Time", parts)]
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    header = ["method", "p50", "p90", "p99", "mean", "fps", "processor p50", "/ stock", "drift"]
-    budget = any("misses" in row for row in rows)
-    body = []
-    for row in rows:
-        ratio = row.get("ratio_to_stock")
-        cells = [
-            code(name_of(row, rows)),
-            *(_ms(row["latency_s"][p]) for p in ("p50", "p90", "p99", "mean")),
-            f"{row['fps']:.1f}",
-            _ms(row["processor_s"]["p50"]),
-            f"{ratio['wall']:.2f}" if ratio else "",
-            f"{row['drift']:.2f}" if "drift" in row else "",
-        ]
-        if budget:
-            told = f"{row['misses']} of {row['n']} over {row['budget_ms']:g} ms"
-            cells.append(told if "misses" in row else "")
-        body.append(cells)
-    return Table([*header, *(["deadline missed"] if budget else [])], body)
+def table(rows: Sequence[Row]) -> Table:
+    """Times of each method in ms, over those of stock Tent, and deadlines missed."""
+    columns: Columns = {
+        "method": lambda row: code(name_of(row, rows)),
+        "p50": lambda row: _ms(row["latency_s"]["p50"]),
+        "p90": lambda row: _ms(row["latency_s"]["p90"]),
+        "p99": lambda row: _ms(row["latency_s"]["p99"]),
+        "mean": lambda row: _ms(row["latency_s"]["mean"]),
+        "fps": lambda row: f"{row['fps']:.1f}",
+        "processor p50": lambda row: _ms(row["processor_s"]["p50"]),
+        "/ stock": lambda row: (
+            f"{row['ratio_to_stock']['wall']:.2f}" if row.get("ratio_to_stock") else ""
+        ),
+        "drift": lambda row: f"{row['drift']:.2f}" if "drift" in row else "",
+    }
+    if any("misses" in row for row in rows):
+        columns = {**columns, "deadline missed": _missed}
+    return Table.of(columns, rows)
+
+
+def stage_table(rows: Sequence[Row]) -> Table:
+    """Mean ms by stage, which add up; what adapts in one call has a whole step only."""
+    columns: Columns = {"method": lambda row: code(name_of(row, rows))}
+    present = {stage: partial(_stage, stage) for stage in _present(rows)}
+    return Table.of({**columns, **present}, rows)
 
 
 def draw_stages(rows: Sequence[Row]) -> Figure:
-    """A bar a method, its stages one after another."""
-    figure, axes = new_figure(8.6, 1.2 + 0.42 * len(rows))
-    for place, row in enumerate(rows):
-        left = 0.0
-        for stage, colour in zip(STAGES, _COLOURS, strict=True):
-            width = 1e3 * row["stages_s"].get(stage, {}).get("mean", 0.0)
-            axes.barh(place, width, left=left, color=colour, height=0.62)
-            left += width
-    present = [s for s in STAGES if any(s in row["stages_s"] for row in rows)]
-    for stage in present:
-        axes.barh(0, 0, color=_COLOURS[STAGES.index(stage)], label=stage)
-    axes.set_yticks(range(len(rows)), [name_of(row, rows) for row in rows])
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-    axes.set_xlabel("ms, means of the stages")
-    axes.set_title("Time of a frame")
-    figure.set_figheight(figure.get_figheight() + 0.25)
-    figure.legend(loc="outside lower center", ncols=len(present))
-    return figure
+    """A bar for each method, its stages one after another."""
+    widths = {
+        stage: [1e3 * row["stages_s"].get(stage, {}).get("mean", 0.0) for row in rows]
+        for stage in _present(rows)
+    }
+    names = [name_of(row, rows) for row in rows]
+    return stacked_bars(names, widths, STAGES, "Time of a frame", "ms, means of the stages")
+
+
+def _present(rows: Sequence[Row]) -> list[str]:
+    return [stage for stage in STAGES if any(stage in row["stages_s"] for row in rows)]
+
+
+def _stage(stage: str, row: Row) -> str:
+    return _ms(row["stages_s"][stage]["mean"]) if stage in row["stages_s"] else "-"
+
+
+def _missed(row: Row) -> str:
+    if "misses" not in row:
+        return ""
+    return f"{row['misses']} of {row['n']} over {row['budget_ms']:g} ms"
+
+
+def _unstable(row: Row) -> bool:
+    return bool(row.get("unstable"))
 
 
 def _ms(seconds: float) -> str:

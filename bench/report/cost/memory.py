@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.report.cost.reading import Row, name_of, read_rows
-from bench.report.document import Part, Plot, Section, Table, code
-from bench.report.look import new_figure
+from bench.report.cost.reading import MEMORY, name_of, read_rows
+from bench.report.document import Columns, Part, Plot, Section, Table, code
+from bench.report.look import stacked_bars
+from bench.results import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ _SIZES = {
     "process_peak_bytes": "process peak",
     "above_import_bytes": "above imports",
     "import_bytes": "imports",
+    "loaded_bytes": "loaded",
     "saved_bytes": "saved",
     "state_bytes": "state",
     "weight_bytes": "weights",
@@ -24,65 +26,65 @@ _SIZES = {
     "cuda_reserved_bytes": "CUDA reserved",
     "shared_drop_bytes": "MemAvailable fell",
 }
+_BARS = {"imports": "#dadce0", "above": "#3066be", "of it saved for backward": "#e0a030"}
 
 
-def sections(rows: Sequence[Row], methods: Mapping[str, Mapping[str, Any]]) -> list[Section]:
-    """All that a report says of memory.
+def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
+    """The section on memory.
 
     Raises:
         ResultError: a row is not as `bench memory` writes it.
     """
-    found = read_rows("memory", rows)
-    shown = [name for name in _SIZES if any(row.get(name) is not None for row in found)]
-    body = [
-        [code(name_of(row, found)), *(_mib(row.get(name)) for name in shown), _share(row, found)]
-        for row in found
-    ]
-    how: dict[str, str] = {}
-    for row in found:
-        how |= row["how"]
+    rows = read_rows("memory", rows, MEMORY)
+    how = {name: text for row in rows for name, text in row["how"].items()}
+    meanings = [[_SIZES[name], how[name]] for name in _shown(rows) if name in how]
     parts: list[Part] = [
-        Plot("memory", "Peak of the process, and what waits for backward", partial(draw, found)),
-        "MiB, each case in a fresh process. `/ stock`: saved over that of stock PyTorch Tent.",
-        Table(["method", *(_SIZES[name] for name in shown), "saved / stock"], body),
+        Plot("memory", "Peak of the process, and what is saved for backward", partial(draw, rows)),
+        "MiB, each case in a fresh process. `/ stock`: over stock PyTorch Tent's. `start`: seconds "
+        "from the start of the process to its first prediction.",
+        table(rows),
         "What each figure is:",
-        Table(["figure", "how"], [[_SIZES[n], how[n]] for n in shown if n in how], figures=False),
+        Table(["figure", "how"], meanings, figures=False),
     ]
     return [Section("Memory", parts)]
 
 
+def table(rows: Sequence[Row]) -> Table:
+    """Sizes of each method in MiB, and over those of stock Tent."""
+    columns: dict[str, Callable[[Row], str]] = {"method": lambda row: code(name_of(row, rows))}
+    columns |= {_SIZES[name]: partial(_mib, name) for name in _shown(rows)}
+    columns["saved / stock"] = partial(_share, "saved_bytes", rows)
+    columns["peak / stock"] = partial(_share, "process_peak_bytes", rows)
+    if any("start_s" in row for row in rows):
+        columns["start"] = lambda row: f"{row['start_s']:.1f}" if "start_s" in row else ""
+    shown: Columns = columns
+    return Table.of(shown, rows)
+
+
 def draw(rows: Sequence[Row]) -> Figure:
-    """Two bars a method: process peak with its imports, and the saved tensors."""
-    figure, axes = new_figure(8.6, 1.2 + 0.42 * len(rows))
-    for place, row in enumerate(rows):
-        imports = (row.get("import_bytes") or 0) / 2**20
-        peak = row["process_peak_bytes"] / 2**20
-        axes.barh(place, imports, color="#dadce0", height=0.62)
-        axes.barh(place, peak - imports, left=imports, color="#3066be", height=0.62)
-        saved = row["saved_bytes"] / 2**20
-        axes.barh(place, saved, left=peak - saved, color="#e0a030", height=0.62)
-    named = (("#dadce0", "imports"), ("#3066be", "above"), ("#e0a030", "of it saved for backward"))
-    for colour, name in named:
-        axes.barh(0, 0, color=colour, label=name)
-    axes.set_yticks(range(len(rows)), [name_of(row, rows) for row in rows])
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-    axes.set_xlabel("peak of the process, MiB")
-    axes.set_title("Memory")
-    figure.set_figheight(figure.get_figheight() + 0.25)
-    figure.legend(loc="outside lower center", ncols=3)
-    return figure
+    """A bar for each method: imports, and what is above, the activations saved at its end."""
+    imports = [(row.get("import_bytes") or 0) / 2**20 for row in rows]
+    saved = [(row.get("saved_bytes") or 0) / 2**20 for row in rows]
+    peaks = [row["process_peak_bytes"] / 2**20 for row in rows]
+    above = [p - i - s for p, i, s in zip(peaks, imports, saved, strict=True)]
+    widths = dict(zip(_BARS, (imports, above, saved), strict=True))
+    names = [name_of(row, rows) for row in rows]
+    return stacked_bars(names, widths, _BARS, "Memory", "peak of the process, MiB")
 
 
-def _share(row: Row, rows: Sequence[Row]) -> str:
-    keys = ("model", "device")
-    for other in rows:
-        if other["label"] == "tent-stock" and all(other.get(k) == row.get(k) for k in keys):
-            stock = other["saved_bytes"]
-            return f"{row['saved_bytes'] / stock:.3f}" if stock else ""
-    return ""
+def _shown(rows: Sequence[Row]) -> list[str]:
+    return [name for name in _SIZES if any(row.get(name) is not None for row in rows)]
 
 
-def _mib(value: int | None) -> str:
+def _mib(name: str, row: Row) -> str:
+    value = row.get(name)
     return "" if value is None else f"{value / 2**20:.1f}"
+
+
+def _share(name: str, rows: Sequence[Row], row: Row) -> str:
+    for other in rows:
+        alike = all(other.get(key) == row.get(key) for key in ("model", "device", "threads"))
+        known = other.get(name) and row.get(name) is not None
+        if other["label"] == "tent-stock" and alike and known:
+            return f"{row[name] / other[name]:.3f}"
+    return ""

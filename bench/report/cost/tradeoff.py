@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bench.cost.case import Work
 from bench.report.document import Part, Plot, Section, Table, code
 from bench.report.look import SOURCE, Look, new_figure
+from bench.results import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,14 @@ class Point:
 
 def sections(rows: Sequence[Row]) -> list[Section]:
     """A section for each model of which errors and times are there; else none."""
-    found = []
+    own = []
     for model in dict.fromkeys(str(row.get("model")) for row in rows if "error" in row):
         points = points_of([row for row in rows if row.get("model") == model])
         if len(points) < 2:
             continue
         name = "tradeoff-" + "".join(c if c.isalnum() else "-" for c in model)
         body = [
-            [
-                code(p.label),
-                f"{100 * p.error:.1f}",
-                f"{1e3 * p.latency_s:.1f}",
-                "" if p.peak_bytes is None else f"{p.peak_bytes / 2**20:.0f}",
-            ]
+            [code(p.label), f"{100 * p.error:.1f}", f"{1e3 * p.latency_s:.1f}", _mib(p)]
             for p in points
         ]
         title = f"Error, time and memory: {model}"
@@ -51,8 +46,12 @@ def sections(rows: Sequence[Row]) -> list[Section]:
             "measured.",
             Table(["method", "error %", "ms a frame (p50)", "process peak MiB"], body),
         ]
-        found.append(Section(title, parts))
-    return found
+        own.append(Section(title, parts))
+    return own
+
+
+def _mib(point: Point) -> str:
+    return "" if point.peak_bytes is None else f"{point.peak_bytes / 2**20:.0f}"
 
 
 def points_of(rows: Sequence[Row]) -> list[Point]:
@@ -63,13 +62,18 @@ def points_of(rows: Sequence[Row]) -> list[Point]:
     for label in dict.fromkeys(str(row["label"]) for row in errors):
         own = [r for r in errors if r["label"] == label and r["order"] == order]
         own = [r for r in own if r["corruption"] != "clean"] or own
-        times = [r for r in rows if "latency_s" in r and r.get("asked", r["label"]) == label]
-        sizes = [r for r in rows if "process_peak_bytes" in r and r.get("asked") == label]
-        if own and times:
+        time, size = (_whole(rows, f, label) for f in ("latency_s", "process_peak_bytes"))
+        if own and time:
             error = sum(r["error"] for r in own) / len(own)
-            peak = sizes[0]["process_peak_bytes"] if sizes else None
-            points.append(Point(label, error, times[0]["latency_s"]["p50"], peak))
+            peak = size["process_peak_bytes"] if size else None
+            points.append(Point(label, error, time["latency_s"]["p50"], peak))
     return points
+
+
+def _whole(rows: Sequence[Row], field: str, label: str) -> Row | None:
+    """The first row with the field of a method that does the most with a frame."""
+    own = [r for r in rows if field in r and r.get("asked", r["label"]) == label]
+    return max(own, key=lambda r: Work(r.get("work", Work.ADAPT)).rank, default=None)
 
 
 def draw(points: Sequence[Point], title: str) -> Figure:
@@ -83,9 +87,7 @@ def draw(points: Sequence[Point], title: str) -> Figure:
         x, y = 1e3 * point.latency_s, 100 * point.error
         axes.scatter([x], [y], s=area, color=colour, alpha=0.45, edgecolors=colour, linewidths=1.4)
         axes.scatter([x], [y], s=9, color=colour)
-        told = point.label
-        if point.peak_bytes is not None:
-            told += f"\n{point.peak_bytes / 2**20:.0f} MiB"
+        told = point.label + (f"\n{_mib(point)} MiB" if point.peak_bytes is not None else "")
         axes.annotate(
             told, (x, y), xytext=(0, 15), textcoords="offset points", ha="center", fontsize=8.5
         )
@@ -93,7 +95,5 @@ def draw(points: Sequence[Point], title: str) -> Figure:
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.grid()
-    axes.set_xlabel("ms a frame (median)")
-    axes.set_ylabel("error (%)")
-    axes.set_title(title)
+    axes.set(xlabel="ms a frame (median)", ylabel="error (%)", title=title)
     return figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bench.report.document import Section
 from bench.report.error.ablation import ablations, by_part
@@ -15,21 +14,20 @@ from bench.report.error.reading import read_rows
 from bench.report.error.results import ErrorResults, group, same_fields
 from bench.report.error.sensitivity import by_value, series_of
 from bench.report.look import Look
+from bench.results import Row
 
 
-def sections(
-    rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Mapping[str, Any]]
-) -> list[Section]:
-    """All that a report says of errors.
+def sections(rows: Sequence[Row], methods: Mapping[str, Row]) -> list[Section]:
+    """Sections on errors.
 
     Raises:
         ResultError: a row is not as `bench error` writes it.
     """
-    found, replaced = read_rows(rows)
-    labels = list(dict.fromkeys(row.label for row in found))
-    look = Look(labels, [row.label for row in found if row.method == "source"])
+    checked, replaced = read_rows(rows)
+    labels = list(dict.fromkeys(row.label for row in checked))
+    look = Look(labels, [row.label for row in checked if row.method == "source"])
     result: list[Section] = []
-    for results in group(found, methods, look):
+    for results in group(checked, methods, look):
         hidden = variants(results)
         result += [
             Section(f"Error: {results.title}"),

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.report.document import Part, Section, Table, code
-from bench.report.error.results import DAGGER, ErrorResults, Fields, same_fields
+from bench.report.document import Part, Section, code
+from bench.report.error.results import ErrorResults, Fields, means_table, same_fields
 
 PARTS = ("DBC", "EWGA", "PCG")
 _FIELDS = {
@@ -54,20 +54,20 @@ def ablations(methods: Mapping[str, Fields]) -> dict[str, dict[frozenset[str], s
             key = same_fields(rest)
             families.setdefault(key, {}).setdefault(parts_of(fields), []).append(label)
             hosts[key] = str(fields.get("host"))
-    found: dict[str, dict[frozenset[str], str]] = {}
+    by_host: dict[str, dict[frozenset[str], str]] = {}
     for key, variants in families.items():
         if len(variants) < _FEWEST:
             continue
         name, k = hosts[key], 1
-        while name in found:
+        while name in by_host:
             k += 1
             name = f"{hosts[key]} ({k})"
         ordered = sorted(variants, key=lambda parts: (len(parts), sorted(parts)))
-        found[name] = {
+        by_host[name] = {
             parts: min(variants[parts], key=lambda label: _distance(methods[label]))
             for parts in ordered
         }
-    return found
+    return by_host
 
 
 def by_part(results: ErrorResults) -> Iterator[Section]:
@@ -85,9 +85,7 @@ def by_part(results: ErrorResults) -> Iterator[Section]:
             if len(rows) < 2:
                 continue
             columns = [f"{order}, N = {size}" for size in sizes]
-            parts.append(Table(["mean error % (95 %)", *PARTS, *columns], rows))
-            if any("†" in cell for row in rows for cell in row):
-                parts.append(DAGGER)
+            parts += means_table(["mean error % (95 %)", *PARTS, *columns], rows)
         if parts:
             yield Section(f"Ablation, host {name}", parts, 3)
 

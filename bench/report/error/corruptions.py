@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.error.intervals import interval_of
+from bench.error.intervals import Mean, interval_of
 from bench.orders import parse_order
 from bench.report.document import Part, Plot, Section, Table, code
 from bench.report.error.results import DAGGER, METHODS_AT_ONCE, ErrorResults, file_name, visible
-from bench.report.look import BAND, FAINT, SOURCE, legend_below, new_figure
+from bench.report.look import BAND, FAINT, SOURCE, draw_means, legend_below, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,13 +26,12 @@ def by_corruption(results: ErrorResults, hidden: Sequence[str] = ()) -> Iterator
     Args:
         hidden: labels that other sections show; see `visible`.
     """
-    for order in results.orders:
-        for size in results.sizes([order]):
-            yield Section(f"{order}, N = {size}", list(_parts(results, order, size, hidden)), 4)
+    for order, size in results.settings():
+        yield Section(f"{order}, N = {size}", list(_parts(results, order, size, hidden)), 4)
 
 
 def negative_transfer(results: ErrorResults, order: str, size: int) -> tuple[int, int] | None:
-    """How many (method, corruption) are worse than source by more than WORSE, and of how many.
+    """Number of (method, corruption) worse than source by more than WORSE, and of how many.
 
     None where source was not measured, or nothing else was.
     """
@@ -65,57 +64,55 @@ def draw_by_corruption(
     axes.axhline(places[MEAN] - 0.625, color=FAINT, linewidth=1)
     if results.source in labels:
         points = _points(results, order, size, results.source or "", places)
-        for place, _, low, high in points:
+        for place, mean in points:
+            band = [place - 0.44, place + 0.44]
             axes.fill_betweenx(
-                [place - 0.44, place + 0.44], low, high, color=SOURCE, alpha=0.16, linewidth=0
+                band, 100 * mean.low, 100 * mean.high, color=SOURCE, alpha=0.16, linewidth=0
             )
         axes.vlines(
-            [error for _, error, _, _ in points],
-            [place - 0.44 for place, *_ in points],
-            [place + 0.44 for place, *_ in points],
+            [100 * mean.error for _, mean in points],
+            [place - 0.44 for place, _ in points],
+            [place + 0.44 for place, _ in points],
             color=SOURCE,
             linewidth=1.8,
             label=str(results.source),
         )
-    for k, label in enumerate(methods):
-        offset = 0.72 * ((k + 0.5) / len(methods) - 0.5)
+    for label, offset in side_by_side(methods):
         points = _points(results, order, size, label, places)
-        axes.errorbar(
-            [error for _, error, _, _ in points],
-            [place + offset for place, *_ in points],
-            xerr=[[e - low for _, e, low, _ in points], [high - e for _, e, _, high in points]],
-            fmt=results.look.marker(label),
-            color=results.look.colour(label),
-            markersize=4.8,
-            elinewidth=1.1,
-            label=label,
-        )
+        shifted = [(place + offset, mean) for place, mean in points]
+        style = {"fmt": results.look.marker(label), "color": results.look.colour(label)}
+        draw_means(axes, shifted, flat=True, markersize=4.8, label=label, **style)
     axes.set_yticks(list(places.values()), [name.replace("_", " ") for name in places])
     axes.get_yticklabels()[-1].set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(places[MEAN] + 0.5, -0.5)
-    axes.set_xlim(0, 101)  # whole markers at 100
-    axes.set_xlabel("error (%), with 95 % interval")
-    axes.set_title(f"Error by corruption, {order}, N = {size}")
+    axes.set(
+        ylim=(places[MEAN] + 0.5, -0.5),
+        xlim=(0, 101),  # whole markers at 100
+        xlabel="error (%), with 95 % interval",
+        title=f"Error by corruption, {order}, N = {size}",
+    )
     axes.grid(axis="x")
     legend_below(figure, axes)
     return figure
 
 
+def side_by_side(methods: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Methods, and how far from the middle of a band of width 1 each is drawn."""
+    for k, label in enumerate(methods):
+        yield label, 0.72 * ((k + 0.5) / len(methods) - 0.5)
+
+
 def _points(
-    results: ErrorResults, order: str, size: int, label: str, places: dict[str, float]
-) -> list[tuple[float, float, float, float]]:
-    """(place, error, low, high) in % for each corruption and the mean."""
-    cells = results.cells(order, size, label)
+    results: ErrorResults, order: str, size: int, label: str, places: Mapping[str, float]
+) -> list[tuple[float, Mean]]:
+    """The error of each corruption, and the mean, at its place."""
     points = []
-    for name, row in cells.items():
+    for name, row in results.cells(order, size, label).items():
         # Not the row's own: files of earlier versions count frames instead of pictures.
         low, high = interval_of(row.error, row.n, len(row.by_seed), parse_order(order))
-        points.append((places[name], 100 * row.error, 100 * low, 100 * high))
+        points.append((places[name], Mean(row.error, low, high, (name,))))
     mean = results.mean(order, size, label)
-    if mean is not None:
-        points.append((places[MEAN], 100 * mean.error, 100 * mean.low, 100 * mean.high))
-    return points
+    return [*points, (places[MEAN], mean)] if mean is not None else points
 
 
 def _parts(results: ErrorResults, order: str, size: int, hidden: Sequence[str]) -> Iterator[Part]:
@@ -135,8 +132,7 @@ def _parts(results: ErrorResults, order: str, size: int, hidden: Sequence[str]) 
             partial(draw_by_corruption, results, order, size, chunk),
         )
     yield "Error in %; the mean is over the corruptions, with its 95 % interval."
-    for chunk in _chunks(results, labels):
-        yield _errors(results, order, size, chunk)
+    yield from error_tables(results, order, size)
     means = [results.mean(order, size, label) for label in labels]
     if any(mean and results.partial(order, size, mean) for mean in means):
         yield DAGGER
@@ -159,13 +155,15 @@ def _chunks(results: ErrorResults, labels: Sequence[str]) -> list[list[str]]:
     return [first + rest[start : start + METHODS_AT_ONCE] for start in starts]
 
 
-def _errors(results: ErrorResults, order: str, size: int, labels: Sequence[str]) -> Table:
-    rows = []
-    for name in results.corruptions(order, size):
-        cells = [results.cells(order, size, label).get(name) for label in labels]
-        rows.append([_title(name), *(f"{100 * c.error:.1f}" if c else "" for c in cells)])
-    rows.append(["**mean**", *(results.mean_text(order, size, label) for label in labels)])
-    return Table(["corruption", *map(code, labels)], rows)
+def error_tables(results: ErrorResults, order: str, size: int) -> Iterator[Table]:
+    """Corruptions down, methods across, some in each table; the mean leaves clean pictures out."""
+    for labels in _chunks(results, results.labels_of(order, size)):
+        rows = []
+        for name in results.corruptions(order, size):
+            cells = [results.cells(order, size, label).get(name) for label in labels]
+            rows.append([_title(name), *(f"{100 * c.error:.1f}" if c else "" for c in cells)])
+        rows.append(["**mean**", *(results.mean_text(order, size, label) for label in labels)])
+        yield Table(["corruption", *map(code, labels)], rows)
 
 
 def _difference_table(results: ErrorResults, order: str, size: int, labels: Sequence[str]) -> Table:

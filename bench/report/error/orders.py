@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.report.document import Part, Plot, Section, Table, code
-from bench.report.error.corruptions import WORSE, negative_transfer
-from bench.report.error.results import DAGGER, ErrorResults, file_name, visible
-from bench.report.look import SOURCE, from_zero, legend_below, new_figure
+from bench.error import Mean
+from bench.report.document import Part, Plot, Section, code
+from bench.report.error.corruptions import WORSE, negative_transfer, side_by_side
+from bench.report.error.results import ErrorResults, file_name, means_table, visible
+from bench.report.look import FAINT, SOURCE, draw_means, from_zero, legend_below, new_figure
 from bench.sets import CLEAN
 
 if TYPE_CHECKING:
@@ -23,24 +24,22 @@ def by_order(results: ErrorResults, hidden: Sequence[str] = ()) -> Section:
         orders = [order for order in results.orders if size in results.sizes([order])]
         labels = [n for n in results.labels if any(results.cells(o, size, n) for o in orders)]
         if len(orders) > 1:
+            shown = visible(results, labels, hidden)
             parts.append(
                 Plot(
                     file_name(results.prefix, "orders", f"n{size}"),
                     f"Mean error by order, N = {size}",
-                    partial(draw_by_order, results, orders, size, visible(results, labels, hidden)),
+                    partial(draw_by_order, results, orders, size, shown),
                 )
             )
         rows = [
             [code(label), *(results.mean_text(order, size, label) for order in orders)]
             for label in labels
         ]
-        counts = [len(_corrupted(results, order, size)) for order in orders]
-        named = [
-            f"{order} ({count} corruptions)" if len(set(counts)) > 1 else order
-            for order, count in zip(orders, counts, strict=True)
-        ]
-        parts.append(Table([f"N = {size}: mean error % (95 %)", *named], rows))
-        parts += [DAGGER] if any("†" in cell for row in rows for cell in row) else []
+        counts = {order: len(_corrupted(results, order, size)) for order in orders}
+        differ = len(set(counts.values())) > 1
+        named = [f"{order} ({counts[order]} corruptions)" if differ else order for order in orders]
+        parts += means_table([f"N = {size}: mean error % (95 %)", *named], rows)
         parts.append(
             f"Negative transfer: errors more than {100 * WORSE:g} point worse than source's, of "
             "each method on each corruption and on clean pictures."
@@ -60,46 +59,43 @@ def draw_by_order(
     figure, axes = new_figure(max(6.4, 1.2 + len(orders) * max(0.9, 0.16 * len(methods))), 4.4)
     top = 0.0
     if results.source in labels:
-        found = [results.mean(order, size, results.source or "") for order in orders]
-        known = [(place, mean) for place, mean in enumerate(found) if mean is not None]
+        points = _points(results, orders, size, results.source or "")
         axes.hlines(
-            [100 * mean.error for _, mean in known],
-            [place - 0.42 for place, _ in known],
-            [place + 0.42 for place, _ in known],
+            [100 * mean.error for _, mean in points],
+            [place - 0.42 for place, _ in points],
+            [place + 0.42 for place, _ in points],
             color=SOURCE,
             linewidth=1.8,
             label=str(results.source),
         )
-        top = max([100 * mean.high for _, mean in known], default=0.0)
-    for k, label in enumerate(methods):
-        offset = 0.72 * ((k + 0.5) / len(methods) - 0.5)
-        found = [results.mean(order, size, label) for order in orders]
-        known = [(place, mean) for place, mean in enumerate(found) if mean is not None]
-        axes.errorbar(
-            [place + offset for place, _ in known],
-            [100 * mean.error for _, mean in known],
-            yerr=[
-                [100 * (mean.error - mean.low) for _, mean in known],
-                [100 * (mean.high - mean.error) for _, mean in known],
-            ],
-            fmt=results.look.marker(label),
-            color=results.look.colour(label),
-            markersize=6,
-            elinewidth=1.2,
-            label=label,
-        )
-        top = max([top, *(100 * mean.high for _, mean in known)])
+        top = max([100 * mean.high for _, mean in points], default=0.0)
+    for label, offset in side_by_side(methods):
+        points = _points(results, orders, size, label)
+        shifted = [(place + offset, mean) for place, mean in points]
+        marker, colour = results.look.marker(label), results.look.colour(label)
+        style: Any = {"fmt": marker, "color": colour, "markersize": 6, "elinewidth": 1.2}
+        top = max(top, draw_means(axes, shifted, label=label, **style))
     for place in range(1, len(orders)):
-        axes.axvline(place - 0.5, color="#dadce0", linewidth=0.8)
+        axes.axvline(place - 0.5, color=FAINT, linewidth=0.8)
     axes.set_xticks(range(len(orders)), list(orders))
     axes.tick_params(axis="x", length=0)
-    axes.set_xlim(-0.5, len(orders) - 0.5)
-    axes.set_xlabel("order of the stream")
-    axes.set_ylabel("mean error (%), with 95 % interval")
-    axes.set_title(f"Mean error by order, N = {size}")
+    axes.set(
+        xlim=(-0.5, len(orders) - 0.5),
+        xlabel="order of the stream",
+        ylabel="mean error (%), with 95 % interval",
+        title=f"Mean error by order, N = {size}",
+    )
     from_zero(axes, top)
     legend_below(figure, axes)
     return figure
+
+
+def _points(
+    results: ErrorResults, orders: Sequence[str], size: int, label: str
+) -> list[tuple[float, Mean]]:
+    """The mean of each order at its place."""
+    means = ((place, results.mean(order, size, label)) for place, order in enumerate(orders))
+    return [(place, mean) for place, mean in means if mean is not None]
 
 
 def _corrupted(results: ErrorResults, order: str, size: int) -> list[str]:

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 def over_time(results: ErrorResults, hidden: Sequence[str] = ()) -> Iterator[Section]:
     """A section with a plot for each order and batch size whose rows tell; else none."""
     plots = []
-    for order in results.orders:
-        for size in results.sizes([order]):
-            labels = visible(results, results.labels_of(order, size), hidden)
-            series = {n: s for n in labels if (s := _series(results, order, size, n))}
-            if series:
-                title = f"Error over time, {order}, N = {size}"
-                name = file_name(results.prefix, "time", order, f"n{size}")
-                plots.append(Plot(name, title, partial(_draw, results, title, series)))
+    for order, size in results.settings():
+        labels = visible(results, results.labels_of(order, size), hidden)
+        series = {n: s for n in labels if (s := _series(results, order, size, n))}
+        if series:
+            title = f"Error over time, {order}, N = {size}"
+            name = file_name(results.prefix, "time", order, f"n{size}")
+            plots.append(Plot(name, title, partial(_draw, results, title, series)))
     if plots:
         told = "Mean over the corruptions (clean pictures left out), in equal parts of each stream."
         yield Section("Error over time", [told, *plots], level=3)
@@ -46,9 +45,6 @@ def _draw(results: ErrorResults, title: str, series: dict[str, list[float]]) -> 
         look = results.look
         axes.plot(places, [100 * v for v in values], color=look.colour(label), label=label, lw=1.7)
     from_zero(axes, 100 * max(max(values) for values in series.values()))
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("share of the stream (%)")
-    axes.set_ylabel("error (%)")
-    axes.set_title(title)
+    axes.set(xlim=(0, 100), xlabel="share of the stream (%)", ylabel="error (%)", title=title)
     legend_below(figure, axes)
     return figure

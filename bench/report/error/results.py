@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.corruptions import CORRUPTIONS
 from bench.error import ErrorRow, Mean, mean_of
 from bench.orders import parse_order
-from bench.report.document import code
+from bench.report.document import Part, Table, code
 from bench.report.look import Look
 from bench.sets import CLEAN
 
@@ -27,8 +27,8 @@ class ErrorResults:
         title: network, set, severity.
         prefix: of the names of its plots.
         methods: the fields of each method, by label.
-        labels: of its methods, the frozen network first.
-        source: the label of the frozen network, if it was measured.
+        labels: of its methods, the source network first.
+        source: the label of the source network, if it was measured.
         orders: names, in a fixed order.
     """
 
@@ -57,8 +57,12 @@ class ErrorResults:
         wanted = set(self.orders if orders is None else orders)
         return tuple(sorted({size for order, size, _ in self._cells if order in wanted}))
 
+    def settings(self) -> Iterator[tuple[str, int]]:
+        """Each order with each of its batch sizes."""
+        return ((order, size) for order in self.orders for size in self.sizes([order]))
+
     def cells(self, order: str, size: int, label: str) -> Mapping[str, ErrorRow]:
-        """Rows by corruption. A frozen network errs the same at any batch size."""
+        """Rows by corruption. The source network errs the same at any batch size."""
         own = self._cells.get((order, size, label), {})
         if not own and label == self.source:
             for other in self.sizes([order]):
@@ -80,7 +84,7 @@ class ErrorResults:
         return mean_of(list(own.values())) if own else None
 
     def partial(self, order: str, size: int, mean: Mean) -> bool:
-        """Whether the mean is over fewer corruptions than other methods' in its setting."""
+        """True where the mean is over fewer corruptions than other methods' in its setting."""
         names = [name for name in self.corruptions(order, size) if name != CLEAN]
         return len(mean.corruptions) < len(names)
 
@@ -105,6 +109,12 @@ def same_fields(fields: Fields) -> str:
 DAGGER = "† over fewer corruptions than the other methods there: not to be compared."
 
 
+def means_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Part]:
+    """A table of `ErrorResults.mean_text`, and what `†` is where it has one."""
+    marked = any("†" in cell for row in rows for cell in row)
+    return [Table(header, rows), *([DAGGER] if marked else [])]
+
+
 def group(
     rows: Sequence[ErrorRow], methods: Mapping[str, Fields], look: Look
 ) -> list[ErrorResults]:
@@ -117,12 +127,12 @@ def group(
     for row in drifting:
         beside = [s for model, data, s in settings if (model, data) == (row.model, row.data)]
         settings.setdefault((row.model, row.data, max(beside, default=0)), []).append(row)
-    found = []
+    results = []
     for place, ((model, data, severity), own) in enumerate(settings.items(), 1):
         title = f"{code(model)} on {code(data)}" + (f", severity {severity}" if severity else "")
         prefix = f"{place}-" if len(settings) > 1 else ""
-        found.append(ErrorResults(own, methods, look, title=title, prefix=prefix))
-    return found
+        results.append(ErrorResults(own, methods, look, title=title, prefix=prefix))
+    return results
 
 
 def visible(results: ErrorResults, labels: Sequence[str], hidden: Sequence[str]) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.report.document import Part, Plot, Section, Table, code
-from bench.report.error.results import DAGGER, ErrorResults, Fields, file_name, same_fields
-from bench.report.look import SOURCE, from_zero, legend_below, new_figure
+from bench.report.document import Part, Plot, Section, code
+from bench.report.error.results import ErrorResults, Fields, file_name, means_table, same_fields
+from bench.report.look import DASHED, Line, draw_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def series_of(methods: Mapping[str, Fields]) -> list[Series]:
         for name, value in methods[label].items()
         if isinstance(value, int | float) and not isinstance(value, bool) and name != "seed"
     )
-    found = []
+    series = []
     for field in numeric:
         groups: dict[str, dict[float, str]] = {}
         for label in labels:
@@ -70,14 +70,14 @@ def series_of(methods: Mapping[str, Fields]) -> list[Series]:
         for group in groups.values():
             if len(group) >= _FEWEST:
                 ordered = {value: group[value] for value in sorted(group)}
-                found.append(Series(field, ordered, _base(field, list(group.values()))))
-    return found
+                series.append(Series(field, ordered, _base(field, list(group.values()))))
+    return series
 
 
 def by_value(results: ErrorResults) -> Iterator[Section]:
     """A section for each series: a plot for each order and one table."""
     for place, series in enumerate(series_of(results.methods), 1):
-        parts: list[Part] = []
+        plots: list[Part] = []
         rows = []
         for order in results.orders:
             sizes = [
@@ -87,7 +87,7 @@ def by_value(results: ErrorResults) -> Iterator[Section]:
             ]
             if not sizes:
                 continue
-            parts.append(
+            plots.append(
                 Plot(
                     file_name(results.prefix, "sensitivity", place, series.field, order),
                     f"Error against {series.name}, {order}",
@@ -99,54 +99,29 @@ def by_value(results: ErrorResults) -> Iterator[Section]:
                 rows.append([f"{order}, N = {size}", *cells])
         if rows:
             header = ["mean error % (95 %)", *(f"{value:g}" for value in series.labels)]
-            dagger = [DAGGER] if any("†" in cell for row in rows for cell in row) else []
             words = f"{code(series.base)} with each value of {code(series.field)}:"
-            yield Section(
-                f"Sensitivity to {series.name}", [*parts, words, Table(header, rows), *dagger], 3
-            )
+            parts = [*plots, words, *means_table(header, rows)]
+            yield Section(f"Sensitivity to {series.name}", parts, 3)
 
 
 def draw_by_value(
     results: ErrorResults, series: Series, order: str, sizes: Sequence[int]
 ) -> Figure:
     """The field's value to the right, mean error up; a line for each batch size."""
-    figure, axes = new_figure(6.4, 4.2)
-    top = 0.0
-    for k, size in enumerate(sizes):
-        found = [(v, results.mean(order, size, label)) for v, label in series.labels.items()]
-        points = [(value, mean) for value, mean in found if mean is not None]
-        axes.errorbar(
-            [value for value, _ in points],
-            [100 * mean.error for _, mean in points],
-            yerr=[
-                [100 * (mean.error - mean.low) for _, mean in points],
-                [100 * (mean.high - mean.error) for _, mean in points],
-            ],
-            color=_SHADES[k % len(_SHADES)],
-            marker="osD^vP"[k % 6],
-            markersize=5.5,
-            linewidth=1.8,
-            elinewidth=1.1,
-            label=f"N = {size}",
-        )
-        top = max([top, *(100 * mean.high for _, mean in points)])
+    lines = []
+    values = list(series.labels)
     source = results.mean(order, sizes[0], results.source) if results.source else None
     if source is not None:
-        axes.axhline(
-            100 * source.error, color=SOURCE, linewidth=1.6, linestyle=(0, (5, 2.5)), label="source"
-        )
-        top = max(top, 100 * source.high)
-    values = list(series.labels)
-    if values[0] > 0 and values[-1] / values[0] > _LOG_RATIO:
-        axes.set_xscale("log")
-        axes.set_xticks([], minor=True)
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.set_xlabel(series.name)
-    axes.set_ylabel("mean error (%), with 95 % interval")
-    axes.set_title(f"Error against {series.name}, {order}")
-    from_zero(axes, top)
-    legend_below(figure, axes)
-    return figure
+        level = replace(source, low=source.error, high=source.error)
+        lines.append(Line("source", [(value, level) for value in values], DASHED))
+    for k, size in enumerate(sizes):
+        means = ((v, results.mean(order, size, label)) for v, label in series.labels.items())
+        points = [(value, mean) for value, mean in means if mean is not None]
+        style = {"color": _SHADES[k % len(_SHADES)], "marker": "osD^vP"[k % 6], "linewidth": 1.8}
+        lines.append(Line(f"N = {size}", points, style))
+    log = values[0] > 0 and values[-1] / values[0] > _LOG_RATIO
+    title = f"Error against {series.name}, {order}"
+    return draw_lines(lines, values, series.name, title, log=log)
 
 
 def _base(field: str, labels: list[str]) -> str:

@@ -43,7 +43,7 @@ class RunDiedError(EdgeTTAError):
 
 @dataclass
 class KillRow:
-    """What kills did.
+    """Counts of what kills did.
 
     Attributes:
         in_mid_write: kills that left an unfinished file behind.
@@ -69,11 +69,11 @@ class KillRow:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was lost that had been saved."""
+        """True where nothing was lost that had been saved."""
         return not (self.unreadable or self.lost_saves or self.backward or self.leftovers)
 
     def as_dict(self) -> dict[str, Any]:
-        """As it goes into a result file."""
+        """Plain values, for a result file."""
         how = "SIGKILL 0.02 to 0.5 s after the first frame; between saves 1, 1, 20, 200 ms by turns"
         return {"fault": "kill -9", **dataclasses.asdict(self), "ok": self.ok, "how": how}
 

@@ -1,0 +1,173 @@
+"""The common part of the kinds of `edge-tta bench`: options, early checks, the result file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.progress import Progress
+from rich.table import Table as RichTable
+
+from bench.methods import GUARD, SYNTAX, is_guarded, parse_methods
+from bench.report.document import Table
+from bench.results import Results, Row, make_results, write_results
+from bench.sets import LabelledSet, check_classes
+from edge_tta.cli import options
+from edge_tta.cli.terminal import terminal
+from edge_tta.config.fields import to_fields
+from edge_tta.engines.torch import source_network
+from edge_tta.errors import ConfigError
+from edge_tta.files import check_place
+from edge_tta.models import Model
+from edge_tta.network.program import Program
+from edge_tta.network.source import SourceNetwork
+
+T = TypeVar("T")
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--data": {"required": True, "metavar": "SET"},
+    "--methods": {"help": f"separated by commas: {SYNTAX}"},
+    "--preset": {"default": "edge", "help": "of methods that name none"},
+    "--limit": {"type": options.count, "help": "the first so many pictures"},
+    "--seed": {"type": options.natural, "default": 0},
+    "--seeds": {"type": options.count, "default": 1, "help": "how many, from --seed on"},
+    "--json": {"type": Path, "metavar": "FILE", "help": "result file"},
+}
+
+
+def add(parser: argparse.ArgumentParser, *names: str, **changes: Any) -> None:
+    """Adds options that several kinds have. changes: of what argparse is told of each."""
+    for name in names:
+        parser.add_argument(name, **{**_OPTIONS[name], **changes})
+
+
+def listed(one: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """A type for argparse: values separated by commas, each once. one: the type of a value."""
+
+    def parse(text: str) -> tuple[T, ...]:
+        parts = (part.strip() for part in text.split(","))
+        # An empty name is none; an empty number is for its type to refuse.
+        return tuple(dict.fromkeys(one(part) for part in parts if part or one is not str))
+
+    return parse
+
+
+def check_known(option: str, values: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses a value that an option does not have.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for value in values:
+        if value not in known:
+            raise ConfigError(f"{option} must be of {', '.join(known)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The model that a command line names, its source network, and the graph of that."""
+
+    model: Model
+    source: SourceNetwork
+    program: Program
+
+    @property
+    def name(self) -> str:
+        """Its name in reports."""
+        return Path(self.model.name).name
+
+
+class Command:
+    """A run of `edge-tta bench KIND`.
+
+    Attributes:
+        arguments: as parsed, `json` and `methods` among them.
+        console: for progress and notes, on stderr.
+        methods: configurations by label.
+
+    Raises:
+        ConfigError: a method that is not understood.
+        OutputError: the result file cannot be written.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+        self.arguments = parser.parse_args(options.joined_numbers(argv))
+        self.console = terminal(stderr=True)
+        self._words = [*parser.prog.split()[1:], *argv]
+        if self.arguments.json is not None:
+            check_place(self.arguments.json)
+        self.methods = parse_methods(self.arguments.methods, self.arguments.preset)
+
+    def network(self, saved: str = "stock") -> Network:
+        """The network that the arguments name, on their device.
+
+        Raises:
+            EdgeTTAError: there is none, or it cannot be captured.
+        """
+        options.use_threads(self.arguments.threads)
+        model = options.model_from(self.arguments)
+        source = source_network(model.module, self.arguments.device)
+        program = source.program(model.input.shape, saved)
+        options.check_labels(model.labels, program.classes)
+        return Network(model, source, program)
+
+    def pictures(
+        self, network: Network, load: Callable[..., LabelledSet], **more: Any
+    ) -> LabelledSet:
+        """The labelled set that the arguments name. more: what `load` is told besides.
+
+        Raises:
+            SourceError: there is none, or it does not belong to the network.
+        """
+        model, path = network.model, self.arguments.data
+        data = load(
+            path, model.input.size, limit=self.arguments.limit, classes=model.labels, **more
+        )
+        check_classes(path, data, network.program.classes)
+        return data
+
+    @property
+    def seeds(self) -> range:
+        """The seeds: as many as --seeds says, from --seed on."""
+        return range(self.arguments.seed, self.arguments.seed + self.arguments.seeds)
+
+    def progress(self, **more: Any) -> Progress:
+        """A display of progress, on a terminal only."""
+        return Progress(console=self.console, disable=not self.console.is_terminal, **more)
+
+    def results(self, rows: Sequence[Row]) -> Results:
+        """The results of this run."""
+        fields = {
+            label: to_fields(config) | ({GUARD: True} if is_guarded(label) else {})
+            for label, config in self.methods.items()
+        }
+        name = "this run" if self.arguments.json is None else self.arguments.json.name
+        return make_results(name, self._words, rows, fields)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Writes the result file, if one was asked for; whole each time: hours may not be lost."""
+        if self.arguments.json is not None:
+            write_results(self.arguments.json, self.results(rows))
+
+    def show(self, table: Table, title: str | None = None) -> None:
+        """Prints a table of a report to stdout."""
+        shown = RichTable(title=title, title_justify="left", header_style="bold")
+        for place, name in enumerate(map(_plain, table.header)):
+            if place:
+                # Long names break at their joints.
+                name = name.replace(":", ": ").replace("+", " +")
+                side: Any = "right" if table.figures else "left"
+                shown.add_column(name, justify=side, min_width=4, overflow="fold")
+            else:
+                shown.add_column(name, no_wrap=True)
+        for row in table.rows:
+            shown.add_row(*map(_plain, row))
+        terminal().print(shown)
+
+
+def _plain(cell: str) -> str:
+    """Text of a Markdown cell."""
+    return cell.replace("`", "").replace("**", "")

@@ -1,0 +1,48 @@
+"""Bundles of the methods to measure on onnxruntime, made for the time of the measurement."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.adapters import adapter_of
+from bench.cost.case import Case, Work
+from bench.cost.onnx_subjects import FOLDED
+from edge_tta.engines.torch import engine_of
+from edge_tta.models import Model
+from export.bundle import write_bundle
+from export.folded import write_folded
+
+
+@contextlib.contextmanager
+def with_bundles(cases: Sequence[Case], model: Model) -> Iterator[list[Case]]:
+    """The cases, those on onnxruntime with the folder of their graphs, gone after the block.
+
+    A bundle is not compared with PyTorch as `edge-tta export bundle` does it.
+
+    Raises:
+        ModelError: the network cannot be captured or exported.
+        ConfigError: a method needs what a bundle does not hold.
+    """
+    model = replace(model, labels=None)
+    network = None
+    with tempfile.TemporaryDirectory(prefix="edge-tta-bench-") as root:
+        folders: dict[str, Path] = {}
+        for case in cases:
+            if case.backend != "onnx" or case.asked in folders:
+                continue
+            folders[case.asked] = folder = Path(root, str(len(folders)))
+            folder.mkdir()
+            adapter = adapter_of(network or model.module, case.config, model.input)
+            network = engine_of(adapter).network
+            if case.work is Work.FOLDED:
+                write_folded(adapter, model.input, folder / FOLDED)
+            else:
+                write_bundle(model, [adapter], "edge", folder)
+        yield [
+            replace(case, place=str(folders[case.asked])) if case.backend == "onnx" else case
+            for case in cases
+        ]

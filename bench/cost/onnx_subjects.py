@@ -1,0 +1,86 @@
+"""Subjects on onnxruntime, without PyTorch: a bundle's graphs, or the folded network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.cost.case import Case, Work
+from bench.cost.subjects import OnStage, Subject
+from edge_tta.adapter import Adapter
+from edge_tta.bundle.folder import Bundle
+from edge_tta.bundle.runtime import quiet_runtime
+from edge_tta.engines.onnx import OnnxEngine
+from edge_tta.guard import Guard
+from edge_tta.prepare import Images, InputSpec
+
+FOLDED = "folded.onnx"
+"""Name of the folded network in its folder."""
+
+
+def load_runtime() -> None:
+    """Imports onnxruntime, which is imported late elsewhere."""
+    quiet_runtime()
+
+
+class Maker:
+    """Subjects of the graphs in a case's `place`.
+
+    Args:
+        model: has the fields of its input as `input`.
+    """
+
+    def __init__(self, model: Mapping[str, Any], threads: int | None) -> None:
+        self._threads = threads
+        given = model["input"]
+        self.spec = InputSpec().changed(**given)
+
+    def make(self, case: Case) -> Subject:
+        """See `bench.cost.subjects.Maker`."""
+        folder = Path(str(case.place))
+        if case.work is Work.FOLDED:
+            return self._folded(folder / FOLDED)
+        profile = "memory" if case.work is Work.LEARN_IN_LITTLE else "speed"
+        bundle = Bundle(folder, threads=self._threads, profile=profile)
+        adapter = Adapter(OnnxEngine(bundle))
+        run: Any = Guard(adapter) if case.guarded else adapter
+        if case.work is Work.PREDICT:
+            run = adapter.predict
+        elif case.work is Work.OBSERVE:
+            run = partial(run, learn=False)
+        weights = folder / bundle.manifest.weights
+        return OnnxSubject(run, weights, lambda: adapter.state)
+
+    def _folded(self, path: Path) -> Subject:
+        runtime = quiet_runtime()
+        chosen = runtime.SessionOptions()
+        chosen.intra_op_num_threads = self._threads or 0
+        chosen.log_severity_level = 3
+        session = runtime.InferenceSession(str(path), chosen, providers=["CPUExecutionProvider"])
+        return OnnxSubject(lambda image: session.run(None, {"images": image}), path, dict)
+
+
+class OnnxSubject:
+    """A call of onnxruntime, whose stages cannot be told apart."""
+
+    def __init__(
+        self, run: Callable[[Images], object], weights: Path, state: Callable[[], dict[str, Any]]
+    ) -> None:
+        self._run, self._weights, self._state = run, weights, state
+        self._on_stage: OnStage = lambda stage: None
+
+    def listen(self, on_stage: OnStage) -> None:
+        """See `Subject`."""
+        self._on_stage = on_stage
+
+    def frame(self, image: Images) -> None:
+        """See `Subject`."""
+        self._run(image)
+        self._on_stage("whole step")
+
+    def sizes(self, image: Images) -> dict[str, int]:
+        """See `Subject`; what onnxruntime saves for backward cannot be told."""
+        state = sum(value.nbytes for value in self._state().values())
+        return {"state_bytes": state, "weight_bytes": self._weights.stat().st_size}
