@@ -46,6 +46,7 @@ def open_npz(path: Path, expected: str) -> Iterator[Mapping[str, Array]]:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it is no .npz")
+            assert file.zip is not None  # it is open
             _check_claims(file.zip, path.stat().st_size)
             yield file
 

@@ -21,6 +21,7 @@ from edge_tta.errors import EdgeTTAError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_tta.adapter import Adapter
     from edge_tta.prepare import Pixels
 
 _MARK = "edge-tta-probe: "

@@ -50,7 +50,7 @@ def measure_error(
         for outcome in run(tasks):
             outcomes.append(outcome)
             advance(len(outcome.wrong))
-        row = {
+        row: dict[str, Any] = {
             "method": config.method,
             "host": config.host if config.method == "nanoadapt" else None,
             "label": label,
