@@ -44,7 +44,7 @@ def open_npz(path: Path, expected: str) -> Iterator[Mapping[str, Array]]:
         check_ordinary(path)
         # A file of our own: NumPy leaves the one it opened unclosed when it is damaged.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
+            if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
                 raise ValueError("it is no .npz")
             assert file.zip is not None  # it is open
             _check_claims(file.zip, path.stat().st_size)

@@ -92,7 +92,7 @@ def load_set(
     _check_labels(path, labels)
     for name, array in arrays.items():
         _check_pictures(path, name, array, len(labels))
-    sized = {name: _sized(array[:limit], size) for name, array in arrays.items()}
+    sized = {name: _sized(_rgb(array[:limit]), size) for name, array in arrays.items()}
     return LabelledSet(path.stem, severity, sized, labels[:limit].astype(np.int64))
 
 
@@ -123,7 +123,7 @@ def load_npz_pictures(
         _check_pictures(path, "images", images, len(labels))
     except SourceError as error:
         raise SourceError(f"{error}; {wanted}") from error
-    return images[:limit], labels[:limit], more
+    return _rgb(images[:limit]), labels[:limit], more
 
 
 def check_classes(path: str | Path, data: LabelledSet, classes: int) -> None:
@@ -196,9 +196,10 @@ def _check_labels(path: Path, labels: npt.NDArray[Any]) -> None:
 
 
 def _check_pictures(path: Path, name: str, array: npt.NDArray[Any], count: int) -> None:
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3:
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3):
         raise SourceError(
-            f"{path}: {name} is {array.dtype} {array.shape}; expected uint8 (n, H, W, 3)"
+            f"{path}: {name} is {array.dtype} {array.shape}; expected uint8 (n, H, W, 3), "
+            "or (n, H, W, 1) gray"
         )
     if len(array) != count:
         raise SourceError(f"{path}: {name} has {len(array)} pictures and there are {count} labels")
@@ -265,6 +266,11 @@ def _chosen(names: Sequence[str], only: Sequence[str] | None, path: Path) -> lis
             hint = did_you_mean(name, names)
             raise SourceError(f"{path} has no {name}; it has {', '.join(names)}{hint}")
     return list(only)
+
+
+def _rgb(pictures: Pixels) -> Pixels:
+    """Return pictures (n, H, W, 3); gray ones (n, H, W, 1) have equal channels."""
+    return pictures if pictures.shape[-1] == 3 else np.repeat(pictures, 3, -1)
 
 
 def _sized(array: Pixels, size: Size) -> Pixels:

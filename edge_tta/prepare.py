@@ -20,6 +20,7 @@ Pixels = npt.NDArray[np.uint8]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _MOST_SIDE = 8192
+_LARGEST = 1e12
 _LONGEST = 8
 """Pictures longer than the input's shape by more are cut before they are resized."""
 
@@ -67,7 +68,9 @@ class InputSpec:
                 values *= self.channels.number
             object.__setattr__(self, name, values)
         if not (_is_real(self.scale) and self.scale > 0):
-            raise ConfigError(f"scale must be a number above 0, got {self.scale!r}")
+            raise ConfigError(
+                f"scale must be a number above 0, to {_LARGEST:g}, got {self.scale!r}"
+            )
         wrong_gray = self.channels is Channels.GRAY and len(self.mean) != 1
         if len(self.mean) != len(self.std) or wrong_gray:
             raise ConfigError(
@@ -75,7 +78,10 @@ class InputSpec:
                 f"{self.mean} and {self.std}"
             )
         if not all(map(_is_real, (*self.mean, *self.std))) or min(self.std) <= 0:
-            raise ConfigError(f"mean and std must be numbers, std above 0, got {self.std}")
+            raise ConfigError(
+                f"mean and std must be numbers, std above 0, not beyond {_LARGEST:g} or its "
+                f"inverse, got {self.mean} and {self.std}"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -194,20 +200,24 @@ def per_channel(values: Sequence[float] | float, channels: int = 3) -> tuple[flo
     Raises:
         ConfigError: another number of values.
     """
-    listed = (values,) if isinstance(values, (int, float)) else tuple(values)
+    listed = np.ravel(values).tolist()
     if len(listed) not in (1, channels):
         expected = "1 value" if channels == 1 else f"1 or {channels} values"
         raise ConfigError(f"expected {expected}, one a channel, got {len(listed)}")
-    return tuple(float(v) for v in listed) * (channels if len(listed) == 1 else 1)
+    return tuple(map(float, listed)) * (channels if len(listed) == 1 else 1)
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    """Tell whether a value is a number that float32 can compute with, as a divisor too."""
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    return value == 0 or 1 / _LARGEST <= abs(value) <= _LARGEST
 
 
 def _checked_size(size: Any) -> Size:
     """Return a size as `InputSpec` keeps it. Raises ConfigError where it is out of range."""
     sides = size if isinstance(size, tuple) else (size, size)
+    sides = tuple(int(side) if isinstance(side, np.integer) else side for side in sides)
     if len(sides) != 2 or not all(_is_side(side) for side in sides):
         raise ConfigError(
             f"size must be a whole number from 1 to {_MOST_SIDE}, or two, as HxW, got "

@@ -86,6 +86,9 @@ def test_frames_that_are_views_are_taken_and_not_changed() -> None:
         ({"size": 32.0}, "whole number"),
         ({"scale": 0}, "scale must be a number above 0"),
         ({"scale": float("inf")}, "scale must be a number above 0"),
+        ({"scale": 1e-320}, "scale must be a number above 0"),
+        ({"std": (1e-60,)}, "std above 0"),
+        ({"mean": (1e39,)}, "must be numbers"),
         ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
         ({"std": (1.0, float("nan"), 1.0)}, "must be numbers"),
         ({"mean": (0.0, "red", 0.0)}, "must be numbers"),
@@ -187,3 +190,10 @@ def test_means_follow_the_channels_unless_they_are_given() -> None:
         spec.changed(channels="gray", mean=(1, 2, 3))
     with pytest.raises(ConfigError, match="must be one of rgb, bgr, gray, got 'cmyk'"):
         spec.changed(channels="cmyk")
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    given = {"size": np.int64(32), "mean": np.array([0.5, 0.4, 0.3]), "std": np.float32(0.25)}
+    spec = InputSpec().changed(**given)  # type: ignore[arg-type]
+    assert spec == InputSpec(32, 255.0, (0.5, 0.4, 0.3), (0.25,) * 3)
+    assert type(spec.size) is int

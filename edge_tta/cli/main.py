@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -36,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _quiet_dependencies()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter of a class's name is no reason to end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if not arguments or arguments[0] not in COMMANDS:
             return _top_level(arguments)
@@ -84,6 +89,6 @@ def _top_level(arguments: Sequence[str]) -> int:
 
 
 def _quiet_dependencies() -> None:
-    """What users cannot act on: PyTorch deprecates parts of itself that it still uses."""
+    """Silences what users cannot act on: PyTorch deprecates parts of itself that it still uses."""
     warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)

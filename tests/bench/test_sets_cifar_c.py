@@ -99,3 +99,14 @@ def test_labels_alone_are_no_set(tmp_path: Path) -> None:
         (folder / f"{name}.npy").unlink()
     with pytest.raises(SourceError, match="holds no corruption"):
         load_set(folder, SIZE)
+
+
+def test_a_file_that_claims_more_than_a_machine_can_count_is_told(tmp_path: Path) -> None:
+    header = (
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({2**70}, 3), }}".ljust(117) + "\n"
+    )
+    start = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode()
+    (tmp_path / "fog.npy").write_bytes(start + bytes(100))
+    np.save(tmp_path / "labels.npy", np.zeros(5, int))
+    with pytest.raises(SourceError, match=r"cannot read .*fog\.npy"):
+        load_set(tmp_path, 8)

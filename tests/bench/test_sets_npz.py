@@ -112,7 +112,7 @@ def test_pictures_labels_and_classes_are_given(tmp_path: Path) -> None:
         {"images": pictures(1), "labels": LABELS[:3]},
         {"images": pictures(1).astype(float), "labels": LABELS},
         {"images": pictures(1)[..., 0], "labels": LABELS},
-        {"images": pictures(1)[..., :1], "labels": LABELS},
+        {"images": pictures(1)[..., :2], "labels": LABELS},
         {"images": pictures(1), "labels": np.array(3)},
     ],
     ids=range(7),
@@ -175,3 +175,9 @@ def test_pictures_for_inputs_that_are_not_square(tmp_path: Path) -> None:
 def test_a_corruption_that_is_not_there_is_guessed(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="did you mean fog"):
         load_set(_write(tmp_path / "some.npz"), SIZE, only=["foggy"])
+
+
+def test_gray_pictures_have_equal_channels(tmp_path: Path) -> None:
+    gray = pictures(1)[..., :1]
+    data = load_set(_write(tmp_path / "some.npz", fog=gray), SIZE)
+    np.testing.assert_array_equal(data.corruptions["fog"], np.repeat(gray, 3, -1))

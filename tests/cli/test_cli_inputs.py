@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -208,3 +209,18 @@ def test_corrupted_pictures_may_be_oblong(place: Path, tmp_path: Path) -> None:
     assert call("corrupt", place / "set.npz", tmp_path / "out.npz", *words).code == 0
     with np.load(tmp_path / "out.npz") as file:
         assert file["fog"].shape == (5, 48, 80, 3)
+
+
+def test_names_that_a_terminal_has_no_letters_for_end_no_run(place: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("Fu\u00dfg\u00e4nger\n\u4eba\nc\u00e9\n\u72ac\n", encoding="utf-8")
+    words = ("--model", f"{place / 'net.py'}:thermal", "--method", "source", "--labels", labels)
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_tta", "run", place / "pictures", *words],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"\\" in done.stdout
