@@ -9,7 +9,10 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SOURCES = {"index.md": "README.md", "contributing/changelog.md": "CHANGELOG.md"}
 # What stands outside docs/, by the page that has it on the site.
-ELSEWHERE = {"CHANGELOG.md": "contributing/changelog.md", "CONTRIBUTING.md": "contributing/index.md"}
+ELSEWHERE = {
+    "CHANGELOG.md": "contributing/changelog.md",
+    "CONTRIBUTING.md": "contributing/index.md",
+}
 _LINK = re.compile(r"\]\((?![a-z]+:|#)([^)]+)\)")
 
 

@@ -37,7 +37,9 @@ def _lines() -> Iterator[str]:
         (attributes,) = (s for s in sections if s.kind is griffe.DocstringSectionKind.attributes)
         for described in attributes.value:
             for field in described.name.split(", "):
-                values = [f"default {_shown(record.attributes[field].value)}"]
+                values = [
+                    f"default {_shown(ast.literal_eval(str(record.attributes[field].value)))}"
+                ]
                 values += [
                     f"`{preset}` {_shown(tables[name][field])}"
                     for preset, tables in files.items()
@@ -49,13 +51,12 @@ def _lines() -> Iterator[str]:
 
 
 def _tables(module: Any) -> dict[str, Any]:
-    """Return the record of each table, by the table's name, as TABLES has them."""
-    mapping = ast.parse(str(module.attributes["TABLES"].value), mode="eval").body
-    assert isinstance(mapping, ast.Dict)
+    """Return the record of each table, by the table's name: the fields of a MethodConfig."""
+    fields = module.classes["MethodConfig"].attributes
     return {
-        ast.literal_eval(key): module.classes[value.id]
-        for key, value in zip(mapping.keys, mapping.values, strict=True)
-        if key is not None and isinstance(value, ast.Name)
+        name: module.classes[str(field.annotation)]
+        for name, field in fields.items()
+        if str(field.annotation) in module.classes
     }
 
 
@@ -65,7 +66,6 @@ def _preset(name: str) -> dict[str, dict[str, Any]]:
 
 def _shown(value: Any) -> str:
     """Return a value as TOML has it."""
-    given = value if isinstance(value, (str, int, float)) else ast.literal_eval(str(value))
-    if isinstance(given, bool):
-        return f"`{str(given).lower()}`"
-    return f'`"{given}"`' if isinstance(given, str) else f"`{given:g}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`"
