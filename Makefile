@@ -25,7 +25,7 @@ test: $(VENV)/.test
 # The documentation as a site in build/docs; a broken link is an error. A test builds it too.
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "open build/docs/index.html"
+	@echo "open build/docs/index.html; with search: $(BIN)/python -m http.server -d build/docs"
 
 # The demo's bundle, which is part of the package: after a change of the step or the preset `edge`.
 bundle: $(VENV)/.test

@@ -32,9 +32,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    command_line = (tmp_path / "reference" / "command-line" / "index.html").read_text()
+    command_line = (tmp_path / "reference" / "command-line.html").read_text()
     assert "--adapt-every" in command_line
-    presets = (tmp_path / "reference" / "presets" / "index.html").read_text()
+    presets = (tmp_path / "reference" / "presets.html").read_text()
     assert "dead_zone" in presets
     assert "What it gives" in (tmp_path / "index.html").read_text()  # of the README
 
