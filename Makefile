@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO ?= demo-out
 
-.PHONY: demo test bundle clean
+.PHONY: demo test docs bundle clean
 
 # The main job on the built-in road-sign camera: video, plot, log and state go to DEMO/.
 # So small a network gains nothing from a second thread, and suffers when its core is busy.
@@ -21,6 +21,11 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
+
+# The documentation as a site in build/docs; a broken link is an error. A test builds it too.
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/docs/index.html; with search: $(BIN)/python -m http.server -d build/docs"
 
 # The demo's bundle, which is part of the package: after a change of the step or the preset `edge`.
 bundle: $(VENV)/.test

@@ -3,7 +3,7 @@
 Written from the definitions of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to
 Common Corruptions and Perturbations", 2019, with both published parameter tables. ImageNet-C itself
 was also stored as JPEG of quality 85 afterwards; that is left to whoever writes the files.
-docs/corruptions.md tells how near they are to the published scripts.
+docs/reference/corruptions.md tells how near they are to the published scripts.
 """
 
 from bench.corruptions.drift import UP_AND_DOWN, drift_schedule

@@ -32,11 +32,19 @@ _LOOKS = (
 )
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the subcommand's options."""
+    parser = argparse.ArgumentParser(
+        prog="edge-tta doctor",
+        description="Tells what this machine has, what is missing, and the command that mends it.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, to put into a report")
+    return parser
+
+
 def main(argv: Sequence[str]) -> int:
     """Prints the findings. Nothing of it is a failure: exit code 0."""
-    parser = argparse.ArgumentParser(prog="edge-tta doctor", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON, to put into a report")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.json:
         print(json.dumps([finding.as_dict() for finding in findings()], indent=1))
         return 0

@@ -1,7 +1,7 @@
 """Whether adaptation does harm, judged without labels from a few running means.
 
 What can be seen of a stream is not enough to know which of two networks is right. These are the
-signs that hold where harm was measured and not where adaptation helped (docs/guard.md):
+signs that hold where harm was measured and not where adaptation helped (docs/background/guard.md):
 
 - *not finite*: the adapted network answers with NaN or infinity.
 - *doubt*: it is far less certain than the source network on the same frames. Calibration that

@@ -71,7 +71,7 @@ def test_a_short_soak_measures_what_a_long_one_does(tmp_path: Path) -> None:
 
 
 def test_committed_results_show_no_growth_and_no_loss() -> None:
-    """What docs/live.md says."""
+    """What docs/background/endurance.md says."""
     (soak,) = read_results(RESULTS / "soak_small.json").rows
     assert soak["frames"] == 200_000
     assert soak["finite"]

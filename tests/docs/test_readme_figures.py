@@ -1,0 +1,83 @@
+"""Figures that the README quotes are those of the result files."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.docs.pages import README, ROOT
+
+ORDERS = ("iid", "correlated:30", "correlated:300", "continual")
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((ROOT / f"bench/results/{name}.json").read_text())[
+        "results"
+    ]
+    return rows
+
+
+def _line(start: str) -> list[str]:
+    """Return the cells of the README's row that begins so, without what is bold."""
+    (line,) = (line for line in README.read_text().splitlines() if line.startswith(f"| {start}"))
+    return [cell.strip().replace("**", "") for cell in line.strip("|").split("|")][1:]
+
+
+@pytest.mark.parametrize(
+    ("row", "label"), [("ResNet-20, source", "source"), ("**edge_tta** (`nano", "nanoadapt:tent")]
+)
+def test_errors_are_the_means_over_corruptions(row: str, label: str) -> None:
+    rows = [row for row in _rows("cifar10_resnet20_edge") if row["label"] == label]
+    for order, cell in zip(ORDERS, _line(row), strict=True):
+        errors = [r["error"] for r in rows if r["order"] == order and r["corruption"] != "clean"]
+        assert len(errors) == 15
+        assert cell == f"{100 * sum(errors) / 15:.1f}"
+
+
+def test_errors_of_clean_pictures_and_the_most_harm_are_those_measured() -> None:
+    error = {
+        (r["label"], r["order"], r["corruption"]): 100 * r["error"]
+        for r in _rows("cifar10_resnet20_edge")
+    }
+    corruptions = {corruption for _, _, corruption in error}
+    for order, clean, harm in zip(ORDERS, _line("clean pictures"), _line("most harm"), strict=True):
+        source, adapted = error["source", order, "clean"], error["nanoadapt:tent", order, "clean"]
+        given = [float(text) for text in clean.split(" / ")]
+        assert given == pytest.approx([source, adapted], abs=0.0501)
+        most = max(
+            error["nanoadapt:tent", order, c] - error["source", order, c] for c in corruptions
+        )
+        assert float(re.findall(r"[+-][\d.]+", harm)[0]) == pytest.approx(most, abs=0.0501)
+
+
+def test_batches_of_200_are_those_measured() -> None:
+    rows = [r for r in _rows("cifar10_resnet20_batch200") if r["corruption"] != "clean"]
+    means = []
+    for label in ("norm", "tent"):
+        errors = [r["error"] for r in rows if r["label"] == label]
+        means.append(f"{100 * sum(errors) / len(errors):.1f}")
+    assert _line("Pred BN / Tent with")[0] == " / ".join(means)
+
+
+def test_costs_are_those_measured() -> None:
+    names = {
+        "source, folded": "frozen onnxruntime",  # as the files of that time call it
+        "edge_tta bundle, a frame that calibrates": "bundle observe",
+        "edge_tta bundle, a frame that learns": "bundle learn",
+        "the same with": "bundle learn, memory",
+        "Tent in PyTorch": "torch tent",
+    }
+    networks = [_rows("bundle_resnet50"), _rows("bundle_mobilenet_v2")]
+    for row, method in names.items():
+        cells = iter(_line(row))
+        for rows in networks:
+            at = {(r["method"], r["measure"]): r for r in rows}
+            ms = 1e3 * at[method, "latency"]["p50_s"]
+            tent_ms = 1e3 * at["torch tent", "latency"]["p50_s"]
+            peak = at[method, "memory"]["process_peak_bytes"]
+            assert float(next(cells)) == pytest.approx(ms, rel=0.01, abs=0.0501)
+            assert float(next(cells)) == pytest.approx(ms / tent_ms, abs=0.00501)
+            assert next(cells) == f"{peak / 1e6:.0f}"
