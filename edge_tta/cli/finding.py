@@ -1,4 +1,4 @@
-"""What `edge-tta doctor` says of one thing."""
+"""One thing that `edge-tta doctor` looks at, and how it asks the system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Finding:
     """One thing looked at.
 
     Attributes:
-        ok: whether it can be used.
+        ok: True where it can be used.
         found: what there is.
         advice: what to do where it cannot be used.
     """
@@ -25,12 +25,12 @@ class Finding:
     advice: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return it as `doctor --json` has it."""
         return dataclasses.asdict(self)
 
 
 def read(path: str) -> str | None:
-    """A file of the system, stripped; None where it is not there or not to be read."""
+    """Return a file of the system, stripped; None where it is not there or not to be read."""
     try:
         return Path(path).read_text(errors="replace").strip("\0 \t\n")
     except OSError:
@@ -38,7 +38,7 @@ def read(path: str) -> str | None:
 
 
 def said(*command: str, timeout_s: float = 5.0) -> str | None:
-    """What a command prints; None where it is missing, fails, or does not answer."""
+    """Return what a command prints; None where it is missing, fails, or does not answer."""
     try:
         done = subprocess.run(
             command,

@@ -108,7 +108,7 @@ def _are_probabilities(outputs: Tensor) -> bool:
 
 def _append(output: fx.Node, target: Any, *arguments: Any) -> None:
     """Apply an operator to what the graph returns."""
-    (returned,) = output.args[0]  # type: ignore[misc]
+    returned: Any = output.args[0]
     with output.graph.inserting_before(output):
-        node = output.graph.call_function(target, (returned, *arguments))
+        node = output.graph.call_function(target, (returned[0], *arguments))
     output.args = ((node,),)
