@@ -61,7 +61,7 @@ class Loaded:
 
 
 def load(arguments: argparse.Namespace) -> Loaded:
-    """What --model, --backend and the method's options name.
+    """Return what --model, --backend and the method's options name.
 
     Raises:
         EdgeTTAError: as the executor does, or they do not fit together.
@@ -125,7 +125,7 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
 
 
 def _advised(arguments: argparse.Namespace, adapter: BundleAdapter) -> str:
-    """What is done because the bundle advises it, and how to do otherwise; or nothing."""
+    """Return what is done because the bundle advises it, and how to do otherwise; or nothing."""
     advice, usual = adapter.network.manifest.advice, Advice()
     parts = []
     if arguments.profile is None and advice.profile != usual.profile:
@@ -138,7 +138,7 @@ def _advised(arguments: argparse.Namespace, adapter: BundleAdapter) -> str:
 
 
 def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
-    """The method asked for, as the bundle calls it; None: its first."""
+    """Return the method asked for, as the bundle calls it; None: its first."""
     method, host = arguments.method, arguments.host
     if method is None and host is None:
         return None
@@ -174,14 +174,14 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
 
 
 def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
-    """Captures the network and gives back what that left; the number of classes."""
+    """Capture the network and free what that left; return the number of classes."""
     classes = adapter.prepare(shape).program.classes
     heap.trim()
     return classes
 
 
 def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
-    """The adapter, how often it learns, and what a budget had a say in (or nothing)."""
+    """Return the adapter, how often it learns, and what a budget had a say in (or nothing)."""
     from edge_tta.adapter import Adapter
     from edge_tta.method import apart
     from edge_tta.run.budget import drawn_image, fit

@@ -1,8 +1,8 @@
-"""Where a captured graph may be cut into parts, and where that leaves least to wait.
+"""Places to cut a captured graph into segments for activation checkpointing, and the best of them.
 
-A part that is run again keeps its input until then, and while it is run again what it saves for
-its backward pass. Of parts 1 .. K with inputs x and saved tensors s, of which the last is not run
-again, there wait at most, in bytes,
+A segment that is checkpointed keeps its input until its backward pass, and during that what it
+saves for it. Of segments 1 .. K with inputs x and saved tensors s, of which the last is not
+checkpointed, there are at most, in bytes,
 
     max over k of (x_1 + .. + x_k + s_k).
 """
@@ -19,7 +19,7 @@ from torch import Tensor, fx
 from edge_tta.network.program import Normaliser, Program
 
 _EXACT = 256
-"""A plan waits at most one in so many more bytes than the best."""
+"""A plan keeps at most one in so many more bytes than the best."""
 
 
 class Cut(NamedTuple):
@@ -33,7 +33,7 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one run of a graph, in bytes.
+    """Bytes of one run of a graph.
 
     saved: for the backward pass, by node that saves first. tensors: of nodes that give a
     floating-point tensor. numbers: nodes that give a number.
@@ -45,18 +45,18 @@ class Sizes:
 
 
 def is_source(node: fx.Node) -> bool:
-    """Whether a node reads what is there anyway: weights, parameters, the normaliser."""
+    """Return True for a node that reads what is there anyway: weights, parameters, normaliser."""
     named = node.op == "placeholder" and node.target == "normaliser"
     return named or node.op == "get_attr" or (node.op, node.target) == ("call_method", "parameter")
 
 
 def computing(graph: fx.Graph) -> list[fx.Node]:
-    """The nodes that compute, in order."""
+    """Return the nodes that compute, in order."""
     return [n for n in graph.nodes if n.op not in ("placeholder", "output") and not is_source(n)]
 
 
 def measured(program: Program, images: Tensor, normaliser: Normaliser, there: set[int]) -> Sizes:
-    """Sizes of a run with gradients, of which nothing is kept.
+    """Return the sizes of a run with gradients, of which nothing is kept.
 
     there: addresses of storages that are not counted, such as weights'.
     """
@@ -67,25 +67,25 @@ def measured(program: Program, images: Tensor, normaliser: Normaliser, there: se
 
 
 def cuts(graph: fx.Graph, sizes: Sizes) -> list[Cut]:
-    """All places to cut, the beginning first."""
+    """Return all places to cut, the beginning first."""
     nodes = computing(graph)
     at = {node: i for i, node in enumerate(nodes)}
     images = next(node for node in graph.nodes if node.op == "placeholder")
     last = {n: max((at.get(u, len(nodes)) for u in n.users), default=-1) for n in [images, *nodes]}
-    found, alive = [Cut(0, images)], [images]
+    places, alive = [Cut(0, images)], [images]
     for position, node in enumerate(nodes[:-1]):
         alive = [n for n in [*alive, node] if last[n] > position]
         tensors = [n for n in alive if n not in sizes.numbers]
         if len(tensors) != 1 or tensors[0] not in sizes.tensors or _is_overwritten(tensors[0]):
             continue
-        if tensors[0] is not found[-1].tensor:
+        if tensors[0] is not places[-1].tensor:
             numbers = tuple(n for n in alive if n in sizes.numbers)
-            found.append(Cut(position + 1, tensors[0], numbers))
-    return found
+            places.append(Cut(position + 1, tensors[0], numbers))
+    return places
 
 
 def best(graph: fx.Graph, sizes: Sizes, places: Sequence[Cut], most: int | None) -> list[Cut]:
-    """The places, the beginning among them, that leave least to wait, in at most `most` parts."""
+    """Return the places, the beginning among them, by which least is kept, `most` at most."""
     nodes = computing(graph)
     ends = [*(cut.position for cut in places[1:]), len(nodes)]
     begins = [cut.position for cut in places]
@@ -97,33 +97,33 @@ def best(graph: fx.Graph, sizes: Sizes, places: Sequence[Cut], most: int | None)
 
 
 def plan(inputs: Sequence[int], saved: Sequence[int], most: int | None = None) -> list[int]:
-    """The stretches that begin a part, from 0, so that least waits (above).
+    """Return the stretches that begin a segment, from 0, so that least is kept (above).
 
     Args:
         inputs, saved: bytes of the stretches between places to cut, in order.
-        most: parts at most; None: any number.
+        most: segments at most; None: any number.
     """
     low, high = 0, sum(inputs) + sum(saved)
-    found = [0]
+    starts = [0]
     while high - low > max(1, high // _EXACT):
         middle = (low + high) // 2
         parts = _within(middle, inputs, saved, most)
         if parts is None:
             low = middle
         else:
-            high, found = middle, parts
-    return found
+            high, starts = middle, parts
+    return starts
 
 
 def _within(
     limit: int, inputs: Sequence[int], saved: Sequence[int], most: int | None
 ) -> list[int] | None:
-    """A plan by which no more than `limit` waits, of those the one with least inputs."""
+    """Return a plan that keeps `limit` at most, of those the one with least inputs."""
     n = len(saved)
     before = [0]
     for size in saved:
         before.append(before[-1] + size)
-    # Bytes of inputs that wait where a part begins, and where its parts begin.
+    # Bytes of inputs kept where a segment begins, and where its segments begin.
     ways: list[tuple[int, list[int]] | None] = [(0, [])] + [None] * n
     for _ in range(n if most is None else min(most, n)):
         following = list(ways)
@@ -133,10 +133,10 @@ def _within(
                 continue
             for j in range(i + 1, n + 1):
                 kept = before[j] - before[i]
-                waits = way[0] + (inputs[i] if kept and j < n else 0)
+                held = way[0] + (inputs[i] if kept and j < n else 0)
                 old = following[j]
-                if waits + kept <= limit and (old is None or waits < old[0]):
-                    following[j] = waits, [*way[1], i]
+                if held + kept <= limit and (old is None or held < old[0]):
+                    following[j] = held, [*way[1], i]
         if most is None or following == ways:
             ways = following
             break
@@ -146,13 +146,13 @@ def _within(
 
 
 def _is_overwritten(node: fx.Node) -> bool:
-    """Whether a BatchNorm writes over the output of a node (`lean_norm.normalised`, own)."""
+    """Return True where a BatchNorm overwrites the output of a node (`lean_norm.normalised`)."""
     users = list(node.users)
     return any(u.target == "normalise" and len(u.args) > 8 and bool(u.args[8]) for u in users)
 
 
 class _Counting(fx.Interpreter):
-    """Runs a graph and notes what each node would save."""
+    """Interpreter that notes what each node would save."""
 
     def __init__(self, module: fx.GraphModule, there: set[int]) -> None:
         super().__init__(module)
@@ -168,14 +168,14 @@ class _Counting(fx.Interpreter):
             for node in n.all_input_nodes
             if isinstance(self.env[node], Tensor)
         }
-        found: dict[int, int] = {}
+        packed: dict[int, int] = {}
 
         def pack(value: Tensor) -> None:
-            found[_address(value)] = value.untyped_storage().nbytes()
+            packed[_address(value)] = value.untyped_storage().nbytes()
 
         with torch.autograd.graph.saved_tensors_hooks(pack, _never):
             result = super().run_node(n)
-        for address, size in found.items():
+        for address, size in packed.items():
             owner = owners.get(address)
             if address in self._there or owner in self._counted:
                 continue
@@ -183,7 +183,7 @@ class _Counting(fx.Interpreter):
                 self._counted.add(owner)
             self.saved[n] = self.saved.get(n, 0) + size
         if isinstance(result, Tensor):
-            if _address(result) in found or owners.get(_address(result)) in self._counted:
+            if _address(result) in packed or owners.get(_address(result)) in self._counted:
                 self._counted.add(n)
             if result.is_floating_point():
                 self.tensors[n] = result.untyped_storage().nbytes()

@@ -52,11 +52,11 @@ class FrozenNetwork:
     def program(
         self, image_shape: tuple[int, ...], saved: str = "stock", below: str = ""
     ) -> Program:
-        """The network captured for images (channels, H, W); the last shape's is kept.
+        """Return the network captured for images (channels, H, W); the last shape's is kept.
 
         Args:
-            saved: what waits for the backward pass: `stock`, as PyTorch's autograd keeps it, or
-                lean (`edge_tta.network.lean`) in one of `lean_codes.PRECISIONS`.
+            saved: how tensors are saved for the backward pass: `stock`, as PyTorch's autograd
+                keeps them, or lean (`edge_tta.network.lean`) in one of `lean_codes.PRECISIONS`.
             below: name of the layer before which BatchNorms are folded; "": none are.
 
         Raises:
@@ -77,7 +77,9 @@ class FrozenNetwork:
         return program
 
     def _lean(self, image_shape: tuple[int, ...], precision: str, below: str) -> Program:
-        """Channels last where the network takes that: some reshape in ways that it does not."""
+        """Return the lean program, channels last where the network takes that: some reshape in ways
+        that it does not.
+        """
         for layout in (torch.channels_last, torch.contiguous_format):
             self._lay_out(layout)
             last = layout is torch.channels_last
@@ -102,5 +104,5 @@ class FrozenNetwork:
                 tensor.data = tensor.data.contiguous(memory_format=layout)
 
     def copy(self) -> nn.Module:
-        """The module, to be changed freely; its weights lie as PyTorch makes them."""
+        """Return the module, to be changed freely; its weights lie as PyTorch makes them."""
         return copy.deepcopy(self._model).to(memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""How far a network has shrunk its image where each BatchNorm stands.
+"""Total strides: how far a network has shrunk its image where each BatchNorm stands.
 
 The total stride is the product of the strides on the way from the image, whatever the image's size.
 Where ways meet, as in a residual block or a gate, the finest counts. Global pooling is no stride:
@@ -32,22 +32,23 @@ _STRIDED = {
 
 
 def total_strides(graph: fx.Graph, constants: Sequence[str]) -> dict[fx.Node, int]:
-    """Of each node that the image reaches; over all spatial axes: halving H and W makes 4.
+    """Return the stride of each node that the image reaches, over all spatial axes: halving H and W
+    makes 4.
 
     constants: names of the placeholders that are weights.
     """
-    found: dict[fx.Node, int] = {}
+    strides: dict[fx.Node, int] = {}
     for node in graph.nodes:
         if node.op == "placeholder" and node.name not in constants:
-            found[node] = 1
-        reached = [found[operand] for operand in node.all_input_nodes if operand in found]
+            strides[node] = 1
+        reached = [strides[operand] for operand in node.all_input_nodes if operand in strides]
         if reached:
-            found[node] = min(reached) * _stride(node)
-    return found
+            strides[node] = min(reached) * _stride(node)
+    return strides
 
 
 def before_last_stage(sites: Sequence[Site]) -> tuple[Site, ...]:
-    """The sites of layers that stand nowhere at the greatest total stride.
+    """Return the sites of layers that stand nowhere at the greatest total stride.
 
     That stage is `layer4` of a ResNet. All sites where nothing trainable would be left.
     """
