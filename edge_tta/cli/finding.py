@@ -1,4 +1,4 @@
-"""What `edge-tta doctor` says of one thing."""
+"""One thing that `edge-tta doctor` looks at, and how it asks the system."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding:
 
 
 def read(path: str) -> str | None:
-    """A file of the system, stripped; None where it is not there or not to be read."""
+    """Return a file of the system, stripped; None where it is not there or not to be read."""
     try:
         return Path(path).read_text(errors="replace").strip("\0 \t\n")
     except OSError:
@@ -35,7 +35,7 @@ def read(path: str) -> str | None:
 
 
 def said(*command: str, timeout_s: float = 5.0) -> str | None:
-    """What a command prints; None where it is missing, fails, or does not answer."""
+    """Return what a command prints; None where it is missing, fails, or does not answer."""
     try:
         done = subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""Captures any `nn.Module` as a `Program`: BatchNorm is found in the graph, not by class names.
+"""Capture of any `nn.Module` as a `Program`: BatchNorm is found in the graph, not by class names.
 
 The network is exported in evaluation mode (torch.export), so that whatever Python built it is gone
 and each BatchNorm is one `aten.batch_norm` node, wherever it stands. Those nodes become calls of
@@ -89,7 +89,7 @@ def capture(
 
 
 def fingerprint_of(model: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and bytes of a model's parameters and buffers."""
+    """Return SHA-256 over names, types, shapes and bytes of a model's parameters and buffers."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, Tensor):  # what a module's get_extra_state adds

@@ -51,7 +51,7 @@ def is_source(node: fx.Node) -> bool:
 
 
 def computing(graph: fx.Graph) -> list[fx.Node]:
-    """The nodes that compute, in order."""
+    """Return the nodes that compute, in order."""
     return [n for n in graph.nodes if n.op not in ("placeholder", "output") and not is_source(n)]
 
 
@@ -151,7 +151,7 @@ def _is_overwritten(program: Program, node: fx.Node) -> bool:
 
 
 class _Counting(fx.Interpreter):
-    """Runs a graph and notes what each node would save."""
+    """Interpreter that notes what each node would save."""
 
     def __init__(self, module: fx.GraphModule, there: set[int]) -> None:
         super().__init__(module)

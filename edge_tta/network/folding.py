@@ -1,14 +1,13 @@
-"""Folds the BatchNorms below a layer: what stands before it stays as it came, and costs less.
+"""Folding of the BatchNorms below a layer: what stands before it stays as it came, and costs less.
 
 A BatchNorm with constant statistics is a scale and a shift of each channel, which the convolution
-or linear layer in front of it takes up. One that has none in front (a sum, a concatenation or a
+or linear layer in front of it absorbs. One that has none in front (a sum, a concatenation or a
 pool, or a convolution that others read too) stays, with its constants.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -16,13 +15,13 @@ import torch
 from torch import Tensor, fx
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from edge_tta.errors import ModelError
+from edge_tta.errors import ModelError, did_you_mean
 from edge_tta.network.program import BatchNorm
 from edge_tta.network.sites import GraphSite, Values
 
 aten = torch.ops.aten
 
-_TAKE_IT_UP = {
+_ABSORBING = {
     getattr(getattr(aten, f"conv{axes}d"), overload)
     for axes in (1, 2, 3)
     for overload in ("default", "padding")
@@ -44,7 +43,7 @@ class _Place(Protocol):
 
 
 def first_of(sites: Sequence[_Place], layer: str) -> int:
-    """Index of the first site of a layer by name; "": of the first of all.
+    """Return the index of the first site of a layer by name; "": of the first of all.
 
     Raises:
         ModelError: no layer has that name.
@@ -55,16 +54,14 @@ def first_of(sites: Sequence[_Place], layer: str) -> int:
         if site.layer.name == layer:
             return site.index
     names = list(dict.fromkeys(site.layer.name for site in sites))
-    near = difflib.get_close_matches(layer, names, n=3) or names[-3:]
-    raise ModelError(
-        f"the network has no BatchNorm named {layer!r}; its layers are named as {', '.join(near)}"
-    )
+    hint = did_you_mean(layer, names) or f"; its layers are named as {', '.join(names[-3:])}"
+    raise ModelError(f"the network has no BatchNorm named {layer!r}{hint}")
 
 
 def fold_below(
     graph: fx.Graph, values: Values, sites: Sequence[GraphSite], layer: str
 ) -> list[GraphSite]:
-    """Folds, in place, the layers of which every site comes before the first of `layer`.
+    """Fold, in place, the layers of which every site comes before the first of `layer`.
 
     values: takes the folded weights. Returns the other sites, numbered anew.
 
@@ -83,7 +80,7 @@ def fold_below(
 
 def _fold(graph: fx.Graph, values: Values, site: GraphSite) -> None:
     linear = site.node.args[0]
-    if not isinstance(linear, fx.Node) or linear.target not in _TAKE_IT_UP or len(linear.users) > 1:
+    if not isinstance(linear, fx.Node) or linear.target not in _ABSORBING or len(linear.users) > 1:
         return
     # A linear layer's channels are its last axis, which is BatchNorm's second of two alone.
     if linear.target is aten.linear.default and linear.meta["val"].ndim != 2:
@@ -109,14 +106,14 @@ def _fold(graph: fx.Graph, values: Values, site: GraphSite) -> None:
 
 
 def _affine(values: Values, batch_norm: fx.Node) -> list[Tensor | None]:
-    """Weight and bias of a BatchNorm call."""
+    """Return weight and bias of a BatchNorm call."""
     return [values[n.name][1] if isinstance(n, fx.Node) else None for n in batch_norm.args[1:3]]
 
 
 def _folded(
     weight: Tensor, bias: Tensor | None, layer: BatchNorm, affine: Sequence[Tensor | None]
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the linear map with the BatchNorm in it."""
+    """Return weight and bias of the linear map with the BatchNorm in it."""
     given = [weight, bias, layer.mean, layer.variance, *affine]
     w, b, mean, variance, scale, shift = [None if t is None else t.double() for t in given]
     assert w is not None

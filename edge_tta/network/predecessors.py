@@ -64,7 +64,7 @@ _ADDITIONS = {aten.add.Tensor}
 
 
 class Predecessors:
-    """Looks backwards from BatchNorm nodes of a captured graph."""
+    """What stands in front of the BatchNorm nodes of a captured graph."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Predecessors:
         self._chains: dict[fx.Node, list[tuple[fx.Node, ...]]] = {}
 
     def of(self, site: fx.Node) -> tuple[LinearMap | None, tuple[Path, ...]]:
-        """The linear map in front of a BatchNorm node and the paths in front of that."""
+        """Return the linear map in front of a BatchNorm node and the paths in front of that."""
         node = site.args[0]
         assert isinstance(node, fx.Node)
         linear = self._linear_map(node)
@@ -90,7 +90,7 @@ class Predecessors:
         )
 
     def watched(self, site: fx.Node) -> tuple[fx.Node | None, tuple[tuple[fx.Node, ...], ...]]:
-        """The graph values a Taylor term reads: a, and (z, y, *others) for each path."""
+        """Return the graph values a Taylor term reads: a, and (z, y, *others) for each path."""
         node = site.args[0]
         assert isinstance(node, fx.Node)
         if self._linear_map(node) is None:
@@ -105,7 +105,7 @@ class Predecessors:
         return a, tuple(paths)
 
     def _linear_map(self, node: fx.Node) -> LinearMap | None:
-        """The node as a linear map with frozen, named weights, or None."""
+        """Return the node as a linear map with frozen, named weights, or None."""
         if node.target is aten.linear.default:
             if _rank(node) != 2:
                 return None
@@ -145,7 +145,7 @@ class Predecessors:
         )
 
     def _chains_to(self, node: Any, tail: tuple[fx.Node, ...]) -> list[tuple[fx.Node, ...]]:
-        """Chains (BatchNorm, ..., last node) that end in front of `tail`.
+        """Return chains (BatchNorm, ..., last node) that end in front of `tail`.
 
         At an addition only operands that are BatchNorm outputs themselves are followed: the ones
         farther up the residual stream are not "just before".
@@ -170,17 +170,13 @@ class Predecessors:
 
 
 def _others(chain: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
-    """Inputs of the chain's operations that are not on the chain, each once."""
-    others: dict[fx.Node, None] = {}
-    for node in chain[1:]:
-        for operand in node.all_input_nodes:
-            if operand not in chain:
-                others[operand] = None
-    return tuple(others)
+    """Return inputs of the chain's operations that are not on the chain, each once."""
+    operands = [operand for node in chain[1:] for operand in node.all_input_nodes]
+    return tuple(dict.fromkeys(operand for operand in operands if operand not in chain))
 
 
 def _chain_module(chain: tuple[fx.Node, ...]) -> fx.GraphModule:
-    """The chain as a module of (y, *others), y the output of its first node."""
+    """Return the chain as a module of (y, *others), y the output of its first node."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {chain[0]: graph.placeholder("y")}
     for position, node in enumerate(_others(chain)):
@@ -213,7 +209,7 @@ def _same_shape(a: fx.Node, b: fx.Node) -> bool:
 
 
 def _is_global_mean(node: fx.Node) -> bool:
-    """A mean over all spatial axes."""
+    """Return True for a mean over all spatial axes."""
     if node.target is not aten.mean.dim:
         return False
     operand = node.args[0]
@@ -225,7 +221,7 @@ def _is_global_mean(node: fx.Node) -> bool:
 
 
 def _is_flatten(node: fx.Node) -> bool:
-    """A reshaping (N, C, 1, ..., 1) -> (N, C), which keeps channels apart."""
+    """Return True for a reshaping (N, C, 1, ..., 1) -> (N, C), which keeps channels apart."""
     if node.target not in {aten.flatten.using_ints, aten.view.default, aten.reshape.default}:
         return False
     before, after = _shape(node.args[0]), _shape(node)

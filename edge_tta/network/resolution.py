@@ -1,4 +1,4 @@
-"""How far a network has shrunk its image where each BatchNorm stands.
+"""Total strides: how far a network has shrunk its image where each BatchNorm stands.
 
 The total stride is the product of the strides on the way from the image, whatever the image's size.
 Where ways meet, as in a residual block or a gate, the finest counts. Global pooling is no stride:
@@ -47,7 +47,7 @@ def total_strides(graph: fx.Graph, constants: Sequence[str]) -> dict[fx.Node, in
 
 
 def before_last_stage(sites: Sequence[Site]) -> tuple[Site, ...]:
-    """The sites of layers that stand nowhere at the greatest total stride.
+    """Return the sites of layers that stand nowhere at the greatest total stride.
 
     That stage is `layer4` of a ResNet. All sites where nothing trainable would be left.
     """

@@ -1,4 +1,4 @@
-"""Finds the BatchNorm calls of an exported graph, whatever Python stood around them."""
+"""BatchNorm calls of exported graphs, whatever Python stood around them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ class GraphSite:
 
 
 def refuse_regions(exported: torch.export.ExportedProgram) -> None:
-    """Raises ModelError where a BatchNorm stands inside a part that the graph calls as a whole."""
+    """Refuse a BatchNorm inside a part that the graph calls as a whole.
+
+    Raises:
+        ModelError: there is one.
+    """
     for node in exported.graph.nodes:
         if not isinstance(node.target, torch._ops.HigherOrderOperator):
             continue
@@ -48,7 +52,7 @@ def refuse_regions(exported: torch.export.ExportedProgram) -> None:
 
 
 def find_sites(graph: fx.Graph, values: Values) -> list[GraphSite]:
-    """All BatchNorm calls in the graph's order.
+    """Return all BatchNorm calls in the graph's order.
 
     Raises:
         ModelError: none, or one that keeps no statistics, or damaged ones.

@@ -53,7 +53,7 @@ class SourceNetwork:
     def program(
         self, image_shape: tuple[int, ...], saved: str = "stock", below: str = ""
     ) -> Program:
-        """The network captured for images (channels, H, W); the last shape's is kept.
+        """Return the network captured for images (channels, H, W); the last shape's is kept.
 
         Args:
             saved: for the backward pass: `stock`, what PyTorch's autograd saves, or lean
@@ -103,5 +103,5 @@ class SourceNetwork:
                 tensor.data = tensor.data.contiguous(memory_format=layout)
 
     def copy(self) -> nn.Module:
-        """The module, to be changed freely; its weights lie as PyTorch makes them."""
+        """Return the module, to be changed freely; its weights lie as PyTorch makes them."""
         return copy.deepcopy(self._model).to(memory_format=torch.contiguous_format)

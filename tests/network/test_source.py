@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edge_tta.adapter import Adapter
 from edge_tta.errors import ModelError
 from edge_tta.network.source import SourceNetwork
-from tests.networks import network
+from tests.networks import network, with_statistics
 
 CPU = torch.device("cpu")
 
@@ -53,6 +53,33 @@ def test_a_wrapped_model_is_the_model_in_the_wrapper(wrap: Callable[[nn.Module],
     held = SourceNetwork(wrap(model), CPU)
     assert held.fingerprint == SourceNetwork(model, CPU).fingerprint
     assert type(held.copy()) is type(model)
+
+
+class _OverTime(nn.Module):
+    """A network with weights, and a buffer, of five axes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv3d(3, 6, (1, 3, 3), padding=(0, 1, 1)), nn.BatchNorm3d(6)
+        self.conv2, self.bn2 = nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.register_buffer("position", torch.randn(1, 3, 1, 1, 1))
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        clip = self.bn1(self.conv1(images[:, :, None] + self.position)).relu()
+        return self.head(self.bn2(self.conv2(clip[:, :, 0])).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("saved", ["float32", "float16", "int8"])
+def test_five_axes_are_learned_in_every_precision(saved: str) -> None:
+    model = with_statistics(_OverTime())
+    images = torch.randn(1, 3, 8, 8)
+    adapter = Adapter(model, saved=saved)
+    logits = adapter.source_logits(images)
+    torch.testing.assert_close(logits, model(images), rtol=1e-2, atol=1e-2)
+    for _ in range(adapter.config.accumulation):
+        adapter(images)
+    assert adapter.updates == 1
 
 
 def test_an_adapter_made_in_inference_mode_learns() -> None:
