@@ -10,6 +10,7 @@ import pytest
 from edge_tta.config import LayersConfig, LossConfig, MethodConfig, make_config
 from edge_tta.config.tables import PLACES, TABLES, from_dict, from_fields
 from edge_tta.errors import ConfigError
+from tests.config.flat import flat
 
 
 def _config(**fields: Any) -> MethodConfig:
@@ -29,7 +30,7 @@ def test_every_field_of_every_table_has_a_name_of_its_own() -> None:
 def test_a_configuration_is_the_same_after_a_file_and_after_its_flat_names() -> None:
     config = make_config("nanoadapt:eata", preset="paper", train="affine+conv", seed=3)
     assert from_dict(config.as_dict()) == config
-    assert from_fields("nanoadapt", "eata", config.fields()) == config
+    assert from_fields("nanoadapt", "eata", flat(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_ranges_hold_to_their_ends_and_no_farther(
     name: str, inside: list[Any], outside: list[Any]
 ) -> None:
     for value in inside:
-        assert _config(**{name: value}).fields()[name] == value
+        assert flat(_config(**{name: value}))[name] == value
     for value in outside:
         with pytest.raises(ConfigError, match=f"^{name} must be"):
             _config(**{name: value})
@@ -65,10 +66,10 @@ def test_ranges_hold_to_their_ends_and_no_farther(
 @pytest.mark.parametrize(
     "name",
     # A layer's name is the network's to know.
-    [n for n, v in MethodConfig().fields().items() if isinstance(v, str) and n != "adapt_from"],
+    [n for n, v in flat(MethodConfig()).items() if isinstance(v, str) and n != "adapt_from"],
 )
 def test_a_field_of_words_refuses_another_word_and_names_the_known(name: str) -> None:
-    default = MethodConfig().fields()[name]
+    default = flat(MethodConfig())[name]
     with pytest.raises(ConfigError, match=f"{name} must be one of .*{default}"):
         _config(**{name: "nonsense"})
 

@@ -27,7 +27,7 @@ def _calibration(kind: str) -> Calibration:
 
 def _step(kind: str) -> Step:
     config = make_config(
-        "nanoadapt:tent", preset="paper", calibration=kind, taylor="none", accumulation=2, views=0
+        "nanoadapt:tent", preset="paper", calibration=kind, taylor="none", accumulation=3, views=0
     )
     return Step(shared("residual").program((3, 8, 8)), config)
 
@@ -116,4 +116,4 @@ def test_a_calibration_resumes_exactly(kind: str) -> None:
 
 @every_kind
 def test_a_calibration_recovers_from_logits_that_are_nan(kind: str) -> None:
-    properties.assert_recovers_from_overflow(_step(kind), BATCHES)
+    properties.assert_recovers_from_nan(_step(kind), BATCHES)

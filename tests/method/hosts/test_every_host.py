@@ -124,7 +124,7 @@ def test_the_sites_that_train_are_some_of_the_networks_in_order(name: str) -> No
 
 
 def _step(name: str, preset: str) -> Step:
-    config = make_config("nanoadapt", name, preset, accumulation=2, views=0, learning_rate=0.01)
+    config = make_config("nanoadapt", name, preset, accumulation=3, views=0, learning_rate=0.01)
     return Step(shared("residual").program((3, 8, 8)), config)
 
 
@@ -153,4 +153,4 @@ def test_a_host_resumes_exactly(name: str, preset: str) -> None:
 @every_host
 @every_preset
 def test_a_host_recovers_from_logits_that_are_nan(name: str, preset: str) -> None:
-    properties.assert_recovers_from_overflow(_step(name, preset), BATCHES)
+    properties.assert_recovers_from_nan(_step(name, preset), BATCHES)
