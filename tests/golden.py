@@ -24,7 +24,6 @@ import torch
 from edge_tta import Adapter
 from edge_tta.models import load_model
 
-
 FRAMES = 40
 NETWORKS = (
     "cifar10_resnet8",

@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import Arrays, check_matches, digest_of, load_state
-from edge_tta.config.tables import PLACES
+from edge_tta.config.fields import PLACES
 from edge_tta.errors import OutputError, StateError
 from edge_tta.network.capture import fingerprint_of
 from tests.adapters import WINDOW, adapter, assert_same, stream

@@ -66,8 +66,7 @@ class Case:
     @property
     def config(self) -> MethodConfig:
         """The method's configuration."""
-        fields = dict(self.fields or {})
-        return from_fields(fields.pop("method"), fields.pop("host"), fields)
+        return from_fields(self.fields or {})
 
     @property
     def head(self) -> dict[str, Any]:

@@ -36,22 +36,26 @@ PLACES: dict[str, tuple[str, str]] = dict(_places())
 """(table, field) of each field, by the name that the command line takes."""
 
 
-def from_fields(method: str, host: str, fields: dict[str, Any]) -> MethodConfig:
-    """Return the configuration of fields by the names of PLACES; others have their defaults.
+def from_fields(fields: Mapping[str, Any]) -> MethodConfig:
+    """Return the configuration of method, host and fields by the names of PLACES.
+
+    Fields that are left out have their defaults.
 
     Raises:
         ConfigError: a value out of range, or fields that contradict one another.
     """
     tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
-    for name, value in fields.items():
+    given = dict(fields)
+    method, host = given.pop("method"), given.pop("host")
+    for name, value in given.items():
         table, field = PLACES[name]
         tables[table][field] = value
-    records = {table: TABLES[table](**given) for table, given in tables.items()}
+    records = {table: TABLES[table](**values) for table, values in tables.items()}
     return MethodConfig(method, host, **records)
 
 
 def to_fields(config: MethodConfig) -> dict[str, Any]:
-    """Return method, host and all fields by the names of PLACES, for result files."""
+    """Return method, host and all fields by the names of PLACES; the inverse of `from_fields`."""
     fields = {
         name: getattr(getattr(config, table), field) for name, (table, field) in PLACES.items()
     }

@@ -84,4 +84,4 @@ def make_config(
         fields |= {"views": 0, "taylor": "none"}
     fields |= {name: value for name, value in overrides.items() if value is not None}
     check_names(fields, "option")
-    return from_fields(method, host, fields)
+    return from_fields({"method": method, "host": host, **fields})

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge_tta.run.loop import Loop
-from edge_tta.run.predictors import Predictors
 
 from edge_tta.adapter import Adapter
 from edge_tta.errors import StateError

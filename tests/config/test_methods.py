@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from edge_tta.config import HOSTS, METHODS, PRESETS, REFERENCE_BATCHES, MethodConfig, make_config
+from edge_tta.config.fields import from_dict, to_fields
 from edge_tta.config.presets import load_preset
-from edge_tta.config.tables import from_dict
 from edge_tta.errors import ConfigError
-from tests.config.flat import flat
 
 OWN = "[calibration]\nsmoothing = 0.5\n[optimizer]\nlearning_rate = 7.0\n[views]\ncount = 4\n"
 
@@ -39,7 +38,7 @@ def test_every_method_host_and_preset_makes_a_configuration(
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_s_fields_arrive_in_nanoadapt(preset: str) -> None:
     fields = load_preset(preset)
-    config = flat(make_config("nanoadapt", "tent", preset))
+    config = to_fields(make_config("nanoadapt", "tent", preset))
     assert fields
     assert {name: config[name] for name in fields} == fields
 
@@ -62,7 +61,7 @@ def test_the_host_in_the_method_s_name_wins() -> None:
 def test_options_win_over_the_preset_and_none_does_not(tmp_path: Path) -> None:
     config = make_config("nanoadapt:tent", preset=_preset(tmp_path), views=2, smoothing=None)
     given = {"smoothing": 0.5, "learning_rate": 7.0, "views": 2}
-    assert flat(config) == flat(MethodConfig()) | given
+    assert to_fields(config) == to_fields(MethodConfig()) | given
 
 
 def test_published_learning_rates_are_of_known_methods_that_train() -> None:

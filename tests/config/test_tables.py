@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from edge_tta.config import LayersConfig, LossConfig, MethodConfig, make_config
-from edge_tta.config.tables import PLACES, TABLES, from_dict, from_fields
+from edge_tta.config.fields import PLACES, TABLES, from_dict, from_fields, to_fields
 from edge_tta.errors import ConfigError
-from tests.config.flat import flat
+
+NAMES = ("method", "host", "adapt_from")
+"""Fields of words that have no list of choices in their table."""
 
 
 def _config(**fields: Any) -> MethodConfig:
-    return from_fields("nanoadapt", "tent", fields)
+    return from_fields({"method": "nanoadapt", "host": "tent", **fields})
 
 
 def test_every_field_of_every_table_has_a_name_of_its_own() -> None:
@@ -30,7 +32,7 @@ def test_every_field_of_every_table_has_a_name_of_its_own() -> None:
 def test_a_configuration_is_the_same_after_a_file_and_after_its_flat_names() -> None:
     config = make_config("nanoadapt:eata", preset="paper", train="affine+conv", seed=3)
     assert from_dict(config.as_dict()) == config
-    assert from_fields("nanoadapt", "eata", flat(config)) == config
+    assert from_fields(to_fields(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_ranges_hold_to_their_ends_and_no_farther(
     name: str, inside: list[Any], outside: list[Any]
 ) -> None:
     for value in inside:
-        assert flat(_config(**{name: value}))[name] == value
+        assert to_fields(_config(**{name: value}))[name] == value
     for value in outside:
         with pytest.raises(ConfigError, match=f"^{name} must be"):
             _config(**{name: value})
@@ -65,11 +67,10 @@ def test_ranges_hold_to_their_ends_and_no_farther(
 
 @pytest.mark.parametrize(
     "name",
-    # A layer's name is the network's to know.
-    [n for n, v in flat(MethodConfig()).items() if isinstance(v, str) and n != "adapt_from"],
+    [n for n, v in to_fields(MethodConfig()).items() if isinstance(v, str) and n not in NAMES],
 )
 def test_a_field_of_words_refuses_another_word_and_names_the_known(name: str) -> None:
-    default = flat(MethodConfig())[name]
+    default = to_fields(MethodConfig())[name]
     with pytest.raises(ConfigError, match=f"{name} must be one of .*{default}"):
         _config(**{name: "nonsense"})
 

@@ -59,7 +59,7 @@ def test_folded_weights_in_the_plain_network_answer_as_the_adapter(
     assert result.code == 0, result.err
     plain = load_model("demo", out).module
     images = torch.randn((4, *SHAPE), generator=torch.Generator().manual_seed(1))
-    expected = adapter.frozen_logits(images)
+    expected = adapter.predict(images)
     with torch.no_grad():
         learned = float((model.module(images) - expected).abs().max())
         lost = float((plain(images) - expected).abs().max())

@@ -86,7 +86,7 @@ class _Twins(nn.Module):
 def test_units_at_the_bend_count_as_uncertain_also_where_a_common_factor_leaves_them() -> None:
     torch.manual_seed(0)
     adapter = Adapter(_Twins().eval(), "tent", input_spec=SPEC)
-    reference = _Reference(adapter.beside_itself(), SPEC)
+    reference = _Reference(adapter.fresh_copy(), SPEC)
     image = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
     reference(image, True)
     assert reference.sensitivity(image, True) > 100 * export.parity.STEP_TOLERANCE

@@ -29,7 +29,8 @@ from edge_tta.checkpoint import load_state
 from edge_tta.class_names import read_class_names
 from edge_tta.cli import options
 from edge_tta.cli import run as run_command
-from edge_tta.config import load_preset, make_config
+from edge_tta.config import make_config
+from edge_tta.config.presets import load_preset
 from edge_tta.errors import EdgeTTAError, StateError, one_line
 from edge_tta.frames import network as frame_network
 from edge_tta.frames import open_source

@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from edge_tta.adapter import Adapter
 from edge_tta.config import make_config
-from edge_tta.executor import Executor
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard, Limits
 from edge_tta.prepare import Images
@@ -26,7 +26,7 @@ LOGITS = {"own": 0, "source": 1, "norm": 2, "kept": 3}
 
 
 class Counted:
-    """An executor that counts its runs, by network."""
+    """An adapter that counts its runs, by network."""
 
     def __init__(self, label: str, runs: Counter[str]) -> None:
         self.config = make_config(*label.split(":"))
@@ -39,16 +39,16 @@ class Counted:
 
     def __call__(self, images: Images, *, learn: bool = True) -> Images:
         self.steps += 1
-        self.position = (self.position + learn) % self.config.accumulation
+        self.position = (self.position + learn) % self.config.optimizer.accumulation
         return self._run("own" if self.label == "nanoadapt:tent" else self.label)
 
-    def frozen_logits(self, images: Images) -> Images:
+    def predict(self, images: Images) -> Images:
         return self._run("kept")
 
-    def source_logits(self, images: Images) -> Images:
+    def predict_source(self, images: Images) -> Images:
         return self._run("source")
 
-    def beside(self, method: str) -> Counted:
+    def with_method(self, method: str) -> Counted:
         return self.others.setdefault(method, Counted(method, self.runs))
 
     def drift(self) -> float:
@@ -69,9 +69,9 @@ def _seeing(
     **more: Any,
 ) -> tuple[Predictors, Counted]:
     adapter = Counted(label, Counter())
-    executor = cast(Executor, adapter)
-    guard = None if limits is None else Guard(executor, limits)
-    return Predictors(executor, Classes(4), guard=guard, compare=compare, **more), adapter
+    inner = cast(Adapter, adapter)
+    guard = None if limits is None else Guard(inner, limits)
+    return Predictors(inner, Classes(4), guard=guard, compare=compare, **more), adapter
 
 
 def _see(
