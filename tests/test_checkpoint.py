@@ -22,7 +22,7 @@ from edge_tta.config.fields import PLACES
 from edge_tta.errors import OutputError, StateError
 from edge_tta.network.capture import fingerprint_of
 from tests.adapters import WINDOW, adapter, assert_same, stream
-from tests.config.flat import flat
+from edge_tta.config.fields import to_fields
 from tests.networks import network
 
 CASE = "nanoadapt:tent/paper"
@@ -250,7 +250,7 @@ def test_a_state_of_another_configuration_is_refused_by_field(
 ) -> None:
     _used(**{field: value}).save(tmp_path / "other")
     message = _refused(tmp_path / "other", f"made with {'.'.join(PLACES[field])} = {value!r}")
-    assert repr(flat(adapter(CASE).config)[field]) in message
+    assert repr(to_fields(adapter(CASE).config)[field]) in message
 
 
 def test_a_field_that_a_file_is_older_than_has_its_default(file: Path) -> None:
