@@ -76,8 +76,8 @@ def _what(action: argparse.Action) -> str:
     if action.required and action.option_strings:
         what.append("Required.")
     default = action.default
-    shown = default not in (None, False, argparse.SUPPRESS, (None,), (0,))
-    if shown and action.option_strings and "default" not in (action.help or ""):
+    is_flag = default is None or isinstance(default, bool) or default == (None,)
+    if not is_flag and action.option_strings and "default" not in (action.help or ""):
         listed = isinstance(default, tuple)
         what.append(f"(default: `{','.join(map(str, default)) if listed else default}`)")
     return " ".join(what) or "&nbsp;"
