@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from bench.cost.bundles import with_bundles
 from bench.cost.case import Case, Work, make_cases
 from bench.cost.latency import (
     SETTLING,
@@ -24,8 +26,8 @@ from bench.cost.latency import (
     ratios,
 )
 from bench.cost.memory import measure_memory
+from bench.cost.onnx_subjects import FOLDED, OnnxSubject
 from bench.cost.onnx_subjects import Maker as OnnxMaker
-from bench.cost.onnx_subjects import OnnxSubject
 from bench.cost.peers import StockTent, checkpointed_tent
 from bench.cost.process import MeasureError
 from bench.cost.repositories import REPOSITORIES, parse_peers
@@ -41,7 +43,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.cli.loading import DEMO_BUNDLE
 from edge_tta.cli.main import main
 from edge_tta.errors import ConfigError, ModelError
-from edge_tta.models import load_model
+from edge_tta.models import Model, load_model
 from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.prepare import InputSpec
 from tests.bench.test_cli_error import NET
@@ -395,23 +397,26 @@ def test_a_bundle_is_made_and_measured_beside_stock_tent_without_pytorch_in_its_
     frames = ("--frames", 4, "--warm-up", 1, "--turns", 2)
     for kind, more in (("latency", frames), ("memory", ("--frames", 2))):
         out = tmp_path / f"{kind}.json"
-        result = call("bench", kind, *words, *more, "--backend", "torch,onnx", "--json", out)
+        result = call("bench", kind, *words, *more, "--backend", "onnx", "--json", out)
         assert result.code == 0, result.err
         rows = {row["label"]: row for row in read_results(out).rows}
-        assert list(rows) == [
-            "tent-stock",
-            "norm (torch)",
-            "source, folded (onnx)",
-            "norm, predict (onnx)",
-            "norm, observe (onnx)",
-        ]
+        assert list(rows) == ["tent-stock", "source, folded", "norm, predict", "norm, observe"]
         if kind == "latency":
             assert all(row["ratio_to_stock"]["wall"] > 0 for row in rows.values())
         else:
-            ours, stock = rows["norm, observe (onnx)"], rows["tent-stock"]
+            ours, stock = rows["norm, observe"], rows["tent-stock"]
             assert ours["process_peak_bytes"] < stock["import_bytes"]
             assert all(row["start_s"] > 0 for row in rows.values())
-        assert "`norm, observe (onnx)`" in markdown(make_sections([read_results(out)]))
+        assert "`norm, observe`" in markdown(make_sections([read_results(out)]))
+
+
+def test_runtimes_can_fold_the_batchnorms_of_the_folded_network() -> None:
+    net = network("residual")
+    cases = list(make_cases(parse_methods("source"), {}, backends=["onnx"]))
+    with with_bundles(cases, Model("net", net, InputSpec(size=12))) as (folded,):
+        nodes = onnx.load(Path(str(folded.place)) / FOLDED).graph.node
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert sum(node.op_type == "BatchNormalization" for node in nodes) == len(norms) > 0
 
 
 def test_rows_of_the_former_bench_bundle_are_left_out() -> None:
