@@ -262,8 +262,8 @@ def test_a_field_that_a_file_is_older_than_has_its_default(file: Path) -> None:
     check_matches(file, header, older)
     without = {name: value for name, value in header.config.items() if name != "layers"}
     check_matches(file, dataclasses.replace(header, config=without), header)
-    layers |= {"adapt_from": "bn", "calibrate_below": True}
-    asked = {**header.config, "layers": layers}
+    asked_layers = {**layers, "adapt_from": "bn", "calibrate_below": True}
+    asked = {**header.config, "layers": asked_layers}
     with pytest.raises(StateError, match=r"layers\.adapt_from = ''"):
         check_matches(file, older, dataclasses.replace(header, config=asked))
 
