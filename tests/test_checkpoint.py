@@ -18,11 +18,10 @@ from safetensors.numpy import load, save
 
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import Arrays, check_matches, digest_of, load_state
-from edge_tta.config.fields import PLACES
+from edge_tta.config.fields import PLACES, to_fields
 from edge_tta.errors import OutputError, StateError
 from edge_tta.network.capture import fingerprint_of
 from tests.adapters import WINDOW, adapter, assert_same, stream
-from edge_tta.config.fields import to_fields
 from tests.networks import network
 
 CASE = "nanoadapt:tent/paper"
