@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.adapters import adapter_of
 from bench.cost.case import Case, Work
 from bench.cost.onnx_subjects import FOLDED
+from edge_tta.config import make_config
 from edge_tta.engines.torch import engine_of
 from edge_tta.models import Model
 from export.bundle import write_bundle
@@ -36,7 +37,9 @@ def with_bundles(cases: Sequence[Case], model: Model) -> Iterator[list[Case]]:
                 continue
             folders[case.asked] = folder = Path(root, str(len(folders)))
             folder.mkdir()
-            adapter = adapter_of(network or model.module, case.config, model.input)
+            # Before its first frame any method is the source network.
+            config = make_config() if case.work is Work.FOLDED else case.config
+            adapter = adapter_of(network or model.module, config, model.input)
             network = engine_of(adapter).network
             if case.work is Work.FOLDED:
                 write_folded(adapter, model.input, folder / FOLDED)
