@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +177,8 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
 
 def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
     """Capture the network and free what that left; return the number of classes."""
-    classes = adapter.prepare(shape).program.classes
+    with contextlib.redirect_stdout(sys.stderr):  # what the network prints is no record
+        classes = adapter.prepare(shape).program.classes
     heap.trim()
     return classes
 

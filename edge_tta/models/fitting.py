@@ -20,8 +20,8 @@ _Value = TypeVar("_Value")
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 # What people call the network itself, where a file holds an average of it, or a teacher, too.
 _USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
-# Of torch.optim.swa_utils.AveragedModel, beside the network.
-_COUNTERS = ("n_averaged",)
+# What tools leave among a network's weights: torch's AveragedModel, thop's profile.
+_LEFT_BY_TOOLS = {"n_averaged", "total_ops", "total_params"}
 _SHOWN = 3
 
 
@@ -131,10 +131,12 @@ def _taken(
     mine, beside = {}, []
     told = tuple(other.prefix for other in others if other.key == chosen.key)
     for name, key in _by_plain_name(state).items():
-        if name.startswith(chosen.prefix) and name not in _COUNTERS:
+        if name.rpartition(".")[2] in _LEFT_BY_TOOLS and name not in wanted:
+            continue
+        if name.startswith(chosen.prefix):
             name = name.removeprefix(chosen.prefix)
             mine[wanted.get(name, name)] = state[key]
-        elif not name.startswith((*told, *_COUNTERS)):
+        elif not name.startswith(told):
             beside.append(key)
     said = [f"took {chosen}"] if str(chosen) else []
     said += [f"not {_listed(map(str, others))}"] if others else []

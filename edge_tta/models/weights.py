@@ -48,7 +48,9 @@ def read_weights(path: str | Path) -> dict[str, StateDict]:
     Raises:
         ModelError: missing, damaged, no state dict, or not to be loaded safely.
     """
-    path = Path(path)
+    if "://" in str(path):
+        raise ModelError("--weights takes a file, not an address; download it first")
+    path = Path(path).expanduser()
     if not path.is_file():
         raise ModelError(f"there is no weights file {path}; check the path")
     content = _content(path)

@@ -10,7 +10,7 @@ from torch import nn
 
 from edge_tta.errors import ModelError
 from edge_tta.network.capture import agrees, capture, fingerprint_of
-from edge_tta.network.checking import check_module, unwrap_parts, unwrapped
+from edge_tta.network.checking import check_module, evaluating, unwrap_parts, unwrapped
 from edge_tta.network.exporting import first_line
 from edge_tta.network.lean import lean_program
 from edge_tta.network.program import Program
@@ -37,13 +37,14 @@ class FrozenNetwork:
         model = unwrapped(model)
         check_module(model)
         try:
-            self._model = copy.deepcopy(model).float().eval().requires_grad_(False).to(device)
+            self._model = copy.deepcopy(model).float().requires_grad_(False).to(device)
         except Exception as error:
             raise ModelError(
                 f"the model cannot be copied to {device}: {first_line(error)}; expected a "
                 "module whose attributes copy.deepcopy takes, with weights that are there"
             ) from error
         unwrap_parts(self._model)
+        evaluating(self._model)
         self._programs: dict[tuple[str, str], tuple[tuple[int, ...], Program]] = {}
         self.device = device
         self.fingerprint = fingerprint_of(self._model)
