@@ -196,8 +196,8 @@ UNFIT: dict[str, tuple[Callable[[State], Any], str]] = {
         r"has the unknown 6\.weight; expected the weights of this model",
     ),
     "another network": (
-        lambda s: nn.Linear(2, 2).state_dict(),
-        r"lacks 0\.weight, 0\.bias, 1\.weight and \d more and has the unknown weight, bias;",
+        lambda s: _prefixed("module.", nn.Linear(2, 2).state_dict()),
+        r"lacks 0\.weight, 0\.bias, 1\.weight and \d more and has the unknown weight, bias; exp",
     ),
     "a prefix that fits in part": (
         lambda s: {k: v for k, v in _prefixed("body.", s).items() if "5" not in k},
@@ -314,7 +314,7 @@ def test_classes_beside_the_weights_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("w.pt", b"", "is empty"),
+        ("w.pt", b"", "safely: it is empty"),
         ("w.pt", b"garbage", "loaded safely"),
         ("w.safetensors", b"garbage", "loaded safely"),
         ("w.pt", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),

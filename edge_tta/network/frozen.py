@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 
 import torch
@@ -16,6 +17,12 @@ from edge_tta.network.lean import lean_program
 from edge_tta.network.program import Program
 
 _log = logging.getLogger(__name__)
+
+
+@functools.cache
+def _tell_once(fingerprint: str, note: str) -> None:
+    """Log what was done to a network, however often it is captured or copied."""
+    _log.warning("%s", note)
 
 
 class FrozenNetwork:
@@ -72,8 +79,8 @@ class FrozenNetwork:
                 program = capture(self._model, image_shape, self.fingerprint, below)
             else:
                 program = self._lean(image_shape, saved, below)
-        if program.note and not self._programs:
-            _log.warning("%s", program.note)
+        if program.note:
+            _tell_once(self.fingerprint, program.note)
         self._programs[saved, below] = image_shape, program
         return program
 
