@@ -91,6 +91,10 @@ WRAPPINGS: dict[str, tuple[Callable[[State], Any], str]] = {
     "DDP and compile": (lambda s: _prefixed("module._orig_mod.", s), ""),
     "a part in DataParallel": (lambda s: {k.replace(".", ".module."): v for k, v in s.items()}, ""),
     "SWA": (lambda s: {"n_averaged": torch.tensor(3), **_prefixed("module.", s)}, ""),
+    "thop's counts": (
+        lambda s: s | {"total_ops": torch.zeros(1), "0.total_params": torch.zeros(1)},
+        "",
+    ),
     "half precision": (lambda s: {k: v.half() if v.ndim else v for k, v in s.items()}, ""),
     "state_dict": (lambda s: {"state_dict": s, "optimizer": {"lr": 0.1}}, "took 'state_dict'"),
     "model": (lambda s: {"model": s, "epoch": 3}, "took 'model'"),
@@ -192,8 +196,8 @@ UNFIT: dict[str, tuple[Callable[[State], Any], str]] = {
         r"has the unknown 6\.weight; expected the weights of this model",
     ),
     "another network": (
-        lambda s: nn.Linear(2, 2).state_dict(),
-        r"lacks 0\.weight, 0\.bias, 1\.weight and \d more and has the unknown weight, bias;",
+        lambda s: _prefixed("module.", nn.Linear(2, 2).state_dict()),
+        r"lacks 0\.weight, 0\.bias, 1\.weight and \d more and has the unknown weight, bias; exp",
     ),
     "a prefix that fits in part": (
         lambda s: {k: v for k, v in _prefixed("body.", s).items() if "5" not in k},
@@ -310,7 +314,7 @@ def test_classes_beside_the_weights_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("w.pt", b"", "is empty"),
+        ("w.pt", b"", "safely: it is empty"),
         ("w.pt", b"garbage", "loaded safely"),
         ("w.safetensors", b"garbage", "loaded safely"),
         ("w.pt", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
@@ -342,6 +346,20 @@ def test_torchscript_weights_are_told(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), file)
     with pytest.raises(ModelError, match=r"TorchScript; save torch\.jit\.load"):
         read_weights(file)
+
+
+def test_the_home_folder_may_be_written_short(
+    path: Path, trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(trained.state_dict(), tmp_path / "w.pt")
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(load_model("~/net.py:small", "~/w.pt").module(images), trained(images))
+
+
+def test_an_address_is_no_weights_file() -> None:
+    with pytest.raises(ModelError, match="download it first"):
+        read_weights("https://download.pytorch.org/models/resnet18-f37072fd.pth")
 
 
 def test_a_missing_weights_file_is_told(tmp_path: Path) -> None:

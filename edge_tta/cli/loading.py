@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,8 +160,9 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
 
 
 def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
-    """Capture the network and give back what that left; return the number of classes."""
-    classes = adapter.prepare(shape)
+    """Capture the network and free what that left; return the number of classes."""
+    with contextlib.redirect_stdout(sys.stderr):  # what the network prints is no record
+        classes = adapter.prepare(shape)
     heap.trim()
     return classes
 

@@ -6,22 +6,21 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from edge_tta.errors import ModelError, one_line
+from edge_tta.errors import ModelError, one_line, printable
 from edge_tta.models.weights import StateDict, read_weights
 
 _log = logging.getLogger(__name__)
-_Value = TypeVar("_Value")
 
 # Parts of names that wrappers of PyTorch add, wherever they stand.
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 # What people call the network itself, where a file holds an average of it, or a teacher, too.
 _USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
-# Of torch.optim.swa_utils.AveragedModel, beside the network.
-_COUNTERS = ("n_averaged",)
+# What tools leave among a network's weights: torch's AveragedModel, thop's profile.
+_LEFT_BY_TOOLS = {"n_averaged", "total_ops", "total_params"}
 _SHOWN = 3
 
 
@@ -48,7 +47,7 @@ def state_for(module: nn.Module, path: str | Path) -> StateDict:
 
     Wrappers, prefixes and what lies beside are taken off where one choice alone gives all weights,
     or one has the usual name; what was chosen is logged. Where none does, the fullest state dict
-    comes as it is.
+    comes without wrappers.
 
     Raises:
         ModelError: as `read_weights`; or several choices that would do.
@@ -64,12 +63,13 @@ def state_for(module: nn.Module, path: str | Path) -> StateDict:
         ]
         if fits:
             return _taken(path, states, fits, wanted)
-    needed = _needed(_by_plain_name(module.state_dict()))
+    own = _by_plain_name(module.state_dict())
 
     def fullness(state: StateDict) -> tuple[int, int]:
-        return max(_prefixes(_by_plain_name(state), needed).values(), default=0), len(state)
+        return max(_prefixes(_by_plain_name(state), own).values(), default=0), len(state)
 
-    return max(states.values(), key=fullness)
+    fullest = max(states.values(), key=fullness)
+    return {own.get(name, name): fullest[key] for name, key in _by_plain_name(fullest).items()}
 
 
 def fill(module: nn.Module, path: str | Path, state: StateDict | None = None) -> nn.Module:
@@ -131,16 +131,18 @@ def _taken(
     mine, beside = {}, []
     told = tuple(other.prefix for other in others if other.key == chosen.key)
     for name, key in _by_plain_name(state).items():
-        if name.startswith(chosen.prefix) and name not in _COUNTERS:
+        if name.rpartition(".")[2] in _LEFT_BY_TOOLS and name not in wanted:
+            continue
+        if name.startswith(chosen.prefix):
             name = name.removeprefix(chosen.prefix)
             mine[wanted.get(name, name)] = state[key]
-        elif not name.startswith((*told, *_COUNTERS)):
+        elif not name.startswith(told):
             beside.append(key)
     said = [f"took {chosen}"] if str(chosen) else []
     said += [f"not {_listed(map(str, others))}"] if others else []
     said += [f"left out {_listed(beside)}"] if beside else []
     if said:
-        _log.warning("%s: %s", path, ", ".join(said))
+        _log.warning("%s", printable(f"{path}: {', '.join(said)}"))
     return mine
 
 
@@ -157,10 +159,10 @@ def _wanted(module: nn.Module) -> Iterator[dict[str, str]]:
         wanted = {name.partition(".")[2]: key for name, key in wanted.items() if "." in name}
 
 
-def _by_plain_name(state: Mapping[str, _Value]) -> dict[str, str]:
+def _by_plain_name(keys: Collection[str]) -> dict[str, str]:
     """Return the keys by their names without wrappers, or by themselves where those collide."""
-    plain = {".".join(p for p in key.split(".") if p not in _WRAPPERS): key for key in state}
-    return plain if len(plain) == len(state) else {key: key for key in state}
+    plain = {".".join(p for p in key.split(".") if p not in _WRAPPERS): key for key in keys}
+    return plain if len(plain) == len(keys) else {key: key for key in keys}
 
 
 def _prefixes(names: Iterable[str], needed: Collection[str]) -> Counter[str]:
@@ -203,11 +205,12 @@ def _advice(state: Mapping[str, Tensor], module: nn.Module) -> str:
             return f"save them after torch.nn.utils.{remedy} on each layer"
     if "_packed_params" in " ".join(state) or "zero_point" in endings:
         return "they are of a quantised network; expected those of the float one"
-    needed = _needed(_by_plain_name(module.state_dict()))
-    best = _prefixes(_by_plain_name(state), needed).most_common(1)
-    if best and best[0][0]:
-        return f"without the prefix {best[0][0]!r}, {best[0][1]} of {len(needed)} would fit"
-    behind = _prefixes(needed, set(_by_plain_name(state))).most_common(1)
-    if behind and behind[0][0]:
-        return f"with the prefix {behind[0][0]!r}, {behind[0][1]} of {len(needed)} would fit"
+    names, needed = set(_by_plain_name(state)), _needed(_by_plain_name(module.state_dict()))
+    for word, counts in (
+        ("without", _prefixes(names, needed)),
+        ("with", _prefixes(needed, names)),
+    ):
+        for prefix, n in counts.most_common(1):
+            if prefix and n >= len(needed) / 2:
+                return f"{word} the prefix {prefix!r}, {n} of {len(needed)} would fit"
     return ""

@@ -14,6 +14,7 @@ from edge_tta.errors import ModelError, did_you_mean, one_line
 from edge_tta.models.factories import call_factory, imported, input_of, labels_of, names_in
 from edge_tta.models.fitting import fill, state_for
 from edge_tta.models.weights import StateDict
+from edge_tta.network.checking import evaluating
 from edge_tta.prepare import InputSpec
 
 _FORMS = "demo, torchvision:NAME or FILE.py:FACTORY"
@@ -59,10 +60,10 @@ def load_model(spec: str, weights: str | Path | None = None) -> Model:
         model = _torchvision(spec.removeprefix("torchvision:"), weights)
     elif ".py:" in spec:
         path, factory = spec.rsplit(":", 1)
-        model = _from_file(Path(path), factory, weights)
+        model = _from_file(Path(path).expanduser(), factory, weights)
     else:
         raise ModelError(_no_model(spec))
-    model.module.eval()
+    evaluating(model.module)
     return model
 
 

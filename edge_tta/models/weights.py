@@ -35,6 +35,12 @@ _KINDS = {
     "enforce fail": "it is an archive of another kind, or damaged",
     "Unsupported operand": "it is a pickle of another kind",
 }
+# How files begin that are taken for weights, and what they are.
+_OTHER_FILES = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself; run git lfs pull",
+    b"<!doctype": "a web page, not a weights file; download the file itself",
+    b"<html": "a web page, not a weights file; download the file itself",
+}
 _EXPECTED = "expected .safetensors, or a state dict: torch.save(model.state_dict(), FILE)"
 
 
@@ -48,7 +54,9 @@ def read_weights(path: str | Path) -> dict[str, StateDict]:
     Raises:
         ModelError: missing, damaged, no state dict, or not to be loaded safely.
     """
-    path = Path(path)
+    if "://" in str(path):
+        raise ModelError("--weights takes a file, not an address; download it first")
+    path = Path(path).expanduser()
     if not path.is_file():
         raise ModelError(f"there is no weights file {path}; check the path")
     content = _content(path)
@@ -60,15 +68,12 @@ def read_weights(path: str | Path) -> dict[str, StateDict]:
 
 def _content(path: Path) -> Any:
     """Return what a file holds."""
-    with path.open("rb") as file:
-        start = file.read(64)
-    if not start:
-        raise ModelError(f"{path} is empty and cannot be loaded safely; {_EXPECTED}")
-    if start.startswith(b"version https://git-lfs"):
-        raise ModelError(f"{path} is a pointer of Git LFS, not the file itself; run git lfs pull")
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise ModelError(f"{path} is a web page, not a weights file; download the file itself")
     try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        for beginning, said in _OTHER_FILES.items():
+            if start.lower().startswith(beginning):
+                raise ModelError(f"{path} is {said}")
         # Eight bytes of length come before the header's brace.
         if path.suffix == ".safetensors" or start[8:9] == b"{":
             return load_file(path)
@@ -150,6 +155,8 @@ def _kind(content: Any) -> str:
 
 def _said(error: BaseException) -> str:
     """Return what an error says, without PyTorch's advice to trust the file."""
+    if isinstance(error, EOFError):
+        return "it is empty or cut short"
     text = str(error)
     named = re.search(r"GLOBAL (\S+)", text)
     if named is not None:

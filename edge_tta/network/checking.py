@@ -14,9 +14,14 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from edge_tta.errors import ModelError
+from edge_tta.network.exporting import first_line
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _NORMALISATIONS = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+_QUANTISED = tuple(
+    f"torch.{name}"
+    for name in ("ao.nn.quantized", "ao.nn.qat", "ao.nn.intrinsic.q", "ao.quantization.")
+)
 _SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
 
 
@@ -42,8 +47,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def unwrap_parts(model: nn.Module) -> None:
-    """Take the same wrappers off the modules inside, in place."""
+    """Take the same wrappers off the modules inside, and off their forward passes, in place."""
     for module in list(model.modules()):
+        compiled = getattr(vars(module).get("forward"), "_torchdynamo_orig_callable", None)
+        if getattr(compiled, "__func__", None) is type(module).forward:
+            del module.forward  # it is bound to the module that this one is a copy of
         for name, child in module._modules.items():
             if child is not None and _inside(child) is not child:
                 module._modules[name] = unwrapped(child)
@@ -57,10 +65,15 @@ def check_module(model: nn.Module) -> None:
             be a BatchNorm's running statistics.
     """
     for name, module in model.named_modules():
-        if ".quantized" in type(module).__module__:
+        if type(module).__module__.startswith(_QUANTISED):
             raise ModelError(
-                f"the model is quantised ({name or 'all of it'}); expected the float "
-                "network that it was made from"
+                f"the model is quantised, or prepared for it ({name}); expected the float network "
+                "that it was made from"
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{name} is TorchScript, which cannot be captured; expected the nn.Module that it "
+                "was made from"
             )
         _refuse_hooks(name, module)
     if not any(is_lazy(t) or (t.ndim == 1 and t.is_floating_point()) for t in _untrained(model)):
@@ -70,6 +83,23 @@ def check_module(model: nn.Module) -> None:
             f"the model holds no BatchNorm with running statistics{instead}, so there is nothing "
             "to adapt; expected a network with BatchNorm layers that are not folded away"
         )
+
+
+def evaluating(model: nn.Module) -> nn.Module:
+    """Return the model, in evaluation mode.
+
+    Raises:
+        ModelError: it cannot be put there.
+    """
+    try:
+        return model.eval()
+    except Exception as error:
+        if isinstance(model, torch.fx.GraphModule):  # of torch.export, which has fixed its mode
+            return model
+        raise ModelError(
+            f"the model cannot be put in evaluation mode: {first_line(error)}; let its own train() "
+            "take a mode: def train(self, mode=True)"
+        ) from error
 
 
 def input_advice(model: nn.Module, images: Tensor) -> str:
@@ -111,6 +141,9 @@ def _probes(images: Tensor) -> Iterator[_Probe]:
         images.mul(64).add(128).clamp(0, 255).byte(),
         f"{wrap} converts them, or take its normalisation in front of it off",
     )
+    yield _Probe(
+        "one image alone", images[:1], "remove what fixes the batch size: views come together"
+    )
     last = images.permute(0, 2, 3, 1)
     yield _Probe(
         "images with the channels last (N, H, W, C)",
@@ -133,8 +166,14 @@ def _probes(images: Tensor) -> Iterator[_Probe]:
 
 
 def _inside(model: nn.Module) -> nn.Module:
-    """Return what a wrapper holds; another module itself."""
-    inner = model.module if isinstance(model, _PARALLEL) else getattr(model, "_orig_mod", model)
+    """Return what a wrapper holds; another module itself.
+
+    A module without a forward pass, around one that it calls `module`, holds an average of weights.
+    """
+    inner = getattr(model, "_orig_mod", None)
+    if isinstance(model, nn.Module) and inner is None:
+        averages = type(model).forward is nn.Module.forward
+        inner = getattr(model, "module", None) if averages or isinstance(model, _PARALLEL) else None
     return inner if isinstance(inner, nn.Module) else model
 
 

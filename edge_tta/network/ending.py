@@ -83,7 +83,7 @@ def take_logits(graph: fx.Graph, expected: Tensor) -> Ending:
     classes = expected.shape[1] if expected.ndim == 2 else 1
     if classes == 1:
         classes = 2
-        notes.append("its one output is taken for class 1 against class 0: two classes")
+        notes.append("the model's one output is taken for class 1 against class 0, as two classes")
         links.insert(0, lambda logits: logits[:, 1:].reshape(-1, *expected.shape[1:]))
         _append(output, aten.reshape.default, [-1, 1])
         _append(output, aten.constant_pad_nd.default, [1, 0])

@@ -63,7 +63,12 @@ def find_sites(graph: fx.Graph, values: Values) -> list[GraphSite]:
         if node.target is not BATCH_NORM:
             continue
         _, weight, bias, mean, variance, training, _, eps, _ = node.args
-        if training or mean is None or variance is None:
+        if training and mean is not None:
+            raise ModelError(
+                f"BatchNorm {_owner(node)} normalises by its batch in evaluation mode; remove "
+                ".train() or training=True from the forward pass"
+            )
+        if mean is None or variance is None:
             raise ModelError(
                 f"BatchNorm {_owner(node)} keeps no statistics (track_running_stats=False), so "
                 "there is nothing to calibrate; train it with running statistics"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 
 import torch
@@ -10,13 +11,19 @@ from torch import nn
 
 from edge_tta.errors import ModelError
 from edge_tta.network.capture import agrees, capture, fingerprint_of
-from edge_tta.network.checking import check_module, unwrap_parts, unwrapped
+from edge_tta.network.checking import check_module, evaluating, unwrap_parts, unwrapped
 from edge_tta.network.exporting import first_line
 from edge_tta.network.lean.codes import Precision
 from edge_tta.network.lean.rewriting import lean_program
 from edge_tta.network.program import Program
 
 _log = logging.getLogger(__name__)
+
+
+@functools.cache
+def _tell_once(fingerprint: str, note: str) -> None:
+    """Log what was done to a network, however often it is captured or copied."""
+    _log.warning("%s", note)
 
 
 class SourceNetwork:
@@ -38,13 +45,14 @@ class SourceNetwork:
         model = unwrapped(model)
         check_module(model)
         try:
-            self._model = copy.deepcopy(model).float().eval().requires_grad_(False).to(device)
+            self._model = copy.deepcopy(model).float().requires_grad_(False).to(device)
         except Exception as error:
             raise ModelError(
                 f"the model cannot be copied to {device}: {first_line(error)}; expected a "
                 "module whose attributes copy.deepcopy takes, with weights that are there"
             ) from error
         unwrap_parts(self._model)
+        evaluating(self._model)
         self._programs: dict[tuple[str, str], tuple[tuple[int, ...], Program]] = {}
         self.device = device
         self.fingerprint = fingerprint_of(self._model)
@@ -72,8 +80,8 @@ class SourceNetwork:
                 program = capture(self._model, image_shape, self.fingerprint, below)
             else:
                 program = self._lean(image_shape, Precision(saved), below)
-        if program.note and not self._programs:
-            _log.warning("%s", program.note)
+        if program.note:
+            _tell_once(self.fingerprint, program.note)
         self._programs[saved, below] = image_shape, program
         return program
 

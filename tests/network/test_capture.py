@@ -273,9 +273,16 @@ def _untracked(net: Any) -> None:
     net.bn1 = nn.BatchNorm2d(6, track_running_stats=False)
 
 
+def _by_the_batch(net: Any, x: Tensor) -> Tensor:
+    bn = net.bn1
+    y = functional.batch_norm(net.conv1(x), bn.running_mean, bn.running_var, training=True)
+    return net.tail(y)
+
+
 REFUSED: dict[str, tuple[Forward, Callable[[Any], object] | None, str]] = {
     "no BatchNorm": (lambda net, x: net.tail(net.conv1(x)), None, "no BatchNorm"),
     "untracked": (_plain, _untracked, r"bn1 keeps no statistics"),
+    "by the batch": (_by_the_batch, None, "its own buffers|by its batch in evaluation mode"),
     "BatchNorm in a branch": (_cond, None, "inside a control-flow branch"),
     "autocast": (torch.autocast("cpu", torch.bfloat16)(_plain), None, "a torch.autocast block"),
     "branch on data": (

@@ -11,6 +11,7 @@ from torch.nn.utils import prune
 
 from edge_tta.errors import ModelError
 from edge_tta.network.capture import capture
+from edge_tta.network.checking import evaluating
 from edge_tta.network.source import SourceNetwork
 from tests.networks import Plain, frozen, network, with_statistics
 
@@ -46,7 +47,7 @@ def _quantised() -> nn.Module:
         (_pruned, r'conv2 is pruned.*prune\.remove\(model\.conv2, "weight"\)'),
         (_weight_normed, r"conv1 is under weight_norm.*remove_weight_norm\(model\.conv1\)"),
         (_spectral_normed, r"fc is under spectral_norm.*remove_spectral_norm\(model\.fc\)"),
-        (_quantised, r"is quantised \(fc\); expected the float network"),
+        (_quantised, r"is quantised.* \(fc\); expected the float network"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "holds no BatchNorm"),
         (
             lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.LayerNorm(4)),
@@ -84,6 +85,54 @@ def test_parts_are_taken_out_of_their_wrappers(wrap: Callable[..., nn.Module]) -
     assert held.fingerprint == SourceNetwork(plain, CPU).fingerprint
     assert isinstance(held.copy().conv2, nn.Conv2d)
     assert not isinstance(wrapped.conv2, nn.Conv2d)  # the model given stays as it is
+
+
+def test_a_compiled_forward_pass_is_the_plain_one() -> None:
+    plain, compiled = network("plain"), network("plain")
+    compiled.forward = torch.compile(compiled.forward, backend="eager")
+    program = SourceNetwork(compiled, CPU).program((3, 8, 8))
+    assert set(program.parameters) == set(SourceNetwork(plain, CPU).program((3, 8, 8)).parameters)
+
+
+def test_an_average_without_a_forward_pass_is_the_network_in_it() -> None:
+    class Average(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.module = model
+
+    model = network("plain")
+    assert SourceNetwork(Average(model), CPU).fingerprint == SourceNetwork(model, CPU).fingerprint
+
+
+def test_an_exported_module_is_in_the_mode_that_it_was_exported_in() -> None:
+    images = torch.randn(2, 3, 8, 8)
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    exported = torch.export.export(network("plain"), (images,), dynamic_shapes=shapes).module()
+    assert evaluating(exported) is exported
+    assert len(SourceNetwork(exported, CPU).program((3, 8, 8)).sites) == 3
+
+
+class _TrainsItsOwnWay(Plain):
+    def train(self) -> nn.Module:  # type: ignore[override]
+        return super().train(True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_TrainsItsOwnWay, r"cannot be put in evaluation mode: .*def train\(self, mode=True\)"),
+        (
+            lambda: nn.Sequential(network("plain"), torch.jit.script(nn.Linear(5, 5))),
+            "1 is TorchScript",
+        ),
+    ],
+    ids=["its own train()", "TorchScript inside"],
+)
+def test_what_has_no_evaluation_mode_is_refused(make: Callable[[], nn.Module], said: str) -> None:
+    with pytest.raises(ModelError, match=said) as caught:
+        SourceNetwork(make(), CPU)
+    assert "\n" not in str(caught.value)
 
 
 class _Taking(nn.Module):
@@ -124,9 +173,10 @@ def _bytes(images: Tensor) -> Tensor:
         (_Taking(lambda x: x.permute(0, 3, 1, 2)), "the channels last"),
         (_Taking(lambda x: x.repeat(1, 3, 1, 1)), "images of 1 channel: set --channels gray"),
         (_Taking(lambda x: x, 64), "images of 64 x 64, not 12 x 10: set --size 64"),
+        (_Taking(lambda x: x.reshape(3, 12, 10)[None]), "one image alone: remove what fixes"),
         (_Taking(lambda x: x.reshape(7, 7)), "expected a forward pass of that float tensor"),
     ],
-    ids=["two inputs", "uint8", "NHWC", "gray", "size", "anything else"],
+    ids=["two inputs", "uint8", "NHWC", "gray", "size", "one image", "anything else"],
 )
 def test_the_advice_fits_what_the_network_takes(model: nn.Module, said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
