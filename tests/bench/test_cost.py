@@ -330,7 +330,7 @@ def test_the_picture_to_decide_by_joins_error_time_and_memory_by_method() -> Non
 def test_untrained_networks_have_statistics_that_fit_their_weights() -> None:
     model = untrained("torchvision:resnet18", 64).module
     running = model.layer1[0].bn1.running_var  # type: ignore[union-attr, index]
-    calibrate(model, 64)
+    calibrate(model, (3, 64, 64))
     assert float(running.min()) > 0  # type: ignore[union-attr, operator, arg-type]
     with pytest.raises(ModelError, match="did you mean"):
         untrained("torchvision:resnet19")
