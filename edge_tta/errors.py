@@ -49,7 +49,10 @@ def one_line(error: BaseException, limit: int | None = None) -> str:
 
     limit: most characters of it. Of our own errors the advice at the end stays whole.
     """
-    text = printable(" ".join(str(error).split())) or type(error).__name__
+    said = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        said = error.strerror  # without its number
+    text = printable(" ".join(said.split())) or type(error).__name__
     if limit is None:
         return text
     what, end, advice = text.rpartition("; ") if isinstance(error, EdgeTTAError) else ("", "", text)

@@ -27,6 +27,7 @@ def test_text_from_outside_is_shown_and_not_obeyed(text: str, shown: str) -> Non
 def test_errors_are_one_printable_line() -> None:
     assert one_line(ConfigError("no file a\x1b[2J\n  b")) == "no file a\\x1b[2J b"
     assert one_line(ValueError()) == "ValueError"
+    assert one_line(OSError(22, "it is a pipe")) == "it is a pipe"
 
 
 @pytest.mark.parametrize("limit", range(4, 60))

@@ -50,9 +50,8 @@ def add_model(
     group.add_argument(
         "--scale", type=float, help="input is (channels in 0..255 / scale - mean) / std"
     )
-    each = "one value, or one a channel in their order"
-    group.add_argument("--mean", type=numbers, metavar="R,G,B", help=each)
-    group.add_argument("--std", type=numbers, metavar="R,G,B", help=each)
+    for name in ("--mean", "--std"):
+        group.add_argument(name, type=numbers, metavar="R,G,B", help="one value, or one a channel")
     group.add_argument("--labels", metavar="FILE", help="class names: a line each, or JSON")
 
 
