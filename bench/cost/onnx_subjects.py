@@ -38,7 +38,6 @@ class Maker:
         self.spec = InputSpec().changed(**given)
 
     def make(self, case: Case) -> Subject:
-        """See `bench.cost.subjects.Maker`."""
         folder = Path(str(case.place))
         if case.work is Work.FOLDED:
             return self._folded(folder / FOLDED)
@@ -72,15 +71,12 @@ class OnnxSubject:
         self._on_stage: OnStage = lambda stage: None
 
     def listen(self, on_stage: OnStage) -> None:
-        """See `Subject`."""
         self._on_stage = on_stage
 
     def frame(self, image: Images) -> None:
-        """See `Subject`."""
         self._run(image)
         self._on_stage("whole step")
 
     def sizes(self, image: Images) -> dict[str, int]:
-        """See `Subject`; what onnxruntime saves for backward cannot be told."""
         state = sum(value.nbytes for value in self._state().values())
         return {"state_bytes": state, "weight_bytes": self._weights.stat().st_size}

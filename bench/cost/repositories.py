@@ -6,11 +6,12 @@ None of their code is here. What each needs is said beside it; what a repository
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,7 +41,8 @@ class Whole:
 
 def tent(folder: Path, model: nn.Module, device: torch.device) -> Whole:
     """DequanWang/tent: tent.py at its root, which needs PyTorch only."""
-    module = _module(folder, "tent.py", "DequanWang/tent")
+    with _importing("DequanWang/tent", folder, folder / "tent.py"):
+        module = _module(folder / "tent.py")
     network = module.configure_model(copy.deepcopy(model).to(device))
     parameters, _ = module.collect_params(network)
     return Whole(module.Tent(network, torch.optim.Adam(parameters, lr=1e-3)), network)
@@ -52,24 +54,17 @@ def test_time_adaptation(folder: Path, model: nn.Module, device: torch.device) -
     It needs the repository's own requirements: importing its Tent imports all of its methods.
     """
     root = folder / "classification"
-    if not (root / "methods" / "tent.py").is_file():
-        raise _missing("mariodoebler/test-time-adaptation", root / "methods" / "tent.py")
-    if device.type == "cpu" and torch.cuda.is_available():
-        raise ModelError(
-            "mariodoebler/test-time-adaptation takes CUDA wherever it is; to run it on the CPU, "
-            "hide the GPU: CUDA_VISIBLE_DEVICES= edge-tta bench ..."
-        )
-    sys.path.insert(0, str(root))
-    try:
+    with _importing("mariodoebler/test-time-adaptation", root, root / "methods" / "tent.py"):
+        if device.type == "cpu" and torch.cuda.is_available():
+            raise ModelError(
+                "mariodoebler/test-time-adaptation takes CUDA wherever it is; to run it on the "
+                "CPU, hide the GPU: CUDA_VISIBLE_DEVICES= edge-tta bench ..."
+            )
         configuration = importlib.import_module("conf").cfg.clone()
         configuration.TEST.BATCH_SIZE = configuration.TEST.WINDOW_LENGTH = 1
         configuration.OPTIM.LR = 1e-3
         network = copy.deepcopy(model).to(device)
         adapted = importlib.import_module("methods.tent").Tent(configuration, network, 1000)
-    except Exception as error:
-        raise _unusable("mariodoebler/test-time-adaptation", folder, error) from error
-    finally:
-        sys.path.remove(str(root))
     return Whole(adapted, network)
 
 
@@ -79,22 +74,12 @@ test_time_adaptation.__test__ = False  # type: ignore[attr-defined]  # not pytes
 def memsave(folder: Path, model: nn.Module, device: torch.device) -> StockTent:
     """plutonium-239/memsave_torch: its layers under stock Tent.
 
-    They save less where parameters are frozen. BatchNorm's affine parameters are set to train
+    They save less where parameters do not train. BatchNorm's affine parameters are set to train
     before the layers are exchanged, so that it can tell.
     """
-    if not (folder / "memsave_torch").is_dir():
-        raise _missing("plutonium-239/memsave_torch", folder / "memsave_torch")
-    sys.path.insert(0, str(folder))
-    try:
+    with _importing("plutonium-239/memsave_torch", folder, folder / "memsave_torch"):
         convert = importlib.import_module("memsave_torch.nn").convert_to_memory_saving
-        plain = StockTent(model, device)
-        return StockTent(convert(plain.model), device)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise _unusable("plutonium-239/memsave_torch", folder, error) from error
-    finally:
-        sys.path.remove(str(folder))
+        return StockTent(convert(StockTent(model, device).model), device)
 
 
 Repository = Callable[[Path, nn.Module, torch.device], Any]
@@ -126,30 +111,32 @@ def parse_peers(text: str) -> dict[str, str | None]:
     return places
 
 
-def _module(folder: Path, name: str, repository: str) -> ModuleType:
-    path = folder / name
-    if not path.is_file():
-        raise _missing(repository, path)
+@contextlib.contextmanager
+def _importing(repository: str, folder: Path, needed: Path) -> Iterator[None]:
+    """A block that may import from the folder; whatever fails there is told as a ModelError."""
+    if not needed.exists():
+        raise ModelError(
+            f"there is no {needed}; expected a copy of {repository}: git clone "
+            f"https://github.com/{repository}"
+        )
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{repository} in {folder} cannot be used: {type(error).__name__}: "
+            f"{one_line(error, 160)}; install what its README asks for"
+        ) from error
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise _unusable(repository, folder, error) from error
+    spec.loader.exec_module(module)
     return module
-
-
-def _missing(repository: str, path: Path) -> ModelError:
-    return ModelError(
-        f"there is no {path}; expected a copy of {repository}: git clone "
-        f"https://github.com/{repository}"
-    )
-
-
-def _unusable(repository: str, folder: Path, error: BaseException) -> ModelError:
-    return ModelError(
-        f"{repository} in {folder} cannot be used: {type(error).__name__}: "
-        f"{one_line(error, 160)}; install what its README asks for"
-    )

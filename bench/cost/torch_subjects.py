@@ -53,7 +53,6 @@ class Maker:
         self.spec = self._model.input
 
     def make(self, case: Case) -> Subject:
-        """See `bench.cost.subjects.Maker`."""
         subject = self._peer(case) if case.peer is not None else self._adapting(case)
         self._model.module.cpu()
         heap.trim()
@@ -87,15 +86,12 @@ class AdapterSubject:
         self._step = engine_of(adapter).step
 
     def listen(self, on_stage: OnStage) -> None:
-        """See `Subject`."""
         self._step.on_stage = on_stage
 
     def frame(self, image: Images) -> None:
-        """See `Subject`."""
         self._run(image)
 
     def sizes(self, image: Images) -> dict[str, int]:
-        """See `Subject`."""
         return sizes(self, image, self._step.program.tensors(), self._adapter.state.values())
 
 
@@ -106,15 +102,12 @@ class PeerSubject:
         self._peer, self._device = peer, device
 
     def listen(self, on_stage: OnStage) -> None:
-        """See `Subject`."""
         self._peer.on_stage = on_stage
 
     def frame(self, image: Images) -> None:
-        """See `Subject`."""
         self._peer(torch.from_numpy(image).to(self._device))
 
     def sizes(self, image: Images) -> dict[str, int]:
-        """See `Subject`."""
         module, optimizer = self._peer.model, getattr(self._peer, "optimizer", None)
         state = [p for p in module.parameters() if p.requires_grad]
         if optimizer is not None:
