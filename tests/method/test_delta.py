@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edge_tta.config import make_config
 from edge_tta.method import gradient, hosts
-from edge_tta.network.kernels import Normalisation, StockKernels
+from edge_tta.network.kernels import Kernels, Normalisation
 from tests.method.plain import affine, assert_parameters, batches, entropy_of, spread_out, step_of
 
 LEARNING_RATE = 0.01
@@ -115,7 +115,7 @@ def test_renormalised_output_is_by_the_averages_and_its_gradient_by_the_formula(
     batch_mean = z.mean(axes)
     batch = batch_mean, ((z - batch_mean.view(column)) ** 2).mean(axes)
     used = gradient.renormalised(batch, (mean, variance), layer.eps)
-    found = StockKernels().normalise(z, Normalisation(*used, None, None, layer.eps), None, None)
+    found = Kernels().normalise(z, Normalisation(*used, None, None, layer.eps), None, None)
     (found_gradient,) = torch.autograd.grad((found * upstream).sum(), z)
 
     by_averages = (z - mean.view(column)) / (variance + layer.eps).sqrt().view(column)
