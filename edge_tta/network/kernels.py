@@ -1,11 +1,12 @@
-"""What a run of a program computes BatchNorms with: PyTorch's own operations, or lean ones.
+"""What a run of a program computes moments and BatchNorms with, in one forward pass.
 
-`edge_tta.network.lean` has the lean kernels; both compute the same.
+The kernels here are PyTorch's own, those of `edge_tta.network.lean.kernels` save less; both compute
+the same.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,34 +33,21 @@ class Normalisation(NamedTuple):
         return self.mean.requires_grad or self.variance.requires_grad
 
 
-class Kernels(Protocol):
-    """Moments and outputs of BatchNorms, in one forward pass."""
+class Kernels:
+    """PyTorch's own operations, which its autograd differentiates; nothing is fused."""
 
     def moments(self, z: Tensor, centre: Tensor) -> Moments:
-        """Return (mean - centre, biased variance) of z (N, C, *spatial), each (C,)."""
-        ...
-
-    def normalise(
-        self, z: Tensor, norm: Normalisation, fused: Fused | None, residual: Tensor | None
-    ) -> Tensor:
-        """Return the BatchNorm of z, and what is fused with it.
-
-        residual: added before the activation.
-        """
-        ...
-
-
-class StockKernels:
-    """`Kernels` that PyTorch's autograd differentiates; nothing is fused."""
-
-    def moments(self, z: Tensor, centre: Tensor) -> Moments:
-        """Return (mean - centre, biased variance) of z, float32 at least."""
+        """Return (mean - centre, biased variance) of z (N, C, *spatial), each (C,), float32 at
+        least."""
         return batch_moments(z, centre)
 
     def normalise(
         self, z: Tensor, norm: Normalisation, fused: Fused | None, residual: Tensor | None
     ) -> Tensor:
-        """Return the BatchNorm of z."""
+        """Return the BatchNorm of z, and what is fused with it, in the type of z.
+
+        residual: added before the activation.
+        """
         assert fused is None
         assert residual is None
         mean, variance, weight, bias, eps = norm

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, fx
 
-from edge_tta.network.kernels import Kernels, Normalisation, StockKernels
+from edge_tta.network.kernels import Kernels, Normalisation
 from edge_tta.network.lean.codes import Precision
 from edge_tta.network.lean.fused import Fused
 from edge_tta.network.lean.kernels import LeanKernels
@@ -196,7 +196,7 @@ class Execution:
     def __init__(self, program: Program, hook: BatchNormHook, fused: Mapping[int, Fused]) -> None:
         precision = program.precision
         self._sites, self._hook, self._fused = program.sites, hook, fused
-        self._kernels: Kernels = StockKernels() if precision is None else LeanKernels(precision)
+        self._kernels = Kernels() if precision is None else LeanKernels(precision)
 
     def parameter(self, name: str) -> Tensor:
         """Return the value of a trained parameter."""

@@ -30,6 +30,8 @@ _LIKE = {
     aten.ones_like.default,
     aten.empty_like.default,
 }
+# What memory happened to hold would differ from export to export.
+_EMPTY = {aten.new_empty.default, aten.empty_like.default, aten.empty.memory_format}
 
 
 def refuse_unsupported(traced: Traced) -> None:
@@ -111,7 +113,8 @@ class _Conversion:
         if target is aten._efficientzerotensor.default:  # holds no memory that could be read
             return torch.zeros(*args, **kwargs)
         if not any(isinstance(item, Value) for item in _flat((args, kwargs))):
-            return target(*args, **kwargs)
+            value = target(*args, **kwargs)
+            return value.zero_() if target in _EMPTY else value
         function = OPERATORS.get(target)
         if function is None:
             raise ModelError(f"{target} has no ONNX form here; use --backend torch")

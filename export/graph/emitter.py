@@ -56,7 +56,6 @@ class Emitter:
         self.folds = False
         self._weights = weights
         self._nodes: list[NodeProto] = []
-        self._initializers: list[TensorProto] = []
         self._inputs: list[Any] = []
         self._made: dict[Any, Any] = {}
         self._constants: dict[str, torch.Tensor] = {}
@@ -79,7 +78,6 @@ class Emitter:
         key = ("constant", str(array.dtype), array.shape, array.tobytes())
         if key not in self._made:
             name = self._name("c")
-            self._initializers.append(self._weights.proto(name, array))
             self._made[key] = Value(name, tuple(tensor.shape), tensor.dtype)
             self._constants[name] = tensor
         return self._made[key]  # type: ignore[no-any-return]
@@ -156,7 +154,12 @@ class Emitter:
             name,
             self._inputs,
             infos,
-            [tensor for tensor in self._initializers if tensor.name in wanted],
+            # Here, so that the file holds no constant that nothing reads.
+            [
+                self._weights.proto(name, tensor.numpy())
+                for name, tensor in self._constants.items()
+                if name in wanted
+            ],
         )
         imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(

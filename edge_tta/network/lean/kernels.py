@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from edge_tta.network.kernels import Moments, Normalisation
+from edge_tta.network.kernels import Kernels, Moments, Normalisation
 from edge_tta.network.lean.batch_norm import normalised
 from edge_tta.network.lean.batch_statistics import (
     BatchStatistics,
@@ -19,7 +19,7 @@ from edge_tta.network.lean.operations import pointwise
 aten = torch.ops.aten
 
 
-class LeanKernels:
+class LeanKernels(Kernels):
     """`Kernels` that save one compact tensor for backward and run what is fused with a BatchNorm.
 
     Lives for one forward pass: the code of the latest input is kept for its BatchNorm.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from export.graph.emitter import Emitter, Value
-from export.graph.operators.table import Outputs, aten, emits
+from export.graph.operators.table import Outputs, aten, emits, same_as
 
 # Steep enough that min(1, max(0, STEEP (a - edge))) is a step for all but denormals. Unlike a
 # comparison and a choice, which take ten times as long, it is a single fast operator.
@@ -34,16 +34,8 @@ def hardtanh_backward(
     return e.op("Mul", [kept, _positive(e, a, high, -1.0)], *out[0])
 
 
-@emits(aten.hardsigmoid.default)
-def hardsigmoid(e: Emitter, out: Outputs, a: Value) -> Value:
-    """min(max(a + 3, 0), 6) / 6."""
-    return e.op("HardSigmoid", [a], *out[0], alpha=1 / 6, beta=0.5)
-
-
-@emits(aten.hardswish.default)
-def hardswish(e: Emitter, out: Outputs, a: Value) -> Value:
-    """a hardsigmoid(a)."""
-    return e.op("HardSwish", [a], *out[0])
+same_as("HardSigmoid", aten.hardsigmoid.default, alpha=1 / 6, beta=0.5)
+same_as("HardSwish", aten.hardswish.default)
 
 
 @emits(aten.silu.default)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from export.graph.emitter import Emitter, Value
-from export.graph.operators.table import Outputs, aten, emits
+from export.graph.operators.table import Outputs, aten, emits, same_as
 
 
 def reduced(e: Emitter, kind: str, a: Value, axes: Sequence[int], out: Any) -> Value:
@@ -59,16 +59,15 @@ def argmax(
     return e.op("ArgMax", [a], *out[0], axis=axis % len(a.shape), keepdims=int(keeps))
 
 
-@emits(aten._softmax.default)
-def softmax(e: Emitter, out: Outputs, a: Value, axis: int, half: bool = False) -> Value:
-    """Probabilities."""
-    return e.op("Softmax", [a], *out[0], axis=axis % len(a.shape))
+def _along_an_axis(kind: str, target: Any) -> None:
+    @emits(target)
+    def emit(e: Emitter, out: Outputs, a: Value, axis: int, half: bool = False) -> Value:
+        return e.op(kind, [a], *out[0], axis=axis % len(a.shape))
 
 
-@emits(aten._log_softmax.default)
-def log_softmax(e: Emitter, out: Outputs, a: Value, axis: int, half: bool = False) -> Value:
-    """Their logarithms."""
-    return e.op("LogSoftmax", [a], *out[0], axis=axis % len(a.shape))
+_along_an_axis("Softmax", aten._softmax.default)
+_along_an_axis("LogSoftmax", aten._log_softmax.default)
+same_as("MatMul", aten.mm.default, aten.bmm.default, aten.matmul.default)
 
 
 @emits(aten.addmm.default)
@@ -77,9 +76,3 @@ def addmm(
 ) -> Value:
     """alpha a b + beta bias."""
     return e.op("Gemm", [a, b, bias], *out[0], alpha=float(alpha), beta=float(beta))
-
-
-@emits(aten.mm.default, aten.bmm.default, aten.matmul.default)
-def product(e: Emitter, out: Outputs, a: Value, b: Value) -> Value:
-    """Product of matrices."""
-    return e.op("MatMul", [a, b], *out[0])

@@ -35,6 +35,14 @@ def emits(*targets: Any) -> Callable[[Operator], Operator]:
     return register
 
 
+def same_as(kind: str, *targets: Any, **attributes: Any) -> None:
+    """Registers an ONNX operator that takes the same tensors as these operators of PyTorch."""
+
+    @emits(*targets)
+    def emit(e: Emitter, out: Outputs, *operands: Value) -> Value:
+        return e.op(kind, operands, *out[0], **attributes)
+
+
 def operand(e: Emitter, given: Value | float | int | bool, dtype: torch.dtype) -> Value:
     """A tensor or number as a value of this type."""
     if isinstance(given, Value):
