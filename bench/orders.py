@@ -112,7 +112,7 @@ def runs(labels: Labels, length: int, rng: np.random.Generator) -> Indices:
 
 
 def drift_steps(pictures: int, corruption: int) -> Indices:
-    """At which step of UP_AND_DOWN each picture of a corruption comes, (pictures,).
+    """Return the step of UP_AND_DOWN at which each picture of a corruption comes, (pictures,).
 
     The steps have equally many pictures. Which ones is drawn, but the same for every seed, so that
     each picture has one severity and the source network errs the same in all.

@@ -183,7 +183,7 @@ def _frozen(arguments: argparse.Namespace) -> int:
 
 
 def _why(tolerance: float) -> str:
-    """What to say where more than the usual difference was let pass."""
+    """Return what is said where more than the usual difference was let pass; else ""."""
     from export.parity import PERTURBATION, STEP_TOLERANCE
 
     if tolerance <= STEP_TOLERANCE:

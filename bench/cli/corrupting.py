@@ -61,7 +61,7 @@ class Job:
         )
 
     def npz(self) -> tuple[Pixels, npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
-        """What `load_npz_pictures` gives, the pictures brought to their size."""
+        """Load with `load_npz_pictures`, the pictures brought to their size."""
         frames, labels, more = load_npz_pictures(self.source, self.limit)
         return np.stack([self._sized(frame) for frame in frames]), labels, more
 

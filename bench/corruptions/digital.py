@@ -1,4 +1,4 @@
-"""What the picture goes through after the lens: contrast, warps, coarse pixels, JPEG.
+"""Corruptions behind the lens: contrast, warps, coarse pixels, JPEG.
 
 ImageNet-C, group "digital". Every function takes uint8 images (n, H, W, 3), a generator for each,
 and one published parameter.

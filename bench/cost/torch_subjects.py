@@ -28,7 +28,7 @@ from edge_tta.prepare import Images
 
 
 def load_runtime() -> None:
-    """Does nothing: PyTorch is imported with this module."""
+    """Import PyTorch, which this module has done already."""
 
 
 def load_model_of(arguments: argparse.Namespace) -> Model:

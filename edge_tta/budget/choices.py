@@ -1,4 +1,4 @@
-"""What a budget may choose among: in which order, and the first that fits."""
+"""Choices a budget has, in their order, and the first that fits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run could do.
+    """One way to run.
 
     Attributes:
         saving: how tensors are saved for backward: their precision, or a bundle's profile.

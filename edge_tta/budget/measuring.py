@@ -1,4 +1,4 @@
-"""What learning costs on this machine, measured with a network that PyTorch runs.
+"""Costs of learning on this machine, measured with a network that PyTorch runs.
 
 A few steps of the leanest choices are measured, from which the others follow:
 

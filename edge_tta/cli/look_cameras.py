@@ -1,4 +1,4 @@
-"""What `edge-tta doctor` sees of cameras: each is opened, and one frame is read."""
+"""Cameras as `edge-tta doctor` sees them: each is opened, and one frame is read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cameras() -> Iterator[Finding]:
 
 
 def csi() -> Iterator[Finding]:
-    """Whether csi:// addresses can be read."""
+    """Yield whether csi:// addresses can be read."""
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         return  # OpenCV's finding says so
     pipeline = csi_pipeline("csi://0")

@@ -1,4 +1,4 @@
-"""What `edge-tta doctor` sees of the machine: processor, power mode, memory, disk."""
+"""Machine as `edge-tta doctor` sees it: processor, power mode, memory, disk."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def power() -> Iterator[Finding]:
 
 
 def memory() -> Iterator[Finding]:
-    """What is free, and what a container leaves of it."""
+    """Yield the free memory, less what a container's limit takes of it."""
     kib = {
         name: int(value)
         for name, value in re.findall(r"^(\w+):\s+(\d+) kB", read("/proc/meminfo") or "", re.M)

@@ -1,4 +1,4 @@
-"""What `edge-tta doctor` sees of the software: packages, programs, OpenCV's abilities, display."""
+"""Software as `edge-tta doctor` sees it: packages, programs, OpenCV's abilities, display."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def codecs() -> Iterator[Finding]:
 
 
 def display() -> Iterator[Finding]:
-    """Whether --show can open a window."""
+    """Yield whether --show can open a window."""
     problem = display_problem()
     advice = "run on a desktop, or headless with --save"
     yield Finding("display", problem or "yes", advice if problem else "")

@@ -106,7 +106,7 @@ def add_checkpointing(group: argparse._ActionsContainer) -> None:
 
 
 def segments(text: str) -> int | str:
-    """What --checkpoint-activations takes: auto, or a number, which the adapter checks."""
+    """Value of --checkpoint-activations: auto, or a number, which the adapter checks."""
     return text if text == "auto" else natural(text)
 
 

@@ -112,7 +112,7 @@ def _sinks(
     stop: StopRequest,
     console: Console,
 ) -> list[Sink]:
-    """What was asked for; the state is saved before the slow plot is drawn."""
+    """Return the sinks asked for; the state is saved before the slow plot is drawn."""
     sinks: list[Sink] = []
     if arguments.plot is not None:
         sinks.append(ErrorCurve(arguments.plot))

@@ -19,7 +19,7 @@ from edge_tta.errors import ConfigError
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """How statistics are calibrated (`edge_tta.method.calibration`).
+    """Calibration of the statistics (`edge_tta.method.calibration`).
 
     Attributes:
         kind: `running` (the paper: Eq. 5), `anchored` (two running statistics, each shrunk towards
@@ -94,7 +94,7 @@ class CalibrationConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What the host's loss is weighed and completed by (`edge_tta.method.loss`).
+    """Weights and terms added to the host's loss (`edge_tta.method.loss`).
 
     Attributes:
         weighting: `ewga` (Eq. 9: position ramp r and min(1/H, 1)) or `mean`.
@@ -121,7 +121,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How a gradient changes the parameters (`edge_tta.method.optimizer`).
+    """Optimizer of the trained parameters (`edge_tta.method.optimizer`).
 
     Attributes:
         kind: `adam` (betas 0.9, 0.999, eps 1e-8) or `sgd` (momentum 0.9).
@@ -145,7 +145,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class LayersConfig:
-    """Which layers adapt.
+    """Layers that adapt.
 
     Attributes:
         train: BatchNorm's `affine` parameters, or those and the convolution in front of each

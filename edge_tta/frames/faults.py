@@ -21,7 +21,7 @@ _PERSISTING = 8
 
 
 def unusable(pixels: Any) -> str | None:
-    """Why `pixels` cannot be a picture whatever it shows, or None.
+    """Return why `pixels` cannot be a picture whatever it shows, or None.
 
     "not finite": NaN or infinity. "wrong format": not uint8 or uint16 (H, W), or (H, W, C) with
     1, 3 or 4 channels, or without a pixel.
@@ -36,7 +36,7 @@ def unusable(pixels: Any) -> str | None:
 
 
 def not_a_picture(pixels: Any) -> str | None:
-    """Why `pixels` are not a Frame's, uint8 (H, W, 3); as `unusable` names it."""
+    """Return why `pixels` are not a Frame's, uint8 (H, W, 3); as `unusable` names it."""
     why = unusable(pixels)
     if why is None and not (pixels.dtype == np.uint8 and pixels.shape[2:] == (3,)):
         return "wrong format"
@@ -66,9 +66,9 @@ class FaultFilter:
         self._bar = _Settled()
 
     def fault(self, pixels: _Array) -> str | None:
-        """Why `pixels` must not be used, or None.
+        """Return why `pixels` must not be used, or None.
 
-        What `unusable` and `empty_picture` find; "repeat": equal to the last capture, or the last
+        As `unusable` and `empty_picture` name it; "repeat": equal to the last capture, or the last
         good one, in every value (noise makes two real pictures differ); "other size": not the
         stream's usual height, width and channels; "truncated": the bottom is one flat grey or
         colour and was not before, as decoders fill pictures that break off. The last two become

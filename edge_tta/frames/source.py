@@ -1,4 +1,4 @@
-"""What a stream of pictures is: `Frame`, `FrameSource`, and which of its frames are taken."""
+"""Streams of pictures: `Frame`, `FrameSource`, and the choice of frames that are taken."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _say_nothing(said: str) -> None:
 
 @dataclass(frozen=True)
 class Pick:
-    """Which frames are taken: at `fps`, of these every `stride`-th, at most `max_frames`.
+    """Choice of frames: at `fps`, of these every `stride`-th, at most `max_frames`.
 
     Raises ConfigError for a stride or max_frames below 1, or an fps that is not above 0.
     """
@@ -110,7 +110,7 @@ class Pick:
         return self.max_frames is not None and given >= self.max_frames
 
     def count(self, frames: int) -> int:
-        """How many of `frames` frames are taken by stride and max_frames."""
+        """Return how many of `frames` frames stride and max_frames take."""
         taken = -(-frames // self.stride)
         return taken if self.max_frames is None else min(taken, self.max_frames)
 

@@ -1,4 +1,4 @@
-"""What a gradient does to the trained parameters: accumulation (Eq. 9), then an optimizer's step.
+"""Updates of the trained parameters: accumulation (Eq. 9), then an optimizer's step.
 
 The parameters are one flat vector (P,). In the state, under keys that begin with `opt.`: the
 parameters, the gradient accumulated since the last update, two moments, and three counters:

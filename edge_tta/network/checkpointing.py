@@ -196,7 +196,7 @@ class _Checkpoint(Function):
 
 
 def _segment(program: Program, begin: cutting.Cut, end: cutting.Cut | None) -> Segment:
-    """What computes the values at `end` (None: the logits) from those at `begin`."""
+    """Return the segment from the values at `begin` to those at `end` (None: the logits)."""
     graph, nodes = program.plain.graph, cutting.computing(program.plain.graph)
     own = nodes[begin.position : None if end is None else end.position]
     out = fx.Graph()

@@ -1,4 +1,4 @@
-"""Where a captured graph may be cut into segments, and where that leaves least saved.
+"""Places to cut a captured graph into segments, and those that leave least saved.
 
 A segment that runs again keeps its input until then, and while it runs again what it saves for its
 backward pass. Of segments 1 .. K with inputs x and saved tensors s, of which the last does not run

@@ -1,4 +1,4 @@
-"""What a run of a program computes BatchNorms with: PyTorch's own operations, or lean ones.
+"""Kernels that a run of a program computes BatchNorms with: PyTorch's own, or lean ones.
 
 `edge_tta.network.lean` has the lean kernels; both compute the same.
 """

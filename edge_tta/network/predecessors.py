@@ -1,4 +1,4 @@
-"""What stands in front of a BatchNorm: its linear map, and the earlier BatchNorms before that.
+"""Predecessors of a BatchNorm: its linear map, and the earlier BatchNorms before that.
 
 NanoAdapt's Taylor term (Eq. 8) counts only the parameters of "the layer just before". Two layers
 qualify. The convolution or linear layer whose output the BatchNorm reads; and the BatchNorm before
@@ -64,7 +64,7 @@ _ADDITIONS = {aten.add.Tensor}
 
 
 class Predecessors:
-    """What stands in front of the BatchNorm nodes of a captured graph."""
+    """Search for what stands in front of the BatchNorm nodes of a captured graph."""
 
     def __init__(
         self,

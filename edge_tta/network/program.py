@@ -99,14 +99,14 @@ class Watched(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What a BatchNorm normalises with, (C,) each."""
+    """Statistics that a BatchNorm normalises with, (C,) each."""
 
     mean: Tensor
     variance: Tensor
 
 
 class BatchNormHook(Protocol):
-    """What a program asks of the method that runs it."""
+    """Interface between a program and the method that runs it."""
 
     def parameter(self, name: str) -> Tensor:
         """Return the value of a trained parameter."""
@@ -186,7 +186,7 @@ class Program:
 
     @property
     def device(self) -> torch.device:
-        """Where the frozen weights are."""
+        """Return the device of the fixed weights."""
         return self.layers[0].mean.device
 
 

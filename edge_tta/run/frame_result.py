@@ -1,4 +1,4 @@
-"""What happened on one frame, as every output of a run gets it."""
+"""Result of one frame, as every output of a run gets it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCE = "source"
 
 
 class Outcome(Enum):
-    """What adaptation did with a frame. The value is its text, facts to be filled in."""
+    """Outcome of adaptation on a frame. The value is its text, facts to be filled in."""
 
     UPDATED = "updated ({updates} so far)"
     ACCUMULATED = "accumulating {position}/{accumulation}"
@@ -33,17 +33,17 @@ class Outcome(Enum):
 
     @property
     def learns(self) -> bool:
-        """Whether there was a backward pass."""
+        """Return True where there was a backward pass."""
         return self in (Outcome.UPDATED, Outcome.ACCUMULATED)
 
     @property
     def adapts(self) -> bool:
-        """Whether statistics or parameters changed."""
+        """Return True where statistics or parameters changed."""
         return self.learns or self in (Outcome.CALIBRATED, Outcome.OBSERVED)
 
     @property
     def empty(self) -> bool:
-        """Whether the picture shows nothing."""
+        """Return True where the picture shows nothing."""
         return self in (Outcome.BLACK, Outcome.BLANK)
 
 
@@ -80,7 +80,7 @@ class GuardReport:
         return cls(guard.fallen, guard.latest(events), guard.falls, share, signs)
 
     def record(self) -> dict[str, Any]:
-        """Whether the source predicts, why, and the signs, in JSON's types."""
+        """Return whether the source predicts, why, and the signs, in JSON's types."""
         why = {} if self.fallen is None else {"why": self.fallen}
         return {"fell_back": self.fallen is not None, **why, **self.signs}
 
@@ -124,7 +124,7 @@ class FrameResult:
 
     @property
     def wrong(self) -> dict[str, bool]:
-        """Which methods are wrong; none where the frame has no label."""
+        """Return by method whether it is wrong; empty where the frame has no label."""
         label = self.frame.label
         readings = {} if label is None else self.readings
         return {name: reading.index != label for name, reading in readings.items()}

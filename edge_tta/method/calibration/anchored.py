@@ -64,7 +64,7 @@ Factors = tuple[Tensor, Tensor]
 
 
 class Memory(NamedTuple):
-    """What is remembered: statistics (C,) each, spread (2 L,), classes shown."""
+    """Memory of the stream: statistics (C,) each, spread (2 L,), classes shown."""
 
     recent: Moments
     lasting: Moments

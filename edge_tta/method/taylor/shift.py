@@ -124,7 +124,7 @@ class Shift:
 
 
 class _SiteValues:
-    """What one site's terms are measured on."""
+    """Tensors that one site's terms are measured on."""
 
     def __init__(
         self, shift: Shift, site: Site, z: Tensor, watched: Watched, hook: BatchNormHook

@@ -74,7 +74,7 @@ def normalised(
 
 
 class _Saved(Enum):
-    """What is saved of the output."""
+    """Part of the output that is saved for backward."""
 
     NOTHING = auto()
     MASK = auto()

@@ -95,7 +95,7 @@ def _fuse_addition(graph: fx.Graph, node: fx.Node, addition: fx.Node, fused: Fus
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
-    """What alone reads a node, as its operand."""
+    """Return the only node that reads this one, as its operand; None where there is none."""
     users = list(node.users)
     if len(users) != 1 or users[0].args.count(node) != 1:
         return None

@@ -68,7 +68,7 @@ def matrices(e: Emitter, weight: Value, a: Value) -> list[Value]:
 
 
 def _every(e: Emitter, a: Value, shape: tuple[int, ...], stride: Sequence[int]) -> Value:
-    """Every stride-th position. A pool over one position is faster than a slice."""
+    """Positions of a stride. A pool over one position is faster than a slice."""
     if set(stride) == {1}:
         return a
     kept = (*a.shape[:2], *shape[2:])

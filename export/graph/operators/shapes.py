@@ -76,7 +76,7 @@ def part(
     end: int | None = None,
     step: int = 1,
 ) -> Value:
-    """Every step-th from start to end along an axis."""
+    """Slice along an axis: every step-th from start to end."""
     if a.shape == out[0][0] and step == 1:
         return a
     last = np.iinfo(np.int64).max if end is None else end
