@@ -42,7 +42,7 @@ class Order:
 
     @property
     def resets(self) -> bool:
-        """True where each corruption is a stream of its own."""
+        """Return True where each corruption is a stream of its own."""
         return self.name in ("iid", *_WITH_RUNS)
 
     @property

@@ -85,7 +85,7 @@ class InputSpec:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(channels, H, W) of an image."""
+        """Shape (channels, H, W) of an image."""
         height, width = sides_of(self.size)
         return len(self.mean), height, width
 

@@ -46,8 +46,7 @@ def pixelate(images: Pixels, rngs: Rngs, scale: float) -> Pixels:
     """
     height, width = images.shape[1:3]
     small_height, small_width = int(height * scale), int(width * scale)
-    narrow = box_means(images, small_width, axis=2)
-    small = box_means(narrow, small_height, axis=1)
+    small = box_means(box_means(images, small_width, axis=2), small_height, axis=1)
     row = ((np.arange(height) + 0.5) * (small_height / height)).astype(int)
     column = ((np.arange(width) + 0.5) * (small_width / width)).astype(int)
     return small[:, row[:, None], column[None, :]]

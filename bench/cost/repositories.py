@@ -79,7 +79,7 @@ test_time_adaptation.__test__ = False  # type: ignore[attr-defined]  # not pytes
 def memsave(folder: Path, model: nn.Module, device: torch.device) -> StockTent:
     """plutonium-239/memsave_torch: its layers under stock Tent.
 
-    They save less where parameters are frozen. BatchNorm's affine parameters are set to train
+    They save less where parameters do not train. BatchNorm's affine parameters are set to train
     before the layers are exchanged, so that it can tell.
     """
     if not (folder / "memsave_torch").is_dir():

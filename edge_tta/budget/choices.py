@@ -11,7 +11,7 @@ from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError, EdgeTTAError
 
 MIB = 2**20
-MOST_FRAMES_APART = 64
+LONGEST_INTERVAL = 64
 _SHARES = (1.0, 0.5, 0.25, 0.125)
 _SAID = {"speed": "profile speed", "memory": "profile memory"}
 
@@ -90,7 +90,7 @@ def plans(
         savings, depths: what is wished most first; each depth half of the one before.
         views, adapt_every: as asked for; neither more views nor more learning is planned.
     """
-    doublings = 1 + int(math.log2(max(1.0, MOST_FRAMES_APART / adapt_every)))
+    doublings = 1 + int(math.log2(max(1.0, LONGEST_INTERVAL / adapt_every)))
     made = []
     for (i, saving), (halvings, depth), v, doubling in itertools.product(
         enumerate(savings), enumerate(depths), range(views + 1), range(doublings)

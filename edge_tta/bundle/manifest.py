@@ -94,7 +94,7 @@ class Manifest:
         classes: number of its outputs.
         input: how a frame becomes that input.
         labels: names of the classes, None when unknown.
-        weights: the file of frozen tensors.
+        weights: the file of fixed tensors.
         methods: by label; the first is what a run takes.
         files: every file of the folder but the manifest.
         advice: bundles of earlier versions have none, which means the defaults.

@@ -54,9 +54,9 @@ def _camera(device: Path) -> Finding:
         with open_camera(str(device), pick, reconnect_s=0.0) as source:
             frame = source.read()
     except EdgeTTAError as error:
-        found, _, mend = re.sub(r"^camera \S+ ", "", str(error)).partition("; ")
+        problem, _, mend = re.sub(r"^camera \S+ ", "", str(error)).partition("; ")
         advice = mend or f"fuser {device} says who uses it; others: v4l2-ctl --list-devices"
-        return Finding(what, f"{name}: {found}", advice)
+        return Finding(what, f"{name}: {problem}", advice)
     assert frame is not None
     height, width = frame.pixels.shape[:2]
     rate = f", {source.fps:g} frames a second" if source.fps else ""

@@ -48,8 +48,8 @@ class CalibrationConfig:
             backward as through the batch's own), or `renormalised` (DELTA's TBR: the same, the
             backward pass at the batch's own).
         taylor: which parameters' change shifts the statistics (Eq. 8): the earlier BatchNorm's
-            `affine` part, the `conv` weights in front (needs train = "affine+conv": frozen weights
-            do not change), both, or `none` (Eq. 5).
+            `affine` part, the `conv` weights in front (needs train = "affine+conv": else they do
+            not change), both, or `none` (Eq. 5).
         jacobian: `history` keeps the running Jacobians of Eq. 8; `latest` takes one directional
             derivative on the newest frame after each update and stores nothing.
     """
@@ -222,7 +222,7 @@ class MethodConfig:
         taylor = self.calibration.taylor
         if "conv" in taylor and self.layers.train != "affine+conv":
             raise ConfigError(
-                f"taylor = {taylor!r} needs train = 'affine+conv': frozen convolutions do "
+                f"taylor = {taylor!r} needs train = 'affine+conv': else convolutions do "
                 "not change, so their Taylor term is zero; set train, or taylor = 'affine'"
             )
         if self.loss.diversity and self.calibration.kind != "anchored":
@@ -238,7 +238,7 @@ class MethodConfig:
 
     @property
     def trains(self) -> bool:
-        """True where parameters change, not only statistics."""
+        """Return True where parameters change, not only statistics."""
         return self.host != "norm"
 
     @property

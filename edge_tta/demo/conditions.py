@@ -165,7 +165,7 @@ def _drops(drops: Plane, height: int, width: int) -> tuple[Plane, Plane, Plane, 
     cover, gleam = np.zeros(height * width, np.float32), np.ones(height * width, np.float32)
     map_x = np.tile(np.arange(width, dtype=np.float32), height)
     map_y = np.repeat(np.arange(height, dtype=np.float32), width)
-    # Small and large drops apart, because all windows of one array are as large as the largest.
+    # Small drops, then large ones: all windows of one array are as large as the largest.
     large = rx > 0.03 * width
     for group in (np.flatnonzero(~large), np.flatnonzero(large)):
         if not group.size:

@@ -22,8 +22,8 @@ _SUBFILE_TYPE, _REDUCED = 254, 1
 
 
 class Loaded(NamedTuple):
-    """What a file gives: a picture (see `decode_capture`), None where it is damaged, and how many
-    more it holds."""
+    """Picture of a file (see `decode_capture`), None where it is damaged, and how many more it
+    holds."""
 
     pixels: npt.NDArray[Any] | None
     further: int = 0

@@ -44,7 +44,7 @@ def not_a_picture(pixels: Any) -> str | None:
 
 
 def empty_picture(pixels: _Array) -> str | None:
-    """ "black" or "blank" for a picture of one colour, of which nothing can be learned; else None.
+    """Return "black" or "blank" for a picture of one colour, which teaches nothing; else None.
 
     "black": no value above 4 of 255. "blank": one single colour (drivers hand out zeroed YUV
     buffers, which are green). Sensor noise makes no real picture flat, so these are exact tests.
@@ -102,7 +102,7 @@ class _Settled:
         self._times = 0
 
     def accepts(self, value: Any, fits: bool) -> bool:
-        """True where a capture with this value is the stream's. fits: compared with `usual`."""
+        """Return True where this value is the stream's. fits: compared with `usual`."""
         self._times = self._times + 1 if value == self._other else 1
         self._other = value
         if self.usual is None or fits or self._times >= _PERSISTING:
@@ -134,12 +134,12 @@ def _level(pixels: _Array, level: int) -> int:
 
 
 def _everywhere(test: Callable[[_Array], npt.NDArray[np.bool_]], pixels: _Array) -> bool:
-    """True where `test` holds for all pixels; a coarse grid rules most pictures out."""
+    """Return True where `test` holds for all pixels; a coarse grid rules most pictures out."""
     return bool(test(pixels[::16, ::16]).all() and test(pixels).all())
 
 
 def _equal(one: _Array, other: _Array) -> bool:
-    """True where two pictures are equal, looked up on a coarse grid for nearly every pair."""
+    """Return True where two pictures are equal; a coarse grid tells nearly every pair apart."""
     return one.shape == other.shape and bool(
         (one[::16, ::16] == other[::16, ::16]).all() and (one == other).all()
     )

@@ -16,7 +16,7 @@ NUMBER = re.compile(r"%0?(\d?)d")
 
 
 def is_picture(path: Path) -> bool:
-    """True for a picture's name that is not hidden (as the `._` files of some systems are)."""
+    """Return True for a picture's name that is not hidden (as the `._` files of some systems)."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
@@ -71,6 +71,6 @@ def folders_below(folder: Path, closed: list[OSError]) -> Iterator[Path]:
 
 
 def _leads_back(link: Path) -> bool:
-    """True where a link leads to a folder that the way to it has come through."""
+    """Return True where a link leads to a folder that the way to it has come through."""
     target = os.path.realpath(link)
     return any(os.path.realpath(above) == target for above in link.absolute().parents)

@@ -106,7 +106,7 @@ class Pick:
             raise ConfigError(f"max_frames must be 1 or more, got {self.max_frames}")
 
     def ended(self, given: int) -> bool:
-        """True where `given` frames are all that was asked for."""
+        """Return True where `given` frames are all that was asked for."""
         return self.max_frames is not None and given >= self.max_frames
 
     def count(self, frames: int) -> int:
@@ -132,7 +132,7 @@ class RateLimit:
         self._slot = -1
 
     def takes(self, time_s: float) -> bool:
-        """True where the frame at `time_s` (seconds, not decreasing) is taken."""
+        """Return True where the frame at `time_s` (seconds, not decreasing) is taken."""
         if self._start_s is None:
             self._start_s = time_s
         slot = math.floor((time_s - self._start_s + self._tolerance_s) * self._fps)

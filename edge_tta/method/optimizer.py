@@ -59,7 +59,7 @@ def sgd(
     count: Tensor,
     learning_rate: float | Tensor,
 ) -> Update:
-    """Stochastic gradient descent with momentum 0.9 (kept in `first`; `second` is unused)."""
+    """Stochastic gradient descent with momentum 0.9 (stored in `first`; `second` is unused)."""
     first = 0.9 * first + gradient
     return Update(parameters - learning_rate * first, first, second)
 

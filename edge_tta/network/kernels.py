@@ -18,7 +18,7 @@ Moments = tuple[Tensor, Tensor]
 
 
 class Normalisation(NamedTuple):
-    """(z - mean) / sqrt(variance + eps) * weight + bias; tensors are (C,)."""
+    """Return (z - mean) / sqrt(variance + eps) * weight + bias; tensors are (C,)."""
 
     mean: Tensor
     variance: Tensor

@@ -2,7 +2,7 @@
 
 NanoAdapt's Taylor term (Eq. 8) counts only the parameters of "the layer just before". Two layers
 qualify. The convolution or linear layer whose output the BatchNorm reads; and the BatchNorm before
-that one, reached through operations that keep channels apart (activations, pooling, padding,
+that one, reached through operations that keep channels separate (activations, pooling, padding,
 additions), which is where the parameters that hosts train are. Anything else in between (a
 concatenation, a gate, a transposed convolution) has no such term: its history is not shifted.
 """
@@ -105,7 +105,7 @@ class Predecessors:
         return a, tuple(paths)
 
     def _linear_map(self, node: fx.Node) -> LinearMap | None:
-        """Return the node as a linear map with frozen, named weights, or None."""
+        """Return the node as a linear map with constant, named weights, or None."""
         if node.target is aten.linear.default:
             if _rank(node) != 2:
                 return None

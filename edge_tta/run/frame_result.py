@@ -59,7 +59,7 @@ class GuardReport:
         events: what it did at this frame.
         falls: how often it fell back.
         source_share: share of the frames on which the source network ran for it.
-        signs: what harm is judged by, in 0..1 or nats; empty before the first frame.
+        signs: measures of harm, in 0..1 or nats; empty before the first frame.
     """
 
     fallen: str | None
@@ -95,7 +95,7 @@ class FrameResult:
         reading: what the run says: the adapted network, or the source where the guard says so.
         own: the adapted network's reading, also then.
         source: the source network's; None where it did not run.
-        compared: of the methods beside, by label.
+        compared: readings of the methods compared with, by label.
         outcome, why: what adaptation did, as a value and in words.
         steps, updates: of the adapter since the source.
         fps: frames per second of the loop before this one; None at the start.

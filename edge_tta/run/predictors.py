@@ -24,7 +24,7 @@ class _Logits(NamedTuple):
 
 
 class Predictors:
-    """An adapter with its guard, the source network, and methods that run beside.
+    """An adapter with its guard, the source network, and methods to compare with.
 
     Args:
         guard: around the adapter; None: the adapter alone.
@@ -58,7 +58,7 @@ class Predictors:
         self._compare_source = SOURCE in (compare or ()) and self.method != SOURCE
 
     def reset(self) -> None:
-        """Back to the source, adapter and guard."""
+        """Return to the source, adapter and guard."""
         (self._guard or self._adapter).reset()
 
     def see(

@@ -35,7 +35,7 @@ _VIEWS = {aten.view.default, aten.slice.Tensor, aten.expand.default}
 
 
 def is_finite_everywhere(x: Tensor) -> Tensor:
-    """Return () True where all is finite: the step's checks, as one operator."""
+    """Return whether all values are finite, () bool: the step's checks, as one operator."""
     return torch.isfinite(x).all()
 
 

@@ -1,4 +1,4 @@
-"""Repeats cheap operators in the backward pass of a graph, so that their outputs need not be kept.
+"""Repeats cheap operators in the backward pass of a graph, so that their outputs need not be saved.
 
 The output of a BatchNorm and the activations after it follow from the BatchNorm's input, which its
 own gradient keeps anyway. In a network of BatchNorm and ReLU this halves what is kept. A pointwise

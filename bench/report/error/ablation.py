@@ -44,7 +44,7 @@ def ablations(methods: Mapping[str, Fields]) -> dict[str, dict[frozenset[str], s
 
     Where several labels have the same parts (a sensitivity was measured too), the one that is
     nearest to the paper stands for them. Keys are the host, with a number where it has several
-    ablations, apart in other fields.
+    ablations that differ in other fields.
     """
     families: dict[str, dict[frozenset[str], list[str]]] = {}
     hosts: dict[str, str] = {}

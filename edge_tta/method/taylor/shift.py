@@ -80,7 +80,7 @@ class Shift:
 
     @property
     def watches(self) -> bool:
-        """True where the pass needs the inputs of linear maps at all."""
+        """Return True where the pass needs the inputs of linear maps at all."""
         return self._taylor.jacobians or self._changes is not None
 
     def shifted(

@@ -21,7 +21,7 @@ _MAX_POOL, _AVERAGE_POOL = aten.max_pool2d.default, aten.avg_pool2d.default
 
 
 def lean_program(program: Program, precision: Precision, *, channels_last: bool) -> Program:
-    """Return the program with its plain form made lean; frozen weights are shared.
+    """Return the program with its plain form made lean; fixed weights are shared.
 
     The form that watches Taylor terms loses its convolutions' inputs and nothing else, because
     it shows what stands between a BatchNorm and its activation.

@@ -23,7 +23,7 @@ class StateKeeper(Sink):
 
     Raises OutputError at once when nothing can be written there, StateError when the file exists
     and is not this adapter's, or is damaged and there is none before it. With a guard, what is
-    saved is a state that it trusts.
+    saved is the last state in which it saw no harm.
 
     Attributes:
         resumed: whether the file was there.

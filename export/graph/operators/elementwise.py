@@ -1,4 +1,4 @@
-"""Element by element: arithmetic, comparisons, choices."""
+"""Operators element by element: arithmetic, comparisons, choices."""
 
 from __future__ import annotations
 
