@@ -132,10 +132,8 @@ def codecs() -> Iterator[Finding]:
                 yield Finding(what, str(error), advice)
                 continue
         whole = count == len(frames)
-        result = (
-            "can be written and read" if whole else f"{count} of {len(frames)} frames come back"
-        )
-        yield Finding(what, result, "" if whole else advice)
+        back = "can be written and read" if whole else f"{count} of {len(frames)} frames come back"
+        yield Finding(what, back, "" if whole else advice)
 
 
 def display() -> Iterator[Finding]:
