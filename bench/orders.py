@@ -118,5 +118,5 @@ def drift_steps(pictures: int, corruption: int) -> Indices:
     each picture has one severity and the source network errs the same in all.
     """
     steps = np.array(shared_out(pictures, len(UP_AND_DOWN)), np.int64)
-    # The last word sets these draws apart from those of the orders, [seed, corruption].
+    # The last word separates these draws from those of the orders, [seed, corruption].
     return np.random.default_rng([0, corruption, 1]).permutation(steps)

@@ -2,10 +2,10 @@
 
 A few steps of the leanest choices are measured, from which the others follow:
 
-    bytes(views, saved, depth) = peak of observing + (1 + views) saved(saved, depth) + views passing
+    bytes(views, saved, depth) = peak of observing + (1 + views) image(saved, depth) + views passing
     seconds(.., every)         = observe + ((1 + views) learn(saved, depth) - observe) / every
 
-saved: bytes saved for the backward pass of one image; passing: what one image's forward pass needs
+image: bytes saved for the backward pass of one image; passing: what one image's forward pass needs
 for a moment (peak of observing less what was resident before).
 """
 

@@ -221,7 +221,7 @@ def _is_global_mean(node: fx.Node) -> bool:
 
 
 def _is_flatten(node: fx.Node) -> bool:
-    """Return True for a reshaping (N, C, 1, ..., 1) -> (N, C), which keeps channels apart."""
+    """Return True for a reshaping (N, C, 1, ..., 1) -> (N, C), which keeps channels separate."""
     if node.target not in {aten.flatten.using_ints, aten.view.default, aten.reshape.default}:
         return False
     before, after = _shape(node.args[0]), _shape(node)
