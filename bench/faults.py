@@ -69,7 +69,7 @@ class KillRow:
 
     @property
     def ok(self) -> bool:
-        """True where nothing was lost that had been saved."""
+        """Return True where nothing was lost that had been saved."""
         return not (self.unreadable or self.lost_saves or self.backward or self.leftovers)
 
     def as_dict(self) -> dict[str, Any]:

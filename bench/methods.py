@@ -57,7 +57,7 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
 
 
 def is_guarded(label: str) -> bool:
-    """True where a label of `parse_methods` asks for the guard."""
+    """Return True where a label of `parse_methods` asks for the guard."""
     return GUARD in label.split("+")[1:]
 
 

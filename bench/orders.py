@@ -42,7 +42,7 @@ class Order:
 
     @property
     def resets(self) -> bool:
-        """True where each corruption is a stream of its own."""
+        """Return True where each corruption is a stream of its own."""
         return self.name in ("iid", *_WITH_RUNS)
 
     @property
@@ -112,11 +112,11 @@ def runs(labels: Labels, length: int, rng: np.random.Generator) -> Indices:
 
 
 def drift_steps(pictures: int, corruption: int) -> Indices:
-    """At which step of UP_AND_DOWN each picture of a corruption comes, (pictures,).
+    """Return the step of UP_AND_DOWN at which each picture of a corruption comes, (pictures,).
 
     The steps have equally many pictures. Which ones is drawn, but the same for every seed, so that
     each picture has one severity and the source network errs the same in all.
     """
     steps = np.array(shared_out(pictures, len(UP_AND_DOWN)), np.int64)
-    # The last word sets these draws apart from those of the orders, [seed, corruption].
+    # The last word separates these draws from those of the orders, [seed, corruption].
     return np.random.default_rng([0, corruption, 1]).permutation(steps)

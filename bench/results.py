@@ -44,7 +44,7 @@ def rows_of(command: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Results:
-    """Content of a result file.
+    """Results of a file or a run.
 
     Attributes:
         name: of the file, for reports.
@@ -98,20 +98,20 @@ def read_results(path: str | Path) -> Results:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes())
     except OSError as error:
         reason = error.strerror or one_line(error, 120)
         raise ResultError(f"cannot read {path} ({reason}); {_EXPECTED}") from error
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path} is not JSON ({one_line(error, 120)}); {_EXPECTED}") from error
-    if not isinstance(content, dict) or "schema" not in content:
+    if not isinstance(document, dict) or "schema" not in document:
         raise ResultError(f"{path} is not a result file: it has no schema; {_EXPECTED}")
-    if content["schema"] != SCHEMA:
+    if document["schema"] != SCHEMA:
         raise ResultError(
-            f"{path} has the schema {content['schema']!r} and this edge-tta reads {SCHEMA}; use "
+            f"{path} has the schema {document['schema']!r} and this edge-tta reads {SCHEMA}; use "
             "the version that wrote it, or measure again"
         )
-    machine, methods, rows = (content.get(key) for key in ("environment", "methods", "results"))
+    machine, methods, rows = (document.get(key) for key in ("environment", "methods", "results"))
     if not (
         isinstance(machine, dict)
         and isinstance(methods, dict)
@@ -122,7 +122,7 @@ def read_results(path: str | Path) -> Results:
             f"{path} lacks its environment, methods or results, or they are not as schema {SCHEMA} "
             f"has them; {_EXPECTED}"
         )
-    return Results(path.name, str(content.get("command", "")), machine, methods, rows)
+    return Results(path.name, str(document.get("command", "")), machine, methods, rows)
 
 
 def _quoted(word: str) -> str:

@@ -27,7 +27,7 @@ DRIFT = "drift"
 DRIFT_TABLE = "drift.csv"
 """File beside a drift's pictures that tells what was done to each."""
 
-_BESIDE = ("labels", "classes", "severity", "kinds", "severities")
+_NO_PICTURES = ("labels", "classes", "severity", "kinds", "severities")
 """Arrays of an .npz that are no pictures; the last two tell of each frame of a drift."""
 
 _FORMS = (
@@ -146,7 +146,7 @@ def _from_npz(
     with open_npz(path, _FORMS) as file:
         if "labels" not in file:
             raise SourceError(f"{path} has no array 'labels'; {_FORMS}")
-        names = [name for name in file if name not in _BESIDE]
+        names = [name for name in file if name not in _NO_PICTURES]
         clean_only = names == ["images"]
         chosen = _chosen([CLEAN] if clean_only else names, only, path)
         arrays = {name: file["images" if clean_only else name] for name in chosen}

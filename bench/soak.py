@@ -98,7 +98,7 @@ class SoakRow:
 
     @property
     def finite(self) -> bool:
-        """True where all numbers were."""
+        """Return True where all numbers were."""
         return all(stretch.finite for stretch in self.stretches)
 
     def as_dict(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class SoakRow:
 
 
 class SoakSource(FrameSource):
-    """Smooth random scenes under changing light and noise, without end of their variety."""
+    """Smooth random scenes under changing light and noise, never the same twice."""
 
     def __init__(self, frames: int, size: int, seed: int = 0) -> None:
         super().__init__("soak", length=frames)

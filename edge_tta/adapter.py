@@ -28,21 +28,19 @@ class Adapter:
     copied; its graph is captured at the first call, for that call's image shape.
 
     Args:
-        model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers; or the folder
-            of a bundle; or an engine (`edge_tta.engines`), or the `network` of another adapter's.
+        model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers; a bundle's
+            folder; an engine (`edge_tta.engines`); or the `network` of another adapter's.
         method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too. Of a bundle,
             one that it holds.
         host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`.
         preset: `edge`, `paper`, or a TOML file of `MethodConfig` tables; for `nanoadapt` only.
         device: `cpu`, `cuda` or `cuda:N`.
         input_spec: the network's normalisation, used by the colour augmentations of views.
-        saved: the precision of what is saved for the backward pass, `float32`, `float16` (half the
-            memory, gradients to about 1e-3) or `int8` (a quarter, about 1e-2); or `stock`: what
-            PyTorch's autograd saves by itself.
-        activation_checkpointing: segments of the network at most, which keep their input alone and,
-            but for the last, run again in the backward pass: a number from 2, or `auto` (as many as
-            save least); less memory, more time, the same step. 0: none. Needs `gradient` constant
-            and no `taylor`.
+        saved: precision of what is saved for backward: `float32`; `float16` (half the memory,
+            gradients to about 1e-3); `int8` (a quarter, 1e-2); or `stock`, as PyTorch saves it.
+        activation_checkpointing: segments at most that save their input alone and are computed
+            again in the backward pass: a number from 2, `auto` (as many as save least), or 0:
+            none. Less memory, more time. Needs `gradient` constant and no `taylor`.
         options: single fields of `MethodConfig` that win over the preset, by the names of
             `edge_tta.config.fields.PLACES`. Those from `device` on are of modules alone.
 
@@ -100,10 +98,7 @@ class Adapter:
             ModelError: the network cannot be captured.
             ConfigError: `fisher_weight` is set and `estimate_fisher` has not been called.
         """
-        batch = self.engine.batch(images)
-        if not self.engine.is_finite(batch):
-            raise ValueError("images hold NaN or infinity; expected finite values")
-        self.prepare(tuple(batch.shape[1:]))
+        batch = self._prepared(images, finite=True)
         if learn and self.config.trains:
             self._check_fisher()
             count = self.config.views.count
@@ -118,15 +113,11 @@ class Adapter:
 
     def predict(self, images: Tensor | Images) -> Any:
         """Return logits (N, classes) of images, as in a call, at the present state."""
-        batch = self.engine.batch(images)
-        self.prepare(tuple(batch.shape[1:]))
-        return self.engine.predict(batch, self._state)
+        return self.engine.predict(self._prepared(images), self._state)
 
     def predict_source(self, images: Tensor | Images) -> Any:
         """Return logits (N, classes) of images, as in a call, of the source network."""
-        batch = self.engine.batch(images)
-        self.prepare(tuple(batch.shape[1:]))
-        return self.engine.predict(batch, self._source)
+        return self.engine.predict(self._prepared(images), self._source)
 
     def prepare(self, image_shape: tuple[int, ...]) -> int:
         """Load what images (channels, H, W) need, which else the first call does.
@@ -177,20 +168,17 @@ class Adapter:
         engine = _torch().engine_of(self)
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-        batch = engine.batch(images)
-        if not engine.is_finite(batch):
-            raise ValueError("images hold NaN or infinity; expected finite values")
-        self.prepare(tuple(batch.shape[1:]))
+        batch = self._prepared(images, finite=True)
         self._state = {**self._state, "host.fisher": engine.fisher(batch, batch_size)}
 
     @property
     def config(self) -> MethodConfig:
-        """The method."""
+        """Configuration of the method."""
         return self.engine.config
 
     @property
     def input_spec(self) -> InputSpec:
-        """The network's input."""
+        """Input that the network takes."""
         return self.engine.input_spec
 
     @property
@@ -279,6 +267,14 @@ class Adapter:
         """
         module: nn.Module = _torch().engine_of(self).folded(self._state)
         return module
+
+    def _prepared(self, images: Tensor | Images, *, finite: bool = False) -> Any:
+        """Return the engine's batch, with what it needs loaded. finite: refuse NaN and infinity."""
+        batch = self.engine.batch(images)
+        if finite and not self.engine.is_finite(batch):
+            raise ValueError("images hold NaN or infinity; expected finite values")
+        self.prepare(tuple(batch.shape[1:]))
+        return batch
 
     def _counter(self, name: str) -> int:
         return int(self._state[name]) if name in self._state else 0

@@ -1,6 +1,6 @@
 """State files: one safetensors file with the state's tensors and a header that says whose it is.
 
-The file is a delta: it holds what adaptation changed, never the network's frozen weights, and it
+The file is a delta: it holds what adaptation changed, never the network's fixed weights, and it
 names the network by SHA-256, so that it cannot be put on another one by mistake.
 """
 
@@ -42,7 +42,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Header:
-    """Whose state it is.
+    """Owner of a state.
 
     Attributes:
         source_sha256: fingerprint of the source network.

@@ -34,6 +34,14 @@ def check_folder(path: Path, doing: str = "write to") -> None:
         )
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Tell whether both name one file that exists."""
+    try:
+        return one.is_file() and one.samefile(other)
+    except OSError:
+        return False
+
+
 def check_place(path: Path, doing: str = "write to") -> None:
     """Refuses a place where `write_whole` cannot put a file, as far as can be told beforehand.
 
@@ -109,7 +117,7 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def _is_part_of(name: str, path: Path) -> bool:
-    """True where a file is called as `whole_file` calls the unfinished `path`."""
+    """Return True where a file is called as `whole_file` calls the unfinished `path`."""
     middle = name.removeprefix(f".{path.name}.").removesuffix(_PART)
     return name == f".{path.name}.{middle}{_PART}" and "." not in middle
 

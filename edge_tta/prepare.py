@@ -26,7 +26,7 @@ _LONGEST = 8
 
 
 class Channels(str, Enum):
-    """What the channels of the network's input are, in their order."""
+    """Channels of the network's input, in their order."""
 
     RGB = "rgb"
     BGR = "bgr"
@@ -34,7 +34,7 @@ class Channels(str, Enum):
 
     @property
     def number(self) -> int:
-        """How many there are."""
+        """Number of channels."""
         return 1 if self is Channels.GRAY else 3
 
 
@@ -44,7 +44,7 @@ Size = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the network takes: image = (values in 0..255 / scale - mean) / std.
+    """Input that the network takes: image = (values in 0..255 / scale - mean) / std.
 
     Attributes:
         size: (H, W) in pixels, each from 1; where both are the same, that number alone.
@@ -85,7 +85,7 @@ class InputSpec:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(channels, H, W) of an image."""
+        """Shape (channels, H, W) of an image."""
         height, width = sides_of(self.size)
         return len(self.mean), height, width
 

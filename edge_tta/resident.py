@@ -1,4 +1,4 @@
-"""How much memory this process has, as the operating system counts it.
+"""Memory of this process, as the operating system counts it.
 
 Linux: the resident set (VmRSS) and its peak (VmHWM), which can be reset through
 /proc/self/clear_refs. Elsewhere only a peak that never falls, from getrusage.
@@ -43,7 +43,7 @@ def peak_bytes() -> tuple[int, str]:
 
 
 def available_bytes() -> int | None:
-    """What the system could still give out (MemAvailable), which a Jetson's GPU takes from too."""
+    """Return the bytes the system could still give (MemAvailable); a Jetson's GPU shares them."""
     return _field(Path("/proc/meminfo"), "MemAvailable")
 
 

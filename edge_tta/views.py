@@ -26,7 +26,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def rotate(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Turned about the centre by up to 15 degrees, edges mirrored."""
+    """Rotate about the centre by up to 15 degrees, edges mirrored."""
     height, width = picture.shape[:2]
     angle = rng.uniform(-MAX_ROTATION_DEG, MAX_ROTATION_DEG)
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
@@ -47,7 +47,7 @@ def crop(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def flip(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Left and right exchanged."""
+    """Exchange left and right."""
     return np.ascontiguousarray(picture[:, ::-1])
 
 

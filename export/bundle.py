@@ -195,7 +195,7 @@ def _record(
     names: dict[str, str],
     preset: str,
 ) -> MethodRecord:
-    """What the manifest says of a method; writes its source state."""
+    """Write a method's source state and return its record in the manifest."""
     engine = engine_of(adapter)
     adapter.prepare(shape)
     arrays: Arrays = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_tta.cli import options
 from edge_tta.cli.terminal import stages, terminal
 from edge_tta.errors import ConfigError
-from edge_tta.files import check_place
+from edge_tta.files import check_place, same_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,10 +41,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_method(bundle)
     bundle.add_argument(
         "--with",
-        dest="beside",
+        dest="compared",
         default="source",
         metavar="METHODS",
-        help="methods to hold besides, as source,norm, for --compare (default: source)",
+        help="more methods to hold, as source,norm, for --compare (default: source)",
     )
     bundle.add_argument(
         "--frames",
@@ -90,7 +90,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
     preset = arguments.preset or options.DEFAULT_PRESET
     main_one, advice = _main_method(arguments, model)
     adapters = {main_one.config.label: main_one}
-    for name in arguments.beside.split(","):
+    for name in arguments.compared.split(","):
         if name.strip() not in ("", "none"):
             other = main_one.with_method(name.strip())
             adapters.setdefault(other.config.label, other)
@@ -183,7 +183,7 @@ def _frozen(arguments: argparse.Namespace) -> int:
 
 
 def _why(tolerance: float) -> str:
-    """What to say where more than the usual difference was let pass."""
+    """Return what is said where more than the usual difference was let pass; else ""."""
     from export.parity import PERTURBATION, STEP_TOLERANCE
 
     if tolerance <= STEP_TOLERANCE:
@@ -201,7 +201,7 @@ def _weights(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix not in endings:
         raise ConfigError(f"--out must end in {' or '.join(endings)}, got {arguments.out}")
     for given in (arguments.state, arguments.weights):
-        if given is not None and options.same_file(arguments.out, Path(given)):
+        if given is not None and same_file(arguments.out, Path(given)):
             raise ConfigError(f"--out is {given} itself, which is read; choose another name")
     check_place(arguments.out)
     model = options.model_from(arguments)

@@ -1,4 +1,4 @@
-"""The frozen parts of a network as graphs of their own: what stands between its BatchNorms.
+"""Parts of a network between its BatchNorms, which never change, as graphs of their own.
 
 Part i ends at the input z_i of BatchNorm site i, the last part at the logits. A part takes the
 images, outputs y_j of BatchNorms, and values that earlier parts computed (a residual's shortcut);
@@ -91,7 +91,7 @@ def _split(module: fx.GraphModule, sites: dict[fx.Node, int]) -> list[Traced]:
     for group, result in zip(groups, [*results, logits], strict=True):
         inside = set(group)
         later = [n for n in group if n is not result and any(u not in inside for u in n.users)]
-        # Several outputs of one operator are taken apart where they are used.
+        # Several outputs of one operator are unpacked where they are used.
         outputs = [n for n in (result, *later) if isinstance(n.meta["val"], Tensor)]
         parts.append(_part(module, group, outputs, names))
     return parts

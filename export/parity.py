@@ -242,7 +242,7 @@ def images_of(source: str, spec: InputSpec, count: int = 64) -> list[Images]:
 
 
 def _images(spec: InputSpec, frames: Sequence[Images] | None) -> Iterator[Images]:
-    """At most _MAX_STEPS images."""
+    """Yield _MAX_STEPS images: the frames in turn, or made ones."""
     rng = np.random.default_rng(0)
     for i in range(_MAX_STEPS):
         yield frames[i % len(frames)] if frames else _made(spec, rng)

@@ -69,7 +69,7 @@ def measure(folder: Path, profile: str, threads: int | None) -> Needs:
 
 
 def _needs(folder: Path, profile: str, threads: int | None) -> Needs:
-    """In the child: a run over pictures with a guard, then single steps."""
+    """Measure in the child: a run over pictures with a guard, then single steps."""
     import edge_tta.cli.run  # noqa: F401  # what a run has in memory besides
     from edge_tta.adapter import Adapter
     from edge_tta.bundle.folder import Bundle

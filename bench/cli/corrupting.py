@@ -15,8 +15,8 @@ from rich.progress import Progress
 from bench.corruptions import FrostTextures, corrupt
 from bench.corruptions.generate import SMALLEST_SIDE
 from bench.sets import CLEAN, load_npz_pictures
-from edge_tta.cli import options
 from edge_tta.errors import ConfigError, SourceError
+from edge_tta.files import same_file
 from edge_tta.frames import FrameSource
 from edge_tta.prepare import Pixels, resize
 
@@ -61,7 +61,7 @@ class Job:
         )
 
     def npz(self) -> tuple[Pixels, npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
-        """What `load_npz_pictures` gives, the pictures brought to their size."""
+        """Load with `load_npz_pictures`, the pictures brought to their size."""
         frames, labels, more = load_npz_pictures(self.source, self.limit)
         return np.stack([self._sized(frame) for frame in frames]), labels, more
 
@@ -76,7 +76,7 @@ class Job:
         Raises:
             ConfigError: they are the same file.
         """
-        if options.same_file(self.target, self.source):
+        if same_file(self.target, self.source):
             raise ConfigError(f"{self.target} is SRC itself; choose another DST")
 
     def png(self, folder: Path, name: str | Path) -> Path:

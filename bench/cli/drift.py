@@ -49,7 +49,7 @@ def severities(text: str) -> tuple[int, ...]:
 
 
 def add_option(parser: argparse._ActionsContainer) -> None:
-    """--drift."""
+    """Add --drift."""
     parser.add_argument(
         "--drift",
         nargs="?",

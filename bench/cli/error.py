@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.cli.common import Command, add, listed
 from bench.cli.report import report
 from bench.drift import load_drift_set
-from bench.error import ErrorRow, Runner, in_processes, mean_of, measure_error
+from bench.error import ErrorRow, Runner, Setting, in_processes, mean_of, measure_error
 from bench.methods import SYNTAX, is_guarded
 from bench.orders import parse_order
 from bench.report import check_report_folder
@@ -110,9 +110,7 @@ def main(argv: Sequence[str]) -> int:
                         run,
                         data,
                         methods,
-                        order=order,
-                        batch_size=batch_size,
-                        seeds=command.seeds,
+                        Setting(order, batch_size, command.seeds),
                         model=network.name,
                         guarded={label for label in methods if is_guarded(label)},
                         advance=partial(progress.advance, task),

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from bench.cli.common import Command, add, listed
-from bench.guard.measure import GuardRow, measure_guard
+from bench.guard.measure import GuardRow, Streams, Subject, measure_guard
 from bench.guard.streams import AROUND, STREAMS
 from bench.methods import is_guarded
 from bench.report.guard import table
@@ -52,8 +52,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     command = Command(parser(), argv)
-    arguments = command.arguments
-    methods = {label: (config, is_guarded(label)) for label, config in command.methods.items()}
+    arguments, methods = command.arguments, command.methods
     for name in arguments.streams:
         if name not in STREAMS:
             raise ConfigError(f"unknown stream {name!r}; expected one of {', '.join(STREAMS)}")
@@ -71,16 +70,17 @@ def main(argv: Sequence[str]) -> int:
     with command.progress() as progress:
         task = progress.add_task("streams", total=length * runs)
         for measured in measure_guard(
-            network.source,
-            network.model.input,
+            Subject(network.source, network.model.input, network.name),
             data,
             methods,
-            arguments.streams,
-            arguments.base,
-            frames=arguments.frames,
-            seeds=command.seeds,
-            before=not arguments.cold,
-            model=network.name,
+            Streams(
+                arguments.streams,
+                arguments.base,
+                arguments.frames,
+                command.seeds,
+                before=not arguments.cold,
+            ),
+            guarded={label for label in methods if is_guarded(label)},
             advance=lambda frames: progress.advance(task, frames),
         ):
             rows += [row.as_dict() for row in measured]

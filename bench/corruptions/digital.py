@@ -1,4 +1,4 @@
-"""What the picture goes through after the lens: contrast, warps, coarse pixels, JPEG.
+"""Corruptions behind the lens: contrast, warps, coarse pixels, JPEG.
 
 ImageNet-C, group "digital". Every function takes uint8 images (n, H, W, 3), a generator for each,
 and one published parameter.
@@ -46,8 +46,7 @@ def pixelate(images: Pixels, rngs: Rngs, scale: float) -> Pixels:
     """
     height, width = images.shape[1:3]
     small_height, small_width = int(height * scale), int(width * scale)
-    narrow = box_means(images, small_width, axis=2)
-    small = box_means(narrow, small_height, axis=1)
+    small = box_means(box_means(images, small_width, axis=2), small_height, axis=1)
     row = ((np.arange(height) + 0.5) * (small_height / height)).astype(int)
     column = ((np.arange(width) + 0.5) * (small_width / width)).astype(int)
     return small[:, row[:, None], column[None, :]]

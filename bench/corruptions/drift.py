@@ -13,7 +13,7 @@ UP_AND_DOWN = (1, 2, 3, 4, 5, 4, 3, 2, 1)
 def drift_schedule(
     n: int, names: Sequence[str] = CORRUPTIONS, severities: Sequence[int] = UP_AND_DOWN
 ) -> list[tuple[str, int]]:
-    """(name, severity) for each of ``n`` frames: every kind in turn runs through ``severities``.
+    """Return (name, severity) for each of ``n`` frames: kinds in turn run through ``severities``.
 
     The frames are shared out evenly over the len(names) * len(severities) steps; with fewer frames
     than steps, steps are left out evenly. Severity 0 is a clean frame.

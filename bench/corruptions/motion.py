@@ -32,7 +32,7 @@ def motion_kernel(blur: Motion, angle: float) -> tuple[NDArray[np.float32], tupl
 def motion_blurred(image: NDArray[np.uint8], blur: Motion, angle: float) -> NDArray[np.uint8]:
     """Blur one uint8 image, (H, W) or (H, W, 3), along ``angle``; the border pixels are repeated.
 
-    ImageMagick works with 16 bits, rounds there, and cuts the fraction on the way back to 8.
+    ImageMagick works with 16 bits, rounds there, and cuts the fraction when it returns to 8.
     """
     kernel, anchor = motion_kernel(blur, angle)
     deep = image.astype(np.uint16) * 257

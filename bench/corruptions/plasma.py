@@ -35,8 +35,8 @@ def plasma(side: int, decay: float, rngs: Rngs) -> Reals:
         centres[...] = (pairs + np.roll(pairs, -1, axis=2)) / 4.0 + kicks[:, 0]
         above = centres + np.roll(centres, 1, axis=1) + corners + np.roll(corners, -1, axis=2)
         height[:, ::step, half::step] = above / 4.0 + kicks[:, 1]
-        beside = centres + np.roll(centres, 1, axis=2) + corners + np.roll(corners, -1, axis=1)
-        height[:, half::step, ::step] = beside / 4.0 + kicks[:, 2]
+        left = centres + np.roll(centres, 1, axis=2) + corners + np.roll(corners, -1, axis=1)
+        height[:, half::step, ::step] = left / 4.0 + kicks[:, 2]
 
         step = half
         amplitude /= decay * decay

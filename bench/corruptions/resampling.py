@@ -29,12 +29,12 @@ def _zoom_line(side: int, factor: float) -> tuple[NDArray[np.int64], NDArray[np.
     The middle ceil(side / factor) pixels are stretched so that the first and last pixel keep their
     centres, then cut to ``side`` again, as in the published ``clipped_zoom``.
     """
-    kept = int(np.ceil(side / factor))
-    stretched = round(kept * factor)
-    first = (side - kept) // 2
+    middle = int(np.ceil(side / factor))
+    stretched = round(middle * factor)
+    first = (side - middle) // 2
     trim = (stretched - side) // 2
-    position = np.arange(trim, trim + side) * ((kept - 1) / (stretched - 1))
-    left = np.minimum(position, kept - 2).astype(np.int64)
+    position = np.arange(trim, trim + side) * ((middle - 1) / (stretched - 1))
+    left = np.minimum(position, middle - 2).astype(np.int64)
     return first + left, np.asarray(position - left)
 
 

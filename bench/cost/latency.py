@@ -139,7 +139,7 @@ def drift(wall: Any) -> float:
 
 
 def instability(timing: Timing, case: Case) -> str | None:
-    """Why the figures are not to be relied on; None where nothing speaks against them."""
+    """Return why the figures are not to be relied on; None where nothing speaks against them."""
     reasons = []
     medians = np.asarray(timing.medians)
     spread = float((medians.max() - medians.min()) / np.median(medians))

@@ -20,7 +20,7 @@ from edge_tta.errors import ModelError
 
 
 def no_stage(name: str) -> None:
-    """Nobody listens."""
+    """Tell nobody."""
 
 
 class StockTent:

@@ -110,7 +110,7 @@ def ready(
 ) -> Iterator[list[tuple[Case, Turn]]]:
     """Cases of one device and number of threads, each with how it takes a turn.
 
-    Those on PyTorch share a process, and the frozen weights there. A graph of a bundle has its own:
+    Those on PyTorch share a process, and the fixed weights there. A graph of a bundle has its own:
     its profile is that of the whole process.
 
     on_failure: called for each case that cannot run, which is left out.

@@ -16,7 +16,7 @@ class Subject(Protocol):
     """Adapts to one frame at a time."""
 
     def listen(self, on_stage: OnStage) -> None:
-        """From now on `on_stage` is told each stage's name when it has ended."""
+        """Tell `on_stage` each stage's name when it has ended, from now on."""
 
     def frame(self, image: Images) -> None:
         """Adapts to an image (1, 3, size, size) and predicts."""

@@ -28,7 +28,7 @@ from edge_tta.prepare import Images
 
 
 def load_runtime() -> None:
-    """Does nothing: PyTorch is imported with this module."""
+    """Import PyTorch, which this module has done already."""
 
 
 def load_model_of(arguments: argparse.Namespace) -> Model:
@@ -39,7 +39,7 @@ def load_model_of(arguments: argparse.Namespace) -> Model:
 
 
 class Maker:
-    """Subjects that share the frozen weights.
+    """Subjects that share the fixed weights.
 
     Args:
         model: the command line's options of the network, by name.
@@ -111,8 +111,8 @@ class PeerSubject:
         module, optimizer = self._peer.model, getattr(self._peer, "optimizer", None)
         state = [p for p in module.parameters() if p.requires_grad]
         if optimizer is not None:
-            kept = (value for entry in optimizer.state.values() for value in entry.values())
-            state += [value for value in kept if isinstance(value, Tensor)]
+            values = (value for entry in optimizer.state.values() for value in entry.values())
+            state += [value for value in values if isinstance(value, Tensor)]
         return sizes(self, image, [*module.parameters(), *module.buffers()], state)
 
 

@@ -1,8 +1,8 @@
 """Error of adaptation methods on streams of corrupted pictures."""
 
 from bench.error.intervals import Mean, mean_of
-from bench.error.measure import measure_error
+from bench.error.measure import Setting, measure_error
 from bench.error.rows import ErrorRow
 from bench.error.streams import Runner, in_processes
 
-__all__ = ["ErrorRow", "Mean", "Runner", "in_processes", "mean_of", "measure_error"]
+__all__ = ["ErrorRow", "Mean", "Runner", "Setting", "in_processes", "mean_of", "measure_error"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,21 @@ _SOURCE_BATCH = 64
 _PARTS = 20
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Order of the frames, frames at a time from 1, and seeds of the order."""
+
+    order: Order
+    batch_size: int = 1
+    seeds: Sequence[int] = (0,)
+
+
 def measure_error(
     run: Run,
     data: LabelledSet,
     methods: Mapping[str, MethodConfig],
+    setting: Setting,
     *,
-    order: Order,
-    batch_size: int = 1,
-    seeds: Sequence[int] = (0,),
     guarded: Collection[str] = (),
     model: str = "",
     advance: Callable[[int], None] = lambda frames: None,
@@ -33,10 +41,11 @@ def measure_error(
     """Yield the rows by corruption of one method after another, in the order given.
 
     Args:
-        run: `Runner` mapped over tasks, or `Processes`; of the same data.
+        run: what `in_processes` gives, of the same data.
         guarded: labels of the methods that run in a guard.
         advance: told the number of frames done, stream by stream.
     """
+    order, seeds = setting.order, setting.seeds
     streams = [
         stream
         for seed in seeds
@@ -44,7 +53,7 @@ def measure_error(
     ]
     for label, config in methods.items():
         # The source predicts the same in any batch.
-        size = _SOURCE_BATCH if config.method == "source" else batch_size
+        size = _SOURCE_BATCH if config.method == "source" else setting.batch_size
         outcomes = []
         tasks = [Task(config, label in guarded, stream, size) for stream in streams]
         for outcome in run(tasks):
@@ -57,7 +66,7 @@ def measure_error(
             "model": model,
             "data": data.name,
             "severity": data.severity,
-            "batch_size": batch_size,
+            "batch_size": setting.batch_size,
             "order": str(order),
             "seed": seeds[0],
         }

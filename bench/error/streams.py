@@ -38,7 +38,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a stream.
+    """Outcome of a stream.
 
     wrong: which predictions were wrong, (frames,) bool. falls: how often the guard fell back;
     source_frames: on how many frames it ran the source; both 0 without a guard.

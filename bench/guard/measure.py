@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from bench.adapters import adapter_of
+from bench.error.streams import Outcome
 from bench.guard.streams import Part, make_stream
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
@@ -52,66 +54,83 @@ class GuardRow:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A network, its input, and its name in reports."""
+
+    network: SourceNetwork
+    spec: InputSpec
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Streams to measure on: each of `names` with each of `bases` and seeds.
+
+    frames, before: as of `make_stream`.
+    """
+
+    names: Sequence[str]
+    bases: Sequence[str]
+    frames: int
+    seeds: Sequence[int] = (0,)
+    before: bool = True
+
+
 def measure_guard(
-    network: SourceNetwork,
-    spec: InputSpec,
+    subject: Subject,
     data: LabelledSet,
-    methods: Mapping[str, tuple[MethodConfig, bool]],
-    streams: Sequence[str],
-    bases: Sequence[str],
+    methods: Mapping[str, MethodConfig],
+    streams: Streams,
     *,
-    frames: int,
-    seeds: Sequence[int] = (0,),
-    before: bool = True,
-    model: str = "",
+    guarded: Collection[str] = (),
     advance: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[list[GuardRow]]:
-    """Rows by part, for one stream and method after another.
+    """Yield the rows by part of one stream and method after another, one frame at a time.
 
-    methods: configuration and whether it is guarded, by label. Frames come one at a time.
+    Args:
+        methods: configurations by label.
+        guarded: labels of the methods that run in a guard.
+        advance: told the number of frames done.
     """
-    for name in streams:
-        for base in bases:
-            for seed in seeds:
-                parts = make_stream(name, base, data, frames, seed, before=before)
-                for label, (config, guarded) in methods.items():
-                    rows = []
-                    for part, wrong, counted in _run(
-                        network, spec, config, guarded, parts, advance
-                    ):
-                        known = part.labels is not None
-                        cuts = range(0, len(wrong), BUCKET) if known else ()
-                        along = tuple(float(wrong[cut : cut + BUCKET].mean()) for cut in cuts)
-                        rows.append(
-                            GuardRow(
-                                method=config.method,
-                                label=label,
-                                model=model,
-                                data=data.name,
-                                stream=name,
-                                base=base,
-                                part=part.name,
-                                seed=seed,
-                                n=len(wrong),
-                                stream_error=float(wrong.mean()) if known else None,
-                                along=along,
-                                falls=counted[0] if guarded else None,
-                                source_share=counted[1] / len(wrong) if guarded else None,
-                            )
-                        )
-                    yield rows
+    for name, base, seed in itertools.product(streams.names, streams.bases, streams.seeds):
+        parts = make_stream(name, base, data, streams.frames, seed, before=streams.before)
+        for label, config in methods.items():
+            rows = []
+            for part, outcome in _run(subject, config, label in guarded, parts, advance):
+                wrong, labelled = outcome.wrong, part.labels is not None
+                cuts = range(0, len(wrong), BUCKET) if labelled else ()
+                rows.append(
+                    GuardRow(
+                        method=config.method,
+                        label=label,
+                        model=subject.model,
+                        data=data.name,
+                        stream=name,
+                        base=base,
+                        part=part.name,
+                        seed=seed,
+                        n=len(wrong),
+                        stream_error=float(wrong.mean()) if labelled else None,
+                        along=tuple(float(wrong[cut : cut + BUCKET].mean()) for cut in cuts),
+                        falls=outcome.falls if label in guarded else None,
+                        source_share=(
+                            outcome.source_frames / len(wrong) if label in guarded else None
+                        ),
+                    )
+                )
+            yield rows
 
 
 def _run(
-    network: SourceNetwork,
-    spec: InputSpec,
+    subject: Subject,
     config: MethodConfig,
     guarded: bool,
     parts: Sequence[Part],
     advance: Callable[[int], None],
-) -> Iterator[tuple[Part, np.ndarray[Any, np.dtype[np.bool_]], tuple[int, int]]]:
-    """Each part, which predictions were wrong, and the guard's falls and runs of the source."""
-    adapter = adapter_of(network, config, spec)
+) -> Iterator[tuple[Part, Outcome]]:
+    """Yield each part and its outcome; a part without labels has no wrong predictions."""
+    adapter = adapter_of(subject.network, config, subject.spec)
     guard = Guard(adapter) if guarded else None
     predict = guard or adapter
     size = _SOURCE_BATCH if config.method == "source" else 1
@@ -119,10 +138,12 @@ def _run(
         falls, ran = (guard.falls, guard.source_frames) if guard is not None else (0, 0)
         predicted = []
         for start in range(0, len(part.pictures), size):
-            images = spec.normalise(part.pictures[start : start + size])
+            images = subject.spec.normalise(part.pictures[start : start + size])
             predicted.append(predict(images).argmax(1).cpu().numpy())
             advance(len(images))
         classes = np.concatenate(predicted)
         wrong = classes != part.labels if part.labels is not None else np.zeros(len(classes), bool)
-        counted = (guard.falls - falls, guard.source_frames - ran) if guard is not None else (0, 0)
-        yield part, wrong, counted
+        if guard is None:
+            yield part, Outcome(wrong)
+        else:
+            yield part, Outcome(wrong, guard.falls - falls, guard.source_frames - ran)

@@ -40,7 +40,7 @@ def check_machines(files: Sequence[Results]) -> None:
             if one != other:
                 raise ResultError(
                     f"{files[0].name} and {file.name} are of different machines ({key} {one!r} and "
-                    f"{other!r}); report them apart, or together with --mix-machines"
+                    f"{other!r}); report them separately, or together with --mix-machines"
                 )
 
 

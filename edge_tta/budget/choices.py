@@ -1,4 +1,4 @@
-"""What a budget may choose among: in which order, and the first that fits."""
+"""Choices a budget has, in their order, and the first that fits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError, EdgeTTAError
 
 MIB = 2**20
-MOST_FRAMES_APART = 64
+LONGEST_INTERVAL = 64
 _SHARES = (1.0, 0.5, 0.25, 0.125)
 _SAID = {"speed": "profile speed", "memory": "profile memory"}
 
@@ -30,7 +30,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run could do.
+    """One way to run.
 
     Attributes:
         saving: how tensors are saved for backward: their precision, or a bundle's profile.
@@ -90,7 +90,7 @@ def plans(
         savings, depths: what is wished most first; each depth half of the one before.
         views, adapt_every: as asked for; neither more views nor more learning is planned.
     """
-    doublings = 1 + int(math.log2(max(1.0, MOST_FRAMES_APART / adapt_every)))
+    doublings = 1 + int(math.log2(max(1.0, LONGEST_INTERVAL / adapt_every)))
     made = []
     for (i, saving), (halvings, depth), v, doubling in itertools.product(
         enumerate(savings), enumerate(depths), range(views + 1), range(doublings)

@@ -1,11 +1,11 @@
-"""What learning costs on this machine, measured with a network that PyTorch runs.
+"""Costs of learning on this machine, measured with a network that PyTorch runs.
 
 A few steps of the leanest choices are measured, from which the others follow:
 
-    bytes(views, saved, depth)  = peak of observing + (1 + views) kept(saved, depth) + views passing
-    seconds(.., every)          = observe + ((1 + views) learn(saved, depth) - observe) / every
+    bytes(views, saved, depth) = peak of observing + (1 + views) image(saved, depth) + views passing
+    seconds(.., every)         = observe + ((1 + views) learn(saved, depth) - observe) / every
 
-kept: bytes saved for the backward pass of one image; passing: what one image's forward pass needs
+image: bytes saved for the backward pass of one image; passing: what one image's forward pass needs
 for a moment (peak of observing less what was resident before).
 """
 
@@ -38,12 +38,12 @@ Build = Callable[[str, int], Adapter]
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one network on this machine; kept and learn by (saved, depth)."""
+    """Costs of one network on this machine; saved_bytes and learn_s by (saved, depth)."""
 
     observe_bytes: float
     passing_bytes: float
     observe_s: float
-    kept_bytes: dict[Key, float]
+    saved_bytes: dict[Key, float]
     learn_s: dict[Key, float]
 
 
@@ -65,12 +65,12 @@ def fit(
 
 def choices(costs: Costs, views: int, adapt_every: int) -> list[Choice]:
     """Return all choices, what gives up least first."""
-    depths = sorted({d for _, d in costs.kept_bytes}, key=lambda d: d or math.inf, reverse=True)
+    depths = sorted({d for _, d in costs.saved_bytes}, key=lambda d: d or math.inf, reverse=True)
     priced = []
     for plan in plans(_PRECISIONS, depths, views, adapt_every):
         key = plan.saving, plan.depth
-        if key in costs.kept_bytes:
-            needed = costs.observe_bytes + (1 + plan.views) * costs.kept_bytes[key]
+        if key in costs.saved_bytes:
+            needed = costs.observe_bytes + (1 + plan.views) * costs.saved_bytes[key]
             needed += plan.views * costs.passing_bytes
             learn_s = (1 + plan.views) * costs.learn_s[key]
             priced.append(plan.costing(needed, costs.observe_s, learn_s))
@@ -85,13 +85,13 @@ def measured(build: Build, image: Tensor, depth: int = 0) -> Costs:
     depths = depths_of(len(engine_of(first).step.program.layers), depth)
     heap.trim()
     observe_s, observe_bytes, before = _observing(build("int8", 0), image)
-    kept: dict[Key, float] = {}
+    saved: dict[Key, float] = {}
     learn: dict[Key, float] = {}
     for key in itertools.product(reversed(_PRECISIONS), reversed(depths)):
         adapter = build(*key)
-        kept[key] = _kept(adapter, image)
+        saved[key] = _saved(adapter, image)
         learn[key] = _seconds(adapter, image)
-    return Costs(observe_bytes, max(0.0, observe_bytes - before), observe_s, kept, learn)
+    return Costs(observe_bytes, max(0.0, observe_bytes - before), observe_s, saved, learn)
 
 
 def drawn_image(shape: tuple[int, ...]) -> Tensor:
@@ -116,7 +116,7 @@ def _observing(adapter: Adapter, image: Tensor) -> tuple[float, float, float]:
     return seconds, peak, before
 
 
-def _kept(adapter: Adapter, image: Tensor) -> float:
+def _saved(adapter: Adapter, image: Tensor) -> float:
     """Bytes saved for the backward pass of one image; weights are not counted."""
     adapter(image, learn=False)
     program = engine_of(adapter).step.program

@@ -75,7 +75,7 @@ class Bundle:
 
 
 class _Spec(NamedTuple):
-    """What `check_tensors` compares with: a shape and a type."""
+    """Shape and type that `check_tensors` compares with."""
 
     shape: tuple[int, ...]
     dtype: str

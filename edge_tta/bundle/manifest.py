@@ -1,4 +1,4 @@
-"""What a bundle says of itself: `manifest.json`."""
+"""Contents of a bundle as its `manifest.json` tells them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MethodRecord:
 
 @dataclass(frozen=True)
 class Advice:
-    """How a bundle is to be run, where the user does not say otherwise.
+    """Way to run a bundle where the user does not say otherwise.
 
     Attributes:
         profile: `speed` or `memory` (`edge_tta.bundle.runtime`).
@@ -94,7 +94,7 @@ class Manifest:
         classes: number of its outputs.
         input: how a frame becomes that input.
         labels: names of the classes, None when unknown.
-        weights: the file of frozen tensors.
+        weights: the file of fixed tensors.
         methods: by label; the first is what a run takes.
         files: every file of the folder but the manifest.
         advice: bundles of earlier versions have none, which means the defaults.

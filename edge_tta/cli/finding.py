@@ -18,7 +18,7 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether it can be used."""
+        """Return True where it can be used."""
         return not self.advice
 
     def as_dict(self) -> dict[str, Any]:

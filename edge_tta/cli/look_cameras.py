@@ -1,4 +1,4 @@
-"""What `edge-tta doctor` sees of cameras: each is opened, and one frame is read."""
+"""Cameras as `edge-tta doctor` sees them: each is opened, and one frame is read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cameras() -> Iterator[Finding]:
 
 
 def csi() -> Iterator[Finding]:
-    """Whether csi:// addresses can be read."""
+    """Yield whether csi:// addresses can be read."""
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         return  # OpenCV's finding says so
     pipeline = csi_pipeline("csi://0")
@@ -54,9 +54,9 @@ def _camera(device: Path) -> Finding:
         with open_camera(str(device), pick, reconnect_s=0.0) as source:
             frame = source.read()
     except EdgeTTAError as error:
-        found, _, mend = re.sub(r"^camera \S+ ", "", str(error)).partition("; ")
+        problem, _, mend = re.sub(r"^camera \S+ ", "", str(error)).partition("; ")
         advice = mend or f"fuser {device} says who uses it; others: v4l2-ctl --list-devices"
-        return Finding(what, f"{name}: {found}", advice)
+        return Finding(what, f"{name}: {problem}", advice)
     assert frame is not None
     height, width = frame.pixels.shape[:2]
     rate = f", {source.fps:g} frames a second" if source.fps else ""

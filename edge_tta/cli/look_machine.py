@@ -1,4 +1,4 @@
-"""What `edge-tta doctor` sees of the machine: processor, power mode, memory, disk."""
+"""Machine as `edge-tta doctor` sees it: processor, power mode, memory, disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _THROTTLED = {0: "the voltage is too low", 1: "the frequency is capped", 2: "it 
 
 
 def processor() -> Iterator[Finding]:
-    """Its name, or the board's."""
+    """Yield the processor's name, or the board's."""
     cpu = re.search(r"^model name\s*:\s*(.+)$", read("/proc/cpuinfo") or "", re.M)
     name = read(_BOARD) or (cpu and cpu[1]) or platform.processor() or platform.machine()
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
@@ -55,7 +55,7 @@ def power() -> Iterator[Finding]:
 
 
 def memory() -> Iterator[Finding]:
-    """What is free, and what a container leaves of it."""
+    """Yield the free memory, less what a container's limit takes of it."""
     kib = {
         name: int(value)
         for name, value in re.findall(r"^(\w+):\s+(\d+) kB", read("/proc/meminfo") or "", re.M)
@@ -69,8 +69,9 @@ def memory() -> Iterator[Finding]:
         total = int(limit) / 2**30
         free = min(free, total - int(used) / 2**30)
     advice = "close other programs; PyTorch alone takes 0.5 GiB, a bundle less"
-    found = f"{free:.1f} GiB of {total:.1f} GiB available"
-    yield Finding("memory", found, "" if free > 0.75 else advice)
+    yield Finding(
+        "memory", f"{free:.1f} GiB of {total:.1f} GiB available", "" if free > 0.75 else advice
+    )
 
 
 def disk() -> Iterator[Finding]:
@@ -80,11 +81,11 @@ def disk() -> Iterator[Finding]:
     except OSError:
         return
     writable = os.access(".", os.W_OK)
-    found = f"{free:.1f} GiB free here" if writable else "this folder is read-only"
+    room = f"{free:.1f} GiB free here" if writable else "this folder is read-only"
     advice = "" if writable else "give --state, --save and --jsonl another folder"
     if writable and free < 0.5:
         advice = "make room: a video takes about 1 GiB an hour"
-    yield Finding("disk", found, advice)
+    yield Finding("disk", room, advice)
 
 
 def _usable_cores() -> int:

@@ -1,4 +1,4 @@
-"""What `edge-tta doctor` sees of the software: packages, programs, OpenCV's abilities, display."""
+"""Software as `edge-tta doctor` sees it: packages, programs, OpenCV's abilities, display."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def packages() -> Iterator[Finding]:
         try:
             yield Finding(name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            found = "not installed" + (f": {without}" if without else "")
-            yield Finding(name, found, f"pip install {install}")
+            missing = "not installed" + (f": {without}" if without else "")
+            yield Finding(name, missing, f"pip install {install}")
 
 
 def onnxruntime() -> Iterator[Finding]:
@@ -80,12 +80,12 @@ def programs() -> Iterator[Finding]:
     """Programs that messages refer to."""
     for name, use, package in _PROGRAMS:
         path = shutil.which(name)
-        found = path or f"not installed ({use})"
-        yield Finding(name, found, "" if path else f"apt install {package}")
+        place = path or f"not installed ({use})"
+        yield Finding(name, place, "" if path else f"apt install {package}")
 
 
 def opencv() -> Iterator[Finding]:
-    """Its version, where it is from, and what it was built with."""
+    """Yield OpenCV's version, where it is from, and what it was built with."""
     wheels = [name for name in _WHEELS if _has(name)]
     where = " and ".join(wheels) or "the system's"
     two = len(wheels) > 1
@@ -110,8 +110,8 @@ def opencv() -> Iterator[Finding]:
         ),
     ):
         has = cv2.videoio_registry.hasBackend(backend)
-        found = f"yes{_version_of(name.split()[0])}" if has else f"no: no {use}"
-        yield Finding(name, found, "" if has else advice)
+        answer = f"yes{_version_of(name.split()[0])}" if has else f"no: no {use}"
+        yield Finding(name, answer, "" if has else advice)
 
 
 def codecs() -> Iterator[Finding]:
@@ -132,12 +132,12 @@ def codecs() -> Iterator[Finding]:
                 yield Finding(what, str(error), advice)
                 continue
         whole = count == len(frames)
-        found = "can be written and read" if whole else f"{count} of {len(frames)} frames come back"
-        yield Finding(what, found, "" if whole else advice)
+        back = "can be written and read" if whole else f"{count} of {len(frames)} frames come back"
+        yield Finding(what, back, "" if whole else advice)
 
 
 def display() -> Iterator[Finding]:
-    """Whether --show can open a window."""
+    """Yield whether --show can open a window."""
     problem = display_problem()
     advice = "run on a desktop, or headless with --save"
     yield Finding("display", problem or "yes", advice if problem else "")
@@ -152,6 +152,6 @@ def _has(package: str) -> bool:
 
 
 def _version_of(part: str) -> str:
-    """ ", 1.22.0" where OpenCV's build information tells it."""
-    found = re.search(rf"^\s*{part}:\s+YES\s*\(?([\w.]+)?", cv2.getBuildInformation(), re.M)
-    return f", {found[1]}" if found is not None and found[1] else ""
+    """Return ", 1.22.0" where OpenCV's build information tells it, else nothing."""
+    built = re.search(rf"^\s*{part}:\s+YES\s*\(?([\w.]+)?", cv2.getBuildInformation(), re.M)
+    return f", {built[1]}" if built is not None and built[1] else ""

@@ -29,7 +29,7 @@ DEFAULT_METHOD, DEFAULT_HOST, DEFAULT_PRESET = "nanoadapt", "tent", "edge"
 def add_model(
     parser: argparse.ArgumentParser, default: str | None = None, *, bundles: bool = False
 ) -> None:
-    """--model, --weights and what the network takes. bundles: whether a bundle will do."""
+    """Add --model, --weights and the network's input. bundles: whether a bundle will do."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "--model",
@@ -56,7 +56,7 @@ def add_model(
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
-    """--method, --host, --preset, --views, --adapt-from, --calibrate-below.
+    """Add --method, --host, --preset, --views, --adapt-from, --calibrate-below.
 
     None of them has a value unless the user gives one: a bundle has its own.
     """
@@ -77,7 +77,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
 
 
 def add_adapt_from(group: argparse._ActionsContainer) -> None:
-    """--adapt-from and --calibrate-below."""
+    """Add --adapt-from and --calibrate-below."""
     group.add_argument(
         "--adapt-from",
         metavar="LAYER",
@@ -92,12 +92,12 @@ def add_adapt_from(group: argparse._ActionsContainer) -> None:
 
 
 def add_checkpointing(group: argparse._ActionsContainer) -> None:
-    """--checkpoint-activations."""
+    """Add --checkpoint-activations."""
     group.add_argument(
         "--checkpoint-activations",
         type=segments,
         metavar="auto|K",
-        help="activation checkpointing in up to K segments, which run again in the backward pass: "
+        help="activation checkpointing in up to K segments, computed again in the backward pass: "
         "less memory, more time, the same result (auto: as many as leave least saved; default: "
         "none)",
     )
@@ -105,7 +105,7 @@ def add_checkpointing(group: argparse._ActionsContainer) -> None:
 
 
 def segments(text: str) -> int | str:
-    """What --checkpoint-activations takes: auto, or a number, which the adapter checks."""
+    """Value of --checkpoint-activations: auto, or a number, which the adapter checks."""
     return text if text == "auto" else natural(text)
 
 
@@ -122,14 +122,14 @@ def add_renamed(group: argparse._ActionsContainer, old: str, new: str) -> None:
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
-    """--device and --threads."""
+    """Add --device and --threads."""
     group = parser.add_argument_group("machine")
     group.add_argument("--device", default="cpu", help="cpu | cuda (default: cpu)")
     group.add_argument("--threads", type=threads, metavar="T", help="threads for the network")
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
-    """--backend and --profile."""
+    """Add --backend and --profile."""
     group = parser.add_argument_group("engine")
     group.add_argument(
         "--backend", choices=("torch", "onnx"), help="what runs the network (default: the model's)"
@@ -143,7 +143,7 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def add_budget(group: argparse._ArgumentGroup, peak_of: str) -> None:
-    """--budget-mb and --budget-ms."""
+    """Add --budget-mb and --budget-ms."""
     group.add_argument(
         "--budget-mb",
         type=positive,
@@ -207,14 +207,6 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> None:
             f"there are {len(labels)} class names and the network has {classes} outputs; "
             "give one name for each, in their order: --labels FILE"
         )
-
-
-def same_file(one: Path, other: Path) -> bool:
-    """Tell whether both name one file that exists."""
-    try:
-        return one.is_file() and one.samefile(other)
-    except OSError:
-        return False
 
 
 def use_threads(number: int | None) -> None:

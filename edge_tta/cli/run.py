@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
         )
     if loaded.why:
         console.print(loaded.why)
-    kept = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
-    before = {path: _stamp(path) for path in kept}
+    files = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
+    before = {path: _stamp(path) for path in files}
     controls = Controls()
     with StopRequest() as stop, ExitStack() as stack:
         try:
@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
                 f"no plot in {arguments.plot}: it shows the error, and no frame had a label; give "
                 "labels (labels.csv beside the pictures, or folders named like the classes)"
             )
-    for path in kept:
+    for path in files:
         if _stamp(path) != before[path]:
             console.print(f"wrote {path}")
     return stop.exit_code
@@ -112,7 +112,7 @@ def _sinks(
     stop: StopRequest,
     console: Console,
 ) -> list[Sink]:
-    """What was asked for; the state is saved before the slow plot is drawn."""
+    """Return the sinks asked for; the state is saved before the slow plot is drawn."""
     sinks: list[Sink] = []
     if arguments.plot is not None:
         sinks.append(ErrorCurve(arguments.plot))

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_tta.cli import options
 from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
-from edge_tta.files import check_folder, check_place
+from edge_tta.files import check_folder, check_place, same_file
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.run.sinks.curve import ErrorCurve
 from edge_tta.serve.place import parse_place
@@ -79,7 +79,7 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     add("--state", type=Path, metavar="FILE", help="resumed when it exists, saved as it goes")
     every = "seconds between saves of the state (default: 10)"
     add("--save-every", type=options.positive, default=10.0, metavar="S", help=every)
-    compare = "methods to run beside, as source,norm; none (default: source where labels exist)"
+    compare = "methods to compare with, as source,norm; none (default: source where labels exist)"
     add("--compare", metavar="METHODS", help=compare)
     add("--plot", type=Path, metavar="OUT.png", help="error over time, with labels")
 
@@ -96,7 +96,7 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.serve is not None:
         arguments.serve = parse_place(arguments.serve, arguments.token)
     for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
-        if out not in (None, "-") and options.same_file(Path(arguments.source), Path(out)):
+        if out not in (None, "-") and same_file(Path(arguments.source), Path(out)):
             raise ConfigError(f"{out} is the source itself; choose another name for the result")
     for path in (arguments.save, arguments.plot, arguments.state):
         if path is not None:

@@ -1,4 +1,4 @@
-"""What `edge-tta run` tells on the way, and at the end."""
+"""Messages of `edge-tta run` on the way, and at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes each method what it is, and the configuration of a method by name."""
+"""Methods by their defining fields, and the configuration of a method by name."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from edge_tta.errors import ConfigError
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """How statistics are calibrated (`edge_tta.method.calibration`).
+    """Calibration of the statistics (`edge_tta.method.calibration`).
 
     Attributes:
         kind: `running` (the paper: Eq. 5), `anchored` (two running statistics, each shrunk towards
@@ -48,8 +48,8 @@ class CalibrationConfig:
             backward as through the batch's own), or `renormalised` (DELTA's TBR: the same, the
             backward pass at the batch's own).
         taylor: which parameters' change shifts the statistics (Eq. 8): the earlier BatchNorm's
-            `affine` part, the `conv` weights in front (needs train = "affine+conv": frozen weights
-            do not change), both, or `none` (Eq. 5).
+            `affine` part, the `conv` weights in front (needs train = "affine+conv": else they do
+            not change), both, or `none` (Eq. 5).
         jacobian: `history` keeps the running Jacobians of Eq. 8; `latest` takes one directional
             derivative on the newest frame after each update and stores nothing.
     """
@@ -94,7 +94,7 @@ class CalibrationConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What the host's loss is weighed and completed by (`edge_tta.method.loss`).
+    """Weights and terms added to the host's loss (`edge_tta.method.loss`).
 
     Attributes:
         weighting: `ewga` (Eq. 9: position ramp r and min(1/H, 1)) or `mean`.
@@ -121,7 +121,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How a gradient changes the parameters (`edge_tta.method.optimizer`).
+    """Optimizer of the trained parameters (`edge_tta.method.optimizer`).
 
     Attributes:
         kind: `adam` (betas 0.9, 0.999, eps 1e-8) or `sgd` (momentum 0.9).
@@ -145,7 +145,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class LayersConfig:
-    """Which layers adapt.
+    """Layers that adapt.
 
     Attributes:
         train: BatchNorm's `affine` parameters, or those and the convolution in front of each
@@ -222,7 +222,7 @@ class MethodConfig:
         taylor = self.calibration.taylor
         if "conv" in taylor and self.layers.train != "affine+conv":
             raise ConfigError(
-                f"taylor = {taylor!r} needs train = 'affine+conv': frozen convolutions do "
+                f"taylor = {taylor!r} needs train = 'affine+conv': else convolutions do "
                 "not change, so their Taylor term is zero; set train, or taylor = 'affine'"
             )
         if self.loss.diversity and self.calibration.kind != "anchored":
@@ -238,7 +238,7 @@ class MethodConfig:
 
     @property
     def trains(self) -> bool:
-        """True where parameters change, not only statistics."""
+        """Return True where parameters change, not only statistics."""
         return self.host != "norm"
 
     @property

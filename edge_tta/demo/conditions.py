@@ -1,4 +1,4 @@
-"""What the road does to a camera: fog, night, motion blur, glare, rain on the lens.
+"""Conditions of the road: fog, night, motion blur, glare, rain on the lens.
 
 Each condition takes a frame, uint8 (H, W, 3) RGB, a severity in [0, 1] and a source of chance, and
 returns a new frame; severity 0 changes nothing. Two sources keep a film together: `rng` decides
@@ -154,7 +154,7 @@ def glare(
 
 
 def _drops(drops: Plane, height: int, width: int) -> tuple[Plane, Plane, Plane, Plane]:
-    """Where drops cover the lens, how bright they are, and which place of the scene they show.
+    """Return the drops' cover of the lens, their brightness, and the place (x, y) each shows.
 
     `drops` (n, 5) in [0, 1]: x, y, size, length, refraction. A drop is a small wide-angle lens:
     the further from its centre, the further away, and on the other side, lies what it shows.
@@ -165,7 +165,7 @@ def _drops(drops: Plane, height: int, width: int) -> tuple[Plane, Plane, Plane, 
     cover, gleam = np.zeros(height * width, np.float32), np.ones(height * width, np.float32)
     map_x = np.tile(np.arange(width, dtype=np.float32), height)
     map_y = np.repeat(np.arange(height, dtype=np.float32), width)
-    # Small and large drops apart, because all windows of one array are as large as the largest.
+    # Small drops, then large ones: all windows of one array are as large as the largest.
     large = rx > 0.03 * width
     for group in (np.flatnonzero(~large), np.flatnonzero(large)):
         if not group.size:

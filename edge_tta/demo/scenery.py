@@ -145,20 +145,20 @@ def _ground(
     ground[:] = _lit(_pick(rng, _MEADOWS), texture, 0.16)
 
     half, middle = rng.uniform(1.5, 2.2), rng.uniform(-3.0, -1.3)
-    beside = np.abs(across - np.float32(middle) - np.float32(rng.normal(0, 0.004)) * depth**2)
+    aside = np.abs(across - np.float32(middle) - np.float32(rng.normal(0, 0.004)) * depth**2)
 
     def strip(distance: Plane, width: float) -> Plane:
         smooth: Plane = np.clip((width - distance) / pixel + 0.5, 0.0, 1.0).astype(np.float32)
         return smooth
 
-    verge = strip(beside, half + 0.25)
+    verge = strip(aside, half + 0.25)
     _paint(ground, verge, _lit(np.array((142, 132, 112), np.float32), texture, 0.12))
     asphalt = np.full(3, rng.uniform(78, 122), np.float32)
-    _paint(ground, strip(beside, half), _lit(asphalt, texture, 0.06))
+    _paint(ground, strip(aside, half), _lit(asphalt, texture, 0.06))
     line = np.array((222, 222, 214), np.float32)
-    _paint(ground, strip(np.abs(beside - (half - 0.18)), 0.055) * 0.9, line)
+    _paint(ground, strip(np.abs(aside - (half - 0.18)), 0.055) * 0.9, line)
     dashes = ((depth + np.float32(rng.uniform(0, 4))) % 4.0 < 2.0).astype(np.float32)
-    _paint(ground, strip(beside, 0.06) * dashes * 0.9, line)
+    _paint(ground, strip(aside, 0.06) * dashes * 0.9, line)
     _paint(ground, np.broadcast_to(np.clip(depth / 110, 0, 0.45), across.shape), haze)
     return middle - half, middle + half
 
@@ -187,13 +187,13 @@ def _tree(
     _paint(canvas[place], cover[place] * np.float32(1 / 255), trunk)
 
     colour = _pick(rng, _LEAVES, 8.0)
-    narrow = rng.uniform(0.2, 0.36)
+    spread = rng.uniform(0.2, 0.36)
     for step in range(3):
         # Back to front: dark wide masses first, light small ones towards the light last.
         cover[:] = 0
         for _ in range(9):
             angle, reach = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0, 1)) * (1 - 0.2 * step)
-            cx = x + height * (narrow * reach * np.cos(angle) + 0.07 * step * light)
+            cx = x + height * (spread * reach * np.cos(angle) + 0.07 * step * light)
             cy = foot - height * (0.64 + 0.3 * reach * np.sin(angle) + 0.04 * step)
             radius = height * rng.uniform(0.1, 0.16) * (1 - 0.25 * step)
             centre = (round(cx * 16), round(cy * 16))

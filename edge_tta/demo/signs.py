@@ -34,7 +34,7 @@ _FINE = 2  # the sign is drawn this many times larger and averaged
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a sign is and how it stands.
+    """Position and attitude of a sign.
 
     `x`, `y`: centre, in frame widths from the upper left; `scale`: width of the face, in frame
     widths; `yaw`, `pitch`, `roll`: radians. `view_x`, `view_y` (pixels of the scenery) and `zoom`
@@ -80,7 +80,7 @@ def random_light(rng: np.random.Generator) -> Light:
 
 
 def reach(scale: float) -> float:
-    """How far from the middle of the frame the centre of a sign may be, in frame widths."""
+    """Return how far from the frame's middle a sign's centre may be, in frame widths."""
     return max(0.0, 0.5 - 0.54 * scale)
 
 

@@ -1,4 +1,4 @@
-"""What the demo network takes and answers, without importing torch."""
+"""Input and classes of the demo network, without importing torch."""
 
 from __future__ import annotations
 

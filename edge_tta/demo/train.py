@@ -30,7 +30,7 @@ from edge_tta.prepare import resize
 _CHUNK = 240  # frames rendered at a time: full-size frames of a whole set would not fit in memory
 _BATCH = 96
 _PEAK_RATE = 4e-3
-_TRAINING, _HELD_OUT = 101, 102  # keep the two sets' random numbers apart
+_TRAINING, _HELD_OUT = 101, 102  # seeds of the two sets
 
 
 def _render(

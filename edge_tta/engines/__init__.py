@@ -1,1 +1,1 @@
-"""What runs a network and its adaptation step: PyTorch, or the graphs of a bundle."""
+"""Engines that run a network and its adaptation step: PyTorch, or the graphs of a bundle."""

@@ -1,4 +1,4 @@
-"""What an engine is: pure functions over a network and a method; the state is the caller's."""
+"""Interface of engines: pure functions over a network and a method; the state is the caller's."""
 
 from __future__ import annotations
 

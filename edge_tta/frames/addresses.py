@@ -65,7 +65,7 @@ def checked_address(url: str) -> str:
 
 
 def escaping_advice(url: str) -> str:
-    """What else to check where an address fails that may hold a password with # or /; or ""."""
+    """Return advice for a failed address that may hold a password with # or /; else ""."""
     parts = urlsplit(url)
     if parts.fragment or "@" in parts.path + parts.query:
         return f" (in a password {_ESCAPES})"

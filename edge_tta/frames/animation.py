@@ -22,15 +22,15 @@ _SUBFILE_TYPE, _REDUCED = 254, 1
 
 
 class Loaded(NamedTuple):
-    """What a file gives: a picture (see `decode_capture`), None where it is damaged, and how many
-    more it holds."""
+    """Picture of a file (see `decode_capture`), None where it is damaged, and how many more it
+    holds."""
 
     pixels: npt.NDArray[Any] | None
     further: int = 0
 
 
 def frames_in(data: bytes) -> int:
-    """How many pictures of full size an image file holds, by its headers; 1 where it is damaged."""
+    """Return the number of full-size pictures in an image file, by its headers; damaged: 1."""
     if data.startswith(PNG):
         at = data.find(b"acTL", 0, data.find(b"IDAT"))
         return max(1, int.from_bytes(data[at + 4 : at + 8], "big")) if at > 0 else 1

@@ -27,7 +27,7 @@ _DEFAULTS = {"width": 1280, "height": 720, "fps": 30, "flip": 0}
 
 
 def is_jetson() -> bool:
-    """True where this is an NVIDIA Jetson with its own Linux."""
+    """Return True where this is an NVIDIA Jetson with its own Linux."""
     return _RELEASE.exists()
 
 

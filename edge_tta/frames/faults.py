@@ -21,7 +21,7 @@ _PERSISTING = 8
 
 
 def unusable(pixels: Any) -> str | None:
-    """Why `pixels` cannot be a picture whatever it shows, or None.
+    """Return why `pixels` cannot be a picture whatever it shows, or None.
 
     "not finite": NaN or infinity. "wrong format": not uint8 or uint16 (H, W), or (H, W, C) with
     1, 3 or 4 channels, or without a pixel.
@@ -36,7 +36,7 @@ def unusable(pixels: Any) -> str | None:
 
 
 def not_a_picture(pixels: Any) -> str | None:
-    """Why `pixels` are not a Frame's, uint8 (H, W, 3); as `unusable` names it."""
+    """Return why `pixels` are not a Frame's, uint8 (H, W, 3); as `unusable` names it."""
     why = unusable(pixels)
     if why is None and not (pixels.dtype == np.uint8 and pixels.shape[2:] == (3,)):
         return "wrong format"
@@ -44,7 +44,7 @@ def not_a_picture(pixels: Any) -> str | None:
 
 
 def empty_picture(pixels: _Array) -> str | None:
-    """ "black" or "blank" for a picture of one colour, of which nothing can be learned; else None.
+    """Return "black" or "blank" for a picture of one colour, which teaches nothing; else None.
 
     "black": no value above 4 of 255. "blank": one single colour (drivers hand out zeroed YUV
     buffers, which are green). Sensor noise makes no real picture flat, so these are exact tests.
@@ -66,9 +66,9 @@ class FaultFilter:
         self._bar = _Settled()
 
     def fault(self, pixels: _Array) -> str | None:
-        """Why `pixels` must not be used, or None.
+        """Return why `pixels` must not be used, or None.
 
-        What `unusable` and `empty_picture` find; "repeat": equal to the last capture, or the last
+        As `unusable` and `empty_picture` name it; "repeat": equal to the last capture, or the last
         good one, in every value (noise makes two real pictures differ); "other size": not the
         stream's usual height, width and channels; "truncated": the bottom is one flat grey or
         colour and was not before, as decoders fill pictures that break off. The last two become
@@ -102,7 +102,7 @@ class _Settled:
         self._times = 0
 
     def accepts(self, value: Any, fits: bool) -> bool:
-        """True where a capture with this value is the stream's. fits: compared with `usual`."""
+        """Return True where this value is the stream's. fits: compared with `usual`."""
         self._times = self._times + 1 if value == self._other else 1
         self._other = value
         if self.usual is None or fits or self._times >= _PERSISTING:
@@ -134,12 +134,12 @@ def _level(pixels: _Array, level: int) -> int:
 
 
 def _everywhere(test: Callable[[_Array], npt.NDArray[np.bool_]], pixels: _Array) -> bool:
-    """True where `test` holds for all pixels; a coarse grid rules most pictures out."""
+    """Return True where `test` holds for all pixels; a coarse grid rules most pictures out."""
     return bool(test(pixels[::16, ::16]).all() and test(pixels).all())
 
 
 def _equal(one: _Array, other: _Array) -> bool:
-    """True where two pictures are equal, looked up on a coarse grid for nearly every pair."""
+    """Return True where two pictures are equal; a coarse grid tells nearly every pair apart."""
     return one.shape == other.shape and bool(
         (one[::16, ::16] == other[::16, ::16]).all() and (one == other).all()
     )

@@ -155,7 +155,7 @@ def _matching(
 
 
 def _loaded(path: Path) -> Loaded:
-    """What an ordinary file gives; a pipe, which could block for ever, is an OSError."""
+    """Load an ordinary file; a pipe, which could block for ever, is an OSError."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError("not an ordinary file")
     data = path.read_bytes()

@@ -16,7 +16,7 @@ NUMBER = re.compile(r"%0?(\d?)d")
 
 
 def is_picture(path: Path) -> bool:
-    """True for a picture's name that is not hidden (as the `._` files of some systems are)."""
+    """Return True for a picture's name that is not hidden (as the `._` files of some systems)."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
@@ -33,7 +33,7 @@ def numbered(pattern: Path) -> list[Path]:
 
 
 def expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """What a pattern names below a folder; a part that there is by its own name is no pattern.
+    """Yield what a pattern names below a folder; a part that exists as it is spelled is no pattern.
 
     The standard library's glob would follow links in a circle.
     """
@@ -54,7 +54,7 @@ def expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 
 def visible(folder: Path, closed: list[OSError]) -> list[Path]:
-    """What is in a folder and not hidden; when it cannot be read nothing, and why to `closed`."""
+    """Return what is not hidden in a folder; unreadable: nothing, and the error to `closed`."""
     try:
         return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
@@ -71,6 +71,6 @@ def folders_below(folder: Path, closed: list[OSError]) -> Iterator[Path]:
 
 
 def _leads_back(link: Path) -> bool:
-    """True where a link leads to a folder that the way to it has come through."""
+    """Return True where a link leads to a folder that the way to it has come through."""
     target = os.path.realpath(link)
     return any(os.path.realpath(above) == target for above in link.absolute().parents)

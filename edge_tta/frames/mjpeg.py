@@ -64,7 +64,7 @@ class MjpegCapture:
         return pixels is not None, pixels
 
     def get(self, prop_id: int, /) -> float:
-        """Nothing is known beforehand: 0."""
+        """Return 0: no property is known beforehand."""
         return 0.0
 
     def release(self) -> None:

@@ -25,7 +25,7 @@ _ADVICE = "check the address and the network"
 def open_address(
     url: str, pick: Pick, timeout_s: float = 8.0, reconnect_s: float = RECONNECT_S
 ) -> FrameSource:
-    """What an address of one of SCHEMES gives.
+    """Open an address of one of SCHEMES.
 
     A picture is one frame; a video of known length is read like a file, every frame; anything
     else is live. Secrets in the address are used but never shown. Raises SourceError after

@@ -1,4 +1,4 @@
-"""From what the user typed to the source it means."""
+"""Opening of the source that the user's text means."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def open_source(
 def _open_path(
     spec: str, path: Path, pick: Pick, classes: Sequence[str] | None, reconnect_s: float
 ) -> FrameSource:
-    """What is found at a path, else all that it names as a pattern."""
+    """Open what is at a path, else all that it names as a pattern."""
     try:
         kind = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -145,7 +145,7 @@ def _check_missing(spec: str, path: Path, error: Exception) -> None:
 
 
 def _near(path: Path) -> str:
-    """What was probably meant, else where to look."""
+    """Return what was probably meant, else what would be right, for an error's end."""
     folder = path.parent
     if not folder.is_dir():
         return f": the folder {without_secrets(str(folder))} does not exist either; check the path"

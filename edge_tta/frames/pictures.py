@@ -106,7 +106,7 @@ def _is_whole(data: bytes) -> bool:
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
-    """True where the walk over a JPEG's segments (ITU-T T.81, B.1) reaches the end marker.
+    """Return True where the walk over a JPEG's segments (ITU-T T.81, B.1) reaches the end marker.
 
     A search for the last marker would be misled by thumbnails and by what telephones append.
     """
@@ -132,7 +132,7 @@ def _jpeg_is_whole(data: bytes) -> bool:
 
 
 def _png_is_whole(data: bytes) -> bool:
-    """True where the walk over a PNG's chunks (ISO 15948, 5.3) reaches the last one.
+    """Return True where the walk over a PNG's chunks (ISO 15948, 5.3) reaches the last one.
 
     A decoder that believes a damaged length would ask for up to 4 GiB of memory.
     """

@@ -54,7 +54,7 @@ class PipeCapture:
 
 
 def open_pipe(path: Path, pick: Pick, limit_s: float = _FIRST_S) -> VideoSource:
-    """Every frame of the video that a program writes into a pipe; reading slowly holds it up.
+    """Open the video that a program writes into a pipe: every frame; reading slowly holds it up.
 
     Raises SourceError when it is no video, or nothing has been written for `limit_s` seconds.
     """

@@ -42,7 +42,7 @@ class Inbox:
         self._limit = None if pick.fps is None else RateLimit(pick.fps, 0.25 / pick.fps)
 
     def limit(self, rate: float | None) -> RateLimit | None:
-        """What thins out a stream of this rate.
+        """Return what thins out a stream of this rate in frames per second; None: nothing.
 
         A camera that keeps to the rate it was asked for is not thinned out again: with jitter that
         would lose frames.
@@ -149,8 +149,8 @@ class Reader:
 
 
 def _next_capture(capture: Capture, stride: int) -> tuple[npt.NDArray[Any] | None, str | None]:
-    """Every stride-th raw capture; else None and why: "empty", or "damaged" where one came but
-    cannot be decoded."""
+    """Return the stride-th raw capture; or None and why: "empty", or "damaged" where it cannot be
+    decoded."""
     try:
         for _ in range(stride):
             if not capture.grab():

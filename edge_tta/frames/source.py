@@ -1,4 +1,4 @@
-"""What a stream of pictures is: `Frame`, `FrameSource`, and which of its frames are taken."""
+"""Streams of pictures: `Frame`, `FrameSource`, and the choice of frames that are taken."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _say_nothing(said: str) -> None:
 
 @dataclass(frozen=True)
 class Pick:
-    """Which frames are taken: at `fps`, of these every `stride`-th, at most `max_frames`.
+    """Choice of frames: at `fps`, of these every `stride`-th, at most `max_frames`.
 
     Raises ConfigError for a stride or max_frames below 1, or an fps that is not above 0.
     """
@@ -106,11 +106,11 @@ class Pick:
             raise ConfigError(f"max_frames must be 1 or more, got {self.max_frames}")
 
     def ended(self, given: int) -> bool:
-        """True where `given` frames are all that was asked for."""
+        """Return True where `given` frames are all that was asked for."""
         return self.max_frames is not None and given >= self.max_frames
 
     def count(self, frames: int) -> int:
-        """How many of `frames` frames are taken by stride and max_frames."""
+        """Return how many of `frames` frames stride and max_frames take."""
         taken = -(-frames // self.stride)
         return taken if self.max_frames is None else min(taken, self.max_frames)
 
@@ -132,7 +132,7 @@ class RateLimit:
         self._slot = -1
 
     def takes(self, time_s: float) -> bool:
-        """True where the frame at `time_s` (seconds, not decreasing) is taken."""
+        """Return True where the frame at `time_s` (seconds, not decreasing) is taken."""
         if self._start_s is None:
             self._start_s = time_s
         slot = math.floor((time_s - self._start_s + self._tolerance_s) * self._fps)

@@ -190,7 +190,7 @@ def resulting_rate(rate: float | None, pick: Pick) -> float | None:
 
 
 def _length(frames: int, rate: float | None, pick: Pick) -> int | None:
-    """How many frames `pick` takes out of `frames` evenly spaced ones."""
+    """Return how many of `frames` evenly spaced frames `pick` takes; None: not known."""
     if pick.fps is not None:
         if rate is None:
             return None

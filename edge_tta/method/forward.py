@@ -45,7 +45,7 @@ class Fixed(AsTrained):
 
 @dataclass(frozen=True)
 class Setting:
-    """What the passes of one method have in common.
+    """Constants that all passes of one method share.
 
     Attributes:
         path: the gradient's way through the statistics; None: there is none.

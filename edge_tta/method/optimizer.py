@@ -1,4 +1,4 @@
-"""What a gradient does to the trained parameters: accumulation (Eq. 9), then an optimizer's step.
+"""Updates of the trained parameters: accumulation (Eq. 9), then an optimizer's step.
 
 The parameters are one flat vector (P,). In the state, under keys that begin with `opt.`: the
 parameters, the gradient accumulated since the last update, two moments, and three counters:
@@ -59,7 +59,7 @@ def sgd(
     count: Tensor,
     learning_rate: float | Tensor,
 ) -> Update:
-    """Stochastic gradient descent with momentum 0.9 (kept in `first`; `second` is unused)."""
+    """Stochastic gradient descent with momentum 0.9 (stored in `first`; `second` is unused)."""
     first = 0.9 * first + gradient
     return Update(parameters - learning_rate * first, first, second)
 

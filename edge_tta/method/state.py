@@ -31,7 +31,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each named tensor stands in a flat vector."""
+    """Places of named tensors in a flat vector."""
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]

@@ -45,7 +45,7 @@ class _Choice(NamedTuple):
 def state_for(module: nn.Module, path: str | Path) -> StateDict:
     """Return the weights in a file that are a network's, under the network's own names.
 
-    Wrappers, prefixes and what lies beside are taken off where one choice alone gives all weights,
+    Wrappers, prefixes and all else are taken off where one choice alone gives all weights,
     or one has the usual name; what was chosen is logged. Where none does, the fullest state dict
     comes without wrappers.
 
@@ -128,7 +128,7 @@ def _taken(
             "torch.save(STATE_DICT, FILE)"
         )
     state = states[chosen.key]
-    mine, beside = {}, []
+    mine, left_out = {}, []
     told = tuple(other.prefix for other in others if other.key == chosen.key)
     for name, key in _by_plain_name(state).items():
         if name.rpartition(".")[2] in _LEFT_BY_TOOLS and name not in wanted:
@@ -137,10 +137,10 @@ def _taken(
             name = name.removeprefix(chosen.prefix)
             mine[wanted.get(name, name)] = state[key]
         elif not name.startswith(told):
-            beside.append(key)
+            left_out.append(key)
     said = [f"took {chosen}"] if str(chosen) else []
     said += [f"not {_listed(map(str, others))}"] if others else []
-    said += [f"left out {_listed(beside)}"] if beside else []
+    said += [f"left out {_listed(left_out)}"] if left_out else []
     if said:
         _log.warning("%s", printable(f"{path}: {', '.join(said)}"))
     return mine

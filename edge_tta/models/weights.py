@@ -59,14 +59,14 @@ def read_weights(path: str | Path) -> dict[str, StateDict]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise ModelError(f"there is no weights file {path}; check the path")
-    content = _content(path)
-    states = dict(_states(content))
+    loaded = _loaded(path)
+    states = dict(_states(loaded))
     if not states:
-        raise ModelError(f"{path} holds no state dict but {_kind(content)}; {_EXPECTED}")
+        raise ModelError(f"{path} holds no state dict but {_kind(loaded)}; {_EXPECTED}")
     return states
 
 
-def _content(path: Path) -> Any:
+def _loaded(path: Path) -> Any:
     """Return what a file holds."""
     try:
         with path.open("rb") as file:
@@ -132,25 +132,25 @@ class _DictStandIn:
         return OrderedDict()
 
 
-def _states(content: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, StateDict]]:
-    if isinstance(content, (list, tuple)):
-        content = dict(enumerate(content))
-    if not isinstance(content, Mapping):
+def _states(value: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, StateDict]]:
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
         return
-    state = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    state = {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if state:
         yield key, state
     if depth < _DEEPEST:
-        for name, value in content.items():
-            yield from _states(value, f"{key}.{name}" if key else str(name), depth + 1)
+        for name, inner in value.items():
+            yield from _states(inner, f"{key}.{name}" if key else str(name), depth + 1)
 
 
-def _kind(content: Any) -> str:
+def _kind(loaded: Any) -> str:
     """Return what a file holds instead of weights, as a whole model's class."""
-    if isinstance(content, Mapping) and content:
-        parts = [f"{key} ({type(value).__name__})" for key, value in list(content.items())[:4]]
+    if isinstance(loaded, Mapping) and loaded:
+        parts = [f"{key} ({type(value).__name__})" for key, value in list(loaded.items())[:4]]
         return f"a mapping with {', '.join(parts)}"
-    return f"a {type(content).__name__}"
+    return f"a {type(loaded).__name__}"
 
 
 def _said(error: BaseException) -> str:

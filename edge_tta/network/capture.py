@@ -2,7 +2,7 @@
 
 The network is exported in evaluation mode (torch.export), so that whatever Python built it is gone
 and each BatchNorm is one `aten.batch_norm` node, wherever it stands. Those nodes become calls of
-the program's `Execution`; everything else stays as it is and is frozen.
+the program's `Execution`; everything else stays as it is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def capture(
     output (`edge_tta.network.ending`).
 
     Args:
-        source: frozen: in evaluation mode, without gradients, float32 (or float64). The program
+        source: in evaluation mode, without gradients, float32 (or float64). The program
             shares its weights.
         fingerprint: that of `source`, computed here if not given.
         below: name of the layer before which BatchNorms are folded (`edge_tta.network.folding`);

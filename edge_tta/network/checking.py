@@ -1,4 +1,4 @@
-"""What a look at a module tells before it is captured: unwrapping, refusals, and advice."""
+"""Checks of a module before it is captured: unwrapping, refusals, and advice."""
 
 from __future__ import annotations
 

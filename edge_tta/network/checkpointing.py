@@ -1,8 +1,8 @@
-"""Activation checkpointing: a program in segments that run again when their gradient is due.
+"""Activation checkpointing: a program in segments, recomputed when their gradient is due.
 
-In the forward pass a segment saves its input and nothing else. In the backward pass it runs again,
-with the statistics that it had been normalised with, and its gradient is taken. The last segment
-does not run again: its gradient is due at once. The gradient is that of the whole program where the
+In the forward pass a segment saves its input and nothing else. In the backward pass it is computed
+again, with the statistics that it had been normalised with, and its gradient is taken. The last
+segment is not: its gradient is due at once. The gradient is that of the whole program where the
 statistics are its constants.
 """
 
@@ -36,7 +36,7 @@ AUTO = "auto"
 
 
 def check(segments: int | str, *, gradient: str, taylor: str) -> None:
-    """Checks a number of segments, and that a method with these options can run them again.
+    """Checks a number of segments, and that a method with these options can recompute them.
 
     Args:
         segments: at most so many, from 2; `auto`: as many as leave least saved; 0: none.
@@ -54,7 +54,7 @@ def check(segments: int | str, *, gradient: str, taylor: str) -> None:
     for name, value, needed in options if segments else ():
         if value != needed:
             raise ConfigError(
-                f"activation_checkpointing = {segments!r} runs segments of the network again with "
+                f"activation_checkpointing = {segments!r} recomputes segments of the network with "
                 f"the statistics that they had, and with {name} = {value!r} those are not all; set "
                 f"{name} = {needed!r}, or activation_checkpointing = 0"
             )
@@ -196,7 +196,7 @@ class _Checkpoint(Function):
 
 
 def _segment(program: Program, begin: cutting.Cut, end: cutting.Cut | None) -> Segment:
-    """What computes the values at `end` (None: the logits) from those at `begin`."""
+    """Return the segment from the values at `begin` to those at `end` (None: the logits)."""
     graph, nodes = program.plain.graph, cutting.computing(program.plain.graph)
     own = nodes[begin.position : None if end is None else end.position]
     out = fx.Graph()

@@ -1,8 +1,8 @@
-"""Where a captured graph may be cut into segments, and where that leaves least saved.
+"""Places to cut a captured graph into segments, and those that leave least saved.
 
-A segment that runs again keeps its input until then, and while it runs again what it saves for its
-backward pass. Of segments 1 .. K with inputs x and saved tensors s, of which the last does not run
-again, there are saved for backward at most, in bytes,
+A segment that is recomputed saves its input until then, and meanwhile what its backward pass
+needs. Of segments 1 .. K with inputs x and saved tensors s, of which the last is not recomputed,
+there are saved for backward at most, in bytes,
 
     max over k of (x_1 + .. + x_k + s_k).
 """
@@ -56,7 +56,7 @@ def computing(graph: fx.Graph) -> list[fx.Node]:
 
 
 def measured(program: Program, images: Tensor, hook: BatchNormHook) -> Sizes:
-    """Return the sizes of a run with gradients, of which nothing is kept."""
+    """Return the sizes of a run with gradients, of which nothing is saved."""
     there = {_address(tensor) for tensor in program.tensors()}
     with torch.enable_grad():
         counting = _Counting(program.plain, there)
@@ -131,10 +131,10 @@ def _within(
             if way is None:
                 continue
             for j in range(i + 1, n + 1):
-                kept = before[j] - before[i]
-                held = way[0] + (inputs[i] if kept and j < n else 0)
+                needed = before[j] - before[i]
+                held = way[0] + (inputs[i] if needed and j < n else 0)
                 old = following[j]
-                if held + kept <= limit and (old is None or held < old[0]):
+                if held + needed <= limit and (old is None or held < old[0]):
                     following[j] = held, [*way[1], i]
         if most is None or following == ways:
             ways = following

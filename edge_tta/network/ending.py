@@ -37,7 +37,7 @@ _SUM_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Ending:
-    """How the logits (N, classes) that a graph now returns relate to what the model returns.
+    """Way from the logits (N, classes) that a graph now returns to what the model returns.
 
     Attributes:
         links: applied one after the other to logits, they give the model's output.

@@ -69,12 +69,12 @@ def fold_below(
         ModelError: no layer has the name.
     """
     first = first_of(sites, layer)
-    kept = {site.layer.name for site in sites if site.index >= first}
+    adapting = {site.layer.name for site in sites if site.index >= first}
     for site in sites:
-        if site.layer.name not in kept:
+        if site.layer.name not in adapting:
             _fold(graph, values, site)
     graph.eliminate_dead_code()
-    rest = [site for site in sites if site.layer.name in kept]
+    rest = [site for site in sites if site.layer.name in adapting]
     return [dataclasses.replace(site, index=index) for index, site in enumerate(rest)]
 
 

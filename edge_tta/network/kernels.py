@@ -1,4 +1,4 @@
-"""What a run of a program computes moments and BatchNorms with, in one forward pass.
+"""Kernels that a run of a program computes moments and BatchNorms with, in one forward pass.
 
 The kernels here are PyTorch's own, those of `edge_tta.network.lean.kernels` save less; both compute
 the same.
@@ -19,7 +19,7 @@ Moments = tuple[Tensor, Tensor]
 
 
 class Normalisation(NamedTuple):
-    """(z - mean) / sqrt(variance + eps) * weight + bias; tensors are (C,)."""
+    """Return (z - mean) / sqrt(variance + eps) * weight + bias; tensors are (C,)."""
 
     mean: Tensor
     variance: Tensor

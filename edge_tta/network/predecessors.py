@@ -1,8 +1,8 @@
-"""What stands in front of a BatchNorm: its linear map, and the earlier BatchNorms before that.
+"""Predecessors of a BatchNorm: its linear map, and the earlier BatchNorms before that.
 
 NanoAdapt's Taylor term (Eq. 8) counts only the parameters of "the layer just before". Two layers
 qualify. The convolution or linear layer whose output the BatchNorm reads; and the BatchNorm before
-that one, reached through operations that keep channels apart (activations, pooling, padding,
+that one, reached through operations that keep channels separate (activations, pooling, padding,
 additions), which is where the parameters that hosts train are. Anything else in between (a
 concatenation, a gate, a transposed convolution) has no such term: its history is not shifted.
 """
@@ -64,7 +64,7 @@ _ADDITIONS = {aten.add.Tensor}
 
 
 class Predecessors:
-    """What stands in front of the BatchNorm nodes of a captured graph."""
+    """Search for what stands in front of the BatchNorm nodes of a captured graph."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Predecessors:
         return a, tuple(paths)
 
     def _linear_map(self, node: fx.Node) -> LinearMap | None:
-        """Return the node as a linear map with frozen, named weights, or None."""
+        """Return the node as a linear map with constant, named weights, or None."""
         if node.target is aten.linear.default:
             if _rank(node) != 2:
                 return None
@@ -221,7 +221,7 @@ def _is_global_mean(node: fx.Node) -> bool:
 
 
 def _is_flatten(node: fx.Node) -> bool:
-    """Return True for a reshaping (N, C, 1, ..., 1) -> (N, C), which keeps channels apart."""
+    """Return True for a reshaping (N, C, 1, ..., 1) -> (N, C), which keeps channels separate."""
     if node.target not in {aten.flatten.using_ints, aten.view.default, aten.reshape.default}:
         return False
     before, after = _shape(node.args[0]), _shape(node)

@@ -1,8 +1,8 @@
-"""A network as data: the frozen graph, its BatchNorm layers, and what stands in front of each.
+"""A network as data: the fixed graph, its BatchNorm layers, and what stands in front of each.
 
 A `Program` is what `capture` makes of an `nn.Module`. Running it needs a `BatchNormHook`: the
 object that decides with which statistics each BatchNorm site normalises its input. All other
-operations and weights are frozen, so one program serves every method.
+operations and weights are fixed, so one program serves every method.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ class Watched(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What a BatchNorm normalises with, (C,) each."""
+    """Statistics that a BatchNorm normalises with, (C,) each."""
 
     mean: Tensor
     variance: Tensor
 
 
 class BatchNormHook(Protocol):
-    """What a program asks of the method that runs it."""
+    """Interface between a program and the method that runs it."""
 
     def parameter(self, name: str) -> Tensor:
         """Return the value of a trained parameter."""
@@ -145,7 +145,7 @@ class AsTrained:
 
 @dataclass(frozen=True)
 class Program:
-    """A frozen network with open BatchNorm sites.
+    """A source network with open BatchNorm sites.
 
     `parameters` maps each parameter that a method may train (BatchNorm affine, and weights and
     biases of linear maps in front of a BatchNorm) to its source value. `modules` holds the two
@@ -180,13 +180,13 @@ class Program:
         return output.reshape(-1, self.classes)
 
     def tensors(self) -> list[Tensor]:
-        """Everything frozen: weights, source parameters and statistics."""
+        """Return all fixed tensors: weights, source parameters and statistics."""
         statistics = [t for layer in self.layers for t in (layer.mean, layer.variance)]
         return [*self.plain.buffers(), *self.parameters.values(), *statistics]
 
     @property
     def device(self) -> torch.device:
-        """Where the frozen weights are."""
+        """Return the device of the fixed weights."""
         return self.layers[0].mean.device
 
 

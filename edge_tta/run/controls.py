@@ -1,4 +1,4 @@
-"""What somebody may ask of a run while it goes on, from another thread."""
+"""Wishes that another thread may have of a run while it goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Wish(Enum):
-    """What may be asked for."""
+    """Request to a run."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -38,7 +38,7 @@ class Controls:
                 self._wishes.append(asked)
 
     def grant(self) -> None:
-        """Does what was asked for so far, in its order, each once."""
+        """Fulfil what was asked for so far, in its order, each once."""
         with self._lock:
             wishes, self._wishes = self._wishes, []
         for wish in wishes:

@@ -1,4 +1,4 @@
-"""What happened on one frame, as every output of a run gets it."""
+"""Result of one frame, as every output of a run gets it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCE = "source"
 
 
 class Outcome(Enum):
-    """What adaptation did with a frame. The value is its text, facts to be filled in."""
+    """Outcome of adaptation on a frame. The value is its text, facts to be filled in."""
 
     UPDATED = "updated ({updates} so far)"
     ACCUMULATED = "accumulating {position}/{accumulation}"
@@ -33,17 +33,17 @@ class Outcome(Enum):
 
     @property
     def learns(self) -> bool:
-        """Whether there was a backward pass."""
+        """Return True where there was a backward pass."""
         return self in (Outcome.UPDATED, Outcome.ACCUMULATED)
 
     @property
     def adapts(self) -> bool:
-        """Whether statistics or parameters changed."""
+        """Return True where statistics or parameters changed."""
         return self.learns or self in (Outcome.CALIBRATED, Outcome.OBSERVED)
 
     @property
     def empty(self) -> bool:
-        """Whether the picture shows nothing."""
+        """Return True where the picture shows nothing."""
         return self in (Outcome.BLACK, Outcome.BLANK)
 
 
@@ -59,7 +59,7 @@ class GuardReport:
         events: what it did at this frame.
         falls: how often it fell back.
         source_share: share of the frames on which the source network ran for it.
-        signs: what harm is judged by, in 0..1 or nats; empty before the first frame.
+        signs: measures of harm, in 0..1 or nats; empty before the first frame.
     """
 
     fallen: str | None
@@ -80,7 +80,7 @@ class GuardReport:
         return cls(guard.fallen, guard.latest(events), guard.falls, share, signs)
 
     def record(self) -> dict[str, Any]:
-        """Whether the source predicts, why, and the signs, in JSON's types."""
+        """Return whether the source predicts, why, and the signs, in JSON's types."""
         why = {} if self.fallen is None else {"why": self.fallen}
         return {"fell_back": self.fallen is not None, **why, **self.signs}
 
@@ -95,7 +95,7 @@ class FrameResult:
         reading: what the run says: the adapted network, or the source where the guard says so.
         own: the adapted network's reading, also then.
         source: the source network's; None where it did not run.
-        compared: of the methods beside, by label.
+        compared: readings of the methods compared with, by label.
         outcome, why: what adaptation did, as a value and in words.
         steps, updates: of the adapter since the source.
         fps: frames per second of the loop before this one; None at the start.
@@ -124,7 +124,7 @@ class FrameResult:
 
     @property
     def wrong(self) -> dict[str, bool]:
-        """Which methods are wrong; none where the frame has no label."""
+        """Return by method whether it is wrong; empty where the frame has no label."""
         label = self.frame.label
         readings = {} if label is None else self.readings
         return {name: reading.index != label for name, reading in readings.items()}

@@ -13,12 +13,12 @@ from edge_tta.files import write_whole
 
 
 def previous_of(path: Path) -> Path:
-    """Where the save before the last one is kept."""
+    """Return the path of the save before the last one."""
     return path.with_name(f"{path.name}.previous")
 
 
 def damaged_of(path: Path) -> Path:
-    """Where a damaged state is kept for inspection."""
+    """Return the path where a damaged state stays for inspection."""
     return path.with_name(f"{path.name}.damaged")
 
 

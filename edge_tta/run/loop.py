@@ -101,7 +101,7 @@ class Loop(Closing):
                 return None
 
     def _see(self, frame: Frame, stages: Stages) -> FrameResult:
-        """What the networks make of a frame."""
+        """Return the networks' result on a frame. Raises SourceError for an impossible label."""
         count = self.predictors.classes.count
         if frame.label is not None and not 0 <= frame.label < count:
             raise SourceError(

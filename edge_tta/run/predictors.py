@@ -16,7 +16,7 @@ from edge_tta.run.timing import Stages
 
 
 class _Logits(NamedTuple):
-    """Of the run's answer, of the adapter, and of the source, where that ran."""
+    """Logits of the run's answer, of the adapter, and of the source, where that ran."""
 
     answer: Any
     own: Any
@@ -24,7 +24,7 @@ class _Logits(NamedTuple):
 
 
 class Predictors:
-    """An adapter with its guard, the source network, and methods that run beside.
+    """An adapter with its guard, the source network, and methods to compare with.
 
     Args:
         guard: around the adapter; None: the adapter alone.
@@ -58,13 +58,13 @@ class Predictors:
         self._compare_source = SOURCE in (compare or ()) and self.method != SOURCE
 
     def reset(self) -> None:
-        """Back to the source, adapter and guard."""
+        """Return to the source, adapter and guard."""
         (self._guard or self._adapter).reset()
 
     def see(
         self, frame: Frame, image: Images, held: Outcome | None, fps: float | None, stages: Stages
     ) -> FrameResult:
-        """What the networks say of a frame, adapting on the way.
+        """Return the networks' result on a frame, adapting on the way.
 
         Args:
             image: the frame (1, channels, H, W), prepared.
@@ -112,7 +112,7 @@ class Predictors:
         )
 
     def _adapted(self, image: Images, held: Outcome | None, learns: bool) -> _Logits:
-        """What the adapter and its guard say of an image, adapting unless it is held."""
+        """Return the logits of an image, adapting unless it is held."""
         adapter, guard = self._adapter, self._guard
         if guard is not None and held is None:
             return _Logits(guard(image, learn=learns), guard.own, guard.compared)
@@ -123,7 +123,7 @@ class Predictors:
         return _Logits(own, own, own if self.method == SOURCE else None)
 
     def _outcome(self, learned: bool) -> Outcome:
-        """What adaptation did with a frame that was not held."""
+        """Return the outcome of adaptation on a frame that was not held."""
         if self.method == SOURCE:
             return Outcome.UNCHANGED
         if self._guard is not None and self._guard.fallen is not None:

@@ -1,4 +1,4 @@
-"""What a vector of logits says."""
+"""Reading of a vector of logits."""
 
 from __future__ import annotations
 

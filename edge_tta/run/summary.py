@@ -1,4 +1,4 @@
-"""What is told at the end of a run: the table, and a few lines."""
+"""Summary at the end of a run: the table, and a few lines."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def latency_line(tally: Tally) -> str:
 
 
 def guard_line(tally: Tally) -> str | None:
-    """What the guard did, and on how many frames the source network ran for it."""
+    """Return what the guard did, and how often it ran the source network; None: no guard."""
     if tally.guard is None:
         return None
     falls = tally.guard.falls
@@ -75,7 +75,7 @@ def guard_line(tally: Tally) -> str | None:
 
 
 def warning_line(tally: Tally, adapted: str) -> str | None:
-    """What to do where adaptation did harm, or seems to; None where nothing says so.
+    """Return advice where adaptation did harm, or seems to; None where nothing says so.
 
     With labels that is an error above the source network's. Without, a mean entropy half as large
     again as the source network's and more than half a nat above it: calibration that takes the

@@ -60,7 +60,7 @@ class Latencies(deque[float]):
 
 @dataclass
 class Tally:
-    """What a run has seen so far.
+    """Counts of a run so far.
 
     Attributes:
         errors: by method label, over labelled frames.

@@ -1,4 +1,4 @@
-"""How long the parts of a frame's way take, and how many frames a second come of it."""
+"""Times of a frame's stages, and the frames per second that come of them."""
 
 from __future__ import annotations
 

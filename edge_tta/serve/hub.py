@@ -41,7 +41,7 @@ class Hub:
 
     @property
     def watched(self) -> bool:
-        """True while anybody looks."""
+        """Return True while anybody looks."""
         return self._viewers > 0
 
     def publish(
@@ -52,9 +52,9 @@ class Hub:
         pixels: not copied unless somebody looks. entropies: of the adapted and, where it ran, of
         the source network.
         """
-        kept = pixels.copy() if self.watched else pixels
+        shown = pixels.copy() if self.watched else pixels
         with self._changed:
-            self._pixels, self._status = kept, status
+            self._pixels, self._status = shown, status
             self._number += 1
             self._history.append(entropies)
             self._changed.notify_all()

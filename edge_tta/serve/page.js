@@ -1,7 +1,7 @@
 "use strict";
 // Shows what /status tells; every text is set as text, never as markup.
 const $ = (id) => document.getElementById(id);
-const KEPT = 240;
+const HISTORY = 240;
 let points = [];
 let latest = null;
 let last = 0;
@@ -38,7 +38,7 @@ function curve() {
   const values = points.flat().filter((value) => value != null);
   const high = Math.max(0.1, ...values) * 1.05;
   const line = (which) => points
-    .map((pair, i) => [240 * (i + KEPT - points.length) / (KEPT - 1), pair[which]])
+    .map((pair, i) => [240 * (i + HISTORY - points.length) / (HISTORY - 1), pair[which]])
     .filter(([, value]) => value != null)
     .map(([x, value]) => x.toFixed(1) + "," + (59 - 57 * value / high).toFixed(1))
     .join(" ");
@@ -74,7 +74,7 @@ function show(status) {
   text("entropy", number(status.adapted.entropy, 2));
   text("entropy-source", source == null ? "" : "source " + number(source.entropy, 2));
   points.push([status.adapted.entropy, source == null ? null : source.entropy]);
-  points = points.slice(-KEPT);
+  points = points.slice(-HISTORY);
   curve();
   text("fps", number(status.fps, 1));
   text("ms", number(status.ms.adapt, 1) + " ms");

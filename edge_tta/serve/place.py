@@ -32,7 +32,7 @@ class Place:
 
     @property
     def local(self) -> bool:
-        """True where only programs on this machine can reach it."""
+        """Return True where only programs on this machine can reach it."""
         return is_local(self.host)
 
     def url(self, port: int) -> str:

@@ -176,9 +176,9 @@ def _statuses(hub: Hub) -> Iterator[bytes]:
         yield _event({}, "end")
 
 
-def _event(content: Any, name: str | None = None) -> bytes:
+def _event(data: Any, name: str | None = None) -> bytes:
     head = "" if name is None else f"event: {name}\n"
-    return f"{head}data: {json.dumps(jsonable(content))}\n\n".encode()
+    return f"{head}data: {json.dumps(jsonable(data))}\n\n".encode()
 
 
 def _same(given: str | None, token: str) -> bool:

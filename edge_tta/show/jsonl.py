@@ -93,7 +93,7 @@ def jsonable(value: Any) -> Any:
 
 
 def rounded(value: float) -> float | None:
-    """To 6 decimals, small numbers to 6 significant digits; NaN and infinity to None.
+    """Round to 6 decimals, small numbers to 6 significant digits; NaN and infinity to None.
 
     Six decimals are a microsecond, and hide float32's tail: 0.1 instead of 0.10000000149.
     """

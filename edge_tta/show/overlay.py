@@ -1,4 +1,4 @@
-"""What the network saw, drawn onto the frame."""
+"""Drawing of what the network saw onto the frame."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Tone(Enum):
 
 @dataclass(frozen=True)
 class Overlay:
-    """What to show; what is None or empty is left out.
+    """Texts and figures to show; what is None or empty is left out.
 
     label, confidence: the adapted network's prediction and its probability, 0..1.
     entropy: of the prediction, in nats. entropy_share: the same over its largest value, 0..1.

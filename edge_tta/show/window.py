@@ -17,7 +17,7 @@ _TRY_A_WINDOW = "import cv2; cv2.namedWindow('edge-tta'); cv2.destroyAllWindows(
 
 
 def display_problem(timeout_s: float = 10.0) -> str | None:
-    """Why no window can be opened, in one line; None when one can.
+    """Return why no window can be opened, in one line; None when one can.
 
     Must be asked before the first `Window`: OpenCV's Qt ends the whole process, not with an
     exception, when the display does not answer or one of its libraries is missing. So a window is

@@ -1,1 +1,1 @@
-"""From the adaptation step to ONNX: trace, simplify, emit."""
+"""Conversion of the adaptation step to ONNX: trace, simplify, emit."""

@@ -142,15 +142,15 @@ class Emitter:
         for label, value in outputs:
             self._nodes.append(helper.make_node("Identity", [value.name], [label]))
             infos.append(helper.make_tensor_value_info(label, ONNX_TYPES[value.dtype], value.shape))
-        wanted, kept = {label for label, _ in outputs}, []
+        wanted, needed = {label for label, _ in outputs}, []
         for node in reversed(self._nodes):
             if wanted.intersection(node.output):
                 wanted.update(node.input)
                 if node.op_type == "MaxPool" and wanted.isdisjoint(node.output[1:]):
                     del node.output[1:]  # where they stood: slow to tell
-                kept.append(node)
+                needed.append(node)
         graph = helper.make_graph(
-            kept[::-1],
+            needed[::-1],
             name,
             self._inputs,
             infos,

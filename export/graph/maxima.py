@@ -78,7 +78,7 @@ def _chain(pool: fx.Node) -> _Chain | None:
 
 
 def _gradients(pool: fx.Node, relu: fx.Node, norm: fx.Node) -> _Gradients | None:
-    """What else reads the ReLU, if it is that and nothing more."""
+    """Return the gradients that read the ReLU; None where anything else does, or nothing."""
     by_target = {user.target: user for user in relu.users if user is not pool}
     by_pool = by_target.get(aten.max_pool2d_with_indices_backward.default)
     by_relu = by_target.get(aten.threshold_backward.default)

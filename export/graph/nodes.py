@@ -1,4 +1,4 @@
-"""What the passes over a traced graph share: BatchNorm's operators, and new nodes with a type."""
+"""Helpers of the passes over a traced graph: BatchNorm's operators, and new nodes with a type."""
 
 from __future__ import annotations
 

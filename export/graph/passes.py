@@ -35,7 +35,7 @@ _VIEWS = {aten.view.default, aten.slice.Tensor, aten.expand.default}
 
 
 def is_finite_everywhere(x: Tensor) -> Tensor:
-    """What the step's checks come to, as one operator."""
+    """Return whether all values are finite, () bool: the step's checks, as one operator."""
     return torch.isfinite(x).all()
 
 
@@ -179,7 +179,8 @@ def _take(graph: fx.Graph, statistics: _Statistics, z: fx.Node, s: fx.Node) -> N
 
 
 def _statistics(mean: fx.Node) -> _Statistics | None:
-    """What `mean` begins, if it is the mean of a BatchNorm's input and nothing else reads that."""
+    """Return the moments that begin with `mean`; None where it is not the mean of a BatchNorm's
+    input, or something else reads that."""
     z = mean.args[0]
     if not isinstance(z, fx.Node):
         return None

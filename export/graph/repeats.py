@@ -1,7 +1,7 @@
-"""Repeats cheap operators in the backward pass of a graph, so that their outputs need not be kept.
+"""Repeats cheap operators in the backward pass of a graph, so that their outputs need not be saved.
 
 The output of a BatchNorm and the activations after it follow from the BatchNorm's input, which its
-own gradient keeps anyway. In a network of BatchNorm and ReLU this halves what is kept. A pointwise
+own gradient keeps anyway. In a network of BatchNorm and ReLU this halves what is saved. A pointwise
 convolution that widens makes much out of little: its output, a BatchNorm's input, follows from an
 input that is small.
 """
@@ -18,7 +18,7 @@ from export.graph.nodes import BATCH_NORMS
 
 aten = torch.ops.aten
 
-# Element by element, or BatchNorm; the rest is kept.
+# Element by element, or BatchNorm; the rest is saved.
 _CHEAP = {
     *BATCH_NORMS,
     aten.relu.default,

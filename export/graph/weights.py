@@ -1,4 +1,4 @@
-"""Frozen tensors of several graphs in one file, which the runtime maps into memory."""
+"""Fixed tensors of several graphs in one file, which the runtime maps into memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHAPE = 4096
 
 
 class WeightFile:
-    """Collects tensors; equal ones are kept once.
+    """Collects tensors; equal ones are stored once.
 
     location: the file's name, beside the graphs; None: no file, tensors stand in the graph itself.
     """

@@ -12,7 +12,7 @@ import torch
 
 from bench.corruptions import UP_AND_DOWN
 from bench.drift import load_drift_set
-from bench.error import Runner, in_processes, measure_error
+from bench.error import Runner, Setting, in_processes, measure_error
 from bench.methods import parse_methods
 from bench.orders import drift_steps, make_streams, parse_order
 from edge_tta.adapter import Adapter
@@ -122,7 +122,7 @@ def test_drift_is_measured_by_kind_as_an_adapter_meets_it(tmp_path: Path) -> Non
     runner = Runner(SourceNetwork(network("plain"), torch.device("cpu")), spec, data)
     order = parse_order("drift")
     with in_processes(lambda: runner, 1) as run:
-        (rows,) = measure_error(run, data, parse_methods("nanoadapt:norm@paper"), order=order)
+        (rows,) = measure_error(run, data, parse_methods("nanoadapt:norm@paper"), Setting(order))
     assert [(r.corruption, r.severity, r.order, r.n) for r in rows] == [
         (name, 0, "drift", N) for name in NAMES
     ]

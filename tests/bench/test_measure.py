@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.cli.error import error_tables
-from bench.error import ErrorRow, Runner, in_processes, measure_error
+from bench.error import ErrorRow, Runner, Setting, in_processes, measure_error
 from bench.error.streams import Task
 from bench.methods import is_guarded, parse_methods
 from bench.orders import make_streams, parse_order
@@ -42,7 +42,7 @@ def _measured(methods: str, order: str, **options: Any) -> list[list[ErrorRow]]:
     """Rows by corruption of each method."""
     with in_processes(_runner, 1) as run:
         return list(
-            measure_error(run, DATA, parse_methods(methods), order=parse_order(order), **options)
+            measure_error(run, DATA, parse_methods(methods), Setting(parse_order(order), **options))
         )
 
 

@@ -16,7 +16,7 @@ COSTS = Costs(
     observe_bytes=100 * MIB,
     passing_bytes=5 * MIB,
     observe_s=0.010,
-    kept_bytes={("int8", 0): 10.0 * MIB, ("int8", 4): 5.0 * MIB, ("float16", 0): 20.0 * MIB},
+    saved_bytes={("int8", 0): 10.0 * MIB, ("int8", 4): 5.0 * MIB, ("float16", 0): 20.0 * MIB},
     learn_s={("int8", 0): 0.032, ("int8", 4): 0.020, ("float16", 0): 0.030},
 )
 
@@ -69,8 +69,8 @@ def test_costs_are_measured_on_the_network_itself() -> None:
     costs = measured(
         lambda saved, depth: Adapter(frozen, saved=saved, depth=depth), drawn_image((3, 32, 32))
     )
-    assert costs.kept_bytes["int8", 0] < costs.kept_bytes["float16", 0]
-    assert costs.kept_bytes["float16", 1] < costs.kept_bytes["float16", 0]
+    assert costs.saved_bytes["int8", 0] < costs.saved_bytes["float16", 0]
+    assert costs.saved_bytes["float16", 1] < costs.saved_bytes["float16", 0]
     assert min(costs.learn_s.values()) > 0
     assert costs.observe_bytes > 0
 
@@ -105,7 +105,7 @@ def test_no_deeper_than_asked_for_is_measured() -> None:
     costs = measured(
         lambda saved, depth: Adapter(frozen, saved=saved, depth=depth), drawn_image((3, 16, 16)), 2
     )
-    assert {depth for _, depth in costs.kept_bytes} == {2, 1}
+    assert {depth for _, depth in costs.saved_bytes} == {2, 1}
 
 
 def test_run_says_what_it_chose_and_refuses_the_impossible(

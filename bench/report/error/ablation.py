@@ -27,7 +27,7 @@ _FEWEST = 3
 
 
 def parts_of(fields: Fields) -> frozenset[str]:
-    """Which of PARTS a method has, from its fields."""
+    """Return those of PARTS that a method has, from its fields."""
     parts = set()
     if fields.get("smoothing", 0) > 0:
         parts.add("DBC")
@@ -40,11 +40,11 @@ def parts_of(fields: Fields) -> frozenset[str]:
 
 
 def ablations(methods: Mapping[str, Fields]) -> dict[str, dict[frozenset[str], str]]:
-    """By host the label of each variant, from none of the parts to all; empty where there is none.
+    """Return by host the label of each variant, none of the parts to all; empty without any.
 
     Where several labels have the same parts (a sensitivity was measured too), the one that is
     nearest to the paper stands for them. Keys are the host, with a number where it has several
-    ablations, apart in other fields.
+    ablations that differ in other fields.
     """
     families: dict[str, dict[frozenset[str], list[str]]] = {}
     hosts: dict[str, str] = {}
@@ -97,5 +97,5 @@ def _name(host: str, parts: frozenset[str]) -> str:
 
 
 def _distance(fields: Mapping[str, Any]) -> int:
-    """In how many constants it is not the paper's."""
+    """Return in how many constants it is not the paper's."""
     return sum(fields.get(name) != value for name, value in _PAPER.items())

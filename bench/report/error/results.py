@@ -79,12 +79,12 @@ class ErrorResults:
         return tuple(sorted(names, key=_place_of_corruption))
 
     def mean(self, order: str, size: int, label: str) -> Mean | None:
-        """Over the corruptions; None where it was not measured."""
+        """Return the mean over the corruptions; None where it was not measured."""
         own = self.cells(order, size, label)
         return mean_of(list(own.values())) if own else None
 
     def partial(self, order: str, size: int, mean: Mean) -> bool:
-        """True where the mean is over fewer corruptions than other methods' in its setting."""
+        """Return True where the mean is over fewer corruptions than others' in its setting."""
         names = [name for name in self.corruptions(order, size) if name != CLEAN]
         return len(mean.corruptions) < len(names)
 
@@ -125,8 +125,8 @@ def group(
         if row.order != "drift":
             settings.setdefault((row.model, row.data, row.severity), []).append(row)
     for row in drifting:
-        beside = [s for model, data, s in settings if (model, data) == (row.model, row.data)]
-        settings.setdefault((row.model, row.data, max(beside, default=0)), []).append(row)
+        known = [s for model, data, s in settings if (model, data) == (row.model, row.data)]
+        settings.setdefault((row.model, row.data, max(known, default=0)), []).append(row)
     results = []
     for place, ((model, data, severity), own) in enumerate(settings.items(), 1):
         title = f"{code(model)} on {code(data)}" + (f", severity {severity}" if severity else "")

@@ -46,7 +46,7 @@ from edge_tta.method.state import State
 from edge_tta.network.kernels import Moments
 from edge_tta.network.program import BatchNorm
 
-# Of the running spread: classes come and go, and their variety is to be remembered.
+# Of the running spread: classes come and go, and their dispersion is to be remembered.
 SPREAD_SMOOTHING = 0.998
 
 # A frame's statistics count as no further from the lasting ones, in units of their variance: a
@@ -64,7 +64,7 @@ Factors = tuple[Tensor, Tensor]
 
 
 class Memory(NamedTuple):
-    """What is remembered: statistics (C,) each, spread (2 L,), classes shown."""
+    """Memory of the stream: statistics (C,) each, spread (2 L,), classes shown."""
 
     recent: Moments
     lasting: Moments

@@ -1,4 +1,4 @@
-"""What a calibration is. Axes: C channels of a layer, or of all layers, one after the other."""
+"""Interface of calibrations. Axes: C channels of a layer, or of all layers, one after the other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Rule = Callable[[BatchNorm, Moments, Moments], Choice]
 
 
 class Collected(NamedTuple):
-    """What a forward pass has collected of all layers.
+    """Moments and predictions collected in a forward pass, of all layers.
 
     history: as the rule left it, (C,) each. frames: moments of each frame in turn, of all layers;
     empty where the calibration does not look at them. predictions: mean probabilities of each

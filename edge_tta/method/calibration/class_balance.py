@@ -1,4 +1,4 @@
-"""Which classes a stream shows, told by the network's own predictions.
+"""Distribution of the classes a stream shows, told by the network's own predictions.
 
 Statistics that are averaged over a stream are off for two reasons: the world has changed, which is
 to be followed, and the frames show some classes more than others, which is not. How far the second

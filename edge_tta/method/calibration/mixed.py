@@ -13,7 +13,7 @@ from edge_tta.network.program import BatchNorm
 
 
 class Mixed(OneHistory):
-    """(1 - alpha) source + alpha batch; the state keeps the latest, which `predict` uses."""
+    """Blend (1 - alpha) source + alpha batch; the state keeps the latest, which `predict` uses."""
 
     def __init__(self, layers: Sequence[BatchNorm], alpha: float) -> None:
         super().__init__(layers)

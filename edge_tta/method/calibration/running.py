@@ -13,7 +13,7 @@ from edge_tta.network.program import BatchNorm
 
 
 class Running(OneHistory):
-    """Eq. 5; smoothing 0 is Pred BN.
+    """Running statistics of Eq. 5; smoothing 0 is Pred BN.
 
     Args: as in `edge_tta.config.CalibrationConfig`.
     """

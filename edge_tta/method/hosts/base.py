@@ -1,4 +1,4 @@
-"""What a host is. Axes: n images, views among them; K classes; P trained parameters."""
+"""Interface of hosts. Axes: n images, views among them; K classes; P trained parameters."""
 
 from __future__ import annotations
 

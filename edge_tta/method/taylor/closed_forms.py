@@ -1,4 +1,4 @@
-"""How the statistics of a BatchNorm move with the parameters in front of it (NanoAdapt Eq. 6-8).
+"""Derivatives of a BatchNorm's statistics by the parameters in front of it (NanoAdapt Eq. 6-8).
 
 A linear map z = W * a + b stands before the BatchNorm. With c a fixed centre (the source mean) and
 E the mean over images and output positions, its closed forms are

@@ -80,7 +80,7 @@ class Shift:
 
     @property
     def watches(self) -> bool:
-        """True where the pass needs the inputs of linear maps at all."""
+        """Return True where the pass needs the inputs of linear maps at all."""
         return self._taylor.jacobians or self._changes is not None
 
     def shifted(
@@ -124,7 +124,7 @@ class Shift:
 
 
 class _SiteValues:
-    """What one site's terms are measured on."""
+    """Tensors that one site's terms are measured on."""
 
     def __init__(
         self, shift: Shift, site: Site, z: Tensor, watched: Watched, hook: BatchNormHook

@@ -74,7 +74,7 @@ def normalised(
 
 
 class _Saved(Enum):
-    """What is saved of the output."""
+    """Part of the output that is saved for backward."""
 
     NOTHING = auto()
     MASK = auto()
@@ -126,10 +126,10 @@ class _Normalised(Function):
             code = encode_where_on(y, out, precision)
         elif ctx.saved is _Saved.VALUES:
             clips, bounded = activation.clips, activation.upper is not None
-            kept = out if clips else y
-            code = encode(kept, precision, positive=clips, bounded=bounded)
-            if x is not None and code.values is kept:
-                code = code._replace(values=kept.clone())
+            values = out if clips else y
+            code = encode(values, precision, positive=clips, bounded=bounded)
+            if x is not None and code.values is values:
+                code = code._replace(values=values.clone())
         if x is not None:
             on = out[:, faint] > 0 if ctx.saved is _Saved.VALUES_WHERE_ON else None
             faint_step = _write(code, x, faint, on)

@@ -43,7 +43,7 @@ class Code(NamedTuple):
 def encode(x: Tensor, precision: Precision, *, positive: bool, bounded: bool = False) -> Code:
     """Return a code of x (N, C, *spatial).
 
-    positive: x >= 0, and zeros must stay apart from all else.
+    positive: x >= 0, and zeros must stay distinct from all else.
     bounded: the largest value must come back as it is, to tell that it is a bound.
     """
     if precision is Precision.FLOAT32:

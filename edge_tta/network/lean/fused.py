@@ -1,4 +1,4 @@
-"""What the lean executor runs together with a BatchNorm."""
+"""Operations that the lean executor runs together with a BatchNorm."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Frozen operations that save nothing, or little, for the backward pass.
+"""Operations with fixed weights that save nothing, or little, for the backward pass.
 
 Each computes what PyTorch's own does. PyTorch keeps the input of a convolution for the gradient of
-its weight, whether that is asked for or not; a frozen one needs its weight and the input's shape.
+its weight, whether that is asked for or not; a fixed one needs its weight and the input's shape.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def convolution(
     if trains or not (x.requires_grad and torch.is_grad_enabled()):
         return aten.convolution(x, weight, bias, *settings)  # type: ignore[no-any-return]
     if torch.is_autocast_enabled(x.device.type):
-        narrow = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(narrow), weight.to(narrow)
-        bias = None if bias is None else bias.to(narrow)
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
     with saving_its_shape(x):
         return aten.convolution(x, weight, bias, *settings)  # type: ignore[no-any-return]
 
@@ -137,7 +137,7 @@ class _Product(Function):
 
 
 def _code(x: Tensor, precision: Precision) -> Code:
-    """Any tensor's code; without channels to scale, or narrow already, it is kept as it is."""
+    """Return any tensor's code; itself without channels to scale, or where not float32."""
     if x.ndim < 2 or x.dtype != torch.float32:
         return Code(x, x.new_empty(0))
     return encode(x, precision, positive=False)

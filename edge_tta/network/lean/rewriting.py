@@ -21,7 +21,7 @@ _MAX_POOL, _AVERAGE_POOL = aten.max_pool2d.default, aten.avg_pool2d.default
 
 
 def lean_program(program: Program, precision: Precision, *, channels_last: bool) -> Program:
-    """Return the program with its plain form made lean; frozen weights are shared.
+    """Return the program with its plain form made lean; fixed weights are shared.
 
     The form that watches Taylor terms loses its convolutions' inputs and nothing else, because
     it shows what stands between a BatchNorm and its activation.
@@ -95,7 +95,7 @@ def _fuse_addition(graph: fx.Graph, node: fx.Node, addition: fx.Node, fused: Fus
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
-    """What alone reads a node, as its operand."""
+    """Return the only node that reads this one, as its operand; None where there is none."""
     users = list(node.users)
     if len(users) != 1 or users[0].args.count(node) != 1:
         return None

@@ -1,4 +1,4 @@
-"""Where a run's results go. A new place is one file here with a `Sink`."""
+"""Sinks that take a run's results. A new one is one file here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sink:
     stage: ClassVar[str | None] = None
 
     def wants_source(self) -> bool:
-        """Whether the source network is to run on the coming frame, to be shown."""
+        """Return True where the source network is to run on the coming frame, to be shown."""
         return False
 
     def open(self, source: FrameSource) -> None:

@@ -22,8 +22,8 @@ class StateKeeper(Sink):
     from there.
 
     Raises OutputError at once when nothing can be written there, StateError when the file exists
-    and is not this adapter's, or is damaged and there is none before it. With a guard, what is
-    saved is a state that it trusts.
+    and is not this adapter's, or is damaged and there is none before it. While a guard has
+    fallen back, what is saved is the state that its trials begin from.
 
     Attributes:
         resumed: whether the file was there.

@@ -1,4 +1,4 @@
-"""How each PyTorch operator is said in ONNX: a table of small functions, by family."""
+"""PyTorch's operators in ONNX: a table of small functions, by family."""
 
 from export.graph.operators import (
     activations,

@@ -30,8 +30,8 @@ def hardtanh_backward(
     e: Emitter, out: Outputs, grad: Value, a: Value, low: float, high: float
 ) -> Value:
     """The gradient where low < a < high."""
-    kept = e.op("Mul", [grad, _positive(e, a, low)], *out[0])
-    return e.op("Mul", [kept, _positive(e, a, high, -1.0)], *out[0])
+    above = e.op("Mul", [grad, _positive(e, a, low)], *out[0])
+    return e.op("Mul", [above, _positive(e, a, high, -1.0)], *out[0])
 
 
 same_as("HardSigmoid", aten.hardsigmoid.default, alpha=1 / 6, beta=0.5)

@@ -37,7 +37,7 @@ def convolution(
     """Plain or transposed; arguments: of `Geometry`."""
     geometry = Geometry(*arguments)
     inputs = [a, weight] if bias is None else [a, weight, bias]
-    # A folded convolution takes up its activation, and its neighbours are blocks too.
+    # A folded convolution absorbs its activation, and its neighbours are blocks too.
     is_folded = e.folds and e.style == "fast" and (bias is None or e.known(bias) is not None)
     if geometry.transposed:
         padding = list(geometry.output_padding)
@@ -68,12 +68,12 @@ def matrices(e: Emitter, weight: Value, a: Value) -> list[Value]:
 
 
 def _every(e: Emitter, a: Value, shape: tuple[int, ...], stride: Sequence[int]) -> Value:
-    """Every stride-th position. A pool over one position is faster than a slice."""
+    """Positions of a stride. A pool over one position is faster than a slice."""
     if set(stride) == {1}:
         return a
-    kept = (*a.shape[:2], *shape[2:])
+    strided = (*a.shape[:2], *shape[2:])
     return e.op(
-        "MaxPool", [a], kept, a.dtype, kernel_shape=[1 for _ in stride], strides=list(stride)
+        "MaxPool", [a], strided, a.dtype, kernel_shape=[1 for _ in stride], strides=list(stride)
     )
 
 

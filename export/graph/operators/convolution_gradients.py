@@ -1,4 +1,4 @@
-"""What flows back through convolutions.
+"""Gradients of convolutions.
 
 The gradient by the input is a convolution again: with the kernel flipped where the stride is one,
 several with parts of the kernel where a depthwise one strides, and a transposed convolution

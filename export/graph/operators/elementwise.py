@@ -1,4 +1,4 @@
-"""Element by element: arithmetic, comparisons, choices."""
+"""Operators element by element: arithmetic, comparisons, choices."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ _comparison("LessOrEqual", aten.le.Tensor, aten.le.Scalar)
 
 @emits(aten.ne.Tensor, aten.ne.Scalar)
 def unequal(e: Emitter, out: Outputs, a: Any, b: Any) -> Value:
-    """Not equal."""
+    """Inequality."""
     dtype = _common(a, b)
     same = e.op("Equal", _operands(e, dtype, a, b), out[0][0], torch.bool)
     return e.op("Not", [same], out[0][0], torch.bool)

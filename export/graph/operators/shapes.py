@@ -76,7 +76,7 @@ def part(
     end: int | None = None,
     step: int = 1,
 ) -> Value:
-    """Every step-th from start to end along an axis."""
+    """Slice along an axis: every step-th from start to end."""
     if a.shape == out[0][0] and step == 1:
         return a
     last = np.iinfo(np.int64).max if end is None else end
@@ -176,9 +176,9 @@ def slice_backward(
     if step > 1:
         grad = spaced(e, grad, axis, step)
         if start + grad.shape[axis] > shape[axis]:  # zeros behind the last
-            kept = shape[axis] - start
-            cut = [e.constant([v], torch.int64) for v in (0, kept, axis)]
-            size = tuple(kept if i == axis else s for i, s in enumerate(grad.shape))
+            length = shape[axis] - start
+            cut = [e.constant([v], torch.int64) for v in (0, length, axis)]
+            size = tuple(length if i == axis else s for i, s in enumerate(grad.shape))
             grad = e.op("Slice", [grad, *cut], size, grad.dtype)
     return _among_zeros(e, out, grad, axis, start)
 
