@@ -11,6 +11,7 @@ from bench.error import ErrorRow
 from bench.error.intervals import wilson
 from bench.methods import parse_methods
 from edge_tta.config import MethodConfig
+from edge_tta.config.fields import to_fields
 
 MACHINE = {"processor": "Some CPU", "cores": 2, "threads": 1, "torch": "2.6.0", "commit": "abc1234"}
 
@@ -55,7 +56,7 @@ def result_file(
     """A result file of these rows; `changes` replace what is in its head."""
     rows = list(rows)
     if methods is None:
-        methods = {label: config.as_dict() for label, config in methods_of(rows).items()}
+        methods = {label: to_fields(config) for label, config in methods_of(rows).items()}
     content = {
         "schema": 1,
         "command": f"edge-tta bench error --json {path.name}",

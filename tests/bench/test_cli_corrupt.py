@@ -169,7 +169,7 @@ def test_own_frost_is_used(clean: Path, tmp_path: Path) -> None:
         (("clean.npz", "out.npz", "--corruption", "smoke"), "unknown corruption"),
         (("clean.npz", "out.npz", "--corruption", "frost", "--frost", "gone"), "gone"),
         (("clean.npz", "out.npz", "--corruption", "contrast", "--size", "15"), "16"),
-        (("grey.npz", "out.npz", "--corruption", "contrast"), "grey.npz"),
+        (("two.npz", "out.npz", "--corruption", "contrast"), "two.npz"),
         (("photos", "out", "--corruption", "contrast", "--size", "15"), "16"),
         (("clean.npz", "clean.npz", "--corruption", "contrast"), "SRC itself"),
         (("photos", "clean.npz", "--corruption", "contrast"), "clean.npz"),
@@ -185,7 +185,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    np.savez("grey.npz", images=IMAGES[..., :1], labels=LABELS)
+    np.savez("two.npz", images=IMAGES[..., :2], labels=LABELS)
     before = sorted(tmp_path.iterdir()), clean.read_bytes()
     assert_one_line_of_advice(call("corrupt", *words), said)
     assert (sorted(tmp_path.iterdir()), clean.read_bytes()) == before

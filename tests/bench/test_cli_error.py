@@ -12,6 +12,7 @@ import torch
 
 from bench.sets import load_set
 from edge_tta.config import make_config
+from edge_tta.config.fields import to_fields
 from edge_tta.models import load_model
 from tests.bench.pictures import pictures
 from tests.cli.commands import Result, assert_one_line_of_advice, call
@@ -91,7 +92,7 @@ def test_the_file_holds_every_field_of_every_method(
 ) -> None:
     methods = measured[2]["methods"]
     assert set(methods) == set(METHODS) == {row["label"] for row in measured[2]["results"]}
-    expected = make_config("nanoadapt", "norm", smoothing=0.5).as_dict()
+    expected = to_fields(make_config("nanoadapt", "norm", smoothing=0.5))
     assert methods["nanoadapt:norm+smoothing=0.5"] == expected
 
 

@@ -25,6 +25,7 @@ from bench.report.error.orders import by_order, draw_by_order
 from bench.report.error.results import ErrorResults, group
 from bench.report.error.sensitivity import by_value, draw_by_value, series_of
 from bench.report.look import Look
+from edge_tta.config.fields import to_fields
 from tests.bench.rows import row
 
 PAPER = "nanoadapt:tent@paper"
@@ -36,7 +37,7 @@ def _results(rows: Iterable[ErrorRow], methods: str = "") -> ErrorResults:
     rows = list(rows)
     labels = list(dict.fromkeys(found.label for found in rows))
     configs = parse_methods(methods or ",".join(labels))
-    fields = {label: config.as_dict() for label, config in configs.items()}
+    fields = {label: to_fields(config) for label, config in configs.items()}
     sources = [found.label for found in rows if found.method == "source"]
     return ErrorResults(rows, fields, Look(labels, sources))
 
@@ -227,7 +228,7 @@ def test_parts_are_told_from_the_fields() -> None:
     configs = parse_methods(
         f"ablation:tent,ablation:norm,{PAPER},nanoadapt:tent,tent+smoothing=0.9"
     )
-    parts = {label: parts_of(config.as_dict()) for label, config in configs.items()}
+    parts = {label: parts_of(to_fields(config)) for label, config in configs.items()}
     assert parts == {
         "tent": frozenset(),
         "tent+DBC": {"DBC"},
@@ -283,7 +284,7 @@ def test_the_paper_s_constants_stand_for_all_parts_where_a_sensitivity_was_measu
     labels = ["tent", "tent+DBC", *VIEWS[:3], *SMOOTHING, VIEWS[4]]
     methods = ",".join(["ablation:tent", *SMOOTHING, *VIEWS])
     (found,) = ablations(
-        {label: c.as_dict() for label, c in parse_methods(methods).items() if label in labels}
+        {label: to_fields(c) for label, c in parse_methods(methods).items() if label in labels}
     ).values()
     assert found[frozenset({"DBC", "EWGA", "PCG"})] == SMOOTHING[-1]
 
@@ -297,7 +298,7 @@ def test_two_methods_are_no_ablation() -> None:
 
 def test_methods_that_differ_in_one_number_are_a_series() -> None:
     methods = parse_methods(",".join(["source", "tent", *VIEWS, *reversed(SMOOTHING)]))
-    found = series_of({label: config.as_dict() for label, config in methods.items()})
+    found = series_of({label: to_fields(config) for label, config in methods.items()})
     assert [series.field for series in found] == ["smoothing", "views"]
     smoothing, views = found
     assert list(smoothing.labels) == [0.9, 0.92, 0.94, 0.96, 0.98]
@@ -311,7 +312,7 @@ def test_methods_that_differ_in_one_number_are_a_series() -> None:
 def test_methods_that_differ_in_two_fields_or_in_a_word_are_no_series() -> None:
     text = "tent,tent+learning_rate=1e-5,tent+learning_rate=1e-4+accumulation=2,tent+optimizer=sgd"
     methods = parse_methods(text)
-    assert series_of({label: config.as_dict() for label, config in methods.items()}) == []
+    assert series_of({label: to_fields(config) for label, config in methods.items()}) == []
 
 
 def test_a_series_is_drawn_against_its_values_for_each_batch_size() -> None:
@@ -402,7 +403,7 @@ def test_names_of_plots_are_unique_and_fit_for_files() -> None:
     ]
     methods = parse_methods(",".join(["source", "tent", *VIEWS]))
     found = sections(
-        [one.as_dict() for one in rows], {name: c.as_dict() for name, c in methods.items()}
+        [one.as_dict() for one in rows], {name: to_fields(c) for name, c in methods.items()}
     )
     names = [plot.name for plot in plots_of(found)]
     assert len(names) == len(set(names)) > 10

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from edge_tta.config.fields import to_fields
 from tests.bench.rows import MACHINE, methods_of, result_file, row
 from tests.cli.commands import Result, assert_one_line_of_advice, call
 
@@ -123,7 +124,7 @@ def test_another_version_of_a_library_is_no_other_machine(tmp_path: Path) -> Non
 def test_one_label_for_two_methods_becomes_two_labels(tmp_path: Path) -> None:
     one, other = row("nanoadapt:tent", error=0.2), row("nanoadapt:tent", error=0.4)
     (config,) = methods_of([one]).values()
-    fields = config.as_dict()
+    fields = to_fields(config)
     first = result_file(tmp_path / "one.json", [one])
     second = result_file(
         tmp_path / "two.json", [other], {"nanoadapt:tent": {**fields, "smoothing": 0.5}}
@@ -138,7 +139,7 @@ def test_a_field_that_a_later_version_added_makes_no_other_method(tmp_path: Path
     one, other = row("tent", "fog"), row("tent", "snow")
     (config,) = methods_of([one]).values()
     first = result_file(tmp_path / "one.json", [one])
-    second = result_file(tmp_path / "two.json", [other], {"tent": {**config.as_dict(), "new": 1}})
+    second = result_file(tmp_path / "two.json", [other], {"tent": {**to_fields(config), "new": 1}})
     assert "(two)" not in _page(first, second, out=tmp_path / "out")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.docs.pages import PAGES, README, ROOT
 
-EXAMPLE = {"edge_tta/method/hosts/pseudo_label.py", "tests/method/test_pseudo_label.py"}
+EXAMPLE = {"edge_tta/method/hosts/pseudo_label.py", "tests/method/hosts/test_pseudo_label.py"}
 OF_OTHER_PROGRAMS = {"--no-deps"}
 
 
