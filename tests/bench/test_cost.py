@@ -358,10 +358,10 @@ def test_a_guarded_method_runs_in_the_guard(monkeypatch: pytest.MonkeyPatch) -> 
 
     def spied(self: Adapter, images: Any) -> Any:
         asked.append(len(images))
-        return source_logits(self, images)
+        return predict_source(self, images)
 
-    source_logits = Adapter.source_logits
-    monkeypatch.setattr(Adapter, "source_logits", spied)
+    predict_source = Adapter.predict_source
+    monkeypatch.setattr(Adapter, "predict_source", spied)
     cases = make_cases(parse_methods("nanoadapt:norm,nanoadapt:norm+guard"), {}, threads=[1])
     image = np.zeros((1, 3, 64, 64), np.float32)
     for case in cases:
@@ -379,6 +379,7 @@ def test_graphs_of_a_bundle_do_as_much_as_their_case_says() -> None:
     for work in (Work.PREDICT, Work.OBSERVE, Work.LEARN, Work.LEARN_IN_LITTLE):
         subject = maker.make(case(peer=None, backend="onnx", work=work, place=str(DEMO_BUNDLE)))
         assert isinstance(subject, OnnxSubject)
+        subject.frame(image)
         before = subject._state()
         subject.frame(image)
         after = subject._state()

@@ -27,15 +27,16 @@ def test_a_method_without_a_preset_takes_the_one_for_all() -> None:
 
 def test_a_preset_may_be_a_file(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
-    file.write_text("smoothing = 0.5\n")
-    assert parse_methods(f"nanoadapt:tent@{file}")[f"nanoadapt:tent@{file}"].smoothing == 0.5
+    file.write_text("[calibration]\nsmoothing = 0.5\n")
+    (config,) = parse_methods(f"nanoadapt:tent@{file}").values()
+    assert config.calibration.smoothing == 0.5
 
 
 def test_fields_win_over_the_preset_and_keep_their_type() -> None:
-    text = "nanoadapt:tent@paper+smoothing=0.95+views=2+predict=after+learning_rate=1e-2"
+    text = "nanoadapt:tent@paper+smoothing=0.95+views=2+taylor=none+learning_rate=1e-2"
     config = parse_methods(text)[text]
     expected = make_config(
-        preset="paper", smoothing=0.95, views=2, predict="after", learning_rate=1e-2
+        preset="paper", smoothing=0.95, views=2, taylor="none", learning_rate=1e-2
     )
     assert config == expected
 
@@ -58,15 +59,19 @@ def test_an_ablation_is_the_host_and_the_paper_s_parts_one_by_one() -> None:
         "source", "tent", "tent+DBC", "tent+EWGA", "tent+DBC+EWGA", "tent+DBC+EWGA+PCG",
     ]  # fmt: skip
     paper = make_config("nanoadapt", "tent", "paper")
+    m, lr = paper.calibration.smoothing, paper.optimizer.learning_rate
     assert found["tent"] == make_config("tent")
     assert found["tent+DBC+EWGA+PCG"] == paper
     for label, config in found.items():
         if label.startswith("tent"):
-            assert (config.smoothing == paper.smoothing) == ("DBC" in label)
-            assert (config.smoothing > 0) == ("DBC" in label)
-            assert (config.accumulation > 1 and config.weighting == "ewga") == ("EWGA" in label)
-            assert (config.gradient == "proxy" and config.views > 0) == ("PCG" in label)
-            assert config.learning_rate == paper.learning_rate
+            calibration, optimizer = config.calibration, config.optimizer
+            assert (calibration.smoothing == m) == ("DBC" in label)
+            assert (calibration.smoothing > 0) == ("DBC" in label)
+            ewga = optimizer.accumulation > 1 and config.loss.weighting == "ewga"
+            assert ewga == ("EWGA" in label)
+            pcg = calibration.gradient == "proxy" and config.views.count > 0
+            assert pcg == ("PCG" in label)
+            assert optimizer.learning_rate == lr
 
 
 def test_a_host_that_does_not_train_has_dbc_only() -> None:
@@ -86,14 +91,15 @@ def test_scaled_is_the_published_rate_for_its_batch_and_a_share_below(
     found = parse_methods(f"{method},{method}@scaled,{method}@scaled+alpha=0.2")
     plain, scaled, other = found.values()
     assert plain == make_config(method)
-    assert plain.reference_batch == 0
+    assert plain.optimizer.reference_batch == 0
     assert scaled == make_config(method, reference_batch=batch)
     assert other == make_config(method, reference_batch=batch, alpha=0.2)
 
 
 def test_sar_scaled_to_one_frame_takes_the_rate_that_its_authors_do() -> None:
     (scaled,) = parse_methods("sar@scaled").values()
-    assert scaled.learning_rate / scaled.reference_batch == pytest.approx(1.5625e-5)
+    table = scaled.optimizer
+    assert table.learning_rate / table.reference_batch == pytest.approx(1.5625e-5)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,7 @@ def test_sar_scaled_to_one_frame_takes_the_rate_that_its_authors_do() -> None:
         ("", "no method given"),
         (" , ,", "no method given"),
         ("tnet", "unknown method 'tnet'"),
-        ("nanoadapt:tnet", "host must be one of"),
+        ("nanoadapt:tnet", "unknown host 'tnet'; expected one of"),
         ("norm@scaled", "only tent, eata, sar, delta have a published learning rate"),
         ("nanoadapt@scaled", "unknown preset 'scaled'"),
         ("nanoadapt@gone", "unknown preset 'gone'"),

@@ -9,6 +9,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.budget.choices import MIB, Budget, BudgetError, chosen
 from edge_tta.budget.measuring import Costs, choices, drawn_image, fit, measured
 from edge_tta.cli.main import main
+from edge_tta.engines.torch import engine_of
 from edge_tta.network.source import SourceNetwork
 from tests.networks import network
 
@@ -76,10 +77,10 @@ def test_costs_are_measured_on_the_network_itself() -> None:
 
 
 def test_a_depth_trains_the_last_layers_alone_and_calibrates_all() -> None:
-    adapter = Adapter(network("plain"), depth=1, reliable=0.0, accumulation=1)
+    adapter = Adapter(network("plain"), depth=1, reliable_below=0.0, accumulation=1)
     adapter(torch.randn(2, 3, 12, 12))
-    assert adapter.prepare((3, 12, 12)).parameters.names == ("bn3.weight", "bn3.bias")
-    assert bool((adapter.state["offset"] != 0).all())
+    assert engine_of(adapter).step.parameters.names == ("bn3.weight", "bn3.bias")
+    assert bool((adapter.state["calib.recent_offset"] != 0).all())
 
 
 def test_fit_returns_what_an_adapter_can_be_built_of() -> None:

@@ -104,7 +104,7 @@ def test_a_square_size_is_a_number_as_ever_and_others_are_two(folder: Path) -> N
         {"channels": "gray"},
         {"channels": "cmyk"},
         {"channels": 3},
-        {"mean": [0.5], "std": [0.5]},
+        {"mean": [0.5, 0.5], "std": [0.5, 0.5]},
     ],
 )
 def test_an_input_that_is_not_the_images_is_refused(folder: Path, change: dict[str, Any]) -> None:

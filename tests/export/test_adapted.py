@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from edge_tta.adapter import Adapter
 from edge_tta.demo.spec import INPUT
 from edge_tta.demo.stream import drive
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import StateError
 from edge_tta.models import Model, load_model
 from export.adapted import adapter_of, delta_weights, folded_weights
@@ -25,7 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
     "norm": {"method": "norm"},
     "nanoadapt:norm": {"method": "nanoadapt:norm"},
-    "convolutions": {"adapt": "affine+conv"},
+    "convolutions": {"train": "affine+conv"},
 }
 
 
@@ -103,7 +104,7 @@ def test_the_file_tells_where_it_comes_from(
     assert header == {
         "format": "pt",
         "made_by": "edge_tta",
-        "source_sha256": adapter.network.fingerprint,
+        "source_sha256": engine_of(adapter).network.fingerprint,
         "method": adapter.config.label,
         "steps": str(FRAMES),
     }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import export.parity
 from edge_tta.adapter import Adapter
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError, ModelError, OutputError
 from edge_tta.models import Model
 from export.bundle import export_bundle
@@ -39,7 +40,7 @@ def test_every_network_is_held_by_a_bundle(net: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jacobian", ["history", "latest"])
 def test_convolutions_that_train_are_held_too(jacobian: str, tmp_path: Path) -> None:
-    options = {"adapt": "affine+conv", "taylor": "affine+conv", "jacobian": jacobian}
+    options = {"train": "affine+conv", "taylor": "affine+conv", "jacobian": jacobian}
     done, adapter = exported(tmp_path / "b", "nanoadapt:tent/edge", "residual", **options)
     assert done.parity[adapter.config.label].updates >= 1
 
@@ -141,11 +142,17 @@ def test_adapted_tensors_are_inputs_of_the_graph_and_batch_norm_is_in_it(tmp_pat
     import onnx
 
     _, adapter = exported(tmp_path / "b", "nanoadapt:tent/edge", "residual")
-    sites = len(adapter.prepare((3, 8, 8)).program.sites)
+    adapter.prepare((3, 8, 8))
+    sites = len(engine_of(adapter).step.program.sites)
     for name in ("observe.onnx", "learn.onnx"):
         graph = onnx.load(tmp_path / "b" / name, load_external_data=False).graph
         inputs = {item.name for item in graph.input}
-        assert {"images", "offset", "variance", "parameters"} <= inputs
+        assert {
+            "images",
+            "calib.recent_offset",
+            "calib.lasting_variance",
+            "opt.parameters",
+        } <= inputs
         kinds = [node.op_type for node in graph.node]
         assert kinds.count("BatchNormalization") == sites
         onnx.checker.check_model(str(tmp_path / "b" / name), full_check=True)

@@ -21,7 +21,8 @@ def exported(folder: Path) -> tuple[ModelProto, bytes]:
     """The observe graph of the preset paper, whose Taylor terms ask for a weight's shape alone."""
     adapter = Adapter(network("residual"), preset="paper", input_spec=SPEC)
     weights = WeightFile("weights.bin")
-    proto = convert(trace_observe(plain_step(adapter, SHAPE), SHAPE, OPERATORS), weights, "observe")
+    step = plain_step(adapter, SHAPE, traced=True)
+    proto = convert(trace_observe(step, SHAPE, OPERATORS), weights, "observe")
     weights.write(folder)
     return proto, (folder / "weights.bin").read_bytes()
 
