@@ -14,14 +14,14 @@ from safetensors.numpy import load, save
 from edge_tta.checkpoint import Header, load_state, save_state
 from edge_tta.errors import StateError
 
-HEADER = Header("0" * 64, {"accumulation": 16}, {}, (3, 8, 8), 40)
+HEADER = Header("0" * 64, {"optimizer": {"accumulation": 16}}, {}, (3, 8, 8), 40)
 ARRAYS = {
-    "offset": np.linspace(-3, 3, 8, dtype=np.float32),
-    "variance": np.ones(8, np.float32),
-    "second": np.zeros(4, np.float32),
+    "calib.offset": np.linspace(-3, 3, 8, dtype=np.float32),
+    "calib.variance": np.ones(8, np.float32),
+    "opt.second_moment": np.zeros(4, np.float32),
     "steps": np.array(40),
-    "updates": np.array(2),
-    "position": np.array(8),
+    "opt.updates": np.array(2),
+    "opt.position": np.array(8),
 }
 
 
@@ -66,7 +66,7 @@ def test_images_that_no_network_takes_are_refused(tmp_path: Path, shape: str) ->
     _refused(_with_header(tmp_path / "state", image_shape=shape), "image_shape is")
 
 
-@pytest.mark.parametrize("name", ["steps", "updates", "position"])
+@pytest.mark.parametrize("name", ["steps", "opt.updates", "opt.position"])
 @pytest.mark.parametrize("value", [-1, np.iinfo(np.int64).min, np.iinfo(np.int64).max])
 def test_counters_that_count_nothing_are_refused(tmp_path: Path, name: str, value: int) -> None:
     path = _saved(tmp_path / "state", **{name: np.array(value, np.int64)})
@@ -74,11 +74,20 @@ def test_counters_that_count_nothing_are_refused(tmp_path: Path, name: str, valu
 
 
 def test_a_position_beyond_the_window_is_refused(tmp_path: Path) -> None:
-    _refused(_saved(tmp_path / "state", position=np.array(16)), "position 16 of a window of 16")
+    _refused(
+        _saved(tmp_path / "state", **{"opt.position": np.array(16)}),
+        "position 16 of a window of 16",
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("offset", 3e38), ("offset", -3e38), ("variance", -1e-3), ("second", -1.0)]
+    ("name", "value"),
+    [
+        ("calib.offset", 3e38),
+        ("calib.offset", -3e38),
+        ("calib.variance", -1e-3),
+        ("opt.second_moment", -1.0),
+    ],
 )
 def test_values_that_would_end_in_nan_are_refused(tmp_path: Path, name: str, value: float) -> None:
     changed = ARRAYS[name].copy()

@@ -29,7 +29,7 @@ class Running:
 
 def as_array(logits: Any) -> npt.NDArray[Any]:
     """Logits as numpy's, whether they are that, or a tensor on any device."""
-    return np.asarray(logits.cpu() if hasattr(logits, "cpu") else logits)
+    return np.asarray(logits.float().cpu() if hasattr(logits, "cpu") else logits)
 
 
 def softmax(logits: npt.NDArray[Any]) -> Vector:

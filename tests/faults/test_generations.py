@@ -55,7 +55,7 @@ def test_the_previous_save_is_one_interval_older(path: Path) -> None:
 def test_a_damaged_state_is_replaced_by_the_save_before_it(path: Path) -> None:
     adapter = _saved(path, 3)
     damaged = _damage(path)
-    again = Adapter(adapter.network, "norm")
+    again = Adapter(adapter.engine.network, "norm")
     kept = StateKeeper(again, path, 1e9)
     assert again.steps == 2
     assert kept.recovered is not None
@@ -67,7 +67,7 @@ def test_a_damaged_state_is_replaced_by_the_save_before_it(path: Path) -> None:
 
 def test_a_state_that_is_whole_recovers_nothing(path: Path) -> None:
     adapter = _saved(path, 3)
-    kept = StateKeeper(Adapter(adapter.network, "norm"), path, 1e9)
+    kept = StateKeeper(Adapter(adapter.engine.network, "norm"), path, 1e9)
     assert kept.resumed
     assert kept.recovered is None
 
@@ -86,7 +86,7 @@ def test_without_a_good_save_before_it_all_files_stay(path: Path, previous: str)
         other.save(previous_of(path))
     before = {one.name: one.read_bytes() for one in path.parent.iterdir()}
     with pytest.raises(StateError, match=f"{path} is damaged"):
-        StateKeeper(Adapter(adapter.network, "norm"), path, 1e9)
+        StateKeeper(Adapter(adapter.engine.network, "norm"), path, 1e9)
     assert {one.name: one.read_bytes() for one in path.parent.iterdir()} == before
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_tta.adapter import Adapter
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError
 from edge_tta.method.state import State
 from edge_tta.network import checkpointing, cutting
@@ -37,12 +38,13 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def segments_of(adapter: Adapter, shape: tuple[int, ...]) -> int:
-    program = adapter.prepare(shape).program
+    adapter.prepare(shape)
+    program = engine_of(adapter).step.program
     return len(program.segments) if isinstance(program, CheckpointedProgram) else 1
 
 
 def learned(net: nn.Module, segments: int | str, **options: object) -> tuple[Tensor, State, int]:
-    options = {"reliable": 0.0, "accumulation": 2, **options}
+    options = {"reliable_below": 0.0, "accumulation": 2, **options}
     adapter = Adapter(net, activation_checkpointing=segments, **options)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
@@ -76,9 +78,8 @@ def test_logits_gradients_and_statistics_are_those_of_a_network_run_once(
         {"host": "eata", "views": 1},
         {"calibration": "running", "diversity": 0.0},
         {"views": 3},
-        {"adapt": "affine+conv"},
+        {"train": "affine+conv"},
         {"depth": 2},
-        {"statistics_over": "frame", "views": 1},
     ],
     ids=str,
 )
@@ -99,7 +100,7 @@ def test_under_autocast_they_are_so_to_the_rounding_of_bfloat16(
         wanted, state, _ = learned(network(name), 0, accumulation=100)
         logits, found, _ = learned(network(name), "auto", accumulation=100)
     torch.testing.assert_close(logits, wanted, rtol=0.05, atol=0.05)
-    assert distance(found["gradient"], state["gradient"]) < 0.1
+    assert distance(found["opt.gradient"], state["opt.gradient"]) < 0.1
 
 
 class Deep(nn.Module):
@@ -124,10 +125,10 @@ class Deep(nn.Module):
 
 
 def kept_bytes(net: nn.Module, segments: int | str) -> tuple[int, int]:
-    adapter = Adapter(net, activation_checkpointing=segments, reliable=0.0)
+    adapter = Adapter(net, activation_checkpointing=segments, reliable_below=0.0)
     images = torch.randn(1, 3, 32, 32)
     adapter(images)
-    program = adapter.prepare((3, 32, 32)).program
+    program = engine_of(adapter).step.program
     there = [*program.tensors(), *adapter.state.values()]
     kept = saved_bytes(lambda: adapter(images), {t.untyped_storage().data_ptr() for t in there})
     return kept, segments_of(adapter, (3, 32, 32))
@@ -191,7 +192,8 @@ def test_a_plan_is_the_best_of_all(seed: int, most: int | None) -> None:
 
 def test_what_a_batchnorm_writes_over_is_no_place_to_cut(everywhere: None) -> None:
     adapter = Adapter(network("plain"), saved="float32", activation_checkpointing="auto")
-    program = adapter.prepare((3, 16, 16)).program
+    adapter.prepare((3, 16, 16))
+    program = engine_of(adapter).step.program
     assert isinstance(program, CheckpointedProgram)
     assert len(program.segments) > 2
     for segment in program.segments[1:]:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_tta.adapter import Adapter
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError
+from edge_tta.guard.running import as_array
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.capture import capture
@@ -86,7 +88,7 @@ MORE = ("bottleneck", "bottleneck-inside", "thin", "thin6", "thin-swish")
 
 
 def learned(net: nn.Module, saved: str, **options: object) -> tuple[Tensor, State]:
-    adapter = Adapter(net, saved=saved, reliable=0.0, accumulation=100, **options)
+    adapter = Adapter(net, saved=saved, reliable_below=0.0, accumulation=100, **options)
     generator = torch.Generator().manual_seed(1)
     for _ in range(2):
         logits = adapter(torch.randn(2, 3, 16, 16, generator=generator) + 0.3)
@@ -109,13 +111,18 @@ def test_gradients_statistics_and_logits_are_those_of_stock_autograd(name: str, 
     for saved, tolerance in TOLERANCE.items():
         logits, found = learned(net, saved, gradient=path)
         torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-5)
-        for key in ("offset", "variance", "lasting_offset", "spread"):
+        for key in (
+            "calib.recent_offset",
+            "calib.recent_variance",
+            "calib.lasting_offset",
+            "calib.spread",
+        ):
             torch.testing.assert_close(found[key], state[key], rtol=1e-4, atol=1e-5)
-        assert distance(found["gradient"], state["gradient"]) < tolerance, saved
+        assert distance(found["opt.gradient"], state["opt.gradient"]) < tolerance, saved
 
 
 @pytest.mark.parametrize("preset", ["paper", "edge"])
-@pytest.mark.parametrize("options", [{}, {"adapt": "affine+conv"}], ids=["affine", "convolutions"])
+@pytest.mark.parametrize("options", [{}, {"train": "affine+conv"}], ids=["affine", "convolutions"])
 def test_taylor_terms_and_trained_convolutions_are_as_with_stock_autograd(
     preset: str, options: dict[str, str]
 ) -> None:
@@ -131,33 +138,21 @@ def test_taylor_terms_and_trained_convolutions_are_as_with_stock_autograd(
 def test_float64_gradients_are_exact_whatever_gamma_is(name: str) -> None:
     plain = capture(frozen(built(name), torch.float64), (3, 16, 16))
     lean = lean_program(plain, Precision.FLOAT32, channels_last=True)
-    config = Adapter(built(name), reliable=0.0, accumulation=100).config
+    config = Adapter(built(name), reliable_below=0.0, accumulation=100).config
     images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
     found = []
     for program in (plain, lean):
         step = Step(program, config)
-        found.append(step.learn(images, step.initial_state())[1]["gradient"])
+        found.append(step.learn(images, step.initial_state())[1]["opt.gradient"])
     # Single channels: a thin one must not hide behind the others.
     torch.testing.assert_close(found[1], found[0], rtol=1e-7, atol=1e-12)
 
 
-def test_streams_share_a_batch_of_the_lean_form_too() -> None:
-    program = Adapter(built("bottleneck")).network.program((3, 16, 16), "float32")
-    config = Adapter(built("bottleneck"), reliable=0.0, accumulation=100).config
-    images = torch.randn(6, 3, 16, 16)
-    together = Step(program, config, 3)
-    state = together.learn(images, together.initial_state())[1]
-    alone = Step(program, config)
-    for index, part in enumerate(images.split(2)):
-        own = alone.learn(part, alone.initial_state())[1]
-        torch.testing.assert_close(state["gradient"][index], own["gradient"], rtol=1e-4, atol=1e-6)
-
-
 def kept_bytes(net: nn.Module, saved: str) -> int:
-    adapter = Adapter(net, saved=saved, reliable=0.0)
+    adapter = Adapter(net, saved=saved, reliable_below=0.0)
     images = torch.randn(1, 3, 64, 64)
     adapter(images)
-    program = adapter.prepare((3, 64, 64)).program
+    program = engine_of(adapter).step.program
     there = [*program.tensors(), *adapter.state.values()]
     return saved_bytes(lambda: adapter(images), {t.untyped_storage().data_ptr() for t in there})
 
@@ -202,7 +197,7 @@ def test_under_autocast_gradients_are_as_exact_as_those_of_stock_autograd(
     name: str, path: str
 ) -> None:
     net = built(name)
-    exact = learned(net, "stock", gradient=path)[1]["gradient"]
+    exact = learned(net, "stock", gradient=path)[1]["opt.gradient"]
     with torch.autocast("cpu", torch.bfloat16):
         wanted, state = learned(net, "stock", gradient=path)
         for saved in TOLERANCE:
@@ -210,15 +205,19 @@ def test_under_autocast_gradients_are_as_exact_as_those_of_stock_autograd(
             assert logits.dtype is wanted.dtype is torch.bfloat16
             # bfloat16 has a relative rounding error of 2^-9.
             torch.testing.assert_close(logits, wanted, rtol=0.05, atol=0.05)
-            assert distance(found["offset"], state["offset"]) < 1e-2, saved
-            own = distance(state["gradient"], exact)
-            assert distance(found["gradient"], exact) < 1.5 * own + TOLERANCE[saved] + 1e-2, saved
+            assert distance(found["calib.recent_offset"], state["calib.recent_offset"]) < 1e-2, (
+                saved
+            )
+            own = distance(state["opt.gradient"], exact)
+            assert distance(found["opt.gradient"], exact) < 1.5 * own + TOLERANCE[saved] + 1e-2, (
+                saved
+            )
 
 
 def test_a_prediction_under_autocast_is_an_array() -> None:
     adapter, image = Adapter(built("bottleneck")), torch.randn(1, 3, 16, 16).numpy()
     with torch.autocast("cpu", torch.bfloat16):
-        assert adapter.predict(image).dtype == "float32"
+        assert as_array(adapter(image)).dtype == "float32"
 
 
 def test_an_unknown_precision_is_refused() -> None:

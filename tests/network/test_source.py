@@ -77,7 +77,7 @@ def test_five_axes_are_learned_in_every_precision(saved: str) -> None:
     adapter = Adapter(model, saved=saved)
     logits = adapter.predict_source(images)
     torch.testing.assert_close(logits, model(images), rtol=1e-2, atol=1e-2)
-    for _ in range(adapter.config.accumulation):
+    for _ in range(adapter.config.optimizer.accumulation):
         adapter(images)
     assert adapter.updates == 1
 

@@ -101,7 +101,7 @@ def test_an_existing_state_is_resumed(adapter: Adapter, path: Path) -> None:
     _step(adapter)
     _step(adapter)
     adapter.save(path)
-    again = Adapter(adapter.network, "norm")
+    again = Adapter(adapter.engine.network, "norm")
     assert StateKeeper(again, path, 1.0).resumed
     again.prepare((3, 8, 8))
     assert again.steps == 2

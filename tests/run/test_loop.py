@@ -47,7 +47,7 @@ class Timed(Noted):
 
 def _loop(*sinks: Sink) -> Loop:
     adapter = Adapter(network("plain"), "norm")
-    classes = Classes(adapter.prepare((3, 16, 16)).program.classes)
+    classes = Classes(adapter.prepare((3, 16, 16)))
     pixels = [textured(0), BLACK]
     return Loop(Script(pixels), Predictors(adapter, classes, compare=()), InputSpec(16), sinks)
 

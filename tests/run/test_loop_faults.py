@@ -41,7 +41,7 @@ class Script(FrameSource):
 def _run(pixels: Sequence[Any], *beside: str) -> tuple[Loop, Script, Adapter, list[FrameResult]]:
     adapter = Adapter(network("plain"), "nanoadapt:tent", accumulation=2)
     source = Script(pixels)
-    classes = Classes(adapter.prepare((3, 16, 16)).program.classes)
+    classes = Classes(adapter.prepare((3, 16, 16)))
     loop = Loop(source, Predictors(adapter, classes, compare=beside), InputSpec(16))
     return loop, source, adapter, list(loop.frames(StopRequest()))
 

@@ -151,7 +151,7 @@ def test_after_a_fall_the_source_answers_also_while_paused_and_runs_once() -> No
 
 def test_outcomes_tell_learning_from_calibrating() -> None:
     predictors, adapter = _seeing(adapt_every=2)
-    size = adapter.config.accumulation
+    size = adapter.config.optimizer.accumulation
     assert [_see(predictors).why for _ in range(3)] == [
         f"accumulating 1/{size}",
         "calibrated; learns every 2 frames",
