@@ -70,3 +70,13 @@ def test_stages_of_long_work_are_lines_where_there_is_no_terminal(
         tell("tracing")
         tell("writing")
     assert capsys.readouterr().out == "exporting: tracing\nexporting: writing\n"
+
+
+def test_names_that_a_terminal_has_no_letters_for_end_no_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, "ascii", write_through=True))
+    main(["--version"])
+    terminal().print("Fu\u00dfg\u00e4nger")
+    assert written.getvalue().endswith(b"Fu\\xdfg\\xe4nger\n")
