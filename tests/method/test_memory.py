@@ -38,6 +38,7 @@ print(resident() - start, adapter.steps, adapter.updates)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("kept", CASES)
+@pytest.mark.timeout(3600)  # minutes of computing, however busy the machine is
 def test_20000_frames_need_no_more_memory_than_2000_unless_frames_are_kept(kept: str) -> None:
     frames, size = CASES[kept]
     done = subprocess.run(
