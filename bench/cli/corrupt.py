@@ -18,7 +18,7 @@ from bench.corruptions import CORRUPTIONS, GROUPS, load_frost_textures
 from bench.sets import CLEAN
 from edge_tta.cli import options
 from edge_tta.cli.terminal import terminal
-from edge_tta.errors import ConfigError, SourceError
+from edge_tta.errors import ConfigError, SourceError, did_you_mean
 from edge_tta.files import whole_file
 from edge_tta.frames import open_source
 from edge_tta.prepare import Pixels
@@ -98,7 +98,8 @@ def _names(text: str) -> list[str]:
     names: dict[str, None] = {}
     for part in text.split(","):
         if part.strip() not in known:
-            raise ConfigError(f"unknown corruption {part!r}; expected {', '.join(known)}")
+            hint = did_you_mean(part.strip(), known) or f"; expected {', '.join(known)}"
+            raise ConfigError(f"unknown corruption {part!r}{hint}")
         names.update(dict.fromkeys(known[part.strip()]))
     return list(names)
 

@@ -277,7 +277,7 @@ def test_ratios_are_to_stock_tent_of_the_same_device_and_threads() -> None:
 
 MODEL = {
     "model": "demo", "weights": None, "size": None, "scale": None, "mean": None, "std": None,
-    "labels": None, "untrained": False,
+    "channels": None, "labels": None, "untrained": False,
 }  # fmt: skip
 
 

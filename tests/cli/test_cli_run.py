@@ -69,7 +69,7 @@ def test_the_log_has_a_record_a_frame_with_the_documented_keys(demo: tuple[Path,
 
 def test_the_log_tells_of_updates_once_a_window(demo: tuple[Path, Result]) -> None:
     why = [record["why"] for record in records(demo[0] / "out.jsonl")]
-    assert why[14:17] == ["accumulating 15/16", "updated, 1 update", "accumulating 1/16"]
+    assert why[14:17] == ["accumulating 15/16", "updated (1 so far)", "accumulating 1/16"]
     assert [at for at, text in enumerate(why) if text.startswith("updated")] == [15, 31]
 
 
@@ -111,7 +111,7 @@ def test_the_summary_has_the_errors_that_the_log_has(demo: tuple[Path, Result]) 
     where, result = demo
     seen = records(where / "out.jsonl")
     wrong = {
-        "frozen (source)": [r["compared"]["source"]["prediction"] != r["truth"] for r in seen],
+        "source": [r["compared"]["source"]["prediction"] != r["truth"] for r in seen],
         "Pred BN (norm)": [r["compared"]["norm"]["prediction"] != r["truth"] for r in seen],
         "nanoadapt:tent": [r["prediction"] != r["truth"] for r in seen],
     }

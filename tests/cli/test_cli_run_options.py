@@ -291,7 +291,8 @@ def test_compared_methods_take_the_preset_of_the_run(
             super().__init__(*args, **more)
             made.append(self)
 
-    monkeypatch.setattr("edge_tta.adapter.Adapter", Noted)
+    for module in ("edge_tta.adapter", "edge_tta.cli.loading"):
+        monkeypatch.setattr(f"{module}.Adapter", Noted)
     words = ("--preset", "paper", "--compare", "nanoadapt:norm")
     assert call("run", folder(0, 1), *words).code == 0
     assert [adapter.config.calibration.smoothing for adapter in made] == [0.98, 0.98]

@@ -64,7 +64,7 @@ def test_a_state_is_the_same_whether_saved_once_or_after_every_frame(
     [
         (("--preset", "paper"), "another --state file"),
         (("--method", "norm"), "made with method = 'nanoadapt'"),
-        (("--views", "1"), "made with views = "),
+        (("--views", "1"), "made with views.count = "),
     ],
     ids=str,
 )
@@ -102,7 +102,8 @@ def test_a_damaged_state_is_refused(damage: str, folder: Folder, tmp_path: Path)
         assert call("run", pictures, "--state", state, "--save-every", 1e6).code == 0
         data = {"garbage": b"\xff" * 500, "empty": b"", "cut": state.read_bytes()[:-100]}
         state.write_bytes(data[damage])
-    _assert_refused(tmp_path, state, pictures, said="another --state file")
+    said = "add a file name" if damage == "a folder" else "another --state file"
+    _assert_refused(tmp_path, state, pictures, said=said)
 
 
 def _assert_same_tensors(one: Path, other: Path) -> None:
