@@ -3,8 +3,10 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 DEMO ?= demo-out
+# Processes that tests run in, each on one thread.
+WORKERS ?= 2
 
-.PHONY: demo test docs bundle clean
+.PHONY: demo test check docs bundle clean
 
 # The main job on the built-in road-sign camera: video, plot, log and state go to DEMO/.
 # So small a network gains nothing from a second thread, and suffers when its core is busy.
@@ -20,7 +22,16 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS)
+
+# What to run between two commits: the same but for the slow tests.
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) tests/config tests/engines tests/guard \
+	  tests/method tests/run tests/show --deselect tests/method/test_memory.py
 
 # The documentation as a site in build/docs; a broken link is an error. A test builds it too.
 docs: $(VENV)/.test
