@@ -46,7 +46,7 @@ def ask_http(url: str, timeout_s: float) -> bytes | MjpegCapture | None:
     except urllib.error.HTTPError as error:
         error.close()
         advice = "the path" if error.code == 404 else "the address, user name and password"
-        said = repr(one_line(ValueError(error.reason), 80))[1:-1]  # may hold control characters
+        said = one_line(ValueError(error.reason), 80)
         raise SourceError(
             f"{shown} answers {error.code} {said}; check {advice}{escaping_advice(url)}"
         ) from None
