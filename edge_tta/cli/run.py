@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
             adapter,
             classes,
             guard=guard,
+            filtered=arguments.filter == "on",
             compare=arguments.compare,
             adapt_every=loaded.adapt_every,
         )

@@ -34,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_method(parser)
     guard = "fall back to the source network where adaptation seems to do harm (default: on)"
     parser.add_argument("--guard", choices=("on", "off"), default="on", help=guard)
+    by_time = "weigh neighbouring frames together: a class usually stays for a while (default: on)"
+    parser.add_argument("--filter", choices=("on", "off"), default="on", help=by_time)
     options.add_backend(parser)
     _add_frames(parser.add_argument_group("frames").add_argument)
     learning = parser.add_argument_group("learning")
@@ -79,7 +81,10 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     add("--state", type=Path, metavar="FILE", help="resumed when it exists, saved as it goes")
     every = "seconds between saves of the state (default: 10)"
     add("--save-every", type=options.positive, default=10.0, metavar="S", help=every)
-    compare = "methods to compare with, as source,norm; none (default: source where labels exist)"
+    compare = (
+        "methods to compare with, as source,norm+filter; none (default: source and, with a filter, "
+        "source+filter where labels exist)"
+    )
     add("--compare", metavar="METHODS", help=compare)
     add("--plot", type=Path, metavar="OUT.png", help="error over time, with labels")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -13,9 +13,13 @@ from edge_tta.guard import Event, Guard
 from edge_tta.run.reading import Reading
 from edge_tta.run.timing import Stages
 from edge_tta.show import Overlay, Tone, draw
+from edge_tta.temporal import Filtered
 
 SOURCE = "source"
 """Label of the network as trained."""
+
+FILTER = "+filter"
+"""Ending of the label of a method whose answers are filtered over time."""
 
 
 class Outcome(Enum):
@@ -86,13 +90,45 @@ class GuardReport:
 
 
 @dataclass(frozen=True)
+class FilterReport:
+    """The class filter after a frame.
+
+    Attributes:
+        alone: weight of taking each frame alone, 0..1; near 1 where neighbours tell nothing.
+        stay_frames, stay_s: how long the class is expected to stay, in frames like the latest
+            ones and in seconds; None: no frame had a time.
+        novelty: how much of the frame is news, 0..1.
+    """
+
+    alone: float
+    stay_frames: float
+    stay_s: float | None
+    novelty: float
+
+    @classmethod
+    def of(cls, filtered: Filtered) -> FilterReport:
+        """Reports on a filter."""
+        belief = filtered.belief
+        if belief is None:
+            return cls(1.0, 1.0, None, 1.0)
+        return cls(belief.alone, belief.stay, filtered.stay_s, filtered.novelty)
+
+    def record(self) -> dict[str, Any]:
+        """Return the attributes, in JSON's types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class FrameResult:
     """One frame after the networks have seen it.
 
     Attributes:
         truth: name of the frame's true class; None where it is unknown.
         method: label of the method that adapts.
-        reading: what the run says: the adapted network, or the source where the guard says so.
+        reading: what the run says, filtered over time.
+        raw: the same of this frame alone: the adapted network's, or the source's where the guard
+            says so.
+        filter: the class filter; None: there is none.
         own: the adapted network's reading, also then.
         source: the source network's; None where it did not run.
         compared: readings of the methods compared with, by label.
@@ -106,6 +142,8 @@ class FrameResult:
     truth: str | None
     method: str
     reading: Reading
+    raw: Reading
+    filter: FilterReport | None
     own: Reading
     source: Reading | None
     compared: Mapping[str, Reading]
@@ -120,7 +158,10 @@ class FrameResult:
     @property
     def readings(self) -> dict[str, Reading]:
         """Predictions by method label, the run's own last."""
-        return {**self.compared, self.method: self.reading}
+        readings = {**self.compared, self.method: self.raw}
+        if self.filter is not None:
+            readings[self.method + FILTER] = self.reading
+        return readings
 
     @property
     def wrong(self) -> dict[str, bool]:
@@ -137,8 +178,8 @@ class FrameResult:
         info = Overlay(
             label=own.label,
             confidence=own.confidence,
-            entropy=own.entropy,
-            entropy_share=own.entropy_share,
+            entropy=self.raw.entropy,
+            entropy_share=self.raw.entropy_share,
             fps=self.fps,
             state=self.why,
             tone=_TONES.get(outcome, doing),
@@ -146,5 +187,6 @@ class FrameResult:
             source_confidence=None if source is None else source.confidence,
             truth=self.truth,
             condition=self.frame.condition,
+            alone=None if self.raw.index == own.index else (self.raw.label, self.raw.confidence),
         )
         return draw(self.frame.pixels, info)

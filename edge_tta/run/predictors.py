@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from edge_tta.adapter import Adapter
@@ -10,9 +11,17 @@ from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard
 from edge_tta.guard.running import as_array
 from edge_tta.prepare import Images
-from edge_tta.run.frame_result import SOURCE, FrameResult, GuardReport, Outcome
+from edge_tta.run.frame_result import (
+    FILTER,
+    SOURCE,
+    FilterReport,
+    FrameResult,
+    GuardReport,
+    Outcome,
+)
 from edge_tta.run.reading import Classes, Reading, read_logits
 from edge_tta.run.timing import Stages
+from edge_tta.temporal import Filtered
 
 
 class _Logits(NamedTuple):
@@ -28,8 +37,9 @@ class Predictors:
 
     Args:
         guard: around the adapter; None: the adapter alone.
-        compare: labels of methods that see the same frames; None: the source, as soon as a frame
-            has a label.
+        filtered: the answers are filtered over time.
+        compare: labels of methods that see the same frames, with FILTER behind them where they
+            are to be filtered; None: the source, as soon as a frame has a label.
         adapt_every: learn on every so many frames, from 1; on the others only statistics are
             calibrated. Counted in the adapter's steps, so that a resumed run keeps the interval.
 
@@ -46,20 +56,38 @@ class Predictors:
         classes: Classes,
         *,
         guard: Guard | None = None,
+        filtered: bool = False,
         compare: Sequence[str] | None = None,
         adapt_every: int = 1,
     ) -> None:
         self.classes, self.method, self.source_wanted = classes, adapter.config.label, False
         self._adapter, self._guard, self._adapt_every = adapter, guard, adapt_every
+        self._filter = Filtered(guard or adapter) if filtered else None
         self._compare_labelled = compare is None and self.method != SOURCE
-        others = [adapter.with_method(name) for name in compare or () if name != SOURCE]
-        self._others = {other.config.label: other for other in others}
-        self._others.pop(self.method, None)
-        self._compare_source = SOURCE in (compare or ()) and self.method != SOURCE
+        self._others: dict[str, Adapter] = {}
+        self._compared: dict[str, Filtered | None] = {}
+        for name in compare or ():
+            self._add(name)
+
+    def _add(self, name: str) -> None:
+        """Compare with a method; with FILTER behind its label, filtered."""
+        method = name.removesuffix(FILTER)
+        other = self._adapter if method == SOURCE else self._adapter.with_method(method)
+        label = SOURCE if method == SOURCE else other.config.label
+        if label == self.method:
+            return
+        if label != SOURCE:
+            self._others.setdefault(label, other)
+        if method == name:
+            self._compared[label] = None
+        else:
+            self._compared[label + FILTER] = Filtered(other)
 
     def reset(self) -> None:
-        """Return to the source, adapter and guard."""
+        """Return to the source: adapter, guard, and what the filter believes."""
         (self._guard or self._adapter).reset()
+        if self._filter is not None:
+            self._filter.reset_filter()
 
     def see(
         self, frame: Frame, image: Images, held: Outcome | None, fps: float | None, stages: Stages
@@ -76,23 +104,24 @@ class Predictors:
         learns = adapter.steps % self._adapt_every == 0
         with stages.timed("adapt"):
             answer, own, source = self._adapted(image, held, learns)
-        self._compare_source = self._compare_source or (labelled and self._compare_labelled)
+        if labelled and self._compare_labelled:
+            self._compare_labelled = False
+            for name in (SOURCE, SOURCE + FILTER)[: 1 + (self._filter is not None)]:
+                self._add(name)
+        with stages.timed("filter") if self._filter is not None else nullcontext():
+            filtered = _filtered(self._filter, image, answer, frame, held)
         compared: dict[str, Any] = {}
-        if self._compare_source or self._others or self.source_wanted:
+        if self._compared or self.source_wanted:
             with stages.timed("compare"):
-                if source is None and (self._compare_source or self.source_wanted):
-                    source = adapter.predict_source(image)
-                if self._compare_source:
-                    compared[SOURCE] = source
-                for name, other in self._others.items():
-                    sees = other.predict if held and held.empty else other
-                    compared[name] = sees(image)
+                source, compared = self._compare(frame, image, held, source)
         outcome = held or self._outcome(learns)
         return FrameResult(
             frame=frame,
             truth=None if frame.label is None else self.classes.name(frame.label),
             method=self.method,
-            reading=self._read(answer),
+            reading=self._read(filtered),
+            raw=self._read(answer),
+            filter=None if self._filter is None else FilterReport.of(self._filter),
             own=self._read(own),
             source=None if source is None else self._read(source),
             compared={name: self._read(logits) for name, logits in compared.items()},
@@ -122,6 +151,22 @@ class Predictors:
         own = adapter.predict(image) if held else adapter(image, learn=learns)
         return _Logits(own, own, own if self.method == SOURCE else None)
 
+    def _compare(
+        self, frame: Frame, image: Images, held: Outcome | None, source: Any | None
+    ) -> tuple[Any | None, dict[str, Any]]:
+        """Return the source's logits, where they are wanted, and those compared with, by label."""
+        wanted = self.source_wanted or any(name.startswith(SOURCE) for name in self._compared)
+        if source is None and wanted:
+            source = self._adapter.predict_source(image)
+        said = {SOURCE: source}
+        for name, other in self._others.items():
+            said[name] = (other.predict if held and held.empty else other)(image)
+        compared = {
+            name: _filtered(by_filter, image, said[name.removesuffix(FILTER)], frame, held)
+            for name, by_filter in self._compared.items()
+        }
+        return source, compared
+
     def _outcome(self, learned: bool) -> Outcome:
         """Return the outcome of adaptation on a frame that was not held."""
         if self.method == SOURCE:
@@ -136,3 +181,12 @@ class Predictors:
 
     def _read(self, logits: Any) -> Reading:
         return read_logits(as_array(logits)[0], self.classes)
+
+
+def _filtered(
+    by_filter: Filtered | None, image: Images, logits: Any, frame: Frame, held: Outcome | None
+) -> Any:
+    """Return logits filtered, if there is a filter and the picture shows anything."""
+    if by_filter is None or (held is not None and held.empty):
+        return logits
+    return by_filter.update(image, logits, frame.time_s)

@@ -40,9 +40,9 @@ def _add_errors(table: Table, tally: Tally, adapted: str) -> None:
 
 
 def _add_unlabelled(table: Table, tally: Tally, adapted: str, classes: Classes) -> None:
-    table.add_column("mean entropy (nats)", justify="right")
-    table.add_column("classes predicted", justify="right")
-    table.add_column("most often")
+    table.add_column("entropy (nats)", justify="right")
+    table.add_column("classes", justify="right")
+    table.add_column("most often", no_wrap=True)
     for name, predicted in sorted(tally.predicted.items(), key=lambda item: item[0] == adapted):
         often = ", ".join(
             f"{classes.name(index)} {times / predicted.total():.0%}"

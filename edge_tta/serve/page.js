@@ -89,6 +89,19 @@ function show(status) {
   $("save").disabled = !status.can_save;
   $("save").title = status.can_save ? "" : "Start the run with --state FILE to save";
   guard(status.guard);
+  filter(status.answer);
+}
+
+function filter(answer) {
+  $("filter").hidden = answer == null;
+  if (answer == null) return;
+  text("answer", answer.label);
+  text("belief", percent(answer.confidence));
+  const frames = Math.round(answer.stay_frames);
+  const stays = frames + (frames === 1 ? " frame" : " frames");
+  text("stay", answer.stay_s == null ? stays : number(answer.stay_s, 1) + " s");
+  text("novelty", percent(answer.novelty));
+  text("neighbours", percent(1 - answer.alone));
 }
 
 function guard(found) {

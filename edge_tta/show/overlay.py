@@ -51,6 +51,7 @@ class Overlay:
     source_label, source_confidence: what the network as trained says.
     truth: the true class, spelled like the labels.
     condition: such as "fog 5".
+    alone: what the frame alone says, and its probability, where that is another class.
     """
 
     label: str = ""
@@ -64,6 +65,7 @@ class Overlay:
     source_confidence: float | None = None
     truth: str | None = None
     condition: str | None = None
+    alone: tuple[str, float] | None = None
 
 
 def draw(pixels: Pixels, info: Overlay) -> Pixels:
@@ -236,6 +238,11 @@ def _draw_footer(pen: _Pen, info: Overlay, left: int, right: int, y: int) -> Non
     if info.truth is not None:
         truth = pen.fitted(f"truth: {info.truth}", right - left, size)
         pen.text(truth, left, y, size, _WHITE)
+        left += pen.width_of(truth, size, _PLAIN) + pen.px(16)
+    if info.alone is not None and right - left > pen.px(60):
+        label, confidence = info.alone
+        alone = pen.fitted(f"this frame alone: {label} {confidence:.0%}", right - left, size)
+        pen.text(alone, left, y, size, _DIM)
 
 
 def _enlarged(pixels: Pixels) -> Pixels:

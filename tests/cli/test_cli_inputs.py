@@ -70,7 +70,7 @@ def _entropies(place: Path, *words: object) -> list[float]:
     log = place / "log.jsonl"
     result = call("run", place / "pictures", "--jsonl", log, *words)
     assert result.code == 0, result.err
-    return [record["entropy"] for record in records(log)]
+    return [record["raw"]["entropy"] for record in records(log)]
 
 
 def test_a_model_files_input_says_channels_and_sides(place: Path) -> None:

@@ -15,7 +15,7 @@ from edge_tta.models import load_model
 from tests.cli.commands import Result, call, records, rows_of
 
 FRAMES = 40
-STAGES = {"read", "prepare", "adapt", "compare", "show", "save"}
+STAGES = {"read", "prepare", "adapt", "filter", "compare", "show", "save"}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,9 @@ def test_the_log_has_a_record_a_frame_with_the_documented_keys(demo: tuple[Path,
         assert all(value >= 0 for value in record["ms"].values())
         assert (record["truth"], record["condition"]) == (frame.label, frame.condition)
         assert set(record["compared"]) == {"source", "norm"}
+        assert set(record["raw"]) == {"prediction", "label", "confidence", "entropy"}
+        assert set(record["filter"]) == {"alone", "stay_frames", "stay_s", "novelty"}
+        assert 0 <= record["filter"]["alone"] <= 1 <= record["filter"]["stay_frames"]
 
 
 def test_the_log_tells_of_updates_once_a_window(demo: tuple[Path, Result]) -> None:
@@ -113,7 +116,8 @@ def test_the_summary_has_the_errors_that_the_log_has(demo: tuple[Path, Result]) 
     wrong = {
         "source": [r["compared"]["source"]["prediction"] != r["truth"] for r in seen],
         "Pred BN (norm)": [r["compared"]["norm"]["prediction"] != r["truth"] for r in seen],
-        "nanoadapt:tent": [r["prediction"] != r["truth"] for r in seen],
+        "nanoadapt:tent": [r["raw"]["prediction"] != r["truth"] for r in seen],
+        "nanoadapt:tent+filter": [r["prediction"] != r["truth"] for r in seen],
     }
     rows = rows_of(result.out)
     assert f"{FRAMES} frames" in result.out

@@ -47,8 +47,8 @@ def test_a_stream_of_one_class_is_answered_by_the_source_and_the_log_says_when_a
     for record in seen[first:]:
         assert record["why"] == f"fell back to source: {event['why']}"
         assert record["adapted"] is False
-        assert record["prediction"] == record["compared"]["source"]["prediction"]
-        assert record["confidence"] == record["compared"]["source"]["confidence"]
+        assert record["raw"]["prediction"] == record["compared"]["source"]["prediction"]
+        assert record["raw"]["confidence"] == record["compared"]["source"]["confidence"]
 
 
 def test_the_summary_says_what_the_guard_did_and_what_it_cost(guarded: tuple[Path, Result]) -> None:

@@ -33,8 +33,9 @@ def test_source_predicts_as_the_network_itself_and_changes_nothing(
     with open_source(str(pictures)) as source, torch.no_grad():
         for record, frame in zip(seen, source, strict=True):
             expected = network(torch.from_numpy(INPUT.prepare(frame.pixels)))[0]
-            assert record["prediction"] == int(expected.argmax())
-            assert record["confidence"] == pytest.approx(float(expected.softmax(0).max()), abs=1e-5)
+            assert record["raw"]["prediction"] == int(expected.argmax())
+            confidence = float(expected.softmax(0).max())
+            assert record["raw"]["confidence"] == pytest.approx(confidence, abs=1e-5)
     assert not any(record["adapted"] for record in seen)
     assert {name: int(value) for name, value in load_file(state).items()} == {"steps": 6}
 
@@ -85,7 +86,7 @@ def test_a_run_without_labels_tells_of_entropy_and_of_no_error(
     result = call("run", folder(0, 5), "--jsonl", log, "--plot", plot)
     assert result.code == 0
     assert "error" not in result.out
-    assert "mean entropy (nats)" in " ".join(result.out.split())
+    assert "entropy (nats)" in " ".join(result.out.split())
     assert "source" not in result.out.replace("the source network ran", "")
     assert not plot.exists()
     for record in records(log):
@@ -108,9 +109,10 @@ def test_a_run_with_labels_shows_the_source_network_beside(labelled: Path, tmp_p
     result = call("run", labelled, "--jsonl", log)
     assert result.code == 0
     seen = records(log)
-    assert all(set(record["compared"]) == {"source"} for record in seen)
+    assert all(set(record["compared"]) == {"source", "source+filter"} for record in seen)
     rows = rows_of(result.out)
-    assert set(rows) == {"source", "nanoadapt:tent"}
+    both = {"source", "nanoadapt:tent"}
+    assert set(rows) == both | {f"{name}+filter" for name in both}
     source = np.mean([r["compared"]["source"]["prediction"] != r["truth"] for r in seen])
     assert rows["source"] == [f"{100 * source:.1f}"]
     assert source < 0.5  # clean signs, so that labels.csv was understood
@@ -119,7 +121,7 @@ def test_a_run_with_labels_shows_the_source_network_beside(labelled: Path, tmp_p
 def test_compare_none_runs_nothing_beside(labelled: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     result = call("run", labelled, "--jsonl", log, "--compare", "none")
-    assert set(rows_of(result.out)) == {"nanoadapt:tent"}
+    assert set(rows_of(result.out)) == {"nanoadapt:tent", "nanoadapt:tent+filter"}
     assert all("compared" not in record for record in records(log))
 
 
@@ -215,8 +217,8 @@ def test_a_model_of_an_own_file_runs_with_the_input_that_was_given(
             means = (as_pixels.prepare(frame.pixels)[0].mean((1, 2)) - [100, 90, 80]) / 2
             logits = means / np.sqrt(1 + 1e-5)
             share = np.exp(logits - logits.max())
-            assert record["prediction"] == int(logits.argmax())
-            assert record["confidence"] == pytest.approx(share.max() / share.sum(), abs=1e-4)
+            assert record["raw"]["prediction"] == int(logits.argmax())
+            assert record["raw"]["confidence"] == pytest.approx(share.max() / share.sum(), abs=1e-4)
 
 
 def test_an_output_that_cannot_be_made_is_told_before_the_first_frame(

@@ -43,7 +43,7 @@ def test_state_after_resume_equals_uninterrupted_run_to_the_bit(
     found = load_file(parts)
     assert any(not np.array_equal(between[name], found[name]) for name in found)
     told, told_again = (
-        [(r["step"], r["why"], r["prediction"], r["confidence"]) for r in records(log)]
+        [(r["step"], r["why"], r["raw"]) for r in records(log)]
         for log in (tmp_path / "whole.jsonl", tmp_path / "second.jsonl")
     )
     assert told_again == told[FIRST:]

@@ -35,6 +35,15 @@ class JsonlSink(Sink):
             "step": result.steps,
             "ms": result.stages.ms(),
         }
+        if result.filter is not None:
+            raw = result.raw
+            record["raw"] = {
+                "prediction": raw.index,
+                "label": raw.label,
+                "confidence": raw.confidence,
+                "entropy": raw.entropy,
+            }
+            record["filter"] = result.filter.record()
         if result.guard is not None:
             record["guard"] = result.guard.record()
             if result.guard.events:

@@ -46,6 +46,7 @@ class PageSink(Sink):
             "truth": result.truth,
             "state": self._state(result),
             "why": result.why,
+            "answer": self._answer(result),
             "adapted": _shown(own),
             "source_network": None if source is None else _shown(source),
             "ms": result.stages.ms(),
@@ -73,6 +74,17 @@ class PageSink(Sink):
         if result.guard is not None and result.guard.fallen is not None:
             return "fell back"
         return "learning" if result.outcome.learns else "observing"
+
+    def _answer(self, result: FrameResult) -> dict[str, Any] | None:
+        """The filtered answer; None without a filter."""
+        if result.filter is None:
+            return None
+        reading = result.reading
+        return {
+            "label": reading.label,
+            "confidence": reading.confidence,
+            **result.filter.record(),
+        }
 
     def _of_guard(self, guard: GuardReport) -> dict[str, Any]:
         for event in guard.events:

@@ -1,0 +1,11 @@
+"""Time as evidence: neighbouring frames of a camera usually show the same class.
+
+`ClassFilter` is the mathematics, on logits; `Filtered` puts it around an adapter or a guard.
+docs/background/temporal.md has what it gives, and where it gives nothing.
+"""
+
+from edge_tta.temporal.class_filter import Belief, ClassFilter
+from edge_tta.temporal.filtered import Filtered
+from edge_tta.temporal.novelty import Novelty
+
+__all__ = ["Belief", "ClassFilter", "Filtered", "Novelty"]

@@ -1,0 +1,102 @@
+"""`Filtered`: an adapter or a guard whose answers are filtered over time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from edge_tta.adapter import Adapter
+from edge_tta.guard import Guard
+from edge_tta.guard.running import as_array
+from edge_tta.temporal.class_filter import Belief, ClassFilter
+from edge_tta.temporal.novelty import Novelty
+
+_INTERVALS = 64
+"""Latest intervals between frames, of which the usual one is the median."""
+
+
+class Filtered:
+    """`filtered(images) -> logits`: the logarithm of what is believed after each frame.
+
+    Adaptation goes on as without: the filter only reads what the adapter, or the guard, answers.
+    Where it fails to know better, its answer is the network's own.
+
+    Args:
+        predictor: an adapter of any method, `source` included, or a guard.
+
+    Attributes:
+        belief: after the latest frame; None before the first.
+        raw: the predictor's logits (N, classes) of the latest call.
+        novelty: of the latest frame, 0..1; 1 before the first.
+    """
+
+    def __init__(self, predictor: Adapter | Guard) -> None:
+        self._predictor = predictor
+        self.raw: Any = None
+        self.belief: Belief | None = None
+        self.novelty = 1.0
+        self._filter: ClassFilter | None = None
+        self._novelty = Novelty()
+        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self._time_s: float | None = None
+
+    def __call__(self, images: Any, *, learn: bool = True, time_s: float | None = None) -> Any:
+        """Return logits (N, classes) of images (N, channels, H, W), as the predictor takes them.
+
+        Args:
+            learn: as of `Adapter`.
+            time_s: of the last image, in seconds; None: it came at the usual interval. After a gap
+                what was believed counts less, by the time gone by.
+        """
+        self.raw = self._predictor(images, learn=learn)
+        return self.update(images, self.raw, time_s)
+
+    def update(self, images: Any, logits: Any, time_s: float | None = None) -> Any:
+        """Return the filtered logits of images that the predictor has answered with `logits`."""
+        interval = self._interval(time_s)
+        fallen = isinstance(self._predictor, Guard) and self._predictor.fallen is not None
+        answers = []
+        for image, row in zip(as_array(images), as_array(logits), strict=True):
+            if self._filter is None:
+                self._filter = ClassFilter(len(row))
+            self.novelty = self._novelty.update(image)
+            self.belief = self._filter.update(
+                row,
+                novelty=self.novelty,
+                interval=interval,
+                network="source" if fallen else "adapted",
+            )
+            interval = 1.0
+            answers.append(np.log(np.maximum(self.belief.p, np.float32(1e-30))))
+        filtered = np.stack(answers)
+        return logits.new_tensor(filtered) if hasattr(logits, "new_tensor") else filtered
+
+    def reset(self) -> None:
+        """Go back to the source, and forget what was believed."""
+        self._predictor.reset()
+        self.reset_filter()
+
+    def reset_filter(self) -> None:
+        """Forget what was believed, and nothing else."""
+        self.raw, self.belief, self.novelty = None, None, 1.0
+        self._filter, self._time_s = None, None
+        self._novelty.reset()
+        self._intervals.clear()
+
+    @property
+    def stay_s(self) -> float | None:
+        """Expected seconds until the class changes; None: no frame had a time."""
+        if self.belief is None or not self._intervals:
+            return None
+        return self.belief.stay * float(np.median(self._intervals))
+
+    def _interval(self, time_s: float | None) -> float:
+        """Return the time since the last call in usual intervals; 1 where it is not known."""
+        before, self._time_s = self._time_s, time_s
+        if time_s is None or before is None or time_s <= before:
+            return 1.0
+        gap = time_s - before
+        self._intervals.append(gap)
+        return gap / float(np.median(self._intervals))

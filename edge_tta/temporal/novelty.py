@@ -1,0 +1,68 @@
+"""Novelty: how much of a frame is news.
+
+    novelty = min(1, mean_f (b_f - last b_f)^2 / (2 variance_f))^(1/4)
+
+b: means of a frame over a grid of 4 x 4 blocks in each channel; variance: running, over the stream.
+Unrelated frames are apart by twice the variance, so that they are all news. Block means do not see
+a sensor's noise. The root is what measured best (docs/background/temporal.md).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_tta.prepare import Images
+
+GRID = 4
+MEMORY = 300
+"""Frames that the running variance is over."""
+
+FIRST_VARIANCE, FIRST_FRAMES = 0.25, 20
+"""Variance of normalised pictures' block means that is assumed at first, as of so many frames."""
+
+
+class Novelty:
+    """Tells how much each frame of a stream is news, in [0, 1]; the first is all news."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self._last: npt.NDArray[np.float64] | None = None
+        self._mean = self._variance = np.zeros(())
+        self._frames = FIRST_FRAMES
+
+    def update(self, image: Images) -> float:
+        """Return the novelty of the next frame (channels, H, W), normalised.
+
+        A frame of another shape than the one before is all news.
+        """
+        blocks = _block_means(image)
+        last, self._last = self._last, blocks
+        if last is None or last.shape != blocks.shape:
+            self._mean, self._variance = blocks, np.full(blocks.shape, FIRST_VARIANCE)
+            self._frames = FIRST_FRAMES
+            return 1.0
+        self._frames += 1
+        weight = 1 / min(self._frames, MEMORY)
+        gap = blocks - self._mean
+        self._mean = self._mean + weight * gap
+        self._variance = (1 - weight) * (self._variance + weight * gap * gap)
+        distance = np.mean((blocks - last) ** 2 / (2 * self._variance + 1e-9))
+        return float(min(1.0, distance) ** 0.25)
+
+
+def _block_means(image: Images) -> npt.NDArray[np.float64]:
+    """Return the means (channels, rows, columns) over at most GRID x GRID blocks."""
+    height, width = image.shape[-2:]
+    rows, columns = _starts(height), _starts(width)
+    sums = np.add.reduceat(np.add.reduceat(image, rows, -2), columns, -1)
+    sizes = np.outer(np.diff([*rows, height]), np.diff([*columns, width]))
+    means: npt.NDArray[np.float64] = sums / sizes
+    return means
+
+
+def _starts(side: int) -> npt.NDArray[np.int64]:
+    return np.arange(min(GRID, side)) * side // min(GRID, side)

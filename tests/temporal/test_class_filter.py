@@ -1,0 +1,250 @@
+"""The class filter against an enumeration of all class sequences, and its properties."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_tta.temporal import ClassFilter
+from edge_tta.temporal.class_filter import (
+    ALONE,
+    PRIOR_FRAMES,
+    PRIOR_MEMORY,
+    SHARE,
+    STAYS,
+    TEMPERATURES,
+)
+
+
+def _softmax(x: Any) -> Any:
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+def _enumerated(logits: Any, intervals: Any) -> Any:
+    """Answers (frames, C): sums over all sequences of classes, model by model.
+
+    Novelty is 1. What a model believes of frame t is the sum over all sequences up to t of the
+    sequence's probability times the product of its likelihoods; its evidence of a frame is the
+    ratio of two such sums. The prior changes from frame to frame and is that before the frame.
+    """
+    frames, classes = logits.shape
+    models = list(itertools.product(TEMPERATURES, STAYS))
+    priors: dict[float, list[Any]] = {}
+    for temperature in TEMPERATURES:
+        mean, seen, history = np.full(classes, 1 / classes), PRIOR_FRAMES, []
+        for row in logits:
+            history.append(mean)
+            mean = mean + (_softmax(row / temperature) - mean) / min(seen, PRIOR_MEMORY)
+            seen += 1
+        priors[temperature] = history
+    sums = {model: [1.0] for model in models}
+    beliefs: dict[Any, list[Any]] = {model: [] for model in models}
+    for (temperature, stay), t in itertools.product(models, range(frames)):
+        by_class = np.zeros(classes)
+        # The class before the first frame is as the uniform belief at the start says.
+        for before, *sequence in itertools.product(range(classes), repeat=t + 2):
+            probability, last = 1 / classes, before
+            for i, now in enumerate(sequence):
+                prior = priors[temperature][i]
+                s = stay ** intervals[i]
+                probability *= s * (now == last) + (1 - s) * prior[now]
+                p = _softmax(logits[i] / temperature)
+                probability *= (p / prior)[now] / (prior * (p / prior)).sum()
+                last = now
+            by_class[last] += probability
+        sums[temperature, stay].append(by_class.sum())
+        beliefs[temperature, stay].append(by_class / by_class.sum())
+    first = {model: (1 - ALONE) / len(models) for model in models}
+    weights, alone, answers = dict(first), ALONE, []
+    for t in range(frames):
+        weights = {m: w * sums[m][t + 1] / sums[m][t] for m, w in weights.items()}
+        total = alone + sum(weights.values())
+        weights = {m: (1 - SHARE) * w / total + SHARE * first[m] for m, w in weights.items()}
+        alone = (1 - SHARE) * alone / total + SHARE * ALONE
+        answers.append(
+            alone * _softmax(logits[t]) + sum(weights[m] * beliefs[m][t] for m in models)
+        )
+    return np.array(answers)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_it_sums_over_all_sequences_of_classes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(6, 2)) * 3
+    intervals = rng.uniform(0.5, 4, 6)
+    by_filter = ClassFilter(2)
+    answers = [
+        by_filter.update(row, interval=time).p for row, time in zip(logits, intervals, strict=True)
+    ]
+    np.testing.assert_allclose(answers, _enumerated(logits, intervals), rtol=2e-5)
+
+
+def _plain(logits: Any, novelties: Any) -> Any:
+    """The equations of the module, one number at a time."""
+    classes = len(logits[0])
+    models = [(t, s) for t in TEMPERATURES for s in STAYS]
+    beliefs = {m: [1 / classes] * classes for m in models}
+    priors = {t: [1 / classes] * classes for t in TEMPERATURES}
+    seen = PRIOR_FRAMES
+    first = (1 - ALONE) / len(models)
+    weights, alone, answers = dict.fromkeys(models, first), ALONE, []
+    for row, novelty in zip(logits, novelties, strict=True):
+        evidence = {}
+        for t, s in models:
+            p, prior = _softmax(np.array(row) / t), priors[t]
+            like = [(p[k] / prior[k]) ** novelty**0.5 for k in range(classes)]
+            scale = sum(prior[k] * like[k] for k in range(classes))
+            fade = 1 - 0.7 * (1 - novelty)
+            old = [prior[k] * (beliefs[t, s][k] / prior[k]) ** fade for k in range(classes)]
+            stay = s**novelty
+            joint = [
+                (stay * old[k] / sum(old) + (1 - stay) * prior[k]) * like[k] / scale
+                for k in range(classes)
+            ]
+            evidence[t, s] = sum(joint)
+            beliefs[t, s] = [value / sum(joint) for value in joint]
+        for t in TEMPERATURES:
+            p = _softmax(np.array(row) / t)
+            rate = novelty / min(seen, PRIOR_MEMORY)
+            priors[t] = [prior + rate * (q - prior) for prior, q in zip(priors[t], p, strict=True)]
+        seen += novelty
+        total = alone + sum(weights[m] * evidence[m] for m in models)
+        weights = {
+            m: (1 - SHARE) * weights[m] * evidence[m] / total + SHARE * first for m in models
+        }
+        alone = (1 - SHARE) * alone / total + SHARE * ALONE
+        answers.append(
+            alone * _softmax(np.array(row)) + sum(weights[m] * np.array(beliefs[m]) for m in models)
+        )
+    return answers
+
+
+def test_novelty_weighs_likelihood_memory_and_stay() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(40, 5)) * 4
+    novelties = rng.uniform(0.02, 1, 40)
+    by_filter = ClassFilter(5)
+    answers = [
+        by_filter.update(row, novelty=novelty).p
+        for row, novelty in zip(logits, novelties, strict=True)
+    ]
+    np.testing.assert_allclose(answers, _plain(logits, novelties), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_it_costs_no_more_than_a_constant_against_the_frames_alone(seed: int) -> None:
+    """Whatever the stream: a bound of the fixed-share forecaster."""
+    rng = np.random.default_rng(seed)
+    by_filter = ClassFilter(7)
+    scale = rng.choice([0.1, 3, 30])
+    run = int(rng.choice([1, 1, 2, 9]))
+    for n in range(1, 400):
+        row = rng.normal(size=7) * scale
+        row[(n // run) % 7] += scale
+        by_filter.update(row, novelty=float(rng.uniform()) if seed % 2 else 1.0)
+        assert by_filter.log_evidence >= np.log(ALONE) + n * np.log1p(-SHARE) - 1e-4 * n
+
+
+def _stream(run: int, frames: int, classes: int, signal: float, seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(rng.integers(0, classes, frames // run), run)
+    logits = rng.normal(size=(len(labels), classes))
+    logits[np.arange(len(labels)), labels] += signal
+    return labels, logits
+
+
+@pytest.mark.parametrize(("classes", "run"), [(10, 20), (100, 30)])
+def test_runs_of_one_class_are_told_far_better_than_frame_by_frame(classes: int, run: int) -> None:
+    labels, logits = _stream(run, 600, classes, 2.0, 0)
+    by_filter = ClassFilter(classes)
+    wrong = [by_filter.update(row).p.argmax() for row in logits] != labels
+    raw = logits.argmax(1) != labels
+    assert raw.mean() > 0.3
+    assert wrong.mean() < 0.4 * raw.mean()
+
+
+def test_in_random_order_the_frames_stand_alone() -> None:
+    labels, logits = _stream(1, 1000, 10, 2.0, 1)
+    by_filter = ClassFilter(10)
+    predicted = np.array([by_filter.update(row).p.argmax() for row in logits])
+    assert (predicted != logits.argmax(1)).mean() < 0.01
+    assert by_filter.update(logits[0]).alone > 0.9
+
+
+def test_it_is_causal() -> None:
+    _, logits = _stream(10, 60, 5, 2.0, 0)
+    one, other = ClassFilter(5), ClassFilter(5)
+    changed = logits.copy()
+    changed[40:] = -changed[40:]
+    first = [one.update(row).p for row in logits]
+    second = [other.update(row).p for row in changed]
+    np.testing.assert_array_equal(first[:40], second[:40])
+    assert not np.allclose(first[40:], second[40:])
+
+
+def _sure_of_class_0() -> ClassFilter:
+    by_filter = ClassFilter(4)
+    for _ in range(200):
+        for k in (0, 1, 2, 3):
+            for _ in range(10):
+                by_filter.update(3 * np.eye(4)[k])
+    for _ in range(10):
+        by_filter.update(3 * np.eye(4)[0])
+    return by_filter
+
+
+@pytest.mark.parametrize("interval", [1.0, 1000.0])
+def test_a_belief_grows_old_with_time(interval: float) -> None:
+    """A frame that tells nothing: at once the class is still believed, after a gap it is not."""
+    by_filter = _sure_of_class_0()
+    belief = by_filter.update(np.zeros(4), interval=interval)
+    assert (belief.p[0] > 0.8) == (interval == 1.0)
+    assert belief.p[0] > 0.2
+
+
+def test_a_frame_that_is_no_news_changes_little() -> None:
+    by_filter = _sure_of_class_0()
+    belief = by_filter.update(3 * np.eye(4)[1], novelty=0.0)
+    assert belief.p.argmax() == 0
+
+
+def test_logits_that_are_not_finite_are_passed_on_and_change_no_weight() -> None:
+    by_filter = _sure_of_class_0()
+    before = by_filter.log_evidence
+    assert np.isnan(by_filter.update([np.nan, 0, 0, 0]).p).any()
+    assert by_filter.log_evidence == before
+    assert by_filter.update(np.zeros(4)).p.argmax() == 0
+
+
+def test_networks_have_priors_of_their_own_and_share_the_belief() -> None:
+    """The bias of one towards class 1 does not count against class 1 of the other."""
+    by_filter = ClassFilter(3)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        by_filter.update(rng.normal(size=3) + [0, 3, 0], network="source")
+    told = by_filter.update([0.0, 0.5, 0.0], network="adapted").p
+    assert told.argmax() == 1
+    assert by_filter.update([0.0, 0.5, 0.0], network="source").p[1] > 0.3
+
+
+def test_reset_forgets_everything() -> None:
+    by_filter = _sure_of_class_0()
+    by_filter.reset()
+    row = np.array([0.0, 1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(by_filter.update(row).p, ClassFilter(4).update(row).p)
+    assert by_filter.log_evidence == ClassFilter(4).log_evidence or abs(by_filter.log_evidence) < 1
+
+
+@pytest.mark.parametrize("logits", [np.zeros(3), np.zeros((1, 4)), 0.0])
+def test_logits_of_another_shape_are_refused(logits: Any) -> None:
+    with pytest.raises(ValueError, match=r"logits must be \(4,\)"):
+        ClassFilter(4).update(logits)
+
+
+def test_there_is_a_class_at_least() -> None:
+    with pytest.raises(ValueError, match="classes must be >= 1"):
+        ClassFilter(0)

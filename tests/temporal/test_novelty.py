@@ -1,0 +1,80 @@
+"""How much of a frame is news."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_tta.temporal import Novelty
+
+
+def _picture(rng: np.random.Generator, side: int = 32) -> np.ndarray:
+    blocks = rng.normal(size=(3, 4, 4)) * 0.7
+    return np.kron(blocks, np.ones((side // 4, side // 4))).astype(np.float32)
+
+
+def test_unrelated_pictures_are_all_news_and_the_same_picture_is_none() -> None:
+    rng = np.random.default_rng(0)
+    novelty = Novelty()
+    unrelated = [novelty.update(_picture(rng)) for _ in range(300)]
+    assert unrelated[0] == 1.0
+    assert 0.85 < np.mean(unrelated[50:]) <= 1.0
+    picture = _picture(rng)
+    novelty.update(picture)
+    assert novelty.update(picture) == 0.0
+
+
+def test_a_sensors_noise_on_a_scene_that_stands_still_is_hardly_news() -> None:
+    rng = np.random.default_rng(0)
+    picture, novelty = _picture(rng, 64), Novelty()
+    novelty.update(picture)
+    still = [
+        novelty.update(picture + rng.normal(size=picture.shape).astype(np.float32) * 0.3)
+        for _ in range(20)
+    ]
+    assert max(still) < 0.45
+
+
+def test_a_slow_change_is_less_news_than_a_cut() -> None:
+    rng = np.random.default_rng(0)
+    novelty = Novelty()
+    for _ in range(100):
+        novelty.update(_picture(rng))
+    a, b = _picture(rng), _picture(rng)
+    novelty.update(a)
+    slow = [novelty.update(a + (b - a) * step / 20) for step in range(1, 21)]
+    assert max(slow) < 0.6 < novelty.update(a)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 40, 3), (3, 7, 5), (2, 4, 4)])
+def test_inputs_of_any_shape_are_taken(shape: tuple[int, ...]) -> None:
+    novelty, rng = Novelty(), np.random.default_rng(0)
+    values = [novelty.update(rng.normal(size=shape).astype(np.float32)) for _ in range(9)]
+    assert all(0 <= value <= 1 for value in values)
+
+
+def test_block_means_are_means() -> None:
+    """Against slices written out."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(2, 9, 6)).astype(np.float32)
+    novelty = Novelty()
+    novelty.update(np.zeros_like(image))
+    blocks = [
+        image[c, top:bottom, left:right].mean()
+        for c in range(2)
+        for top, bottom in ((0, 2), (2, 4), (4, 6), (6, 9))
+        for left, right in ((0, 1), (1, 3), (3, 4), (4, 6))
+    ]
+    # The first running variance is 0.25 as of 20 frames.
+    gap = np.array(blocks)
+    variance = (1 - 1 / 21) * (0.25 + gap**2 / 21)
+    expected = np.mean(gap**2 / (2 * variance)) ** 0.25
+    assert novelty.update(image) == pytest.approx(min(1, expected), rel=1e-5)
+
+
+def test_a_change_of_shape_and_a_reset_are_news() -> None:
+    novelty = Novelty()
+    novelty.update(np.zeros((1, 8, 8), np.float32))
+    assert novelty.update(np.zeros((3, 8, 8), np.float32)) == 1.0
+    novelty.reset()
+    assert novelty.update(np.zeros((3, 8, 8), np.float32)) == 1.0
