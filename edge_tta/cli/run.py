@@ -43,9 +43,9 @@ def main(argv: Sequence[str]) -> int:
         adapter = loaded.adapter
         guarded = arguments.guard == "on" and adapter.config.method != SOURCE
         guard = Guard(adapter) if guarded else None
+        classes = Classes(loaded.prepare(), loaded.labels)
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
-        classes = Classes(loaded.prepare(), loaded.labels)
         options.check_labels(classes.names, classes.count)
         predictors = Predictors(
             adapter,
