@@ -51,6 +51,7 @@ class Adapter:
 
     Attributes:
         engine: what runs the network.
+        changed: the state is another than when this was last set to False, as who saves it does.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Adapter:
         self._preset = preset
         self._state: State = {}
         self._source: State = {}
-        self._has_seen = False
+        self._has_seen = self.changed = False
 
     def __call__(self, images: Tensor | Images, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W), adapting on the way.
@@ -108,7 +109,7 @@ class Adapter:
             logits, self._state = self.engine.learn(batch, self._state, 1 + count)
         else:
             logits, self._state = self.engine.observe(batch, self._state)
-        self._has_seen = True
+        self._has_seen = self.changed = True
         return logits
 
     def predict(self, images: Tensor | Images) -> Any:
@@ -170,6 +171,7 @@ class Adapter:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         batch = self._prepared(images, finite=True)
         self._state = {**self._state, "host.fisher": engine.fisher(batch, batch_size)}
+        self.changed = self._has_seen
 
     @property
     def config(self) -> MethodConfig:
@@ -215,6 +217,7 @@ class Adapter:
         """Go back to the source: everything learned from the stream is forgotten."""
         of_source = {n: v for n, v in self._state.items() if n == "host.fisher"}
         self._state = {**self._source, **of_source}
+        self.changed = self._has_seen
 
     def restore(self, state: State) -> None:
         """Continue from what `state` gave, exactly. Its tensors are not changed.
@@ -225,7 +228,7 @@ class Adapter:
         if not self._state or state.keys() != self._state.keys():
             raise StateError("not a state of this adapter; expected what its `state` gave")
         self._state = dict(state)
-        self._has_seen = True
+        self._has_seen = self.changed = True
 
     def save(self, path: str | Path) -> None:
         """Write the state as a safetensors file, whole or not at all.

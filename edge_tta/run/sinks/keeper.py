@@ -27,7 +27,7 @@ class StateKeeper(Sink):
 
     Attributes:
         resumed: whether the file was there.
-        recovered: what was done because it was damaged; None: it was not.
+        recovered: what was done because it was damaged; None: nothing.
         tell: called with a line when saving fails on the way, and when it works again.
     """
 
@@ -43,7 +43,7 @@ class StateKeeper(Sink):
         self.recovered = load_or_previous(adapter.load, path) if self.resumed else None
         check_place(path)
         remove_leftovers(path)
-        self._saved_steps = -1
+        adapter.changed = False
         self._fails = False
         self._due_s = time.monotonic() + every_s
 
@@ -72,15 +72,14 @@ class StateKeeper(Sink):
         else:
             if failed:
                 self.tell(f"{self._path} is written again")
+        self._due_s = time.monotonic() + self._every_s
 
     def save(self) -> None:
         """Saves, if anything changed since the last time.
 
         Raises OutputError when it cannot; what was saved before stays.
         """
-        self._due_s = time.monotonic() + self._every_s
-        if self._adapter.steps not in (0, self._saved_steps):
+        if self._adapter.changed:
             with keeping_previous(self._path):
                 self._guarded.save(self._path)
-            self._saved_steps = self._adapter.steps
-            self._due_s = time.monotonic() + self._every_s
+            self._adapter.changed = False
