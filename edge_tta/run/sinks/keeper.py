@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.errors import OutputError
+from edge_tta.errors import OutputError, StateError
 from edge_tta.files import check_place, remove_leftovers
 from edge_tta.guard import Guard
 from edge_tta.run.frame_result import FrameResult
@@ -59,13 +59,13 @@ class StateKeeper(Sink):
             self.try_to_save()
 
     def try_to_save(self) -> None:
-        """Saves now. A full disk does not end the run: it is told, and tried again when the next
-        time is due.
+        """Saves now. A full disk, or a state beyond all bounds, does not end the run: it is told,
+        and tried again when the next time is due.
         """
         failed, self._fails = self._fails, False
         try:
             self.save()
-        except OutputError as error:
+        except (OutputError, StateError) as error:
             self._fails = True
             if not failed:
                 self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
@@ -77,7 +77,7 @@ class StateKeeper(Sink):
     def save(self) -> None:
         """Saves, if anything changed since the last time.
 
-        Raises OutputError when it cannot; what was saved before stays.
+        Raises OutputError or StateError when it cannot; what was saved before stays.
         """
         if self._adapter.changed:
             with keeping_previous(self._path):
