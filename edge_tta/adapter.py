@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import check_matches, check_tensors, load_state, save_state
 from edge_tta.config import SAVED, MethodConfig, make_config
 from edge_tta.engines.base import Engine, State
@@ -29,7 +30,8 @@ class Adapter:
 
     Args:
         model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers; a bundle's
-            folder; an engine (`edge_tta.engines`); or the `network` of another adapter's.
+            folder; an engine (`edge_tta.engines`), which has its method and options; or the
+            `engine.network` of another adapter.
         method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too. Of a bundle,
             one that it holds.
         host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`.
@@ -42,10 +44,10 @@ class Adapter:
             again in the backward pass: a number from 2, `auto` (as many as save least), or 0:
             none. Less memory, more time. Needs `gradient` constant and no `taylor`.
         options: single fields of `MethodConfig` that win over the preset, by the names of
-            `edge_tta.config.fields.PLACES`. Those from `device` on are of modules alone.
+            `edge_tta.config.fields.PLACES`. Those from `preset` on are of modules alone.
 
     Raises:
-        ConfigError: an unknown or impossible choice.
+        ConfigError: an unknown or impossible choice, or one that a bundle leaves no more.
         ModelError: now, or at the first call, if the network cannot be adapted.
         BundleError: a bundle that is damaged.
 
@@ -56,7 +58,7 @@ class Adapter:
 
     def __init__(
         self,
-        model: nn.Module | SourceNetwork | Engine | str | Path,
+        model: nn.Module | SourceNetwork | Engine | Bundle | str | Path,
         method: str = "nanoadapt",
         host: str = "tent",
         preset: str | Path = "edge",
@@ -68,8 +70,14 @@ class Adapter:
         **options: Any,
     ) -> None:
         self.engine: Engine
-        if isinstance(model, (str, Path)):
-            self.engine = OnnxEngine(model, make_config(method, host, preset).label)
+        if isinstance(model, (str, Path, Bundle)):
+            given = preset, device, input_spec, saved, activation_checkpointing, options
+            if given != ("edge", "cpu", None, "float32", 0, {}):
+                raise ConfigError(
+                    "a bundle runs on the CPU with the preset, input and options that it was "
+                    "exported with; give method and host alone, or export it with the others"
+                )
+            self.engine = OnnxEngine(model, make_config(method, host).label)
         elif isinstance(model, Engine):
             self.engine = model
         else:
