@@ -203,8 +203,8 @@ class Adapter:
 
     @property
     def updates(self) -> int:
-        """Windows of S gradients since the source: optimizer steps, but where no image counted."""
-        return self._counter("opt.updates")
+        """Optimizer steps since the source; a window of which no image counted makes none."""
+        return self._counter("opt.applied" if "opt.applied" in self._state else "opt.updates")
 
     @property
     def position(self) -> int:

@@ -21,7 +21,7 @@ SOURCE = "source"
 class Outcome(Enum):
     """Outcome of adaptation on a frame. The value is its text, facts to be filled in."""
 
-    UPDATED = "updated ({updates} so far)"
+    UPDATED = "updates so far: {updates}"
     ACCUMULATED = "accumulating {position}/{accumulation}"
     CALIBRATED = "calibrated"
     OBSERVED = "calibrated; learns every {adapt_every} frames"
@@ -132,13 +132,13 @@ class FrameResult:
     @cached_property
     def picture(self) -> Pixels:
         """The frame with the results drawn onto it, uint8 (H, W, 3) RGB; drawn when asked for."""
-        own, source, outcome = self.reading, self.compared.get(SOURCE), self.outcome
+        answer, source, outcome = self.reading, self.compared.get(SOURCE), self.outcome
         doing = Tone.GOOD if outcome.learns else Tone.CALM if outcome.adapts else Tone.DOUBTFUL
         info = Overlay(
-            label=own.label,
-            confidence=own.confidence,
-            entropy=own.entropy,
-            entropy_share=own.entropy_share,
+            label=answer.label,
+            confidence=answer.confidence,
+            entropy=answer.entropy,
+            entropy_share=answer.entropy_share,
             fps=self.fps,
             state=self.why,
             tone=_TONES.get(outcome, doing),
