@@ -12,7 +12,7 @@ from rich.console import Console
 from edge_tta.cli import options
 from edge_tta.cli.loading import load
 from edge_tta.cli.run_options import check, parser
-from edge_tta.cli.telling import tell, watch
+from edge_tta.cli.telling import progress, tell
 from edge_tta.cli.terminal import terminal
 from edge_tta.demo.source import DEMO
 from edge_tta.frames import FrameSource, PacedSource, open_source
@@ -75,7 +75,9 @@ def main(argv: Sequence[str]) -> int:
         # Standard output belongs to the records when they go there.
         told = terminal(stderr=arguments.jsonl == "-")
         try:
-            watch(loop, stop, console)
+            with progress(loop, console) as tell_progress:
+                for _ in loop.frames(stop):
+                    tell_progress()
         except BaseException:
             if loop.tally.frames:
                 tell(loop, told)
