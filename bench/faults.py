@@ -190,4 +190,4 @@ class _Reporting(StateKeeper):
 
     def save(self) -> None:
         super().save()
-        self.saved = self._saved_steps
+        self.saved = self._adapter.steps

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import check_matches, check_tensors, load_state, save_state
 from edge_tta.config import SAVED, MethodConfig, make_config
 from edge_tta.engines.base import Engine, State
@@ -29,7 +30,8 @@ class Adapter:
 
     Args:
         model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers; a bundle's
-            folder; an engine (`edge_tta.engines`); or the `network` of another adapter's.
+            folder; an engine (`edge_tta.engines`), which has its method and options; or the
+            `engine.network` of another adapter.
         method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too. Of a bundle,
             one that it holds.
         host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`.
@@ -42,20 +44,21 @@ class Adapter:
             again in the backward pass: a number from 2, `auto` (as many as save least), or 0:
             none. Less memory, more time. Needs `gradient` constant and no `taylor`.
         options: single fields of `MethodConfig` that win over the preset, by the names of
-            `edge_tta.config.fields.PLACES`. Those from `device` on are of modules alone.
+            `edge_tta.config.fields.PLACES`. Those from `preset` on are of modules alone.
 
     Raises:
-        ConfigError: an unknown or impossible choice.
+        ConfigError: an unknown or impossible choice, or one that a bundle leaves no more.
         ModelError: now, or at the first call, if the network cannot be adapted.
         BundleError: a bundle that is damaged.
 
     Attributes:
         engine: what runs the network.
+        changed: the state is another than when this was last set to False, as who saves it does.
     """
 
     def __init__(
         self,
-        model: nn.Module | SourceNetwork | Engine | str | Path,
+        model: nn.Module | SourceNetwork | Engine | Bundle | str | Path,
         method: str = "nanoadapt",
         host: str = "tent",
         preset: str | Path = "edge",
@@ -67,8 +70,14 @@ class Adapter:
         **options: Any,
     ) -> None:
         self.engine: Engine
-        if isinstance(model, (str, Path)):
-            self.engine = OnnxEngine(model, make_config(method, host, preset).label)
+        if isinstance(model, (str, Path, Bundle)):
+            given = preset, device, input_spec, saved, activation_checkpointing, options
+            if given != ("edge", "cpu", None, "float32", 0, {}):
+                raise ConfigError(
+                    "a bundle runs on the CPU with the preset, input and options that it was "
+                    "exported with; give method and host alone, or export it with the others"
+                )
+            self.engine = OnnxEngine(model, make_config(method, host).label)
         elif isinstance(model, Engine):
             self.engine = model
         else:
@@ -81,7 +90,7 @@ class Adapter:
         self._preset = preset
         self._state: State = {}
         self._source: State = {}
-        self._has_seen = False
+        self._has_seen = self.changed = False
 
     def __call__(self, images: Tensor | Images, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W), adapting on the way.
@@ -108,7 +117,7 @@ class Adapter:
             logits, self._state = self.engine.learn(batch, self._state, 1 + count)
         else:
             logits, self._state = self.engine.observe(batch, self._state)
-        self._has_seen = True
+        self._has_seen = self.changed = True
         return logits
 
     def predict(self, images: Tensor | Images) -> Any:
@@ -170,6 +179,7 @@ class Adapter:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         batch = self._prepared(images, finite=True)
         self._state = {**self._state, "host.fisher": engine.fisher(batch, batch_size)}
+        self.changed = self._has_seen
 
     @property
     def config(self) -> MethodConfig:
@@ -193,8 +203,8 @@ class Adapter:
 
     @property
     def updates(self) -> int:
-        """Windows of S gradients since the source: optimizer steps, but where no image counted."""
-        return self._counter("opt.updates")
+        """Optimizer steps since the source; a window of which no image counted makes none."""
+        return self._counter("opt.applied" if "opt.applied" in self._state else "opt.updates")
 
     @property
     def position(self) -> int:
@@ -215,6 +225,7 @@ class Adapter:
         """Go back to the source: everything learned from the stream is forgotten."""
         of_source = {n: v for n, v in self._state.items() if n == "host.fisher"}
         self._state = {**self._source, **of_source}
+        self.changed = self._has_seen
 
     def restore(self, state: State) -> None:
         """Continue from what `state` gave, exactly. Its tensors are not changed.
@@ -225,7 +236,7 @@ class Adapter:
         if not self._state or state.keys() != self._state.keys():
             raise StateError("not a state of this adapter; expected what its `state` gave")
         self._state = dict(state)
-        self._has_seen = True
+        self._has_seen = self.changed = True
 
     def save(self, path: str | Path) -> None:
         """Write the state as a safetensors file, whole or not at all.

@@ -64,7 +64,10 @@ def save_state(path: str | Path, arrays: Arrays, header: Header) -> None:
 
     Raises:
         OutputError: the file cannot be written.
+        StateError: no `load_state` would take it.
     """
+    if (problem := _impossible(arrays, header)) is not None:
+        raise StateError(f"{path} is not written: the state {problem}; reset the adapter")
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -82,8 +85,9 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
     """Reads a state file. The file is never changed.
 
     Raises:
-        StateError: missing, damaged, of a foreign format or version, or holding values that no
-            adaptation makes: NaN, infinity, negative counts.
+        StateError: missing, of a foreign format or version.
+        DamagedStateError: damaged, or holding values that no adaptation makes: NaN, infinity,
+            negative counts.
     """
     try:
         check_ordinary(path)
@@ -120,32 +124,24 @@ def load_state(path: str | Path) -> tuple[Arrays, Header]:
         raise DamagedStateError(
             f"{path} is damaged: its values are not those that were written; {ADVICE}"
         )
-    _check_values(path, arrays, header)
+    if (problem := _impossible(arrays, header)) is not None:
+        raise DamagedStateError(f"{path} {problem}; {ADVICE}")
     return arrays, header
 
 
-def _check_values(path: str | Path, arrays: Arrays, header: Header) -> None:
-    """Refuses values that no adaptation makes: a checksum says only that they were written so.
-
-    Raises:
-        StateError: with the first of them.
-    """
+def _impossible(arrays: Arrays, header: Header) -> str | None:
+    """Return the first value that no adaptation makes; a checksum says only what was written."""
     for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise StateError(f"{path} holds NaN or infinity in {quoted(name)}; {ADVICE}")
         low = 0 if array.dtype.kind in "iu" or name.endswith(_NEVER_NEGATIVE) else -_MOST_VALUE
         high = _MOST_STEPS if array.dtype.kind in "iu" else _MOST_VALUE
-        wrong = array[(array < low) | (array > high)]
+        wrong = array[~((array >= low) & (array <= high))]
         if wrong.size:
-            raise StateError(
-                f"{path} holds {wrong.flat[0]:.3g} in {quoted(name)}, expected {low:.3g} to "
-                f"{high:.3g}; {ADVICE}"
-            )
+            value = f"{wrong.flat[0]:.3g} in {quoted(name)}"
+            return f"holds {value}, expected {low:.3g} to {high:.3g}"
     position, window = arrays.get("opt.position"), _options(header.config)["optimizer.accumulation"]
     if position is not None and isinstance(window, int) and (position >= window).any():
-        raise StateError(
-            f"{path} is at position {position} of a window of {window} frames; {ADVICE}"
-        )
+        return f"holds {position} accumulated gradients, expected fewer than the window's {window}"
+    return None
 
 
 def digest_of(arrays: Arrays) -> str:

@@ -104,7 +104,7 @@ class StateError(EdgeTTAError):
 
 
 class DamagedStateError(StateError):
-    """A state whose bytes are not those that were written."""
+    """A state whose bytes are not those that were written, or that no adaptation makes."""
 
 
 class OutputError(EdgeTTAError):

@@ -60,7 +60,7 @@ class Parity:
     """Differences of a bundle from PyTorch, relative to the largest value.
 
     Attributes:
-        steps, updates: how many were compared.
+        steps, updates: how many were compared; an update ends a window, and may move nothing.
         logits: of one step, the worst.
         state: of one step, the worst tensor; `worst` is its name.
         drift: of the logits of the last step, each executor on its own state.
@@ -115,17 +115,18 @@ def compare(
                 tolerance, min(SAFETY * reference.sensitivity(image, learn), MOST_TOLERANCE)
             )
         drift = relative(alone(image, learn=learn), wanted[0])
+        windows = int(alone.state.get("opt.updates", 0))
         if not state <= worst.state:
             worst = replace(worst, state=state, worst=name)
         worst = replace(
             worst,
             steps=steps,
-            updates=alone.updates,
+            updates=windows,
             logits=max(worst.logits, logits),
             drift=drift,
             tolerance=tolerance,
         )
-        if steps >= MIN_STEPS and (alone.updates or not like.config.trains):
+        if steps >= MIN_STEPS and (windows or not like.config.trains):
             break
     _refuse(worst, like.config.label)
     return worst

@@ -115,7 +115,7 @@ def _run(adapter: Adapter, source: str, adapt_every: int) -> None:
     from edge_tta.run.stopping import StopRequest
 
     with open_source(source, more=DEMO) as opened:
-        classes = Classes(adapter.prepare(adapter.input_spec.shape), adapter.engine.labels)
+        classes = Classes(adapter.prepare(adapter.input_spec.shape))
         guard = Guard(adapter)
         predictors = Predictors(adapter, classes, guard=guard, adapt_every=adapt_every)
         for _ in Loop(opened, predictors, adapter.input_spec).frames(StopRequest()):

@@ -202,11 +202,11 @@ def _replaced(change: Callable[[Any], Any]) -> Callable[[Arrays, dict[str, str]]
 TENSORS: dict[str, tuple[Callable[[Arrays, dict[str, str]], object], str]] = {
     "NaN in the statistics": (
         _set("calib.offset", float("nan")),
-        "NaN or infinity in 'calib.offset'",
+        "holds nan in 'calib.offset'",
     ),
     "infinity in a moment": (
         _set("opt.second_moment", float("inf")),
-        "NaN or infinity in 'opt.second_moment'",
+        "holds inf in 'opt.second_moment'",
     ),
     "a missing tensor": (lambda a, m: a.pop("opt.first_moment"), "lacks 'opt.first_moment'"),
     "an unknown tensor": (lambda a, m: a.update(more=np.zeros(3, np.float32)), "'more'"),

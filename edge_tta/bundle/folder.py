@@ -94,7 +94,7 @@ def _check_file(path: Path, record: FileRecord) -> None:
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror or error}; {REMEDY}") from error
     if size != record.bytes:
-        raise BundleError(f"{path} has not the {record.bytes} bytes that {MANIFEST} says; {REMEDY}")
+        raise BundleError(f"{path} is not of {record.bytes} bytes, as {MANIFEST} says; {REMEDY}")
     if digest.hexdigest() != record.sha256:
         raise BundleError(
             f"{path} is not the file that was exported (its SHA-256 differs); {REMEDY}"

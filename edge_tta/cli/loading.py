@@ -45,8 +45,8 @@ class Loaded:
     """An adapter and what is known about its network.
 
     prepare: loads what the first frame needs; gives the number of classes.
-    adapt_every: update interval in frames. why: what a budget, or the bundle's advice, had a say
-        in, or nothing.
+    adapt_every: update interval in frames. why: what was chosen by a budget or by the bundle's
+        advice, in one line; "": nothing.
     """
 
     adapter: Adapter
@@ -168,7 +168,7 @@ def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
 
 
 def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
-    """Return the adapter, its update interval, and what a budget had a say in (or nothing)."""
+    """Return the adapter, its update interval, and what a budget chose; "": nothing."""
     from edge_tta.budget.measuring import drawn_image, fit
     from edge_tta.engines.torch import engine_of
 

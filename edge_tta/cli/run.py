@@ -12,7 +12,7 @@ from rich.console import Console
 from edge_tta.cli import options
 from edge_tta.cli.loading import load
 from edge_tta.cli.run_options import check, parser
-from edge_tta.cli.telling import tell, watch
+from edge_tta.cli.telling import progress, tell
 from edge_tta.cli.terminal import terminal
 from edge_tta.demo.source import DEMO
 from edge_tta.frames import FrameSource, PacedSource, open_source
@@ -43,9 +43,9 @@ def main(argv: Sequence[str]) -> int:
         adapter = loaded.adapter
         guarded = arguments.guard == "on" and adapter.config.method != SOURCE
         guard = Guard(adapter) if guarded else None
+        classes = Classes(loaded.prepare(), loaded.labels)
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
-        classes = Classes(loaded.prepare(), loaded.labels)
         options.check_labels(classes.names, classes.count)
         predictors = Predictors(
             adapter,
@@ -76,7 +76,9 @@ def main(argv: Sequence[str]) -> int:
         # Standard output belongs to the records when they go there.
         told = terminal(stderr=arguments.jsonl == "-")
         try:
-            watch(loop, stop, console)
+            with progress(loop, console) as tell_progress:
+                for _ in loop.frames(stop):
+                    tell_progress()
         except BaseException:
             if loop.tally.frames:
                 tell(loop, told)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -16,32 +18,35 @@ from rich.progress import (
 )
 
 from edge_tta.run.loop import Loop
-from edge_tta.run.stopping import StopRequest
 from edge_tta.run.summary import guard_line, latency_line, summary_table, warning_line
 from edge_tta.run.tally import Tally
 
 _PLAIN_EVERY_S = 10.0
 
 
-def watch(loop: Loop, stop: StopRequest, console: Console) -> None:
-    """Runs the loop with a progress bar, or a line now and then where there is no terminal."""
+@contextmanager
+def progress(loop: Loop, console: Console) -> Iterator[Callable[[], None]]:
+    """A progress bar, or a line now and then where there is no terminal; call it at each frame."""
     source = loop.source
     columns: list[str | ProgressColumn] = [SpinnerColumn(), MofNCompleteColumn()]
     if source.length is not None:
         columns = [BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     columns = ["{task.description}", *columns, "{task.fields[said]}"]
-    progress = Progress(*columns, console=console, disable=not console.is_terminal)
     said_s = started_s = time.monotonic()
-    with progress:
-        task = progress.add_task(source.name, total=source.length, said="")
-        for _ in loop.frames(stop):
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(source.name, total=source.length, said="")
+
+        def tell_progress() -> None:
+            nonlocal said_s
             done, now_s = loop.tally.frames, time.monotonic()
             said = _so_far(loop.tally, done / max(now_s - started_s, 1e-9))
-            progress.update(task, completed=done, said=said)
+            bar.update(task, completed=done, said=said)
             if not console.is_terminal and now_s - said_s >= _PLAIN_EVERY_S:
                 said_s = now_s
                 total = f"/{source.length}" if source.length is not None else ""
                 console.print(f"{source.name}: {done}{total} frames, {said}")
+
+        yield tell_progress
 
 
 def _so_far(tally: Tally, fps: float) -> str:

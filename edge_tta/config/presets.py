@@ -21,23 +21,6 @@ else:
 PRESETS = ("edge", "paper")
 _MOST_BYTES = 1 << 16
 
-# Names of fields before the tables, where they are others now.
-_RENAMED = {
-    "mismatch": "dead_zone",
-    "catch_up": "tracking_rate",
-    "reliable": "reliable_below",
-    "adapt": "train",
-}
-_GONE = {
-    "loss_over": "the loss is over all views",
-    "statistics_over": "batch statistics are over all views",
-    "predict": "logits are from before the step's update",
-    "entropy_margin": "eata and sar take the published 0.4",
-    "similarity_margin": "eata takes the published one",
-    "ascent_radius": "sar takes the published 0.05",
-    "recovery": "sar takes the published 0.2",
-}
-
 
 def load_preset(preset: str | Path) -> dict[str, Any]:
     """Return the fields of a named preset or a TOML file, by the names of PLACES.
@@ -70,13 +53,9 @@ def check_names(names: Iterable[str], what: str, where: str = "") -> None:
     what, where: for the message, as `field` and ` in FILE`.
 
     Raises:
-        ConfigError: an unknown name, with the nearest known one, or what an old one is called now.
+        ConfigError: an unknown name, with the nearest known one.
     """
     for name in names:
-        if name in _GONE:
-            raise ConfigError(f"the {what} {name}{where} is gone: {_GONE[name]}; leave it out")
-        if name in _RENAMED:
-            raise ConfigError(f"the {what} {name}{where} is called {_RENAMED[name]} now")
         if name not in PLACES:
             near = difflib.get_close_matches(name, PLACES, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(PLACES))}"
@@ -90,7 +69,7 @@ def _fields(tables: dict[str, Any], where: str) -> dict[str, Any]:
     for table, entries in tables.items():
         if table not in TABLES or not isinstance(entries, dict):
             check_names([table], "field", where)
-            raise ConfigError(f"the field {table}{where} stands in a table now: {_place(table)}")
+            raise ConfigError(f"the field {table}{where} stands in a table: {_place(table)}")
         for field, value in entries.items():
             if (table, field) not in names:
                 check_names([field], "field", where)

@@ -228,7 +228,7 @@ class MethodConfig:
         if self.loss.diversity and self.calibration.kind != "anchored":
             raise ConfigError(
                 f"diversity = {self.loss.diversity:g} needs what calibration = 'anchored' keeps; "
-                "set diversity = 0, or that"
+                "set diversity = 0, or calibration = 'anchored'"
             )
         if self.loss.fisher_weight > 0 and self.host != "eata":
             raise ConfigError(

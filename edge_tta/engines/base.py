@@ -22,13 +22,11 @@ class Engine(Protocol):
     Attributes:
         config: the method.
         input_spec: the network's input.
-        labels: names of the classes; None: unknown.
         image_shape: (channels, H, W) that it is prepared for; empty before that.
     """
 
     config: MethodConfig
     input_spec: InputSpec
-    labels: tuple[str, ...] | None
     image_shape: tuple[int, ...]
 
     def prepare(self, image_shape: tuple[int, ...]) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edge_tta.bundle.folder import Bundle
+from edge_tta.bundle.manifest import REMEDY
 from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig
 from edge_tta.config.fields import from_dict
@@ -16,7 +17,8 @@ from edge_tta.errors import BundleError, ConfigError
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
 
-_NEW = "new."
+NEW = "new."
+"""Outputs of the state are named so, and otherwise as the inputs."""
 
 
 class OnnxEngine:
@@ -50,7 +52,6 @@ class OnnxEngine:
                 "it again"
             ) from error
         self.input_spec: InputSpec = manifest.input
-        self.labels = manifest.labels
         self.image_shape: tuple[int, ...] = manifest.image_shape
         self._graphs: dict[str, _Graph] = {}
 
@@ -117,7 +118,7 @@ class OnnxEngine:
         """Return an engine of the method of the bundle that has this configuration.
 
         Raises:
-            ConfigError: the bundle holds it not.
+            ConfigError: the bundle does not hold it.
         """
         engine = OnnxEngine(self.network, config.label)
         if engine.config != config:
@@ -133,9 +134,11 @@ class OnnxEngine:
 
     def _graph(self, kind: Literal["observe", "learn", "predict"]) -> _Graph:
         record = self._record
-        name = {"predict": record.predict, "learn": record.learn}.get(kind) or record.observe
+        name = {"predict": record.predict, "learn": record.learn, "observe": record.observe}[kind]
         if kind == "learn" and self.network.profile == "memory":
             name = record.compact or name
+        if name is None:
+            raise BundleError(f"{self.network.folder} names no graph that learns; {REMEDY}")
         if name not in self._graphs:
             self._graphs[name] = _Graph(self.network, name, self._source)
         return self._graphs[name]
@@ -151,7 +154,7 @@ class _Graph:
         self._session: Any = bundle.session(name)
         self._inputs = [item.name for item in self._session.get_inputs() if item.name != "images"]
         self._outputs = [item.name for item in self._session.get_outputs()]
-        new = {output.removeprefix(_NEW) for output in self._outputs[1:]}
+        new = {output.removeprefix(NEW) for output in self._outputs[1:]}
         if self._outputs[:1] != ["logits"] or not (new | set(self._inputs)) <= set(source):
             raise BundleError(
                 f"{bundle.folder / name} has other inputs and outputs than its state; export the "
@@ -162,5 +165,5 @@ class _Graph:
         """Return the logits and the new state; what no output names stays as it is."""
         given = {name: state[name] for name in self._inputs}
         logits, *values = self._session.run(self._outputs, {"images": images, **given})
-        names = (name.removeprefix(_NEW) for name in self._outputs[1:])
+        names = (name.removeprefix(NEW) for name in self._outputs[1:])
         return logits, {**state, **dict(zip(names, values, strict=True))}

@@ -37,8 +37,6 @@ class TorchEngine:
         ConfigError: activations that cannot be checkpointed with this configuration.
     """
 
-    labels: tuple[str, ...] | None = None
-
     def __init__(
         self,
         network: SourceNetwork,

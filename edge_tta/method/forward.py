@@ -6,7 +6,7 @@ and for the statistics to normalise with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,8 +16,7 @@ from edge_tta.config import CalibrationConfig
 from edge_tta.method import moments
 from edge_tta.method.calibration.base import Calibration, Collected
 from edge_tta.method.calibration.class_balance import mean_prediction
-from edge_tta.method.gradient import PATHS, Path
-from edge_tta.method.moments import smoothing_at
+from edge_tta.method.gradient import PATHS, GradientPath
 from edge_tta.method.state import Layout, State, finite_or_old, layer_layout
 from edge_tta.method.taylor.shift import Shift, Taylor
 from edge_tta.network.kernels import Kernels, Moments
@@ -49,16 +48,15 @@ class Setting:
 
     Attributes:
         path: the gradient's way through the statistics; None: there is none.
-        layers: where each layer's channels stand in a vector of all.
-        taylor: None: nothing is shifted. smoothing: of its running Jacobians, by step.
+        layout: where each layer's channels stand in a vector of all.
+        taylor: None: nothing is shifted.
     """
 
     program: Program
-    layers: Layout
+    layout: Layout
     calibration: Calibration
-    path: Path | None
+    path: GradientPath | None
     taylor: Taylor | None
-    smoothing: Callable[[Tensor], Tensor]
 
     def without_gradient(self) -> Setting:
         """Return the setting of passes that only observe."""
@@ -72,17 +70,9 @@ def make_setting(
 
     trained: names of the trained parameters.
     """
-    taylor = None
-    if trained and table.taylor != "none":
-        taylor = Taylor(program, table.taylor, table.jacobian == "history", trained)
-    initial = "source" if table.kind == "renormalised" else table.initial
-
-    def smoothing(steps: Tensor) -> Tensor:
-        return smoothing_at(steps, table.smoothing, table.prior_frames, initial)[..., None]
-
-    path = PATHS.get(table.gradient)
-    layers = layer_layout(program.layers)
-    return Setting(program, layers, calibration, path, taylor, smoothing)
+    taylor = Taylor(program, table, trained) if trained and table.taylor != "none" else None
+    layout = layer_layout(program.layers)
+    return Setting(program, layout, calibration, PATHS.get(table.gradient), taylor)
 
 
 class Forward:
@@ -103,17 +93,16 @@ class Forward:
         frames: int,
     ) -> None:
         self._setting, self._state, self._frames = setting, state, frames
-        program, self._layers = setting.program, setting.layers
-        self._parameters = {**program.parameters, **values}
+        self._layout = setting.layout
+        self._parameters = {**setting.program.parameters, **values}
         self._rule = setting.calibration.rule(state["steps"])
-        used = setting.calibration.statistics(state)
-        self._history = by_layer(self._layers, used)
+        # What each layer had before the batch: the history, or the shrunk estimate.
+        self._base = by_layer(self._layout, setting.calibration.statistics(state))
         self._batches: dict[str, list[Moments]] = {}
-        self._used: dict[int, Moments] = {}
+        self._used: dict[int, Statistics] = {}
         self._shift: Shift | None = None
         if setting.taylor is not None:
-            smoothing = setting.smoothing(state["steps"])
-            self._shift = Shift(setting.taylor, state, changes, smoothing, self._used)
+            self._shift = Shift(setting.taylor, state, changes, self._used)
 
     def run(self, images: Tensor) -> Tensor:
         """Return the logits of images (N * V, channels, H, W), a frame's views together."""
@@ -127,25 +116,26 @@ class Forward:
     def statistics(
         self, site: Site, z: Tensor, watched: Watched | None, kernels: Kernels
     ) -> Statistics:
-        """Return what z (N * V, C, *spatial) is normalised with, by the calibration's rule."""
-        layer, history = site.layer, self._history[site.layer.name]
-        calibration, path = self._setting.calibration, self._setting.path
+        """Return what z (N * V, C, *spatial) is normalised with."""
+        layer, path = site.layer, self._setting.path
+        base = self._base[layer.name]
         if self._shift is not None and watched is not None:
             with torch.no_grad():
-                history = self._shift.shifted(site, history, z, watched, self)
+                base = self._shift.shifted(site, base, z, watched, self)  # Eq. 8
+        if self._setting.calibration.by_frame:
+            with torch.no_grad():
+                frames = self._frame_moments(z, layer.mean, kernels)
+            self._batches.setdefault(layer.name, []).append(frames)
+        used = self._base[layer.name] = base
         with torch.set_grad_enabled(path is not None):
-            batch = history
-            if calibration.by_frame:
-                with torch.no_grad():
-                    frames = self._frame_moments(z, layer.mean, kernels)
-                self._batches.setdefault(layer.name, []).append(frames)
-            if path is not None or (calibration.measures and not calibration.by_frame):
-                batch = kernels.moments(z, layer.mean)
-            used, self._history[layer.name] = self._rule(layer, history, batch)
-            if path is not None:
-                used = path(batch, used, layer.eps)
+            if path is not None or self._rule is not None:
+                batch = kernels.moments(z, layer.mean)  # Eq. 4; of k + 1 views as one: Eq. 11
+                if self._rule is not None:
+                    used, self._base[layer.name] = self._rule(layer, base, batch)  # Eq. 5
+                if path is not None:
+                    used = path(batch, used, layer.eps)  # Eq. 12
         chosen = Statistics(layer.mean + used[0], used[1])
-        self._used[site.index] = chosen.mean.detach(), chosen.variance.detach()
+        self._used[site.index] = Statistics(chosen.mean.detach(), chosen.variance.detach())
         return chosen
 
     def new_state(self, logits: Tensor) -> State:
@@ -160,7 +150,7 @@ class Forward:
             if self._shift.total:
                 new |= calibration.shifted(state, self._shifted)
         p = mean_prediction(logits.view(self._frames, -1, logits.shape[-1]))
-        collected = Collected(flat(self._layers, self._history), self._frame_list(), p)
+        collected = Collected(flat(self._layout, self._base), self._frame_list(), p)
         new |= calibration.updated({**state, **new}, collected)
         return finite_or_old(new, state)
 
@@ -178,7 +168,7 @@ class Forward:
         shape = (self._frames, -1)
         pooled = {name: moments.pooled(uses) for name, uses in self._batches.items()}
         offsets, variances = (
-            torch.cat([pooled[name][part].view(shape) for name in self._layers.names], 1)
+            torch.cat([pooled[name][part].view(shape) for name in self._layout.names], 1)
             for part in (0, 1)
         )
         return list(zip(offsets.unbind(), variances.unbind(), strict=True))
@@ -188,23 +178,23 @@ class Forward:
         assert self._shift is not None
         layers, total = self._setting.program.layers, self._shift.total
         zeros = {layer.name: torch.zeros_like(layer.mean) for layer in layers}
-        mean = self._layers.join({**zeros, **{n: c.mean for n, c in total.items()}})
-        square = self._layers.join({**zeros, **{n: c.square for n, c in total.items()}})
+        mean = self._layout.join({**zeros, **{n: c.mean for n, c in total.items()}})
+        square = self._layout.join({**zeros, **{n: c.square for n, c in total.items()}})
         source = torch.cat([layer.variance for layer in layers])
         return moments.shift(history, mean, square, source)
 
 
-def by_layer(layers: Layout, vectors: Moments) -> dict[str, Moments]:
+def by_layer(layout: Layout, vectors: Moments) -> dict[str, Moments]:
     """Return moments (C,) of all layers as views by layer."""
-    offsets, variances = layers.split(vectors[0]), layers.split(vectors[1])
-    return {name: (offsets[name], variances[name]) for name in layers.names}
+    offsets, variances = layout.split(vectors[0]), layout.split(vectors[1])
+    return {name: (offsets[name], variances[name]) for name in layout.names}
 
 
-def flat(layers: Layout, by_name: Mapping[str, Moments]) -> Moments:
+def flat(layout: Layout, by_name: Mapping[str, Moments]) -> Moments:
     """Return moments by layer as two vectors (C,), the inverse of `by_layer`."""
     return (
-        layers.join({name: value[0] for name, value in by_name.items()}),
-        layers.join({name: value[1] for name, value in by_name.items()}),
+        layout.join({name: value[0] for name, value in by_name.items()}),
+        layout.join({name: value[1] for name, value in by_name.items()}),
     )
 
 

@@ -1,4 +1,5 @@
-"""Gradients through the statistics of a BatchNorm (NanoAdapt Eq. 10-12).
+"""Gradients through the statistics of a BatchNorm (NanoAdapt Eq. 10-12: PCG, with
+`edge_tta.views`; autograd computes Eq. 10 along them).
 
 All compute the same output, x normalised with the calibrated statistics; they differ in what
 the backward pass sees. (The paper's Eq. 10 misprints: dL/d var lacks a minus sign and dL/dx^_i has
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 from edge_tta.network.kernels import Moments
 
-Path = Callable[[Moments, Moments, float], Moments]
+GradientPath = Callable[[Moments, Moments, float], Moments]
 """Of the batch's moments, the calibrated statistics, (C,) each, and eps: the same statistics, with
 the gradient's way through them."""
 
@@ -44,7 +45,7 @@ def renormalised(batch: Moments, calibrated: Moments, eps: float) -> Moments:
     )
 
 
-PATHS: dict[str, Path] = {
+PATHS: dict[str, GradientPath] = {
     "calibrated": as_blended,
     "proxy": proxy,
     "renormalised": renormalised,

@@ -80,10 +80,11 @@ class Loss:
         if self.diversity:
             assert weights.frequency is not None  # the configuration was checked
             expected = (logits.softmax(-1) * weights.frequency.log()[..., None, :]).sum(-1)
-            if host.mask is not None:
+            if host.mask is not None:  # a mean over the images that count, as the host's losses
                 expected = mean_over(expected, host.mask)
             losses = losses + self.diversity * expected
         losses = weights.balance * losses
+        # Not over the images that teach alone: the optimizer shortens its step by their share.
         return (losses if weights.mask is None else losses * weights.mask).mean(-1)
 
 

@@ -1,4 +1,4 @@
-"""Statistics of BatchNorm inputs and how they are blended (NanoAdapt Eq. 4-5).
+"""How statistics of BatchNorm inputs are blended (NanoAdapt Eq. 5) and shifted (Eq. 8): DBC.
 
 Eq. 5 keeps moving averages of x and x^2 and takes var = E[x^2] - E[x]^2, which in float32 loses
 every digit when |mean| >> std. The same quantities are kept here as (offset, variance): the offset

@@ -22,6 +22,9 @@ from edge_tta.method.accumulation import POSITION_WEIGHTS
 from edge_tta.method.hosts import Host
 from edge_tta.method.state import State
 
+# What a step moves, in the order of `Update`.
+_MOVED = ("opt.parameters", "opt.first_moment", "opt.second_moment")
+
 
 class Update(NamedTuple):
     """New parameters, and the optimizer's two moments (P,) after the step."""
@@ -77,8 +80,8 @@ class Optimizer:
         accumulation: S, gradients from one step to the next.
         learning_rate: of a step; of N < reference_batch frames, N / reference_batch of it.
         filters: images may be left out, so that a window may hold none that counts.
-        shortens: a step is as much shorter as images did not count: Adam would make it as long
-            for one as for all.
+        shortens: a step is multiplied by the share of images that counted; Adam would make it as
+            long for one as for all.
         host: for its regulariser and its recovery.
     """
 
@@ -109,55 +112,57 @@ class Optimizer:
     def updated(
         self, state: State, gradient: Tensor, mask: Tensor | None, source: Tensor, frames: int
     ) -> State:
-        """Return parameters, moments and counters after one more gradient (Eq. 9).
+        """Return parameters, moments and counters after one more gradient.
 
         Args:
-            gradient: (P,), of the batch's loss. One that is not finite counts as zero.
+            gradient: (P,), of the batch's loss. One that is not finite counts as zero, and a step
+                that is not is left out.
             mask: images that count, (n,) bool; None: all do. A window of which none counts is
                 completed without a step.
             source: the parameters before the first frame, (P,).
             frames: N of the batch.
         """
         position = state["opt.position"] + 1
-        weight = self.position_weight(position, self.accumulation)
-        counted, images = None, 1
-        if mask is not None:
-            images = mask.shape[-1]
-            counted = mask.sum(-1) * torch.isfinite(gradient).all(-1)
-            if self.host.regulariser is not None:
-                pull = self.host.regulariser(state["opt.parameters"], source, state)
-                gradient = gradient + (counted > 0)[..., None] * pull
-        finite = torch.isfinite(gradient).all(-1, keepdim=True)
-        weighted = weight[..., None] * gradient
-        total = state["opt.gradient"] + torch.where(finite, weighted, torch.zeros_like(gradient))
         is_full = position >= self.accumulation
-        count, steps, share = state["opt.updates"] + 1, is_full, None
-        if counted is not None:
-            counted = state["opt.counted"] + counted
-            count, steps = state["opt.applied"] + 1, is_full & (counted > 0)
+        count, moves, counted = state["opt.updates"] + 1, is_full, None
+        step_size: float | Tensor = self.step_size(frames)
+        if mask is not None:
+            counted, gradient = self._filtered(state, gradient, mask, source)
+            count, moves = state["opt.applied"] + 1, is_full & (counted > 0)
             if self.shortens:
-                share = (counted / (self.accumulation * images))[..., None]
-        full, stepped = is_full[..., None], steps[..., None]
-        proposal = self.rule(
-            state["opt.parameters"],
-            total,
-            state["opt.first_moment"],
-            state["opt.second_moment"],
-            count[..., None],
-            self.step_size(frames) * (1.0 if share is None else share),
-        )
+                images = self.accumulation * mask.shape[-1]
+                step_size = (counted / images)[..., None] * step_size
+        total = self._accumulated(state["opt.gradient"], gradient, position)
+        parameters, first, second = (state[name] for name in _MOVED)
+        proposal = self.rule(parameters, total, first, second, count[..., None], step_size)
+        for part in proposal:
+            moves = moves & torch.isfinite(part).all(-1)
+        full, moved = is_full[..., None], moves[..., None]
         new: State = {
-            "opt.parameters": torch.where(stepped, proposal.parameters, state["opt.parameters"]),
-            "opt.first_moment": torch.where(stepped, proposal.first, state["opt.first_moment"]),
-            "opt.second_moment": torch.where(stepped, proposal.second, state["opt.second_moment"]),
+            **{n: torch.where(moved, v, state[n]) for n, v in zip(_MOVED, proposal, strict=True)},
             "opt.gradient": torch.where(full, torch.zeros_like(total), total),
             "opt.position": torch.where(is_full, torch.zeros_like(position), position),
             "opt.updates": state["opt.updates"] + is_full,
         }
         if counted is not None:
             new["opt.counted"] = torch.where(is_full, torch.zeros_like(counted), counted)
-            new["opt.applied"] = state["opt.applied"] + steps
+            new["opt.applied"] = state["opt.applied"] + moves
         return new
+
+    def _filtered(
+        self, state: State, gradient: Tensor, mask: Tensor, source: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the images of the window that count so far, (), and the regularised gradient."""
+        here = mask.sum(-1) * torch.isfinite(gradient).all(-1)
+        if self.host.regulariser is not None:
+            pull = self.host.regulariser(state["opt.parameters"], source, state)
+            gradient = gradient + (here > 0)[..., None] * pull
+        return state["opt.counted"] + here, gradient
+
+    def _accumulated(self, before: Tensor, gradient: Tensor, position: Tensor) -> Tensor:
+        """Return Eq. 9's sum with one more gradient, (P,): r_i / S of position i weighs it."""
+        total = before + self.position_weight(position, self.accumulation)[..., None] * gradient
+        return torch.where(torch.isfinite(total).all(-1, keepdim=True), total, before)
 
     def recovered(self, new: State, source: Tensor) -> State:
         """Return what a host's recovery changes: parameters and moments are the source's again.

@@ -36,6 +36,9 @@ frames change all of them at once, each layer corrects what those below have cor
 class Step:
     """The step of one method on one program. Holds nothing that changes.
 
+    `on_stage` is told the name of each stage that has ended, for measurements: prepare, forward,
+    backward, update.
+
     Args:
         program: captured with `config.folded_below`.
         traced: reckon with changed parameters at every step, as a trace must: a shift by no change
@@ -47,7 +50,6 @@ class Step:
 
     def __init__(self, program: Program, config: MethodConfig, *, traced: bool = False) -> None:
         self.program, self.config, self._traced = program, config, traced
-        # Told the name of each stage that has ended: prepare, forward, backward, update.
         self.on_stage: Callable[[str], None] = lambda stage: None
         self.parameters = Layout((), ())
         self.calibration = make_calibration(program, config.calibration)
@@ -90,7 +92,7 @@ class Step:
             return self.program.run(images, hook)
 
     def observe(self, images: Tensor, state: State, *, views: int = 1) -> tuple[Tensor, State]:
-        """Predict and calibrate (Eq. 5, or Eq. 8 after an update).
+        """Predict and calibrate; with running statistics by Eq. 5, after an update by Eq. 8 first.
 
         Args:
             views: V of `images`, >= 1.

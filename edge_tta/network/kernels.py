@@ -62,7 +62,7 @@ class Kernels:
 
 
 def batch_moments(z: Tensor, source_mean: Tensor) -> Moments:
-    """Offset from the source mean and biased variance of z (N, C, *spatial), each (C,), Eq. 4."""
+    """Offset from the source mean and biased variance of z (N, C, *spatial), each (C,) (Eq. 4)."""
     axes = [0, *range(2, z.ndim)]
     wide = z if z.dtype == torch.float64 else z.float()
     # Two plain passes are as exact as torch.var_mean (Welford) and faster on a CPU.

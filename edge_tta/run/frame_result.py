@@ -25,7 +25,7 @@ FILTER = "+filter"
 class Outcome(Enum):
     """Outcome of adaptation on a frame. The value is its text, facts to be filled in."""
 
-    UPDATED = "updated ({updates} so far)"
+    UPDATED = "updates so far: {updates}"
     ACCUMULATED = "accumulating {position}/{accumulation}"
     CALIBRATED = "calibrated"
     OBSERVED = "calibrated; learns every {adapt_every} frames"
@@ -173,11 +173,11 @@ class FrameResult:
     @cached_property
     def picture(self) -> Pixels:
         """The frame with the results drawn onto it, uint8 (H, W, 3) RGB; drawn when asked for."""
-        own, source, outcome = self.reading, self.compared.get(SOURCE), self.outcome
+        answer, source, outcome = self.reading, self.compared.get(SOURCE), self.outcome
         doing = Tone.GOOD if outcome.learns else Tone.CALM if outcome.adapts else Tone.DOUBTFUL
         info = Overlay(
-            label=own.label,
-            confidence=own.confidence,
+            label=answer.label,
+            confidence=answer.confidence,
             entropy=self.raw.entropy,
             entropy_share=self.raw.entropy_share,
             fps=self.fps,
@@ -187,6 +187,6 @@ class FrameResult:
             source_confidence=None if source is None else source.confidence,
             truth=self.truth,
             condition=self.frame.condition,
-            alone=None if self.raw.index == own.index else (self.raw.label, self.raw.confidence),
+            alone=None if self.raw.index == answer.index else (self.raw.label, self.raw.confidence),
         )
         return draw(self.frame.pixels, info)

@@ -12,6 +12,7 @@ from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from edge_tta.adapter import Adapter
+from edge_tta.engines.onnx import NEW
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError
 from edge_tta.method.state import State
@@ -19,9 +20,6 @@ from edge_tta.method.step import Step
 from edge_tta.network.rewriting import make_functional
 from edge_tta.network.source import SourceNetwork
 from export.graph.passes import improve
-
-# Outputs of the state are named so, and otherwise as the inputs.
-NEW = "new."
 
 StepFunction = Callable[[Tensor, State], tuple[Tensor, State]]
 

@@ -62,7 +62,7 @@ def test_a_short_soak_measures_what_a_long_one_does(tmp_path: Path) -> None:
     assert "yes" in result.out
     (row,) = json.loads(path.read_text())["results"]
     assert (row["frames"], row["steps"], row["left_out"]) == (400, 396, {"black": 4})
-    assert row["updates"] == 396 // 16
+    assert row["updates"] <= 396 // 16  # windows with a sure image
     assert row["saves"] > 0
     assert row["stretches"]["frames"][-1] == 400
     assert all(size > 10e6 for size in row["stretches"]["resident_bytes"])

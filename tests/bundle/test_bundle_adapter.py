@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +147,22 @@ def test_what_only_a_module_can_do_is_refused() -> None:
         bundle.folded()
     with pytest.raises(ConfigError):
         bundle.estimate_fisher(IMAGES[0])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"preset": "paper"}, {"device": "cuda"}, {"saved": "int8"}, {"learning_rate": 0.5}],
+    ids=str,
+)
+def test_what_a_bundle_has_from_its_export_is_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="that it was exported with"):
+        Adapter(kept(), **option)
+
+
+def test_an_opened_bundle_is_shared_as_a_network_is() -> None:
+    bundle = fresh()
+    other = Adapter(bundle.engine.network)
+    assert other.engine.network is bundle.engine.network
 
 
 def test_images_of_another_size_are_refused_with_what_to_do() -> None:

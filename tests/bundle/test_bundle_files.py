@@ -125,7 +125,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "edited weights": (_edit_weights, "SHA-256 differs"),
     "cut weights": (
         lambda f: (f / "weights.bin").write_bytes((f / "weights.bin").read_bytes()[:-1]),
-        "has not the .* bytes",
+        "is not of .* bytes",
     ),
     "absolute path": (_set_external("location", "/etc/passwd"), "takes .* from '/etc/passwd'"),
     "parent path": (_set_external("location", "../weights.bin"), "from '../weights.bin'"),
@@ -155,6 +155,13 @@ def test_a_bad_bundle_is_told_in_one_line_and_nothing_is_loaded(
         Bundle(folder)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_method_that_trains_does_not_observe_where_its_graph_is_missing(tmp_path: Path) -> None:
+    folder, gone = copied(tmp_path), {"learn": None, "compact": None}
+    _edit_manifest(folder, lambda m: m["methods"]["nanoadapt:tent"].update(gone))
+    with pytest.raises(BundleError, match="names no graph that learns"):
+        OnnxEngine(folder).prepare((3, 8, 8))
 
 
 def test_a_whole_bundle_is_taken(tmp_path: Path) -> None:

@@ -72,8 +72,8 @@ def test_the_log_has_a_record_a_frame_with_the_documented_keys(demo: tuple[Path,
 
 def test_the_log_tells_of_updates_once_a_window(demo: tuple[Path, Result]) -> None:
     why = [record["why"] for record in records(demo[0] / "out.jsonl")]
-    assert why[14:17] == ["accumulating 15/16", "updated (1 so far)", "accumulating 1/16"]
-    assert [at for at, text in enumerate(why) if text.startswith("updated")] == [15, 31]
+    assert why[14:17] == ["accumulating 15/16", "updates so far: 1", "accumulating 1/16"]
+    assert [at for at, text in enumerate(why) if text.startswith("updates so far")] == [15, 31]
 
 
 def test_compared_predictions_are_those_of_methods_run_alone(demo: tuple[Path, Result]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,26 @@ def test_a_state_of_another_network_is_refused(folder: Folder, tmp_path: Path) -
     model = ("--model", f"{net}:make", "--size", "8")
     assert call("run", pictures, *model, "--state", state).code == 0
     _assert_refused(tmp_path, state, pictures, said="another network")
+
+
+def test_what_a_network_prints_is_no_record_of_a_resumed_run_either(
+    folder: Folder, tmp_path: Path
+) -> None:
+    net, pictures, state = tmp_path / "net.py", folder(0, 2), tmp_path / "state.safetensors"
+    net.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        print('hello')\n"
+        "        return super().forward(x)\n"
+        "def make():\n"
+        "    return Net(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    words = ("run", pictures, "--model", f"{net}:make", "--state", state, "--jsonl", "-")
+    for _ in ("first", "resumed"):
+        result = call(*words, "--size", "8")
+        assert [json.loads(line)["frame"] for line in result.out.splitlines()] == [0, 1]
+        assert "hello" in result.err
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "a folder", "weights"])

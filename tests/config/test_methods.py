@@ -75,8 +75,6 @@ def test_published_learning_rates_are_of_known_methods_that_train() -> None:
         ({"method": "nanoadapt:alpha-bn"}, "unknown host 'alpha-bn'; expected one of norm, tent"),
         ({"method": "nanoadapt", "host": "source"}, "unknown host 'source'; expected one of"),
         ({"method": "nanoadapt", "smothing": 0.5}, "unknown option: smothing; did you mean"),
-        ({"mismatch": 0.5}, "the option mismatch is called dead_zone now"),
-        ({"recovery": 0.5}, "the option recovery is gone: .*leave it out"),
     ],
 )
 def test_an_unknown_method_host_or_option_is_told(arguments: dict[str, Any], said: str) -> None:

@@ -76,44 +76,6 @@ def test_a_wrong_file_is_told_in_one_line(text: str, said: str, tmp_path: Path) 
     assert said in _message(tmp_path, text)
 
 
-RENAMED = {
-    "mismatch": "dead_zone",
-    "catch_up": "tracking_rate",
-    "reliable": "reliable_below",
-    "adapt": "train",
-}
-GONE = (
-    "loss_over",
-    "statistics_over",
-    "predict",
-    "entropy_margin",
-    "similarity_margin",
-    "ascent_radius",
-    "recovery",
-)
-
-
-@pytest.mark.parametrize("table", ["", "[calibration]\n"], ids=["flat", "in a table"])
-@pytest.mark.parametrize("name", RENAMED)
-def test_an_old_name_in_a_file_is_told_with_the_new_one(
-    name: str, table: str, tmp_path: Path
-) -> None:
-    message = _message(tmp_path, f"{table}{name} = 1\n")
-    assert f"the field {name} in " in message
-    assert f"is called {RENAMED[name]} now" in message
-
-
-@pytest.mark.parametrize("table", ["", "[loss]\n"], ids=["flat", "in a table"])
-@pytest.mark.parametrize("name", GONE)
-def test_a_field_that_is_gone_is_told_with_what_holds_now(
-    name: str, table: str, tmp_path: Path
-) -> None:
-    message = _message(tmp_path, f"{table}{name} = 1\n")
-    assert f"the field {name} in " in message
-    assert "is gone: " in message
-    assert "leave it out" in message
-
-
 @pytest.mark.parametrize(
     ("name", "place"),
     [
@@ -130,7 +92,7 @@ def test_a_field_that_is_gone_is_told_with_what_holds_now(
 def test_a_field_outside_its_table_is_told_with_its_place(
     name: str, place: str, tmp_path: Path
 ) -> None:
-    assert f"stands in a table now: {place}" in _message(tmp_path, name + "\n")
+    assert f"stands in a table: {place}" in _message(tmp_path, name + "\n")
 
 
 @pytest.mark.parametrize(

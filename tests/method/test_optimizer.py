@@ -80,6 +80,26 @@ def test_a_gradient_that_is_not_finite_holds_its_place_and_adds_nothing() -> Non
     assert int(state["opt.position"]) == 2
 
 
+@pytest.mark.parametrize("mask", [None, torch.tensor([True, True])], ids=["all", "masked"])
+@pytest.mark.parametrize("size", [1e25, 3e38])
+def test_a_step_that_is_not_finite_is_left_out_and_the_next_window_goes_on(
+    size: float, mask: Tensor | None
+) -> None:
+    """Finite gradients, whose square is not."""
+    config = _config(**({} if mask is not None else {"reliable_below": 0.0}), weighting="mean")
+    optimizer = _optimizer(config)
+    state = optimizer.initial(SOURCE)
+    for _ in range(S):
+        state = {**state, **optimizer.updated(state, GRADIENT.sign() * size, mask, SOURCE, N)}
+    assert torch.equal(state["opt.parameters"], SOURCE)
+    for name in ("opt.gradient", "opt.first_moment", "opt.second_moment"):
+        assert torch.equal(state[name], torch.zeros_like(SOURCE)), name
+    for _ in range(S):
+        state = {**state, **optimizer.updated(state, GRADIENT, mask, SOURCE, N)}
+    assert not torch.equal(state["opt.parameters"], SOURCE)
+    assert all(bool(torch.isfinite(value).all()) for value in state.values())
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_window_of_gradients_equals_torch_optim_on_their_weighted_sum(optimizer: str) -> None:
     config = _config(optimizer=optimizer, learning_rate=0.01, reliable_below=0.0, weighting="mean")

@@ -96,6 +96,25 @@ def test_nothing_is_saved_twice(adapter: Adapter, path: Path, clock: Clock) -> N
     assert not path.exists()
 
 
+def test_what_was_reset_after_a_save_is_not_resumed(adapter: Adapter, path: Path) -> None:
+    kept = StateKeeper(adapter, path, 1e9)
+    _step(adapter)
+    kept.save()
+    adapter.reset()
+    kept.close()
+    assert load_file(path)["steps"] == 0
+
+
+def test_as_many_steps_as_before_the_reset_are_saved_again(adapter: Adapter, path: Path) -> None:
+    kept = StateKeeper(adapter, path, 1e9)
+    for value in (1.0, 2.0):
+        adapter(torch.full((1, 3, 8, 8), value))
+        kept.save()
+        saved = load_file(path)["calib.offset"]
+        assert (saved == adapter.state["calib.offset"].numpy()).all()
+        adapter.reset()
+
+
 def test_an_existing_state_is_resumed(adapter: Adapter, path: Path) -> None:
     assert not StateKeeper(adapter, path, 1.0).resumed
     _step(adapter)

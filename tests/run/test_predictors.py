@@ -159,7 +159,7 @@ def test_outcomes_tell_learning_from_calibrating() -> None:
     ]
     adapter.position, adapter.updates, adapter.steps = size - 1, 7, 4
     result = _see(predictors)
-    assert (result.outcome, result.why) == (Outcome.UPDATED, "updated (7 so far)")
+    assert (result.outcome, result.why) == (Outcome.UPDATED, "updates so far: 7")
     assert _see(_seeing("norm")[0]).why == "calibrated"
     assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED"]
     assert [one.name for one in Outcome if one.adapts and not one.learns] == [

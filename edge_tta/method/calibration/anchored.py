@@ -40,7 +40,7 @@ from torch import Tensor
 
 from edge_tta.method import moments
 from edge_tta.method.calibration import class_balance
-from edge_tta.method.calibration.base import Choice, Collected, Rule
+from edge_tta.method.calibration.base import Collected
 from edge_tta.method.calibration.class_balance import ClassBalance
 from edge_tta.method.state import State
 from edge_tta.network.kernels import Moments
@@ -79,7 +79,6 @@ class Anchored:
         statistics.
     """
 
-    measures = True
     by_frame = True
 
     def __init__(
@@ -120,9 +119,8 @@ class Anchored:
         used, _ = self.shrunk(unpacked(state))
         return used
 
-    def rule(self, steps: Tensor) -> Rule:
-        """Return the rule that uses the estimate as it was before the frame."""
-        return lambda layer, history, batch: Choice(history, history)
+    def rule(self, steps: Tensor) -> None:
+        """Return none: the estimate is used as it was before the frame."""
 
     def shifted(self, state: State, shift: Callable[[Moments], Moments]) -> State:
         """Return both running statistics shifted."""

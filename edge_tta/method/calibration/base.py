@@ -21,15 +21,15 @@ class Choice(NamedTuple):
 
 
 Rule = Callable[[BatchNorm, Moments, Moments], Choice]
-"""What a layer normalises with in one pass: of the layer, its history and its input's moments."""
+"""What a layer normalises with in one pass: of the layer, its history and the batch's moments."""
 
 
 class Collected(NamedTuple):
     """Moments and predictions collected in a forward pass, of all layers.
 
-    history: as the rule left it, (C,) each. frames: moments of each frame in turn, of all layers;
-    empty where the calibration does not look at them. predictions: mean probabilities of each
-    frame's views, (N, classes).
+    history: as the rule left it, (C,) each; without a rule it says nothing. frames: moments of each
+    frame in turn, of all layers; empty where the calibration does not look at them. predictions:
+    mean probabilities of each frame's views, (N, classes).
     """
 
     history: Moments
@@ -41,11 +41,9 @@ class Calibration(Protocol):
     """Statistics to normalise with, before, during and after a forward pass.
 
     Attributes:
-        measures: the inputs' moments are needed. by_frame: those of each frame of a batch by
-            itself, after the pass.
+        by_frame: the moments of each frame of a batch by itself are needed after the pass.
     """
 
-    measures: bool
     by_frame: bool
 
     def initial(self) -> State:
@@ -56,8 +54,11 @@ class Calibration(Protocol):
         """Return the statistics that a state stands for, (C,) each, of all layers."""
         ...
 
-    def rule(self, steps: Tensor) -> Rule:
-        """Return how the layers choose in the pass of step number `steps` (from 0)."""
+    def rule(self, steps: Tensor) -> Rule | None:
+        """Return how the layers choose in the pass of step number `steps` (from 0).
+
+        None: they normalise with `statistics`, whatever the batch's are.
+        """
         ...
 
     def shifted(self, state: State, shift: Callable[[Moments], Moments]) -> State:
@@ -72,7 +73,6 @@ class Calibration(Protocol):
 class OneHistory:
     """The part that calibrations with one running history share: the state is that history."""
 
-    measures = True
     by_frame = False
 
     def __init__(self, layers: Sequence[BatchNorm]) -> None:

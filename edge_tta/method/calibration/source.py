@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from edge_tta.method.calibration.base import Choice, Collected, Rule
+from edge_tta.method.calibration.base import Collected
 from edge_tta.method.state import State
 from edge_tta.network.kernels import Moments
 from edge_tta.network.program import BatchNorm
@@ -16,7 +16,6 @@ from edge_tta.network.program import BatchNorm
 class Source:
     """Remembers nothing."""
 
-    measures = False
     by_frame = False
 
     def __init__(self, layers: Sequence[BatchNorm]) -> None:
@@ -31,9 +30,8 @@ class Source:
         """Return the source's statistics."""
         return self._statistics
 
-    def rule(self, steps: Tensor) -> Rule:
-        """Return the rule that uses them."""
-        return lambda layer, history, batch: Choice(history, history)
+    def rule(self, steps: Tensor) -> None:
+        """Return none."""
 
     def shifted(self, state: State, shift: Callable[[Moments], Moments]) -> State:
         """Return nothing."""

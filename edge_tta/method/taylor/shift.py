@@ -12,30 +12,34 @@ from collections.abc import Set as AbstractSet
 import torch
 from torch import Tensor
 
+from edge_tta.config import CalibrationConfig
 from edge_tta.method import moments
 from edge_tta.method.state import State
 from edge_tta.method.taylor import closed_forms
 from edge_tta.method.taylor.closed_forms import Change, Jacobian
 from edge_tta.method.taylor.terms import Term, site_terms
 from edge_tta.network.kernels import Moments
-from edge_tta.network.program import BatchNormHook, PathValues, Program, Site, Watched
+from edge_tta.network.program import BatchNormHook, Program, Site, Statistics, Watched
 
 
 class Taylor:
     """The terms of a network and a configuration. Holds nothing that changes.
 
     Args:
-        taylor: as in `edge_tta.config.CalibrationConfig`, but not `none`.
-        jacobians: running Jacobians are kept; else one derivative is taken on the newest frame.
+        table: its `taylor` is not `none`.
         trained: names of the trained parameters.
+
+    Attributes:
+        jacobians: running Jacobians are kept; else one derivative is taken on the newest frame.
     """
 
     def __init__(
-        self, program: Program, taylor: str, jacobians: bool, trained: AbstractSet[str]
+        self, program: Program, table: CalibrationConfig, trained: AbstractSet[str]
     ) -> None:
-        self.jacobians = jacobians
+        self.jacobians = table.jacobian == "history"
         self.sites = program.sites
-        self.terms = [site_terms(site, program, taylor, trained) for site in program.sites]
+        self.terms = [site_terms(site, program, table.taylor, trained) for site in program.sites]
+        self._smoothing, self._prior_frames = table.smoothing, table.prior_frames
         # A layer that is called several times gets an equal share of the shift at each call.
         names = [site.layer.name for site in program.sites]
         self.share = {name: 1 / names.count(name) for name in names}
@@ -50,13 +54,17 @@ class Taylor:
                         state[key] = parameters.new_zeros(shape)
         return state
 
+    def smoothing(self, steps: Tensor) -> Tensor:
+        """Return the weight on the old Jacobians, m of Eq. 5, (1,); the source's are unknown."""
+        m = moments.smoothing_at(steps, self._smoothing, self._prior_frames, "first")
+        return m[..., None]
+
 
 class Shift:
     """The shifts of one forward pass, and the Jacobians that it measures.
 
     Args:
         changes: of the trained parameters by name; None: nothing has changed.
-        smoothing: weight on the old Jacobians, m of Eq. 5.
         statistics: mean and variance that each site of this pass was normalised with, filled in as
             the pass goes on.
 
@@ -70,11 +78,10 @@ class Shift:
         taylor: Taylor,
         state: State,
         changes: Mapping[str, Tensor] | None,
-        smoothing: Tensor,
-        statistics: Mapping[int, Moments],
+        statistics: Mapping[int, Statistics],
     ) -> None:
         self._taylor, self._state, self._changes = taylor, state, changes
-        self._smoothing, self._statistics = smoothing, statistics
+        self._smoothing, self._statistics = taylor.smoothing(state["steps"]), statistics
         self.new_jacobians: State = {}
         self.total: dict[str, Change] = {}
 
@@ -103,9 +110,8 @@ class Shift:
             else:
                 change = values.by_direction(terms, self._changes)
         if self._taylor.jacobians:
-            first = self._state["steps"] == 0  # the source's Jacobian is unknown: take the first
-            m = torch.where(first, torch.zeros_like(self._smoothing), self._smoothing)
             for key, value in values.jacobians(terms).items():
+                m = self._smoothing
                 self.new_jacobians[key] = m * self._state[key] + (1 - m) * value
         if change is None:
             return history
@@ -210,6 +216,3 @@ def _by_history(
 
 def _sum(a: Change, b: Change) -> Change:
     return Change(a.mean + b.mean, a.square + b.square)
-
-
-__all__ = ["PathValues", "Shift", "Taylor"]

@@ -31,10 +31,11 @@ class Term:
 def site_terms(site: Site, program: Program, taylor: str, trained: Set[str]) -> list[Term]:
     """Return the terms of one site; none where no linear map stands in front of it.
 
-    taylor: as in `edge_tta.config.CalibrationConfig`. trained: names of the trained parameters.
+    taylor: as in `edge_tta.config.CalibrationConfig`, but not `none`. trained: names of the trained
+    parameters.
     """
     linear = site.linear
-    if linear is None or taylor == "none":
+    if linear is None:
         return []
     candidates: list[tuple[str, str | None, int]] = []
     if "conv" in taylor:

@@ -40,7 +40,7 @@ class BatchStatistics(NamedTuple):
 
 
 def batch_statistics(z: Tensor, precision: Precision) -> BatchStatistics:
-    """Return those of z (N, C, *spatial), of float32 or float64."""
+    """Return those of z (N, C, *spatial), of float32 or float64 (NanoAdapt Eq. 4)."""
     if torch.is_grad_enabled() and z.requires_grad:
         mean, variance, *code = _Moments.apply(z, precision)
         return BatchStatistics(mean, variance, Code(*code))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.errors import OutputError
+from edge_tta.errors import OutputError, StateError
 from edge_tta.files import check_place, remove_leftovers
 from edge_tta.guard import Guard
 from edge_tta.run.frame_result import FrameResult
@@ -27,7 +27,7 @@ class StateKeeper(Sink):
 
     Attributes:
         resumed: whether the file was there.
-        recovered: what was done because it was damaged; None: it was not.
+        recovered: what was done because it was damaged; None: nothing.
         tell: called with a line when saving fails on the way, and when it works again.
     """
 
@@ -43,7 +43,7 @@ class StateKeeper(Sink):
         self.recovered = load_or_previous(adapter.load, path) if self.resumed else None
         check_place(path)
         remove_leftovers(path)
-        self._saved_steps = -1
+        adapter.changed = False
         self._fails = False
         self._due_s = time.monotonic() + every_s
 
@@ -59,28 +59,27 @@ class StateKeeper(Sink):
             self.try_to_save()
 
     def try_to_save(self) -> None:
-        """Saves now. A full disk does not end the run: it is told, and tried again when the next
-        time is due.
+        """Saves now. A full disk, or a state beyond all bounds, does not end the run: it is told,
+        and tried again when the next time is due.
         """
         failed, self._fails = self._fails, False
         try:
             self.save()
-        except OutputError as error:
+        except (OutputError, StateError) as error:
             self._fails = True
             if not failed:
                 self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
         else:
             if failed:
                 self.tell(f"{self._path} is written again")
+        self._due_s = time.monotonic() + self._every_s
 
     def save(self) -> None:
         """Saves, if anything changed since the last time.
 
-        Raises OutputError when it cannot; what was saved before stays.
+        Raises OutputError or StateError when it cannot; what was saved before stays.
         """
-        self._due_s = time.monotonic() + self._every_s
-        if self._adapter.steps not in (0, self._saved_steps):
+        if self._adapter.changed:
             with keeping_previous(self._path):
                 self._guarded.save(self._path)
-            self._saved_steps = self._adapter.steps
-            self._due_s = time.monotonic() + self._every_s
+            self._adapter.changed = False

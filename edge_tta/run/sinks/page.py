@@ -66,13 +66,15 @@ class PageSink(Sink):
         self._server.close()
 
     def _state(self, result: FrameResult) -> str:
-        """One of `learning`, `observing`, `paused`, `fell back`, `source`."""
+        """One of `learning`, `observing`, `waiting`, `paused`, `fell back`, `source`."""
         if result.method == SOURCE:
             return "source"
         if self._controls.paused:
             return "paused"
         if result.guard is not None and result.guard.fallen is not None:
             return "fell back"
+        if result.outcome.empty:
+            return "waiting"
         return "learning" if result.outcome.learns else "observing"
 
     def _answer(self, result: FrameResult) -> dict[str, Any] | None:

@@ -53,12 +53,6 @@ def test_what_is_remembered_is_the_calibrations_own_and_stands_for_the_source(ki
 
 
 @every_kind
-def test_what_is_measured_by_frame_is_measured(kind: str) -> None:
-    own = _calibration(kind)
-    assert own.measures or not own.by_frame
-
-
-@every_kind
 def test_a_shift_by_nothing_shifts_nothing(kind: str) -> None:
     own = _calibration(kind)
     state = own.initial()
