@@ -76,7 +76,8 @@ def check_module(model: nn.Module) -> None:
                 "was made from"
             )
         _refuse_hooks(name, module)
-    if not any(is_lazy(t) or (t.ndim == 1 and t.is_floating_point()) for t in _untrained(model)):
+    untrained = [*model.buffers(), *(p for p in model.parameters() if not p.requires_grad)]
+    if not any(is_lazy(t) or (t.ndim == 1 and t.is_floating_point()) for t in untrained):
         other = {type(m).__name__ for m in model.modules() if isinstance(m, _NORMALISATIONS)}
         instead = f" (it normalises by {', '.join(sorted(other))})" if other else ""
         raise ModelError(
@@ -193,8 +194,3 @@ def _refuse_hooks(name: str, module: nn.Module) -> None:
             f"{name or 'the model'} is {what}, and its weight is no parameter; make it one, here "
             f"and wherever else: torch.nn.utils.{remedy}"
         )
-
-
-def _untrained(model: nn.Module) -> Iterator[Tensor]:
-    yield from model.buffers()
-    yield from (p for p in model.parameters() if not p.requires_grad)

@@ -171,7 +171,8 @@ def _take(graph: fx.Graph, statistics: _Statistics, z: fx.Node, s: fx.Node) -> N
         where, place = _PLACES[cast(Any, norm.target)]
         arguments = list(norm.args)
         with graph.inserting_before(norm):
-            arguments[place] = _less(graph, cast(fx.Node, arguments[place]), s)
+            mean = cast(fx.Node, arguments[place])
+            arguments[place] = made(graph, aten.sub.Tensor, (mean, s), mean.meta["val"])
         arguments[where] = z
         norm.args = tuple(arguments)
         if norm.target is aten.native_batch_norm_backward.default:
@@ -204,11 +205,6 @@ def _statistics(mean: fx.Node) -> _Statistics | None:
 def _reads_once(norm: fx.Node, z: fx.Node) -> bool:
     place, _ = _PLACES[cast(Any, norm.target)]
     return norm.args[place] is z and sum(item is z for item in norm.args) == 1
-
-
-def _less(graph: fx.Graph, mean: fx.Node, s: fx.Node) -> fx.Node:
-    """mean - s."""
-    return made(graph, aten.sub.Tensor, (mean, s), mean.meta["val"])
 
 
 def _check_at_once(graph: fx.Graph, every: fx.Node) -> None:

@@ -57,14 +57,11 @@ def repeat_cheap(module: fx.GraphModule) -> None:
         if order[node] <= end or node.op != "call_function":
             continue
         for operand in node.all_input_nodes:
-            if order.get(operand, end + 1) <= end and _worth_it(operand):
+            worth_it = _size(operand) >= _LARGE and _is_cheap(operand)
+            if worth_it and order.get(operand, end + 1) <= end:
                 node.replace_input_with(operand, _copied(graph, operand, node, copies))
     graph.eliminate_dead_code()
     module.recompile()
-
-
-def _worth_it(node: fx.Node) -> bool:
-    return _size(node) >= _LARGE and _is_cheap(node)
 
 
 def _is_cheap(node: fx.Node) -> bool:
