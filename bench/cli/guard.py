@@ -9,7 +9,7 @@ from bench.cli.common import Command, add, listed
 from bench.guard.measure import GuardRow, Streams, Subject, measure_guard
 from bench.guard.streams import AROUND, STREAMS
 from bench.methods import is_guarded
-from bench.report.guard import table
+from bench.report.runs import guard_table
 from bench.sets import CLEAN, load_set
 from edge_tta.cli import options
 from edge_tta.errors import ConfigError
@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
             rows += [row.as_dict() for row in measured]
             progress.console.print(_line(measured))
             command.write(rows)
-    command.show(table(rows), "error %")
+    command.show(guard_table(rows), "error %")
     return 0
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.corruptions import CORRUPTIONS
 from bench.error import ErrorRow, Mean, mean_of
 from bench.orders import parse_order
-from bench.report.document import Part, Table, code
+from bench.report.document import Part, Plot, Table, code
 from bench.report.look import Look
 from bench.sets import CLEAN
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ORDERS = ("iid", "correlated", "still", "continual", "mixed", "drift")
 
@@ -88,6 +91,12 @@ class ErrorResults:
         names = [name for name in self.corruptions(order, size) if name != CLEAN]
         return len(mean.corruptions) < len(names)
 
+    def plot(self, title: str, draw: Callable[[], Figure], *words: object) -> Plot:
+        """A plot whose file is named by words: letters, digits, dots, hyphens are kept of them."""
+        text = "-".join(map(str, words))
+        kept = (c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in text)
+        return Plot(self.prefix + "".join(kept), title, draw)
+
     def mean_text(self, order: str, size: int, label: str) -> str:
         """Mean in % with its interval, as a cell shows it; `†` where it is partial."""
         mean = self.mean(order, size, label)
@@ -141,12 +150,6 @@ def visible(results: ErrorResults, labels: Sequence[str], hidden: Sequence[str])
     if len(labels) <= METHODS_AT_ONCE + 1 or not set(shown) - {results.source}:
         return tuple(labels)
     return shown
-
-
-def file_name(prefix: str, *words: object) -> str:
-    """Name of a plot's file: letters, digits, dots, hyphens."""
-    text = "-".join(str(word) for word in words)
-    return prefix + "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in text)
 
 
 def _place_of_order(text: str) -> tuple[int, int]:
