@@ -133,12 +133,9 @@ def _advised(arguments: argparse.Namespace, advice: Advice) -> str:
 def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
     """Return the method asked for, as the bundle calls it; None: its first."""
     method, host = arguments.method, arguments.host
-    if method is None and host is None:
-        return None
-    method = method or "nanoadapt"
-    if method != "nanoadapt":
-        return str(method)
-    return f"nanoadapt:{host or options.DEFAULT_HOST}"
+    if method in (None, "nanoadapt") and (method or host):
+        return f"nanoadapt:{host or options.DEFAULT_HOST}"
+    return None if method is None else str(method)
 
 
 def _torch(arguments: argparse.Namespace) -> Loaded:
