@@ -91,9 +91,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _line(rows: Sequence[GuardRow]) -> str:
-    parts = ", ".join(f"{row.part} {_percent(row.stream_error)}" for row in rows)
+    errors = ("-" if row.stream_error is None else f"{100 * row.stream_error:.1f}" for row in rows)
+    parts = ", ".join(f"{row.part} {error}" for row, error in zip(rows, errors, strict=True))
     return f"{rows[0].stream}, {rows[0].base}, seed {rows[0].seed}, {rows[0].label}: {parts}"
-
-
-def _percent(error: float | None) -> str:
-    return "-" if error is None else f"{100 * error:.1f}"

@@ -172,15 +172,11 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
     def build(network: nn.Module | SourceNetwork, saved: str, **more: Any) -> Adapter:
         return Adapter(
             network,
-            arguments.method or options.DEFAULT_METHOD,
-            arguments.host or options.DEFAULT_HOST,
-            arguments.preset or options.DEFAULT_PRESET,
-            arguments.device,
+            device=arguments.device,
             input_spec=model.input,
             saved=saved,
-            adapt_from=arguments.adapt_from,
-            calibrate_below=arguments.calibrate_below,
             activation_checkpointing=arguments.checkpoint_activations or 0,
+            **options.method_from(arguments),
             **more,
         )
 

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_tta.budget.choices import MIB, Budget
 from edge_tta.bundle.runtime import PROFILES, check_threads
@@ -172,18 +172,22 @@ def check_choices(arguments: argparse.Namespace) -> None:
         ConfigError: a method, host, preset or labels file that cannot be.
         ModelError: there is no such file of weights.
     """
-    make_config(
-        arguments.method or DEFAULT_METHOD,
-        arguments.host or DEFAULT_HOST,
-        arguments.preset or DEFAULT_PRESET,
-        views=arguments.views,
-        adapt_from=arguments.adapt_from,
-        calibrate_below=arguments.calibrate_below,
-    )
+    make_config(**method_from(arguments), views=arguments.views)
     if arguments.labels is not None:
         read_class_names(arguments.labels)
     if arguments.weights is not None and not Path(arguments.weights).is_file():
         raise ModelError(f"there is no weights file {arguments.weights}; check the path")
+
+
+def method_from(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what `add_method` was told but the views, as `Adapter` and `make_config` take it."""
+    return {
+        "method": arguments.method or DEFAULT_METHOD,
+        "host": arguments.host or DEFAULT_HOST,
+        "preset": arguments.preset or DEFAULT_PRESET,
+        "adapt_from": arguments.adapt_from,
+        "calibrate_below": arguments.calibrate_below,
+    }
 
 
 def model_from(arguments: argparse.Namespace) -> Model:

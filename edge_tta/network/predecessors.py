@@ -67,18 +67,15 @@ class Predecessors:
 
     def watched(self, site: fx.Node) -> tuple[fx.Node | None, tuple[tuple[fx.Node, ...], ...]]:
         """Return the graph values a Taylor term reads: a, and (z, y, *others) for each path."""
-        node = site.args[0]
-        assert isinstance(node, fx.Node)
-        if self._linear_map(node) is None:
+        if site not in self._chains:
             return None, ()
-        a = node.args[0]
-        assert isinstance(a, fx.Node)
+        linear: Any = site.args[0]
         paths = []
         for chain in self._chains[site]:
             z = chain[0].args[0]
             assert isinstance(z, fx.Node)
             paths.append((z, chain[0], *_others(chain)))
-        return a, tuple(paths)
+        return linear.args[0], tuple(paths)
 
     def _linear_map(self, node: fx.Node) -> LinearMap | None:
         """Return the node as a linear map with constant, named weights, or None."""

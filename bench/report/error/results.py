@@ -49,7 +49,9 @@ class ErrorResults:
         self.source = next((row.label for row in rows if row.method == "source"), None)
         self.labels = tuple(sorted(labels, key=lambda label: label != self.source))
         self.methods = {label: methods.get(label, {}) for label in self.labels}
-        self.orders = tuple(sorted({row.order for row in rows}, key=_place_of_order))
+        orders = {row.order: parse_order(row.order) for row in rows}
+        places = {text: (_ORDERS.index(order.name), order.run) for text, order in orders.items()}
+        self.orders = tuple(sorted(places, key=places.__getitem__))
         self._cells: dict[tuple[str, int, str], dict[str, ErrorRow]] = {}
         for row in sorted(rows, key=lambda row: _place_of_corruption(row.corruption)):
             own = self._cells.setdefault((row.order, row.batch_size, row.label), {})
@@ -150,11 +152,6 @@ def visible(results: ErrorResults, labels: Sequence[str], hidden: Sequence[str])
     if len(labels) <= METHODS_AT_ONCE + 1 or not set(shown) - {results.source}:
         return tuple(labels)
     return shown
-
-
-def _place_of_order(text: str) -> tuple[int, int]:
-    order = parse_order(text)
-    return _ORDERS.index(order.name), order.run
 
 
 def _place_of_corruption(name: str) -> tuple[int, str]:
