@@ -43,10 +43,7 @@ class Predecessors:
     """Search for what stands in front of the BatchNorm nodes of a captured graph."""
 
     def __init__(
-        self,
-        graph: fx.Graph,
-        values: dict[str, tuple[str, Tensor]],
-        sites: dict[int, int],
+        self, graph: fx.Graph, values: dict[str, tuple[str, Tensor]], sites: dict[int, int]
     ) -> None:
         """values: placeholder -> (parameter name, value); sites: id of a node -> site index."""
         self._graph, self._values, self._sites = graph, values, sites

@@ -21,14 +21,11 @@ aten = torch.ops.aten
 
 # Their values do not matter to the graph: only shape and type are read.
 _LIKE = {
-    aten.full_like.default,
-    aten.new_full.default,
-    aten.new_zeros.default,
-    aten.new_ones.default,
-    aten.new_empty.default,
-    aten.zeros_like.default,
-    aten.ones_like.default,
-    aten.empty_like.default,
+    getattr(aten, name).default
+    for name in (
+        *("full_like", "zeros_like", "ones_like", "empty_like"),
+        *("new_full", "new_zeros", "new_ones", "new_empty"),
+    )
 }
 # What memory happened to hold would differ from export to export.
 _EMPTY = {aten.new_empty.default, aten.empty_like.default, aten.empty.memory_format}

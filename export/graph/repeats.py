@@ -19,22 +19,12 @@ from export.graph.nodes import BATCH_NORMS
 aten = torch.ops.aten
 
 # Element by element, or BatchNorm; the rest is saved.
-_CHEAP = {
-    *BATCH_NORMS,
-    aten.relu.default,
-    aten.hardtanh.default,
-    aten.clamp.default,
-    aten.clamp_min.default,
-    aten.clamp_max.default,
-    aten.sigmoid.default,
-    aten.silu.default,
-    aten.hardswish.default,
-    aten.hardsigmoid.default,
-    aten.leaky_relu.default,
-    aten.elu.default,
-    aten.gelu.default,
-    aten.tanh.default,
-    operator.getitem,
+_CHEAP = {*BATCH_NORMS, operator.getitem} | {
+    getattr(aten, name).default
+    for name in (
+        *("relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "sigmoid", "silu", "hardswish"),
+        *("hardsigmoid", "leaky_relu", "elu", "gelu", "tanh"),
+    )
 }
 # Smaller tensors are not worth it, in elements.
 _LARGE = 1024

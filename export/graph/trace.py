@@ -61,12 +61,7 @@ def trace_learn(step: Step, image_shape: tuple[int, ...], known: Collection[Any]
     """`step.learn` on one frame and its views."""
     views = 1 + step.config.views.count
     images = _example(step, views, image_shape)
-    return _traced(
-        lambda x, s: step.learn(x, s, views=views),
-        images,
-        step.initial_state(),
-        known,
-    )
+    return _traced(lambda x, s: step.learn(x, s, views=views), images, step.initial_state(), known)
 
 
 def trace_predict(
