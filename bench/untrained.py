@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-
 import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from edge_tta.errors import ModelError
+from edge_tta.errors import ModelError, did_you_mean
 from edge_tta.models import Model
 from edge_tta.prepare import InputSpec, Size
 
@@ -33,8 +31,7 @@ def untrained(spec: str, size: Size = 224) -> Model:
     name = spec.removeprefix("torchvision:")
     known = torchvision.models.list_models(module=torchvision.models)
     if name == spec or name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        hint = did_you_mean(name, known)
         raise ModelError(f"--untrained needs --model torchvision:NAME, got {spec!r}{hint}")
     options = {"aux_logits": False, "init_weights": True} if name in _AUXILIARY else {}
     with torch.random.fork_rng(devices=[]):

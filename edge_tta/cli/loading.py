@@ -133,9 +133,11 @@ def _advised(arguments: argparse.Namespace, advice: Advice) -> str:
 def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
     """Return the method asked for, as the bundle calls it; None: its first."""
     method, host = arguments.method, arguments.host
-    if method in (None, "nanoadapt") and (method or host):
+    if method is None and host is None:
+        return None
+    if method in (None, "nanoadapt"):
         return f"nanoadapt:{host or options.DEFAULT_HOST}"
-    return None if method is None else str(method)
+    return str(method)
 
 
 def _torch(arguments: argparse.Namespace) -> Loaded:

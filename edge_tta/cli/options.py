@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -261,14 +261,18 @@ def threads(text: str) -> int:
     return number
 
 
-def count(text: str) -> int:
-    """A whole number from 1."""
-    return _whole(text, 1)
+def whole_from(least: int) -> Callable[[str], int]:
+    """Return a type for argparse: a whole number from `least`."""
+
+    def parse(text: str) -> int:
+        if text.isascii() and text.isdecimal() and int(text) >= least:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
+
+    return parse
 
 
-def natural(text: str) -> int:
-    """A whole number from 0."""
-    return _whole(text, 0)
+count, natural = whole_from(1), whole_from(0)
 
 
 def positive(text: str) -> float:
@@ -283,12 +287,6 @@ def not_negative(text: str) -> float:
     if _is_number(text) and float(text) >= 0:
         return float(text)
     raise argparse.ArgumentTypeError(f"expected a number from 0, or inf, got {text!r}")
-
-
-def _whole(text: str, low: int) -> int:
-    if text.isascii() and text.isdecimal() and int(text) >= low:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"expected a whole number from {low}, got {text!r}")
 
 
 def _is_number(text: str) -> bool:

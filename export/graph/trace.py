@@ -16,6 +16,7 @@ from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
+from edge_tta.network.exporting import first_line
 from edge_tta.network.rewriting import make_functional
 from edge_tta.network.source import SourceNetwork
 from export.graph.passes import improve
@@ -102,9 +103,8 @@ def _traced(function: StepFunction, images: Tensor, state: State, known: Collect
             make_functional(module.graph)
             improve(module)
     except Exception as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"the adaptation step of this network cannot be traced: {line[:200]}; run it with "
-            "--backend torch"
+            f"the adaptation step of this network cannot be traced: {first_line(error)}; run it "
+            "with --backend torch"
         ) from error
     return Traced(module, ("images", *names), ("logits", *(f"{NEW}{name}" for name in changed)))
