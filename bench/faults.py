@@ -13,7 +13,7 @@ import signal
 import struct
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,7 @@ def measure_kills(
         row.backward += steps < row.steps
         row.lost_saves += steps < max(saved for _, saved, _ in seen)
         row.steps = steps
-        missing_s = [at_s for own, _, at_s in seen if own > steps]
-        loss_s = missing_s[-1] - missing_s[0] if missing_s else 0.0
+        loss_s = _loss_s(seen, steps)
         row.longest_loss_s = max(row.longest_loss_s, loss_s)
         over_s = max(0.0, loss_s - pause_s)
         row.longest_loss_over_interval_s = max(row.longest_loss_over_interval_s, over_s)
@@ -130,6 +129,11 @@ def measure_kills(
 
 def _parts(folder: Path, state: Path) -> set[Path]:
     return {path for path in folder.iterdir() if path not in (state, previous_of(state))}
+
+
+def _loss_s(seen: Sequence[tuple[int, int, float]], steps: int) -> float:
+    missing = [at for own, _, at in seen if own > steps]
+    return missing[-1] - missing[0] if missing else 0.0
 
 
 def _one(
