@@ -43,12 +43,11 @@ def load_drift_set(
             f"{', '.join(map(str, there)) or 'not several'}; give a CIFAR-C folder or an ImageNet-C"
             " tree: edge-tta corrupt SRC FOLDER --severity all makes one"
         )
+    corrupted = None if only is None else [name for name in only if name != CLEAN]
     drifting: dict[str, Pixels] = {}
     first: LabelledSet | None = None
     for severity in _SEVERITIES:
-        part = load_set(
-            path, size, severity=severity, limit=limit, only=_without_clean(only), classes=classes
-        )
+        part = load_set(path, size, severity=severity, limit=limit, only=corrupted, classes=classes)
         kinds = [name for name in part.corruptions if name != CLEAN]
         if first is None:
             first = part
@@ -63,7 +62,3 @@ def load_drift_set(
             drifting[name][own] = part.corruptions[name][own]
     assert first is not None
     return LabelledSet(first.name, 0, drifting, first.labels)
-
-
-def _without_clean(only: Sequence[str] | None) -> list[str] | None:
-    return None if only is None else [name for name in only if name != CLEAN]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,17 @@ import numpy as np
 import torch
 
 from edge_tta import __version__
+from edge_tta.cli.finding import read, said
+from edge_tta.cli.look_machine import GOVERNOR, processor_name
 
 
 def environment() -> dict[str, Any]:
     """Processor, threads, governor, versions and commit."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": read(GOVERNOR),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -33,32 +34,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        if line.startswith(("model name", "Model")):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None
-
-
 def _commit() -> str | None:
     """Commit of the checkout that runs, with "+" when it was changed; None outside one."""
-    folder = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip() or None
+    folder = str(Path(__file__).parent)
+    describe = ("git", "-C", folder, "describe", "--always", "--dirty=+", "--exclude=*")
+    return said(*describe, timeout_s=10.0) or None

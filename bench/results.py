@@ -59,10 +59,7 @@ class Results:
 
 
 def make_results(
-    name: str,
-    command: Sequence[str],
-    rows: Sequence[Row],
-    methods: Mapping[str, Mapping[str, Any]],
+    name: str, command: Sequence[str], rows: Sequence[Row], methods: Mapping[str, Mapping[str, Any]]
 ) -> Results:
     """The results of a measurement that ran here and now.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import itertools
-from collections.abc import Iterable
-
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import update_bn
 
-from edge_tta.errors import ModelError
+from edge_tta.errors import ModelError, did_you_mean
 from edge_tta.models import Model
 from edge_tta.prepare import InputSpec, Size
 
@@ -34,20 +31,19 @@ def untrained(spec: str, size: Size = 224) -> Model:
     name = spec.removeprefix("torchvision:")
     known = torchvision.models.list_models(module=torchvision.models)
     if name == spec or name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        hint = did_you_mean(name, known)
         raise ModelError(f"--untrained needs --model torchvision:NAME, got {spec!r}{hint}")
     options = {"aux_logits": False, "init_weights": True} if name in _AUXILIARY else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = torchvision.models.get_model(name, weights=None, **options)
-        for norm in _norms(module):
-            if norm.affine:
+        for norm in module.modules():
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.affine:
                 nn.init.uniform_(norm.weight, 0.8, 1.2)
                 nn.init.normal_(norm.bias, std=0.2)
         taken = InputSpec().changed(size=size)
-        calibrate(module, [torch.randn(4, *taken.shape)])
-    return Model(f"{spec} (untrained)", module, taken)
+        update_bn([torch.randn(4, *taken.shape)], module)
+    return Model(f"{spec} (untrained)", module.eval(), taken)
 
 
 def small_model(classes: int = 10) -> Model:
@@ -66,27 +62,5 @@ def small_model(classes: int = 10) -> Model:
             nn.Flatten(),
             nn.Linear(16, classes),
         )
-        calibrate(network, (torch.randn(16, 3, size, size) for _ in itertools.repeat(None, 50)))
-    return Model(SMALL, network, InputSpec(size, 255.0, (0.5,) * 3, (0.25,) * 3))
-
-
-def calibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Sets the running statistics to the mean of those of the batches (N, 3, H, W).
-
-    The module is in evaluation mode afterwards.
-    """
-    momenta = {norm: norm.momentum for norm in _norms(module)}
-    for norm in momenta:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average
-    module.train()
-    with torch.no_grad():
-        for batch in batches:
-            module(batch)
-    for norm, momentum in momenta.items():
-        norm.momentum = momentum
-    module.eval()
-
-
-def _norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        update_bn((torch.randn(16, 3, size, size) for _ in range(50)), network)
+    return Model(SMALL, network.eval(), InputSpec(size, 255.0, (0.5,) * 3, (0.25,) * 3))

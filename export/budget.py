@@ -9,6 +9,7 @@ often it learns is calculated from that:
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,13 +39,10 @@ def fit(probe: Probe, *, views: int, depths: list[int], budget: Budget) -> tuple
     Raises:
         BudgetError: nothing fits; the smallest figures that would are in the message.
     """
-    known: dict[tuple[int, int, str], Needs] = {}
+    probed = functools.cache(probe)
 
     def priced(plan: Plan) -> Choice:
-        key = plan.views, plan.depth, plan.saving
-        if key not in known:
-            known[key] = probe(*key)
-        needs = known[key]
+        needs = probed(plan.views, plan.depth, plan.saving)
         needed = needs.learn_bytes if plan.adapt_every == 1 else needs.both_bytes
         return plan.costing(needed, needs.observe_s, needs.learn_s)
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.bundle.manifest import Advice, FileRecord, Manifest, MethodRecord, write_manifest
+from edge_tta.bundle.manifest import (
+    Advice,
+    FileRecord,
+    Manifest,
+    MethodRecord,
+    TensorSpec,
+    write_manifest,
+)
 from edge_tta.checkpoint import Arrays, save_state
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError, ModelError, OutputError
@@ -208,7 +215,7 @@ def _record(
         predict=names.get("predict", names["observe"]),
         compact=names.get("compact"),
         state=f"{stem}state.safetensors",
-        layout={name: (value.shape, str(value.dtype)) for name, value in arrays.items()},
+        layout={n: TensorSpec(value.shape, str(value.dtype)) for n, value in arrays.items()},
         preset=Path(preset).name,
     )
 

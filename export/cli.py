@@ -123,22 +123,12 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
     from edge_tta.engines.torch import engine_of
     from export.budget import Exporting, depths_for, fit
 
-    preset = arguments.preset or options.DEFAULT_PRESET
+    method = options.method_from(arguments)
 
     def build(
         network: nn.Module | SourceNetwork, views: int | None, depth: int | None = None
     ) -> Adapter:
-        return Adapter(
-            network,
-            arguments.method or options.DEFAULT_METHOD,
-            arguments.host or options.DEFAULT_HOST,
-            preset,
-            input_spec=model.input,
-            views=views,
-            depth=depth,
-            adapt_from=arguments.adapt_from,
-            calibrate_below=arguments.calibrate_below,
-        )
+        return Adapter(network, input_spec=model.input, views=views, depth=depth, **method)
 
     asked = build(model.module, arguments.views)
     budget = options.budget_from(arguments)
@@ -152,7 +142,7 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
             Exporting(
                 model,
                 lambda views, depth: build(network, views, depth),
-                str(preset),
+                str(method["preset"]),
                 arguments.out.resolve().parent,
                 arguments.threads,
                 status.update,

@@ -112,10 +112,8 @@ def _npz(job: Job, path: Sequence[int]) -> None:
         )
     job.check_other_target()
     frames, labels, more = job.npz()
-    plan, task = (
-        _plan(job, len(frames), path),
-        job.progress.add_task("corrupting", total=len(frames)),
-    )
+    plan = _plan(job, len(frames), path)
+    task = job.progress.add_task("corrupting", total=len(frames))
     # Opened first, so that a wrong place is told before the work.
     with whole_file(job.target) as file:
         drifted = np.empty_like(frames)

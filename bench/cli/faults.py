@@ -12,7 +12,7 @@ from bench.adapters import adapter_of
 from bench.cli.common import Command, add
 from bench.faults import measure_kills
 from bench.methods import SYNTAX
-from bench.report.faults import table
+from bench.report.runs import faults_table
 from bench.untrained import SMALL, small_model
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
@@ -65,6 +65,6 @@ def main(argv: Sequence[str]) -> int:
             seed=arguments.seed,
             advance=lambda: progress.update(task, advance=1, refresh=True),
         )
-    command.show(table([row.as_dict()]))
+    command.show(faults_table([row.as_dict()]))
     command.write([row.as_dict()])
     return 0 if row.ok else 1

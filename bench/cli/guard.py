@@ -9,7 +9,7 @@ from bench.cli.common import Command, add, listed
 from bench.guard.measure import GuardRow, Streams, Subject, measure_guard
 from bench.guard.streams import AROUND, STREAMS
 from bench.methods import is_guarded
-from bench.report.guard import table
+from bench.report.runs import guard_table
 from bench.sets import CLEAN, load_set
 from edge_tta.cli import options
 from edge_tta.errors import ConfigError
@@ -86,14 +86,11 @@ def main(argv: Sequence[str]) -> int:
             rows += [row.as_dict() for row in measured]
             progress.console.print(_line(measured))
             command.write(rows)
-    command.show(table(rows), "error %")
+    command.show(guard_table(rows), "error %")
     return 0
 
 
 def _line(rows: Sequence[GuardRow]) -> str:
-    parts = ", ".join(f"{row.part} {_percent(row.stream_error)}" for row in rows)
+    errors = ("-" if row.stream_error is None else f"{100 * row.stream_error:.1f}" for row in rows)
+    parts = ", ".join(f"{row.part} {error}" for row, error in zip(rows, errors, strict=True))
     return f"{rows[0].stream}, {rows[0].base}, seed {rows[0].seed}, {rows[0].label}: {parts}"
-
-
-def _percent(error: float | None) -> str:
-    return "-" if error is None else f"{100 * error:.1f}"

@@ -77,7 +77,8 @@ def corrupt(
     _check(images, name, severity, seed, table, first_index)
     batch = images if images.ndim == 4 else images[None]
     height, width = batch.shape[1:3]
-    chosen = _table_for(height, width) if table == "auto" else table
+    fitting: TableName = "cifar" if max(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
+    chosen = fitting if table == "auto" else table
     parameter = TABLES[chosen][name][severity - 1]
     function = _FUNCTIONS[name]
     if name == "frost":
@@ -96,10 +97,6 @@ def corrupt(
 def generator(seed: int, name: str, severity: int, index: int) -> np.random.Generator:
     """The generator of one image; the name enters as its CRC-32, the same on every machine."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), severity, index])
-
-
-def _table_for(height: int, width: int) -> TableName:
-    return "cifar" if max(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
 
 
 def _panes(

@@ -96,11 +96,9 @@ def _chain(model: nn.Module) -> Callable[[nn.Module], list[nn.Module]] | None:
     if isinstance(model, nn.Sequential):
         return lambda m: list(m.children())
     names = [name for name, _ in model.named_children()]
-    if names == _RESNET:
-        return _resnet
     if names == ["features", "classifier"] and type(model).__name__ == "MobileNetV2":
         return _mobilenet_v2
-    return None
+    return _resnet if names == _RESNET else None
 
 
 def _resnet(model: nn.Module) -> list[nn.Module]:

@@ -103,10 +103,7 @@ class Worker:
 
 @contextlib.contextmanager
 def ready(
-    cases: Sequence[Case],
-    model: Mapping[str, Any],
-    source: str | None,
-    on_failure: OnFailure,
+    cases: Sequence[Case], model: Mapping[str, Any], source: str | None, on_failure: OnFailure
 ) -> Iterator[list[tuple[Case, Turn]]]:
     """Cases of one device and number of threads, each with how it takes a turn.
 

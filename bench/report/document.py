@@ -86,9 +86,5 @@ def _blocks(sections: Iterable[Section]) -> Iterator[str]:
 
 def _table(table: Table) -> str:
     rule = ["---"] + ["---:" if table.figures else "---"] * (len(table.header) - 1)
-    lines = [table.header, rule, *table.rows]
-    return "\n".join(_line(cells) for cells in lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    lines = ([c.replace("|", "\\|") for c in cells] for cells in (table.header, rule, *table.rows))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -124,6 +124,37 @@ def draw_means(
     return max([0.0, *(100 * mean.high for _, mean in points)])
 
 
+def draw_side_by_side(
+    axes: Axes,
+    look: Look,
+    points: Mapping[str, Sequence[tuple[float, Mean]]],
+    source: str,
+    *,
+    flat: bool = False,
+    **style: Any,
+) -> float:
+    """Errors in % of methods at the same places of an axis, a dot with its interval for each.
+
+    points: by label; those of `source` are lines across their places. flat, style: as of
+    `draw_means`. Returns the highest end of an interval.
+    """
+    across, half = (axes.vlines, 0.44) if flat else (axes.hlines, 0.42)
+    top = 0.0
+    if source in points:
+        errors = [100 * mean.error for _, mean in points[source]]
+        starts = [place - half for place, _ in points[source]]
+        stops = [place + half for place, _ in points[source]]
+        across(errors, starts, stops, color=SOURCE, linewidth=1.8, label=source)
+        top = max([100 * mean.high for _, mean in points[source]], default=0.0)
+    methods = [label for label in points if label != source]
+    for k, label in enumerate(methods):
+        offset = 0.72 * ((k + 0.5) / len(methods) - 0.5)
+        shifted = [(place + offset, mean) for place, mean in points[label]]
+        own: Any = {"fmt": look.marker(label), "color": look.colour(label), "label": label}
+        top = max(top, draw_means(axes, shifted, flat=flat, **own, **style))
+    return top
+
+
 @dataclass(frozen=True)
 class Line:
     """Means at places of an axis. style: of matplotlib's `errorbar`."""

@@ -12,7 +12,8 @@ from bench.results import Results
 
 def provenance(merged: Merged) -> Section:
     """The section at the end of a report."""
-    parts: list[Part] = [_files(merged.files), _commands(merged.files), _machines(merged.files)]
+    commands = "\n".join(file.command.replace("```", "") for file in merged.files)
+    parts: list[Part] = [_files(merged.files), f"```\n{commands}\n```", _machines(merged.files)]
     used = {str(row["label"]) for row in merged.rows if "label" in row}
     methods = {label: fields for label, fields in merged.methods.items() if label in used}
     if methods:
@@ -54,15 +55,9 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs) or "-"
 
 
-def _commands(files: Sequence[Results]) -> str:
-    return "```\n" + "\n".join(file.command.replace("```", "") for file in files) + "\n```"
-
-
 def _machines(files: Sequence[Results]) -> Table:
     """One column where all files agree, else one for each file."""
-    keys = [
-        key for key in dict.fromkeys(key for f in files for key in f.environment) if key != "commit"
-    ]
+    keys = [k for k in dict.fromkeys(k for f in files for k in f.environment) if k != "commit"]
     rows = [[key, *(_text(file, key) for file in files)] for key in keys]
     if all(len(set(cells)) == 1 for _, *cells in rows):
         return Table(["environment", "all files"], [row[:2] for row in rows], figures=False)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.report.cost import tradeoff
+from bench.report import runs
+from bench.report.cost import latency, memory, tradeoff
 from bench.report.document import Plot, Section, markdown, plots_of
+from bench.report.error import sections as error_sections
 from bench.report.look import STYLE
 from bench.report.merging import check_machines, merge
 from bench.report.page import html_page
@@ -20,16 +21,16 @@ from edge_tta.files import check_place, write_whole
 
 PAGE = "report.md"
 HTML = "report.html"
-KINDS = {
-    "error": "error",
-    "stream_error": "guard",
-    "soak": "soak",
-    "fault": "faults",
-    "latency_s": "cost.latency",
-    "process_peak_bytes": "cost.memory",
+KINDS: dict[str, tuple[str, Callable[[Sequence[Row], Any], list[Section]]]] = {
+    "error": ("error", error_sections),
+    "stream_error": ("guard", runs.guard_sections),
+    "soak": ("soak", runs.soak_sections),
+    "fault": ("faults", runs.faults_sections),
+    "latency_s": ("latency", latency.sections),
+    "process_peak_bytes": ("memory", memory.sections),
 }
-"""Modules by the field that tells their rows, the first that a row has; each has
-`sections(rows, methods)`, and its last name is that of the command which writes such rows."""
+"""The command that writes rows, and the sections on them, by the field that tells such rows: the
+first that a row has."""
 
 _FORMER = "measure"
 """A field of rows of `bench bundle`, which earlier versions had."""
@@ -65,11 +66,11 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     merged = merge(files)
     sections: list[Section] = []
     known = 0
-    for field, module in KINDS.items():
+    for field, (command, sections_on) in KINDS.items():
         rows = [row for row in merged.rows if _kind(row) == field]
         if rows:
-            with rows_of(module.rpartition(".")[2]):
-                sections += _module(module).sections(rows, merged.methods)
+            with rows_of(command):
+                sections += sections_on(rows, merged.methods)
             known += len(rows)
     if not known:
         raise ResultError(
@@ -82,10 +83,6 @@ def make_sections(files: Sequence[Results], *, mix_machines: bool = False) -> li
     # After the others, which say what is wrong with a row.
     together = tradeoff.sections(merged.rows)
     return [Section("Results", level=1), *together, *sections, provenance(merged)]
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(f"bench.report.{name}")
 
 
 def write_report(

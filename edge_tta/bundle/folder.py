@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 from edge_tta.bundle.graphs import check_graph
 from edge_tta.bundle.manifest import MANIFEST, REMEDY, FileRecord, Manifest, read_manifest
@@ -66,19 +65,12 @@ class Bundle:
         path = self.folder / record.state
         try:
             arrays, header = load_state(path)
-            check_tensors(path, arrays, {n: _Spec(*spec) for n, spec in record.layout.items()})
+            check_tensors(path, arrays, record.layout)
         except StateError as error:
             raise BundleError(f"{str(error).removesuffix(f'; {ADVICE}')}; {REMEDY}") from error
         if header.source_sha256 != self.fingerprint:
             raise BundleError(f"{path} is of another network than {MANIFEST} says; {REMEDY}")
         return arrays, header
-
-
-class _Spec(NamedTuple):
-    """Shape and type that `check_tensors` compares with."""
-
-    shape: tuple[int, ...]
-    dtype: str
 
 
 def _check_file(path: Path, record: FileRecord) -> None:

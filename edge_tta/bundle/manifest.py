@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.errors import BundleError, ConfigError, one_line, quoted
@@ -22,8 +22,12 @@ _MOST_BYTES = 64 * MIB
 _MOST_WHOLE = 1 << 53
 _MOST_EVERY = 1_000_000
 
-# Shape and NumPy type of a tensor of the state.
-TensorSpec = tuple[tuple[int, ...], str]
+
+class TensorSpec(NamedTuple):
+    """Shape and NumPy type of a tensor of the state."""
+
+    shape: tuple[int, ...]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
             compact=None if record["compact"] is None else _text(record["compact"]),
             state=_text(record["state"]),
             layout={
-                _text(name): (tuple(_whole(size) for size in shape), _text(dtype))
+                _text(name): TensorSpec(tuple(_whole(size) for size in shape), _text(dtype))
                 for name, (shape, dtype) in record["layout"].items()
             },
             preset=_text(record["preset"]),
@@ -185,16 +189,18 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
     if not methods or not named <= set(files):
         raise ValueError(f"no methods, or files without a record: {sorted(named - set(files))}")
     channels, height, width = (_whole(size) for size in fields["image_shape"])
-    labels = fields["labels"]
-    advice = fields.get("advice")
-    size = given["size"]
+    labels, size = fields["labels"], given["size"]
+    # Bundles of earlier versions have no advice, and do not say what their channels are.
+    told, advice = fields.get("advice"), Advice()
+    if told is not None:
+        advice = Advice(_text(told["profile"]), _whole(told["adapt_every"]))
+    usual_channels = "gray" if len(given["mean"]) == 1 else "rgb"
     spec = InputSpec(
         size=tuple(size) if isinstance(size, list) else size,
         scale=given["scale"],
         mean=tuple(given["mean"]),
         std=tuple(given["std"]),
-        # Bundles of earlier versions do not say.
-        channels=Channels(given.get("channels", "gray" if len(given["mean"]) == 1 else "rgb")),
+        channels=Channels(given.get("channels", usual_channels)),
     )
     if (channels, height, width) != spec.shape:
         raise ValueError(f"images {fields['image_shape']} and input {spec.shape}")
@@ -208,9 +214,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         weights=weights,
         methods=methods,
         files=files,
-        advice=Advice()
-        if advice is None
-        else Advice(_text(advice["profile"]), _whole(advice["adapt_every"])),
+        advice=advice,
     )
 
 

@@ -38,11 +38,7 @@ def said(*command: str, timeout_s: float = 5.0) -> str | None:
     """Return what a command prints; None where it is missing, fails, or does not answer."""
     try:
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=True,
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -135,10 +135,9 @@ def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
     method, host = arguments.method, arguments.host
     if method is None and host is None:
         return None
-    method = method or "nanoadapt"
-    if method != "nanoadapt":
-        return str(method)
-    return f"nanoadapt:{host or options.DEFAULT_HOST}"
+    if method in (None, "nanoadapt"):
+        return f"nanoadapt:{host or options.DEFAULT_HOST}"
+    return str(method)
 
 
 def _torch(arguments: argparse.Namespace) -> Loaded:
@@ -175,15 +174,11 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
     def build(network: nn.Module | SourceNetwork, saved: str, **more: Any) -> Adapter:
         return Adapter(
             network,
-            arguments.method or options.DEFAULT_METHOD,
-            arguments.host or options.DEFAULT_HOST,
-            arguments.preset or options.DEFAULT_PRESET,
-            arguments.device,
+            device=arguments.device,
             input_spec=model.input,
             saved=saved,
-            adapt_from=arguments.adapt_from,
-            calibrate_below=arguments.calibrate_below,
             activation_checkpointing=arguments.checkpoint_activations or 0,
+            **options.method_from(arguments),
             **more,
         )
 

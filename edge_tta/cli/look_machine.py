@@ -12,18 +12,23 @@ from pathlib import Path
 from edge_tta.cli.finding import Finding, read, said
 
 _BOARD = "/proc/device-tree/model"
-_GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 _THROTTLED = {0: "the voltage is too low", 1: "the frequency is capped", 2: "it is throttled"}
 """Bits of `vcgencmd get_throttled` that are of now (Raspberry Pi)."""
 
 
 def processor() -> Iterator[Finding]:
     """Yield the processor's name, or the board's."""
-    cpu = re.search(r"^model name\s*:\s*(.+)$", read("/proc/cpuinfo") or "", re.M)
-    name = read(_BOARD) or (cpu and cpu[1]) or platform.processor() or platform.machine()
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     cores = _usable_cores()
+    name = read(_BOARD) or processor_name()
     yield Finding("machine", f"{name}, {cores} cores, {system}")
+
+
+def processor_name() -> str:
+    """Return the processor's name, else the board's."""
+    cpu = re.search(r"^model name\s*:\s*(.+)$", read("/proc/cpuinfo") or "", re.M)
+    return (cpu and cpu[1]) or read(_BOARD) or platform.processor() or platform.machine()
 
 
 def power() -> Iterator[Finding]:
@@ -35,7 +40,7 @@ def power() -> Iterator[Finding]:
         # Numbers differ from board to board: 0 is the largest on some, the smallest on others.
         advice = "sudo nvpmodel -m N (MAXN's ID in /etc/nvpmodel.conf)"
         yield Finding("power mode", name, "" if name.startswith("MAXN") else advice)
-    governor = read(_GOVERNOR)
+    governor = read(GOVERNOR)
     if governor is not None:
         slow = governor == "powersave" and "intel_pstate" not in (
             read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_driver") or ""

@@ -55,11 +55,9 @@ def torch() -> Iterator[Finding]:
 def packages() -> Iterator[Finding]:
     """Python packages that are used, some of them by one option only."""
     for name, without, install in _PACKAGES:
-        try:
-            yield Finding(name, importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
-            missing = "not installed" + (f": {without}" if without else "")
-            yield Finding(name, missing, f"pip install {install}")
+        version = _installed(name)
+        missing = "not installed" + (f": {without}" if without else "")
+        yield Finding(name, version or missing, "" if version else f"pip install {install}")
 
 
 def onnxruntime() -> Iterator[Finding]:
@@ -86,7 +84,7 @@ def programs() -> Iterator[Finding]:
 
 def opencv() -> Iterator[Finding]:
     """Yield OpenCV's version, where it is from, and what it was built with."""
-    wheels = [name for name in _WHEELS if _has(name)]
+    wheels = [name for name in _WHEELS if _installed(name)]
     where = " and ".join(wheels) or "the system's"
     two = len(wheels) > 1
     # Two wheels share one folder: the later one overwrites the other's files.
@@ -143,12 +141,12 @@ def display() -> Iterator[Finding]:
     yield Finding("display", problem or "yes", advice if problem else "")
 
 
-def _has(package: str) -> bool:
+def _installed(package: str) -> str | None:
+    """Return a package's version; None where it is not installed."""
     try:
-        importlib.metadata.version(package)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def _version_of(part: str) -> str:

@@ -26,7 +26,7 @@ COMMANDS = {
 # What an installation for a device lacks.
 DESK_PACKAGES = {"onnx", "torch", "torchvision"}
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_tta.budget.choices import MIB, Budget
 from edge_tta.bundle.runtime import PROFILES, check_threads
@@ -172,18 +172,22 @@ def check_choices(arguments: argparse.Namespace) -> None:
         ConfigError: a method, host, preset or labels file that cannot be.
         ModelError: there is no such file of weights.
     """
-    make_config(
-        arguments.method or DEFAULT_METHOD,
-        arguments.host or DEFAULT_HOST,
-        arguments.preset or DEFAULT_PRESET,
-        views=arguments.views,
-        adapt_from=arguments.adapt_from,
-        calibrate_below=arguments.calibrate_below,
-    )
+    make_config(**method_from(arguments), views=arguments.views)
     if arguments.labels is not None:
         read_class_names(arguments.labels)
     if arguments.weights is not None and not Path(arguments.weights).is_file():
         raise ModelError(f"there is no weights file {arguments.weights}; check the path")
+
+
+def method_from(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what `add_method` was told but the views, as `Adapter` and `make_config` take it."""
+    return {
+        "method": arguments.method or DEFAULT_METHOD,
+        "host": arguments.host or DEFAULT_HOST,
+        "preset": arguments.preset or DEFAULT_PRESET,
+        "adapt_from": arguments.adapt_from,
+        "calibrate_below": arguments.calibrate_below,
+    }
 
 
 def model_from(arguments: argparse.Namespace) -> Model:
@@ -257,14 +261,18 @@ def threads(text: str) -> int:
     return number
 
 
-def count(text: str) -> int:
-    """A whole number from 1."""
-    return _whole(text, 1)
+def whole_from(least: int) -> Callable[[str], int]:
+    """Return a type for argparse: a whole number from `least`."""
+
+    def parse(text: str) -> int:
+        if text.isascii() and text.isdecimal() and int(text) >= least:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
+
+    return parse
 
 
-def natural(text: str) -> int:
-    """A whole number from 0."""
-    return _whole(text, 0)
+count, natural = whole_from(1), whole_from(0)
 
 
 def positive(text: str) -> float:
@@ -279,12 +287,6 @@ def not_negative(text: str) -> float:
     if _is_number(text) and float(text) >= 0:
         return float(text)
     raise argparse.ArgumentTypeError(f"expected a number from 0, or inf, got {text!r}")
-
-
-def _whole(text: str, low: int) -> int:
-    if text.isascii() and text.isdecimal() and int(text) >= low:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"expected a whole number from {low}, got {text!r}")
 
 
 def _is_number(text: str) -> bool:

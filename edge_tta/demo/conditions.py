@@ -1,15 +1,12 @@
 """Conditions of the road: fog, night, motion blur, glare, rain on the lens.
 
-Each condition takes a frame, uint8 (H, W, 3) RGB, a severity in [0, 1] and a source of chance, and
-returns a new frame; severity 0 changes nothing. Two sources keep a film together: `rng` decides
-what stays for a while (where the sun stands, where drops sit), `flicker` what changes from frame to
-frame (sensor noise, falling rain). Without `flicker`, `rng` decides both. Draws do not depend on
-the severity, so that the same `rng` state at a growing severity is one weather growing worse.
+Draws do not depend on the severity, so that the same state of a generator at a growing severity is
+one weather growing worse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -19,25 +16,35 @@ from numpy.typing import NDArray
 
 Frame: TypeAlias = NDArray[np.uint8]
 Plane: TypeAlias = NDArray[np.float32]
+Chance: TypeAlias = np.random.Generator
 
 
 class Condition(Protocol):
-    """A disturbance of the picture."""
+    """A disturbance of the picture: a frame, uint8 (H, W, 3) RGB, becomes another of its size.
+
+    severity: in [0, 1]; 0 changes nothing. rng: decides what stays for a while, as where the sun
+    stands. flicker: decides what changes from frame to frame, as falling rain; without it rng does.
+    """
 
     def __call__(
-        self,
-        frame: Frame,
-        severity: float,
-        rng: np.random.Generator,
-        flicker: np.random.Generator | None = None,
+        self, frame: Frame, severity: float, rng: Chance, flicker: Chance | None = None
     ) -> Frame: ...
 
 
-def _check(frame: Frame, severity: float) -> None:
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise ValueError(f"frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
-    if not 0.0 <= severity <= 1.0:
-        raise ValueError(f"severity must be in [0, 1], got {severity}")
+def _checked(change: Callable[[Frame, float, Chance, Chance], Frame]) -> Condition:
+    """Make a condition of a change that is told both generators."""
+
+    def condition(
+        frame: Frame, severity: float, rng: Chance, flicker: Chance | None = None
+    ) -> Frame:
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(f"frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
+        if not 0.0 <= severity <= 1.0:
+            raise ValueError(f"severity must be in [0, 1], got {severity}")
+        changed = change(frame, severity, rng, flicker or rng)
+        return changed if severity > 0.0 else frame.copy()
+
+    return condition
 
 
 def _finish(picture: NDArray[np.floating[Any]]) -> Frame:
@@ -53,7 +60,7 @@ def _grid(frame: Frame) -> tuple[Plane, Plane]:
     return x, y
 
 
-def _clouds(rng: np.random.Generator, frame: Frame, cells: int) -> Plane:
+def _clouds(rng: Chance, frame: Frame, cells: int) -> Plane:
     """Smooth random values, (H, W, 1), roughly in [-1, 1]."""
     coarse = rng.uniform(-1.0, 1.0, (cells, cells)).astype(np.float32)
     height, width = frame.shape[:2]
@@ -61,38 +68,21 @@ def _clouds(rng: np.random.Generator, frame: Frame, cells: int) -> Plane:
     return smooth.astype(np.float32)[..., None]
 
 
-def fog(
-    frame: Frame,
-    severity: float,
-    rng: np.random.Generator,
-    flicker: np.random.Generator | None = None,
-) -> Frame:
+def _fog(frame: Frame, severity: float, rng: Chance, flicker: Chance) -> Frame:
     """Grey air in drifting banks: transmission and contrast fall, far edges soften."""
-    _check(frame, severity)
     banks = _clouds(rng, frame, 4)
     colour = rng.uniform(188, 222) + np.array([-3.0, 0.0, 4.0], np.float32)
-    if severity == 0.0:
-        return frame.copy()
     veil = np.clip(severity * (0.46 + 0.1 * banks), 0.0, 1.0)
     blurred = cv2.GaussianBlur(frame, (0, 0), 0.1 + 1.1 * severity)
     return _finish(blurred * (1.0 - veil) + colour.astype(np.float32) * veil)
 
 
-def night(
-    frame: Frame,
-    severity: float,
-    rng: np.random.Generator,
-    flicker: np.random.Generator | None = None,
-) -> Frame:
+def _night(frame: Frame, severity: float, rng: Chance, flicker: Chance) -> Frame:
     """Little light, bluish, with shot and read noise of a small sensor, coarser in colour."""
-    _check(frame, severity)
-    changing = flicker or rng
     tint = np.array([0.86, 0.97, 1.16], np.float32) + rng.uniform(-0.05, 0.05, 3).astype(np.float32)
     height, width = frame.shape[:2]
-    fine = changing.standard_normal((height, width, 1), np.float32)
-    coarse = changing.standard_normal(((height + 2) // 3, (width + 2) // 3, 3), np.float32)
-    if severity == 0.0:
-        return frame.copy()
+    fine = flicker.standard_normal((height, width, 1), np.float32)
+    coarse = flicker.standard_normal(((height + 2) // 3, (width + 2) // 3, 3), np.float32)
     x, y = _grid(frame)
     falloff = 1.0 - 0.5 * severity * ((x - 0.5) ** 2 + (y - 0.5) ** 2)[..., None]
     tinted = 1.0 + severity * (tint - 1.0)
@@ -102,18 +92,10 @@ def night(
     return _finish(dark + severity * shot * (1.4 * fine + 1.1 * colour_noise))
 
 
-def motion_blur(
-    frame: Frame,
-    severity: float,
-    rng: np.random.Generator,
-    flicker: np.random.Generator | None = None,
-) -> Frame:
+def _motion_blur(frame: Frame, severity: float, rng: Chance, flicker: Chance) -> Frame:
     """The mean of the frame along a straight path, mostly sideways."""
-    _check(frame, severity)
     angle = rng.uniform(-0.7, 0.7)
-    jolt = (flicker or rng).uniform(0.85, 1.15)
-    if severity == 0.0:
-        return frame.copy()
+    jolt = flicker.uniform(0.85, 1.15)
     length = 0.1 * frame.shape[1] * severity * jolt
     along = np.linspace(-0.5, 0.5, 65) * length
     reach = int(length / 2) + 1
@@ -123,19 +105,11 @@ def motion_blur(
     return cv2.filter2D(frame, -1, kernel, borderType=cv2.BORDER_REPLICATE).astype(np.uint8)
 
 
-def glare(
-    frame: Frame,
-    severity: float,
-    rng: np.random.Generator,
-    flicker: np.random.Generator | None = None,
-) -> Frame:
+def _glare(frame: Frame, severity: float, rng: Chance, flicker: Chance) -> Frame:
     """A low sun: bloom with rays, reflections in the lens, and a veil that takes the contrast."""
-    _check(frame, severity)
     sun_x, sun_y = rng.uniform(0.12, 0.88), rng.uniform(0.03, 0.35)
     phase, ghosts = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.4, 1.6, 3)
-    pulse = (flicker or rng).uniform(0.95, 1.05)
-    if severity == 0.0:
-        return frame.copy()
+    pulse = flicker.uniform(0.95, 1.05)
     x, y = _grid(frame)
     dx, dy = x - np.float32(sun_x), y - np.float32(sun_y)
     distance = np.sqrt(dx * dx + dy * dy)
@@ -193,21 +167,12 @@ def _drops(drops: Plane, height: int, width: int) -> tuple[Plane, Plane, Plane, 
     return cover.reshape(shape), gleam.reshape(shape), map_x.reshape(shape), map_y.reshape(shape)
 
 
-def rain(
-    frame: Frame,
-    severity: float,
-    rng: np.random.Generator,
-    flicker: np.random.Generator | None = None,
-) -> Frame:
+def _rain(frame: Frame, severity: float, rng: Chance, flicker: Chance) -> Frame:
     """Drops on the lens, each a small upside-down picture of the scene, and falling streaks."""
-    _check(frame, severity)
     height, width = frame.shape[:2]
     drops = rng.random((110, 5)).astype(np.float32)
     slant = rng.uniform(-0.35, 0.35)
-    changing = flicker or rng
-    starts = changing.random((90, 3))
-    if severity == 0.0:
-        return frame.copy()
+    starts = flicker.random((90, 3))
     hazy = cv2.GaussianBlur(frame, (0, 0), 0.1 + 0.9 * severity)
     wet = hazy + severity * 0.3 * (np.float32(150.0) - hazy)
 
@@ -225,6 +190,13 @@ def rain(
     return _finish(wet)
 
 
+_CHANGES = {
+    "fog": _fog,
+    "night": _night,
+    "motion blur": _motion_blur,
+    "glare": _glare,
+    "rain": _rain,
+}
 CONDITIONS: Mapping[str, Condition] = MappingProxyType(
-    {"fog": fog, "night": night, "motion blur": motion_blur, "glare": glare, "rain": rain}
+    {name: _checked(change) for name, change in _CHANGES.items()}
 )

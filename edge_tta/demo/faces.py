@@ -6,7 +6,7 @@ Shapes follow the Vienna Convention on Road Signs and Signals (1968).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import cv2
@@ -46,7 +46,7 @@ def _ring(canvas: Picture) -> None:
     disc(canvas, 0.71, _WHITE)
 
 
-def _warning(canvas: Picture, turn: float, y: float) -> None:
+def _warning(turn: float, y: float, canvas: Picture) -> None:
     """A white triangle with a red border; `turn` -90 points up, 90 points down."""
     rounded(canvas, 3, 1.2, turn, y, 0.12, _WHITE)
     rounded(canvas, 3, 1.14, turn, y, 0.1, _RED)
@@ -64,18 +64,9 @@ def _stop(canvas: Picture) -> None:
     text(canvas, "STOP", 0.56, 0.11, _WHITE, condensed=0.75)
 
 
-def _yield(canvas: Picture) -> None:
-    _warning(canvas, 90, -0.22)
-
-
-def _speed_30(canvas: Picture) -> None:
+def _speed(limit: str, canvas: Picture) -> None:
     _ring(canvas)
-    text(canvas, "30", 0.66, 0.16, _BLACK)
-
-
-def _speed_50(canvas: Picture) -> None:
-    _ring(canvas)
-    text(canvas, "50", 0.66, 0.16, _BLACK)
+    text(canvas, limit, 0.66, 0.16, _BLACK)
 
 
 def _no_entry(canvas: Picture) -> None:
@@ -90,18 +81,10 @@ def _priority_road(canvas: Picture) -> None:
     rounded(canvas, 4, 0.7, 0, 0.0, 0.04, _YELLOW)
 
 
-def _turn(canvas: Picture, side: float) -> None:
+def _turn(side: float, canvas: Picture) -> None:
     _mandatory(canvas)
     bend = np.concatenate([[(-0.26, 0.6)], arc(0.02, 0.06, 0.28, 0.28, 180, 270), [(0.2, -0.22)]])
     arrow(canvas, bend * (side, 1.0), 0.24, 0.42, _WHITE)
-
-
-def _turn_left(canvas: Picture) -> None:
-    _turn(canvas, -1.0)
-
-
-def _turn_right(canvas: Picture) -> None:
-    _turn(canvas, 1.0)
 
 
 def _crossing(canvas: Picture) -> None:
@@ -109,13 +92,9 @@ def _crossing(canvas: Picture) -> None:
     rounded(canvas, 4, 1.29, 45, 0.0, 0.08, _BLUE)
     fill(canvas, np.array([(0.0, -0.82), (0.84, 0.7), (-0.84, 0.7)]), _WHITE)
     for x in (-0.5, -0.17, 0.17, 0.5):
-        fill(
-            canvas,
-            np.array(
-                [(x - 0.05, 0.52), (x + 0.07, 0.52), (x * 1.1 + 0.1, 0.66), (x * 1.1 - 0.08, 0.66)]
-            ),
-            _BLACK,
-        )
+        near = x * 1.1
+        stripe = [(x - 0.05, 0.52), (x + 0.07, 0.52), (near + 0.1, 0.66), (near - 0.08, 0.66)]
+        fill(canvas, np.array(stripe), _BLACK)
     disc(canvas, 0.12, _BLACK, 0.02, -0.38)
     stroke(canvas, np.array([(0.02, -0.16), (-0.02, 0.12)]), 0.2, _BLACK)
     stroke(canvas, np.array([(-0.02, 0.12), (0.12, 0.26), (0.14, 0.46)]), 0.11, _BLACK)
@@ -148,20 +127,20 @@ def _no_overtaking(canvas: Picture) -> None:
 
 
 def _caution_curve(canvas: Picture) -> None:
-    _warning(canvas, -90, 0.22)
+    _warning(-90, 0.22, canvas)
     bend = np.concatenate([[(-0.12, 0.5)], arc(0.1, 0.18, 0.22, 0.22, 180, 245)])
     arrow(canvas, bend, 0.17, 0.23, _BLACK)
 
 
 _FACES: dict[str, Callable[[Picture], None]] = {
     "stop": _stop,
-    "yield": _yield,
-    "speed limit 30": _speed_30,
-    "speed limit 50": _speed_50,
+    "yield": partial(_warning, 90, -0.22),
+    "speed limit 30": partial(_speed, "30"),
+    "speed limit 50": partial(_speed, "50"),
     "no entry": _no_entry,
     "priority road": _priority_road,
-    "turn left": _turn_left,
-    "turn right": _turn_right,
+    "turn left": partial(_turn, -1.0),
+    "turn right": partial(_turn, 1.0),
     "pedestrian crossing": _crossing,
     "roundabout": _roundabout,
     "no overtaking": _no_overtaking,

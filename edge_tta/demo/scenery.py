@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Plane: TypeAlias = NDArray[np.float32]
 Canvas: TypeAlias = NDArray[np.float32]
+Colour: TypeAlias = NDArray[np.float32]
+Chance: TypeAlias = np.random.Generator
 
 SIZE = 224  # pixels of a side
 _NOISE_SIZE = 512
@@ -58,7 +60,7 @@ def _noise() -> Plane:
     return total
 
 
-def noise(rng: np.random.Generator, height: int, width: int, stretch: float = 1.0) -> Plane:
+def noise(rng: Chance, height: int, width: int, stretch: float = 1.0) -> Plane:
     """A random window of fractal noise, its features `stretch` times as wide as they are high."""
     noise_tile = _noise()
     y, x = rng.integers(0, _NOISE_SIZE, 2)
@@ -68,26 +70,24 @@ def noise(rng: np.random.Generator, height: int, width: int, stretch: float = 1.
     return window
 
 
-def _pick(
-    rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...], spread: float = 10.0
-) -> NDArray[np.float32]:
+def _pick(rng: Chance, colours: tuple[tuple[int, int, int], ...], spread: float = 10.0) -> Colour:
     colour = np.array(colours[rng.integers(len(colours))]) + rng.normal(0.0, spread, 3)
     return np.clip(colour, 0, 255).astype(np.float32)
 
 
-def _paint(canvas: Canvas, cover: Plane, paint: NDArray[np.float32]) -> None:
+def _paint(canvas: Canvas, cover: Plane, paint: Canvas | Colour) -> None:
     """Lays `paint`, (h, w, 3) or (3,), over the canvas where `cover`, (h, w) in [0, 1], is 1."""
     canvas += cover[..., None] * (paint - canvas)
 
 
-def _lit(colour: NDArray[np.float32], texture: Plane, contrast: float) -> Canvas:
+def _lit(colour: Colour, texture: Plane, contrast: float) -> Canvas:
     """A colour made lighter and darker by a texture."""
     shade = np.clip(1.0 + contrast * texture, 0.25, 1.7)
     lit: Canvas = shade[..., None] * colour
     return lit
 
 
-def _sky(canvas: Canvas, rng: np.random.Generator, horizon: int) -> NDArray[np.float32]:
+def _sky(canvas: Canvas, rng: Chance, horizon: int) -> Colour:
     """Paints the sky and returns the colour of the haze above the horizon."""
     zenith, low = (np.array(c, np.float32) for c in _SKIES[rng.integers(len(_SKIES))])
     down = np.linspace(0.0, 1.0, horizon, dtype=np.float32)[:, None, None] ** 1.3
@@ -100,12 +100,7 @@ def _sky(canvas: Canvas, rng: np.random.Generator, horizon: int) -> NDArray[np.f
 
 
 def _ridge(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    base: int,
-    height: float,
-    colour: NDArray[np.float32],
-    rough: float,
+    canvas: Canvas, rng: Chance, base: int, height: float, colour: Colour, rough: float
 ) -> None:
     """Hills or a far line of trees: everything between a random outline and the row `base`."""
     top = max(0, int(base - 2.2 * height))
@@ -117,10 +112,7 @@ def _ridge(
 
 
 def _ground(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    vanishing: tuple[float, float],
-    haze: NDArray[np.float32],
+    canvas: Canvas, rng: Chance, vanishing: tuple[float, float], haze: Colour
 ) -> tuple[float, float]:
     """Meadow and road below the horizon, seen from a camera one unit above a plane.
 
@@ -163,21 +155,13 @@ def _ground(
     return middle - half, middle + half
 
 
-def _tree(
-    canvas: Canvas, rng: np.random.Generator, x: float, foot: float, height: float, light: float
-) -> None:
+def _tree(canvas: Canvas, rng: Chance, x: float, foot: float, height: float, light: float) -> None:
     """A trunk and a crown of overlapping round masses, brighter on the side of the light."""
     trunk = np.array((74, 58, 44), np.float32) * np.float32(rng.uniform(0.7, 1.2))
     half = max(0.8, 0.035 * height)
     cover = np.zeros((SIZE, SIZE), np.uint8)
-    corners = np.array(
-        [
-            (x - half, foot),
-            (x + half, foot),
-            (x + half / 2, foot - height / 2),
-            (x - half / 2, foot - height / 2),
-        ]
-    )
+    upper, thin = foot - height / 2, half / 2
+    corners = np.array([(x - half, foot), (x + half, foot), (x + thin, upper), (x - thin, upper)])
     cv2.fillPoly(cover, [np.rint(corners * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     top, bottom = max(0, int(foot - 1.15 * height)), min(SIZE, int(foot) + 2)
     left, right = max(0, int(x - 0.7 * height)), min(SIZE, int(x + 0.7 * height) + 1)
@@ -203,7 +187,7 @@ def _tree(
         _paint(canvas[place], cover[place] * np.float32((1 - 0.2 * step) / 255), leaves)
 
 
-def _house(canvas: Canvas, rng: np.random.Generator, x: float, foot: float, width: float) -> None:
+def _house(canvas: Canvas, rng: Chance, x: float, foot: float, width: float) -> None:
     """A house front with a roof, a door and rows of windows."""
     storeys = int(rng.integers(1, 4))
     height = width * (0.28 + 0.26 * storeys)
@@ -211,25 +195,19 @@ def _house(canvas: Canvas, rng: np.random.Generator, x: float, foot: float, widt
     overhang, ridge = 0.06 * width, width * rng.uniform(0.15, 0.4)
     inset = width * rng.uniform(0.0, 0.4)
 
-    def shape(points: list[tuple[float, float]], colour: NDArray[np.float32]) -> None:
+    def shape(points: list[tuple[float, float]], colour: Colour) -> None:
         pixels = np.rint(np.array(points) * 16).astype(np.int32)
         cv2.fillPoly(canvas, [pixels], tuple(float(c) for c in colour), cv2.LINE_8, 4)
 
-    def box(left: float, top: float, w: float, h: float, colour: NDArray[np.float32]) -> None:
+    def box(left: float, top: float, w: float, h: float, colour: Colour) -> None:
         shape([(left, top), (left + w, top), (left + w, top + h), (left, top + h)], colour)
 
     left, top = x - width / 2, foot - height
     box(left, top, width, height, wall)
     box(left, top, width * 0.5, height, wall * np.float32(0.93))
-    shape(
-        [
-            (left - overhang, top),
-            (left + inset, top - ridge),
-            (left + width - inset, top - ridge),
-            (left + width + overhang, top),
-        ],
-        roof,
-    )
+    right, gable = left + width, top - ridge
+    eaves = (left - overhang, top), (right + overhang, top)
+    shape([eaves[0], (left + inset, gable), (right - inset, gable), eaves[1]], roof)
     box(left - overhang, top, width + 2 * overhang, max(1.0, 0.03 * width), roof * np.float32(0.6))
     glass = np.array((70, 84, 98), np.float32) * np.float32(rng.uniform(0.6, 1.5))
     columns = int(rng.integers(2, 5))
@@ -242,7 +220,7 @@ def _house(canvas: Canvas, rng: np.random.Generator, x: float, foot: float, widt
             box(wx, wy, pane, rise, glass)
 
 
-def make_scenery(rng: np.random.Generator) -> Scenery:
+def make_scenery(rng: Chance) -> Scenery:
     """A random roadside: open country, wood, village or town."""
     vanishing = (SIZE * rng.uniform(0.34, 0.62), SIZE * rng.uniform(0.5, 0.64))
     horizon = int(vanishing[1]) + 1

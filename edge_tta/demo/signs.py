@@ -8,22 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_tta.demo.faces import CLASSES, sign_picture
+from edge_tta.demo.faces import sign_picture
 from edge_tta.demo.scenery import SIZE as SCENERY_SIZE
 from edge_tta.demo.scenery import Scenery, make_scenery
-
-__all__ = [
-    "CLASSES",
-    "FRAME_SIZE",
-    "SCALES",
-    "Light",
-    "Pose",
-    "compose",
-    "random_light",
-    "random_pose",
-    "reach",
-    "render",
-]
 
 FRAME_SIZE = 160  # pixels of a side
 SCALES = (0.36, 0.74)  # smallest and largest width of a sign, in frame widths
@@ -155,9 +142,8 @@ def compose(scenery: Scenery, pose: Pose, light: Light, label: int) -> NDArray[n
     sheen = 1.0 + light.sheen * (pose.y - rows[:, None, None]) / pose.scale
     frame = _background(scenery, pose) * (1.0 - layer[..., 3:] * np.float32(1 / 255))
     frame += layer[..., :3] * sheen
-    along = (rows[None, :] - 0.5) * np.cos(light.angle) + (rows[:, None] - 0.5) * np.sin(
-        light.angle
-    )
+    from_middle = rows - 0.5
+    along = from_middle[None, :] * np.cos(light.angle) + from_middle[:, None] * np.sin(light.angle)
     gain = light.exposure * (1.0 + light.slope * along)
     frame *= gain[..., None] * np.array(light.tint, np.float32)
     return np.clip(frame + 0.5, 0, 255).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edge_tta.demo.conditions import CONDITIONS
 from edge_tta.demo.faces import CLASSES
-from edge_tta.demo.scenery import Scenery, make_scenery
-from edge_tta.demo.signs import FRAME_SIZE, Light, Pose, compose, random_light, reach, render
+from edge_tta.demo.scenery import make_scenery
+from edge_tta.demo.signs import FRAME_SIZE, Pose, compose, random_light, reach, render
 
 CLEAR = "clear"
 
@@ -33,60 +33,44 @@ class DemoFrame:
     severity: float
 
 
-@dataclass(frozen=True)
-class _Encounter:
-    """One sign that comes closer: chosen once, then seen at times from 0 to 1."""
+def _encounter(rng: np.random.Generator) -> tuple[int, Callable[[float], NDArray[np.uint8]]]:
+    """A sign that comes closer: its label, and its clean frame at a time from 0 to 1.
 
-    label: int
-    scenery: Scenery
-    light: Light
-    far: float
-    near: float
-    height: float
-    offset: float
-    yaw: tuple[float, float]
-    roll: float
-    view: tuple[float, float]
-    phase: float
+    The distance, not the scale, changes evenly.
+    """
+    scenery = make_scenery(rng)
+    side = scenery.side
+    first_yaw = -side * rng.uniform(-0.1, 0.4)
+    label = int(rng.integers(len(CLASSES)))
+    light = random_light(rng)
+    far, near = rng.uniform(0.37, 0.46), rng.uniform(0.58, 0.73)
+    height, offset = rng.uniform(-0.08, 0.08), rng.uniform(-0.08, 0.14)
+    last_yaw = first_yaw * rng.uniform(1.0, 1.3)
+    roll = rng.normal(0.0, 0.04)
+    view_x, view_y = rng.uniform(-10.0, 10.0), rng.uniform(-10.0, 10.0)
+    phase = rng.uniform(0.0, 2 * np.pi)
 
-    def at(self, time: float) -> NDArray[np.uint8]:
-        """The clean frame; the distance, not the scale, changes evenly."""
-        scale = 1.0 / (1.0 / self.far + time * (1.0 / self.near - 1.0 / self.far))
-        closer = (scale - self.far) / (self.near - self.far)
-        sway = np.sin(2.6 * time + self.phase), np.cos(3.1 * time + self.phase)
+    def at(time: float) -> NDArray[np.uint8]:
+        scale = 1.0 / (1.0 / far + time * (1.0 / near - 1.0 / far))
+        closer = (scale - far) / (near - far)
+        sway = np.sin(2.6 * time + phase), np.cos(3.1 * time + phase)
         room = reach(scale)
-        x = self.scenery.side * (self.offset + 0.1 * closer) + 0.012 * sway[0]
-        y = self.height - 0.05 * closer + 0.012 * sway[1]
+        x = side * (offset + 0.1 * closer) + 0.012 * sway[0]
+        y = height - 0.05 * closer + 0.012 * sway[1]
         pose = Pose(
             x=0.5 + float(np.clip(x, -room, room)),
             y=0.5 + float(np.clip(y, -room, room)),
             scale=scale,
-            yaw=self.yaw[0] + (self.yaw[1] - self.yaw[0]) * closer,
+            yaw=first_yaw + (last_yaw - first_yaw) * closer,
             pitch=0.02 * sway[1],
-            roll=self.roll + 0.012 * sway[0],
-            view_x=self.view[0] - 4.0 * self.scenery.side * closer - 2.0 * sway[0],
-            view_y=self.view[1] - 2.0 * sway[1],
+            roll=roll + 0.012 * sway[0],
+            view_x=view_x - 4.0 * side * closer - 2.0 * sway[0],
+            view_y=view_y - 2.0 * sway[1],
             zoom=1.0 + 0.16 * closer,
         )
-        return compose(self.scenery, pose, self.light, self.label)
+        return compose(scenery, pose, light, label)
 
-
-def _encounter(rng: np.random.Generator) -> _Encounter:
-    scenery = make_scenery(rng)
-    yaw = -scenery.side * rng.uniform(-0.1, 0.4)
-    return _Encounter(
-        label=int(rng.integers(len(CLASSES))),
-        scenery=scenery,
-        light=random_light(rng),
-        far=rng.uniform(0.37, 0.46),
-        near=rng.uniform(0.58, 0.73),
-        height=rng.uniform(-0.08, 0.08),
-        offset=rng.uniform(-0.08, 0.14),
-        yaw=(yaw, yaw * rng.uniform(1.0, 1.3)),
-        roll=rng.normal(0.0, 0.04),
-        view=(rng.uniform(-10.0, 10.0), rng.uniform(-10.0, 10.0)),
-        phase=rng.uniform(0.0, 2 * np.pi),
-    )
+    return label, at
 
 
 def weather(frames: int) -> list[tuple[str, float]]:
@@ -117,17 +101,17 @@ def drive(frames: int = 1800, seed: int = 0) -> Iterator[DemoFrame]:
     index = sign = 0
     while index < frames:
         rng = np.random.default_rng((seed, sign))
-        encounter = _encounter(rng)
+        label, frame_at = _encounter(rng)
         length = int(rng.integers(_LENGTHS[0], _LENGTHS[1] + 1))
         for step in range(min(length, frames - index)):
             condition, severity = plan[index]
-            frame = encounter.at(step / (length - 1))
+            frame = frame_at(step / (length - 1))
             if severity > 0.0:
                 # What stays is drawn anew for each sign, what flickers for each frame.
                 lasting = np.random.default_rng((seed, sign, 1))
                 flicker = np.random.default_rng((seed, index, 2))
                 frame = CONDITIONS[condition](frame, severity, lasting, flicker)
-            yield DemoFrame(frame, encounter.label, condition, severity)
+            yield DemoFrame(frame, label, condition, severity)
             index += 1
         sign += 1
 

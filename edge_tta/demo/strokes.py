@@ -49,18 +49,13 @@ def disc(canvas: Picture, radius: float, colour: Colour, x: float = 0.0, y: floa
     fill(canvas, arc(x, y, radius, radius, 0, 360), colour)
 
 
-def ngon(sides: int, radius: float, turn: float = 0.0, y: float = 0.0) -> Points:
-    """A regular polygon with one corner at `turn` degrees."""
-    angle = np.radians(turn + 360.0 / sides * np.arange(sides))
-    return np.stack([radius * np.cos(angle), y + radius * np.sin(angle)], axis=1)
-
-
 def rounded(
     canvas: Picture, sides: int, radius: float, turn: float, y: float, corner: float, colour: Colour
 ) -> None:
-    """A regular polygon whose corners are rounded with radius `corner`."""
+    """A regular polygon, one corner at `turn` degrees, corners rounded with radius `corner`."""
     inner = radius - corner / np.cos(np.pi / sides)
-    points = ngon(sides, inner, turn, y)
+    angle = np.radians(turn + 360.0 / sides * np.arange(sides))
+    points = np.stack([inner * np.cos(angle), y + inner * np.sin(angle)], axis=1)
     fill(canvas, points, colour)
     stroke(canvas, points, 2 * corner, colour, closed=True)
 
@@ -71,45 +66,28 @@ def box(x: float, y: float, width: float, height: float) -> Points:
     return np.array([(x - w, y - h), (x + w, y - h), (x + w, y + h), (x - w, y + h)])
 
 
+def _curve(*parts: Points | list[tuple[float, float]]) -> tuple[Points]:
+    """One stroke through parts, one after the other."""
+    return (np.concatenate(parts),)
+
+
 # Strokes in a box of width 0.54 and height 1, origin at the upper left.
+_ROUND = _curve(
+    arc(0.27, 0.3, 0.27, 0.3, 180, 360), arc(0.27, 0.7, 0.27, 0.3, 0, 180), [(0.0, 0.3)]
+)
 _GLYPHS: dict[str, tuple[Points, ...]] = {
-    "0": (
-        np.concatenate(
-            [arc(0.27, 0.3, 0.27, 0.3, 180, 360), arc(0.27, 0.7, 0.27, 0.3, 0, 180), [(0.0, 0.3)]]
-        ),
-    ),
-    "3": (
-        arc(0.25, 0.26, 0.25, 0.26, -165, 90),
-        arc(0.25, 0.74, 0.28, 0.26, -90, 165),
-    ),
-    "5": (
-        np.concatenate(
-            [
-                [(0.5, 0.0), (0.06, 0.0), (0.02, 0.46)],
-                arc(0.25, 0.69, 0.29, 0.31, -140, 155),
-            ]
-        ),
-    ),
-    "S": (
-        np.concatenate(
-            [
-                arc(0.27, 0.26, 0.26, 0.26, -20, -270),
-                arc(0.27, 0.74, 0.26, 0.26, -90, 160),
-            ]
-        ),
-    ),
+    "0": _ROUND,
+    "O": _ROUND,
+    "3": (arc(0.25, 0.26, 0.25, 0.26, -165, 90), arc(0.25, 0.74, 0.28, 0.26, -90, 165)),
+    "5": _curve([(0.5, 0.0), (0.06, 0.0), (0.02, 0.46)], arc(0.25, 0.69, 0.29, 0.31, -140, 155)),
+    "S": _curve(arc(0.27, 0.26, 0.26, 0.26, -20, -270), arc(0.27, 0.74, 0.26, 0.26, -90, 160)),
     "T": (np.array([(0.0, 0.0), (0.54, 0.0)]), np.array([(0.27, 0.0), (0.27, 1.0)])),
-    "P": (
-        np.concatenate(
-            [
-                [(0.02, 1.0), (0.02, 0.0), (0.25, 0.0)],
-                arc(0.25, 0.28, 0.27, 0.28, -90, 90),
-                [(0.02, 0.56)],
-            ]
-        ),
+    "P": _curve(
+        [(0.02, 1.0), (0.02, 0.0), (0.25, 0.0)],
+        arc(0.25, 0.28, 0.27, 0.28, -90, 90),
+        [(0.02, 0.56)],
     ),
 }
-_GLYPHS["O"] = _GLYPHS["0"]
 
 
 def text(
@@ -125,13 +103,7 @@ def text(
 
 
 def arrow(
-    canvas: Picture,
-    points: Points,
-    width: float,
-    head: float,
-    colour: Colour,
-    *,
-    bend: float = 0.0,
+    canvas: Picture, points: Points, width: float, head: float, colour: Colour, *, bend: float = 0
 ) -> None:
     """A stroke with a triangular head beyond its last point, turned by `bend` degrees."""
     stroke(canvas, points, width, colour)

@@ -71,10 +71,8 @@ def _request(url: str, timeout_s: float) -> http.client.HTTPResponse:
     if parts.username is not None:
         user, password = unquote(parts.username), unquote(parts.password or "")
         passwords.add_password(None, bare, user, password, is_authenticated=True)
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPBasicAuthHandler(passwords),
-        _Digest(passwords),
-    )
+    basic = urllib.request.HTTPBasicAuthHandler(passwords)
+    opener = urllib.request.build_opener(basic, _Digest(passwords))
     request = urllib.request.Request(bare, headers={"User-Agent": "edge-tta"})
     answer: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
     return answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,7 +35,23 @@ def open_camera(spec: str, pick: Pick, reconnect_s: float = RECONNECT_S) -> Live
         raise SourceError(f"there is no camera {spec[:20]}...; cameras are 0, 1, 2")
     device = Path(f"/dev/video{int(spec)}" if by_number else spec)
     target: int | str = int(spec) if by_number else spec
-    opener = _opener(target, device, pick)
+
+    def opener() -> Capture:
+        if sys.platform == "linux":
+            _check_device(device)
+        backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
+        capture = cv2.VideoCapture(target, backend)
+        if not capture.isOpened():
+            raise SourceError(
+                f"camera {target} cannot be opened: in use by another program (fuser {device}), "
+                f"or not a camera node (v4l2-ctl --list-devices){_others(device)}"
+            )
+        # With the default queue of 4, frames are old by the time they are seen.
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        if pick.fps is not None:
+            capture.set(cv2.CAP_PROP_FPS, pick.fps)
+        return capture
+
     return LiveSource(f"camera {spec}", opener, pick, reconnect_s=reconnect_s)
 
 
@@ -69,26 +84,6 @@ def open_pipeline(spec: str, pick: Pick, reconnect_s: float = RECONNECT_S) -> Li
         return capture
 
     return LiveSource(spec if scheme else "pipeline", opener, pick, reconnect_s=reconnect_s)
-
-
-def _opener(target: int | str, device: Path, pick: Pick) -> Callable[[], Capture]:
-    def opener() -> Capture:
-        if sys.platform == "linux":
-            _check_device(device)
-        backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
-        capture = cv2.VideoCapture(target, backend)
-        if not capture.isOpened():
-            raise SourceError(
-                f"camera {target} cannot be opened: in use by another program (fuser {device}), "
-                f"or not a camera node (v4l2-ctl --list-devices){_others(device)}"
-            )
-        # With the default queue of 4, frames are old by the time they are seen.
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        if pick.fps is not None:
-            capture.set(cv2.CAP_PROP_FPS, pick.fps)
-        return capture
-
-    return opener
 
 
 def _check_device(device: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from edge_tta.errors import SourceError
@@ -18,10 +19,7 @@ from edge_tta.errors import SourceError
 BGR_SINK = "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
 _RELEASE = Path("/etc/nv_tegra_release")
 """Every JetPack has this file."""
-_PACKAGES = {
-    "nvarguscamerasrc": "nvidia-l4t-gstreamer",
-    "libcamerasrc": "gstreamer1.0-libcamera",
-}
+_PACKAGES = {"nvarguscamerasrc": "nvidia-l4t-gstreamer", "libcamerasrc": "gstreamer1.0-libcamera"}
 _LIMITS = {"width": (16, 8192), "height": (16, 8192), "fps": (1, 240), "flip": (0, 7)}
 _DEFAULTS = {"width": 1280, "height": 720, "fps": 30, "flip": 0}
 
@@ -40,14 +38,8 @@ def check_element(pipeline: str) -> None:
     tool = shutil.which("gst-inspect-1.0")
     if tool is None or element not in _PACKAGES:
         return
-    inspection = subprocess.run(
-        [tool, "--exists", element],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
-    if inspection.returncode:
+    quiet: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    if subprocess.run([tool, "--exists", element], check=False, **quiet).returncode:
         raise SourceError(f"GStreamer has no {element}; apt install {_PACKAGES[element]}")
 
 

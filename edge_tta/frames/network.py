@@ -81,10 +81,6 @@ def _open_stream(url: str, timeout_s: float) -> cv2.VideoCapture:
     with quiet_opencv():
         if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
             return cv2.VideoCapture(url)
-        limits = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            limit_ms,
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            limit_ms,
-        ]
+        times = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+        limits = [setting for time in times for setting in (time, limit_ms)]
         return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)

@@ -65,12 +65,7 @@ class Reader:
     """
 
     def __init__(
-        self,
-        name: str,
-        opener: Callable[[], Capture],
-        stride: int,
-        inbox: Inbox,
-        most_empty: int,
+        self, name: str, opener: Callable[[], Capture], stride: int, inbox: Inbox, most_empty: int
     ) -> None:
         self.opened = False
         self.rate: float | None = None

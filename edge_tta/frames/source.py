@@ -66,7 +66,7 @@ class FrameSource(Closing, ABC):
         self.live = live
         self.dropped: Counter[str] = Counter()
         self.reconnected = 0
-        self.tell: Callable[[str], None] = _say_nothing
+        self.tell: Callable[[str], None] = lambda said: None
 
     @abstractmethod
     def read(self) -> Frame | None:
@@ -80,10 +80,6 @@ class FrameSource(Closing, ABC):
         if frame is None:
             raise StopIteration
         return frame
-
-
-def _say_nothing(said: str) -> None:
-    return
 
 
 @dataclass(frozen=True)

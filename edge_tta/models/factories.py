@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
-import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from edge_tta.errors import ConfigError, ModelError, did_you_mean, one_line
+from edge_tta.network.checking import required_parameters
 from edge_tta.prepare import InputSpec
 
 _INPUT_FIELDS = ("size", "scale", "mean", "std", "channels")
@@ -96,7 +96,10 @@ def call_factory(module: ModuleType, path: Path, factory: str) -> nn.Module:
     if not callable(make):
         known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise ModelError(f"{path} has no function {factory!r}{did_you_mean(factory, known)}")
-    needed = _needed_arguments(make)
+    try:
+        needed = required_parameters(make)
+    except ValueError:  # of a built-in
+        needed = []
     if needed:
         raise ModelError(
             f"{path}:{factory} needs arguments ({', '.join(needed)}); expected a function without "
@@ -120,15 +123,6 @@ def call_factory(module: ModuleType, path: Path, factory: str) -> nn.Module:
     elif isinstance(network, (list, tuple)) and any(isinstance(p, nn.Module) for p in network):
         advice = "; let it return that alone"
     raise ModelError(f"{path}:{factory} returns a {kind}; expected an nn.Module{advice}")
-
-
-def _needed_arguments(make: Callable[..., Any]) -> list[str]:
-    try:
-        parameters = inspect.signature(make).parameters.values()
-    except ValueError:  # of a built-in
-        return []
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
 
 
 def input_of(given: Any, path: Path, factory: str) -> InputSpec:

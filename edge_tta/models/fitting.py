@@ -206,10 +206,7 @@ def _advice(state: Mapping[str, Tensor], module: nn.Module) -> str:
     if "_packed_params" in " ".join(state) or "zero_point" in endings:
         return "they are of a quantised network; expected those of the float one"
     names, needed = set(_by_plain_name(state)), _needed(_by_plain_name(module.state_dict()))
-    for word, counts in (
-        ("without", _prefixes(names, needed)),
-        ("with", _prefixes(needed, names)),
-    ):
+    for word, counts in (("without", _prefixes(names, needed)), ("with", _prefixes(needed, names))):
         for prefix, n in counts.most_common(1):
             if prefix and n >= len(needed) / 2:
                 return f"{word} the prefix {prefix!r}, {n} of {len(needed)} would fit"

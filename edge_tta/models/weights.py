@@ -95,7 +95,11 @@ def _unpickled(path: Path) -> Any:
     unsafe = [name for name in unknown if _is_unsafe(name)]
     if unsafe:
         raise pickle.UnpicklingError(f"it would run {', '.join(sorted(unsafe)[:3])}")
-    stand_ins: list[Any] = [(_stand_in(name.rpartition(".")[2]), name) for name in unknown]
+    stand_ins: list[Any] = []
+    for name in unknown:
+        own = name.rpartition(".")[2]
+        like_dict = _LIKE_DICT.search(own)
+        stand_ins.append((_DictStandIn if like_dict else type(own, (_StandIn,), {}), name))
     with torch.serialization.safe_globals(stand_ins):
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -106,10 +110,6 @@ def _is_unsafe(name: str) -> bool:
     if module == "builtins":
         return not isinstance(getattr(builtins, rest, None), type)
     return module in sys.stdlib_module_names and module not in _PLAIN
-
-
-def _stand_in(name: str) -> type:
-    return _DictStandIn if _LIKE_DICT.search(name) else type(name, (_StandIn,), {})
 
 
 class _StandIn(list):  # type: ignore[type-arg]

@@ -27,10 +27,7 @@ from edge_tta.network.sites import Values, find_sites, refuse_regions
 
 
 def capture(
-    source: nn.Module,
-    image_shape: tuple[int, ...],
-    fingerprint: str | None = None,
-    below: str = "",
+    source: nn.Module, image_shape: tuple[int, ...], fingerprint: str | None = None, below: str = ""
 ) -> Program:
     """Return a network as a program for images of `image_shape` (channels, H, W), any N at a time.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +76,8 @@ def check_module(model: nn.Module) -> None:
                 "was made from"
             )
         _refuse_hooks(name, module)
-    if not any(is_lazy(t) or (t.ndim == 1 and t.is_floating_point()) for t in _untrained(model)):
+    untrained = [*model.buffers(), *(p for p in model.parameters() if not p.requires_grad)]
+    if not any(is_lazy(t) or (t.ndim == 1 and t.is_floating_point()) for t in untrained):
         other = {type(m).__name__ for m in model.modules() if isinstance(m, _NORMALISATIONS)}
         instead = f" (it normalises by {', '.join(sorted(other))})" if other else ""
         raise ModelError(
@@ -104,13 +105,7 @@ def evaluating(model: nn.Module) -> nn.Module:
 
 def input_advice(model: nn.Module, images: Tensor) -> str:
     """Return what to do about a model whose forward pass refuses images (N, channels, H, W)."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    needed = [
-        parameter.name
-        for parameter in parameters
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
+    needed = required_parameters(model.forward)
     if len(needed) > 1:
         return (
             f"its forward takes {len(needed)} inputs ({', '.join(needed)}): wrap it in a module "
@@ -123,6 +118,17 @@ def input_advice(model: nn.Module, images: Tensor) -> str:
             continue
         return f"it takes {probe.takes}: {probe.advice}"
     return "expected a forward pass of that float tensor (N, channels, H, W) alone"
+
+
+def required_parameters(function: Callable[..., Any]) -> list[str]:
+    """Return names of the parameters that a call must give.
+
+    Raises:
+        ValueError: a built-in that does not tell.
+    """
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in variable]
 
 
 class _Probe(NamedTuple):
@@ -193,8 +199,3 @@ def _refuse_hooks(name: str, module: nn.Module) -> None:
             f"{name or 'the model'} is {what}, and its weight is no parameter; make it one, here "
             f"and wherever else: torch.nn.utils.{remedy}"
         )
-
-
-def _untrained(model: nn.Module) -> Iterator[Tensor]:
-    yield from model.buffers()
-    yield from (p for p in model.parameters() if not p.requires_grad)

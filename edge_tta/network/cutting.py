@@ -9,6 +9,7 @@ there are saved for backward at most, in bytes,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -119,9 +120,7 @@ def _within(
 ) -> list[int] | None:
     """A plan that saves no more than `limit`, of those the one with least inputs."""
     n = len(saved)
-    before = [0]
-    for size in saved:
-        before.append(before[-1] + size)
+    before = [0, *itertools.accumulate(saved)]
     # Bytes of inputs saved where a segment begins, and where the segments begin.
     ways: list[tuple[int, list[int]] | None] = [(0, [])] + [None] * n
     for _ in range(n if most is None else min(most, n)):

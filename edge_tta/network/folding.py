@@ -9,40 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edge_tta.errors import ModelError, did_you_mean
-from edge_tta.network.program import BatchNorm
+from edge_tta.network.predecessors import CONVOLUTIONS
+from edge_tta.network.program import BatchNorm, Site
 from edge_tta.network.sites import GraphSite, Values
 
 aten = torch.ops.aten
 
-_ABSORBING = {
-    getattr(getattr(aten, f"conv{axes}d"), overload)
-    for axes in (1, 2, 3)
-    for overload in ("default", "padding")
-} | {aten.linear.default}
+_ABSORBING = {*CONVOLUTIONS, aten.linear.default}
 
 
-class _Place(Protocol):
-    """A site, in a graph or in a program."""
-
-    @property
-    def index(self) -> int:
-        """Its place in the network's order."""
-        ...
-
-    @property
-    def layer(self) -> BatchNorm:
-        """Its layer."""
-        ...
-
-
-def first_of(sites: Sequence[_Place], layer: str) -> int:
+def first_of(sites: Sequence[GraphSite | Site], layer: str) -> int:
     """Return the index of the first site of a layer by name; "": of the first of all.
 
     Raises:
@@ -91,9 +74,8 @@ def _fold(graph: fx.Graph, values: Values, site: GraphSite) -> None:
         return
     parts = [part for part in constants if part is not None]
     weight, bias = parts[0], parts[1] if len(parts) > 1 else None
-    folded = _folded(
-        weight[1], None if bias is None else bias[1], site.layer, _affine(values, site.node)
-    )
+    affine = [values[n.name][1] if isinstance(n, fx.Node) else None for n in site.node.args[1:3]]
+    folded = _folded(weight[1], None if bias is None else bias[1], site.layer, affine)
     nodes = []
     for kind, value in zip(("weight", "bias"), folded, strict=True):
         with graph.inserting_before(next(iter(graph.nodes))):
@@ -105,20 +87,13 @@ def _fold(graph: fx.Graph, values: Values, site: GraphSite) -> None:
     graph.erase_node(site.node)
 
 
-def _affine(values: Values, batch_norm: fx.Node) -> list[Tensor | None]:
-    """Return weight and bias of a BatchNorm call."""
-    return [values[n.name][1] if isinstance(n, fx.Node) else None for n in batch_norm.args[1:3]]
-
-
 def _folded(
     weight: Tensor, bias: Tensor | None, layer: BatchNorm, affine: Sequence[Tensor | None]
 ) -> tuple[Tensor, Tensor]:
     """Return weight and bias of the linear map with the BatchNorm in it."""
-    given = [weight, bias, layer.mean, layer.variance, *affine]
-    w, b, mean, variance, scale, shift = [None if t is None else t.double() for t in given]
-    assert w is not None
-    assert mean is not None
-    assert variance is not None
+    given = (weight, bias, layer.mean, layer.variance, *affine)
+    doubled: list[Any] = [None if t is None else t.double() for t in given]
+    w, b, mean, variance, scale, shift = doubled
     fused = fuse_conv_bn_weights(w, b, mean, variance, layer.eps, scale, shift)
     one, other = (part.detach().to(weight.dtype) for part in fused)
     return one, other

@@ -18,46 +18,22 @@ from edge_tta.network.program import LinearMap, Path
 
 aten = torch.ops.aten
 
-_CONVOLUTIONS = {
-    aten.conv1d.default: 1,
-    aten.conv1d.padding: 1,
-    aten.conv2d.default: 2,
-    aten.conv2d.padding: 2,
-    aten.conv3d.default: 3,
-    aten.conv3d.padding: 3,
+CONVOLUTIONS = {
+    getattr(getattr(aten, f"conv{axes}d"), overload): axes
+    for axes in (1, 2, 3)
+    for overload in ("default", "padding")
 }
-
+"""Convolutions and their number of axes."""
+_LINEAR_MAPS = {**CONVOLUTIONS, aten.linear.default: 0}
 # One tensor in, every output channel a function of the same input channel.
 _CHANNEL_WISE = {
-    getattr(getattr(aten, name), overload)
-    for name, overload in (
-        ("relu", "default"),
-        ("relu6", "default"),
-        ("hardtanh", "default"),
-        ("clamp", "default"),
-        ("clamp_min", "default"),
-        ("leaky_relu", "default"),
-        ("elu", "default"),
-        ("selu", "default"),
-        ("celu", "default"),
-        ("gelu", "default"),
-        ("silu", "default"),
-        ("mish", "default"),
-        ("softplus", "default"),
-        ("hardswish", "default"),
-        ("hardsigmoid", "default"),
-        ("sigmoid", "default"),
-        ("tanh", "default"),
-        ("max_pool1d", "default"),
-        ("max_pool2d", "default"),
-        ("avg_pool1d", "default"),
-        ("avg_pool2d", "default"),
-        ("adaptive_avg_pool1d", "default"),
-        ("adaptive_avg_pool2d", "default"),
-        ("pad", "default"),
-        ("constant_pad_nd", "default"),
-        ("clone", "default"),
-        ("contiguous", "default"),
+    getattr(aten, name).default
+    for name in (
+        *("relu", "relu6", "hardtanh", "clamp", "clamp_min", "leaky_relu", "elu", "selu", "celu"),
+        *("gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid", "sigmoid", "tanh"),
+        *("max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"),
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d"),
+        *("pad", "constant_pad_nd", "clone", "contiguous"),
     )
 }
 _ADDITIONS = {aten.add.Tensor}
@@ -67,10 +43,7 @@ class Predecessors:
     """Search for what stands in front of the BatchNorm nodes of a captured graph."""
 
     def __init__(
-        self,
-        graph: fx.Graph,
-        values: dict[str, tuple[str, Tensor]],
-        sites: dict[int, int],
+        self, graph: fx.Graph, values: dict[str, tuple[str, Tensor]], sites: dict[int, int]
     ) -> None:
         """values: placeholder -> (parameter name, value); sites: id of a node -> site index."""
         self._graph, self._values, self._sites = graph, values, sites
@@ -91,30 +64,20 @@ class Predecessors:
 
     def watched(self, site: fx.Node) -> tuple[fx.Node | None, tuple[tuple[fx.Node, ...], ...]]:
         """Return the graph values a Taylor term reads: a, and (z, y, *others) for each path."""
-        node = site.args[0]
-        assert isinstance(node, fx.Node)
-        if self._linear_map(node) is None:
+        if site not in self._chains:
             return None, ()
-        a = node.args[0]
-        assert isinstance(a, fx.Node)
+        linear: Any = site.args[0]
         paths = []
         for chain in self._chains[site]:
             z = chain[0].args[0]
             assert isinstance(z, fx.Node)
             paths.append((z, chain[0], *_others(chain)))
-        return a, tuple(paths)
+        return linear.args[0], tuple(paths)
 
     def _linear_map(self, node: fx.Node) -> LinearMap | None:
         """Return the node as a linear map with constant, named weights, or None."""
-        if node.target is aten.linear.default:
-            if _rank(node) != 2:
-                return None
-            axes = 0
-        elif node.target in _CONVOLUTIONS:
-            axes = _CONVOLUTIONS[node.target]
-            if _rank(node) != axes + 2:
-                return None
-        else:
+        axes = _LINEAR_MAPS.get(node.target)
+        if axes is None or _rank(node) != axes + 2:
             return None
         arguments: list[Any] = list(node.args)
         weight = self._values.get(getattr(arguments[1], "name", ""))

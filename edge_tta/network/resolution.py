@@ -14,20 +14,17 @@ from typing import Any
 import torch
 from torch import fx
 
+from edge_tta.network.predecessors import CONVOLUTIONS
 from edge_tta.network.program import Site
 
 aten = torch.ops.aten
 
 # Axes of each operation, and the place of its stride among the arguments.
-_STRIDED = {
-    getattr(getattr(aten, name), overload): (axes, 3 if name.startswith("conv") else 2)
+_STRIDED = {convolution: (axes, 3) for convolution, axes in CONVOLUTIONS.items()}
+_STRIDED |= {
+    getattr(aten, f"{kind}_pool{axes}d").default: (axes, 2)
+    for kind in ("max", "avg")
     for axes in (1, 2, 3)
-    for name, overload in (
-        (f"conv{axes}d", "default"),
-        (f"conv{axes}d", "padding"),
-        (f"max_pool{axes}d", "default"),
-        (f"avg_pool{axes}d", "default"),
-    )
 }
 
 

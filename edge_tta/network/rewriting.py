@@ -29,27 +29,20 @@ def make_functional(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
+        name = node.target._schema.name.split("::")[1]
+        if node.target._schema.is_mutable and name.endswith("_"):
+            packet = getattr(torch.ops.aten, name[:-1], None)
+            overload = getattr(packet, node.target._overloadname, None) if packet else None
+            if overload is None:
+                raise ModelError(
+                    f"the model uses {node.target}, which changes a tensor in place and has no "
+                    "plain form; replace it in the model's forward pass"
+                )
+            node.target = overload
+            _read_instead(graph, node.args[0], node)
         if node.target in _IDENTITIES and node.args[2] is False:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
-            continue
-        name = node.target._schema.name.split("::")[1]
-        if not (node.target._schema.is_mutable and name.endswith("_")):
-            continue
-        packet = getattr(torch.ops.aten, name[:-1], None)
-        overload = getattr(packet, node.target._overloadname, None) if packet else None
-        if overload is None:
-            raise ModelError(
-                f"the model uses {node.target}, which changes a tensor in place and has no plain "
-                "form; replace it in the model's forward pass"
-            )
-        changed = node.args[0]
-        node.target = overload
-        if overload in _IDENTITIES and node.args[2] is False:
-            node.replace_all_uses_with(changed)
-            graph.erase_node(node)
-        else:
-            _read_instead(graph, changed, node)
     graph.eliminate_dead_code()
 
 

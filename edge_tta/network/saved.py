@@ -21,7 +21,7 @@ def saved_bytes(
     autograd, as `node_tensors` finds them.
     """
     count = _Count(set(known))
-    with torch.autograd.graph.saved_tensors_hooks(count.pack, _value):
+    with torch.autograd.graph.saved_tensors_hooks(count.pack, lambda saved: saved.value):
         run()
     unseen = {
         value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in others
@@ -42,14 +42,6 @@ class _Saved:
         self._gone(self._at)
 
 
-def _nothing(at: int) -> None:
-    """Listens for tensors that are not counted."""
-
-
-def _value(saved: _Saved) -> Tensor:
-    return saved.value
-
-
 class _Count:
     """Storages held: their bytes and how many tensors hold them, by address."""
 
@@ -68,7 +60,7 @@ class _Count:
             if self._now > self.most:
                 self.most, self.at_most = self._now, set(self._holders)
             return _Saved(value, self._gone)
-        return _Saved(value, _nothing)
+        return _Saved(value, lambda at: None)
 
     def _gone(self, at: int) -> None:
         held = self._holders[at]

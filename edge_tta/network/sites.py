@@ -80,7 +80,7 @@ def find_sites(graph: fx.Graph, values: Values) -> list[GraphSite]:
             )
         mean_name, mean_value = values[mean.name]
         layer = BatchNorm(
-            name=_layer_name(mean_name),
+            name=mean_name.removesuffix(".running_mean"),
             channels=mean_value.numel(),
             eps=float(eps),
             mean_name=mean_name,
@@ -126,10 +126,6 @@ def _holds_batch_norm(root: nn.Module, node: fx.Node) -> bool:
 
 def _parts(layer: BatchNorm) -> tuple[Any, ...]:
     return layer.mean_name, layer.variance_name, layer.weight, layer.bias, layer.eps
-
-
-def _layer_name(buffer: str) -> str:
-    return buffer.removesuffix(".running_mean")
 
 
 def _owner(node: fx.Node) -> str:

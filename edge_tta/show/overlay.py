@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import unicodedata
 from dataclasses import dataclass
@@ -136,14 +137,12 @@ class _Pen:
         text = printable(text)
         if self.width_of(text, size, font) <= width:
             return text
-        low, high = 0, len(text)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.width_of(text[:middle].rstrip() + "...", size, font) <= width:
-                low = middle
-            else:
-                high = middle - 1
-        return text[:low].rstrip() + "..." if low else ""
+
+        def width_cut(length: int) -> int:
+            return self.width_of(text[:length].rstrip() + "...", size, font)
+
+        length = bisect.bisect_right(range(1, len(text)), width, key=width_cut)
+        return text[:length].rstrip() + "..." if length else ""
 
     def dot(self, x: int, y: int, radius: float, colour: _Colour) -> None:
         cv2.circle(self.canvas, (x, y), self.px(radius), colour, cv2.FILLED, cv2.LINE_AA)

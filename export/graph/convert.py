@@ -21,14 +21,11 @@ aten = torch.ops.aten
 
 # Their values do not matter to the graph: only shape and type are read.
 _LIKE = {
-    aten.full_like.default,
-    aten.new_full.default,
-    aten.new_zeros.default,
-    aten.new_ones.default,
-    aten.new_empty.default,
-    aten.zeros_like.default,
-    aten.ones_like.default,
-    aten.empty_like.default,
+    getattr(aten, name).default
+    for name in (
+        *("full_like", "zeros_like", "ones_like", "empty_like"),
+        *("new_full", "new_zeros", "new_ones", "new_empty"),
+    )
 }
 # What memory happened to hold would differ from export to export.
 _EMPTY = {aten.new_empty.default, aten.empty_like.default, aten.empty.memory_format}
@@ -108,8 +105,8 @@ class _Conversion:
         kwargs: Any = fx.map_arg(node.kwargs, lambda n: self._known[n])
         if target is operator.getitem:
             return args[0][args[1]]
-        if target in _LIKE:
-            args = (self._blank(args[0]), *args[1:])
+        if target in _LIKE and isinstance(args[0], Value):
+            args = (torch.empty(args[0].shape, dtype=args[0].dtype), *args[1:])
         if target is aten._efficientzerotensor.default:  # holds no memory that could be read
             return torch.zeros(*args, **kwargs)
         if not any(isinstance(item, Value) for item in _flat((args, kwargs))):
@@ -140,9 +137,6 @@ class _Conversion:
         if isinstance(item, fx.Node):
             item = self._known[item]
         return self._emitter.constant(item) if isinstance(item, Tensor) else item
-
-    def _blank(self, item: Any) -> Any:
-        return torch.empty(item.shape, dtype=item.dtype) if isinstance(item, Value) else item
 
 
 def _flat(item: Any) -> list[Any]:

@@ -125,9 +125,8 @@ class Emitter:
         """The value in another shape, the same number of elements."""
         if value.shape == tuple(shape):
             return value
-        return self.op(
-            "Reshape", [value, self.constant(list(shape), torch.int64)], shape, value.dtype
-        )
+        sides = self.constant(list(shape), torch.int64)
+        return self.op("Reshape", [value, sides], shape, value.dtype)
 
     def reshape_constant(self, value: Value, shape: Sequence[int]) -> Value:
         """The value in another shape; a constant stays one."""
@@ -149,18 +148,10 @@ class Emitter:
                 if node.op_type == "MaxPool" and wanted.isdisjoint(node.output[1:]):
                     del node.output[1:]  # where they stood: slow to tell
                 needed.append(node)
-        graph = helper.make_graph(
-            needed[::-1],
-            name,
-            self._inputs,
-            infos,
-            # Here, so that the file holds no constant that nothing reads.
-            [
-                self._weights.proto(name, tensor.numpy())
-                for name, tensor in self._constants.items()
-                if name in wanted
-            ],
-        )
+        # Here, so that the file holds no constant that nothing reads.
+        read = {name: tensor for name, tensor in self._constants.items() if name in wanted}
+        constants = [self._weights.proto(key, tensor.numpy()) for key, tensor in read.items()]
+        graph = helper.make_graph(needed[::-1], name, self._inputs, infos, constants)
         imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(
             graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="edge_tta"

@@ -13,6 +13,7 @@ Max pools then go in front of the BatchNorm and ReLU before them (`export.graph.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -171,7 +172,8 @@ def _take(graph: fx.Graph, statistics: _Statistics, z: fx.Node, s: fx.Node) -> N
         where, place = _PLACES[cast(Any, norm.target)]
         arguments = list(norm.args)
         with graph.inserting_before(norm):
-            arguments[place] = _less(graph, cast(fx.Node, arguments[place]), s)
+            mean = cast(fx.Node, arguments[place])
+            arguments[place] = made(graph, aten.sub.Tensor, (mean, s), mean.meta["val"])
         arguments[where] = z
         norm.args = tuple(arguments)
         if norm.target is aten.native_batch_norm_backward.default:
@@ -206,33 +208,20 @@ def _reads_once(norm: fx.Node, z: fx.Node) -> bool:
     return norm.args[place] is z and sum(item is z for item in norm.args) == 1
 
 
-def _less(graph: fx.Graph, mean: fx.Node, s: fx.Node) -> fx.Node:
-    """mean - s."""
-    return made(graph, aten.sub.Tensor, (mean, s), mean.meta["val"])
-
-
 def _check_at_once(graph: fx.Graph, every: fx.Node) -> None:
     """all((x == x) * (|x| != inf)) over all axes as one operator."""
-    product = every.args[0]
-    if not isinstance(product, fx.Node) or product.target is not aten.mul.Tensor:
-        return
-    if len(every.meta["val"].shape):
-        return
-    same, bounded = product.args
-    if not isinstance(same, fx.Node) or not isinstance(bounded, fx.Node):
-        return
-    x = same.args[0]
-    if same.target is not aten.eq.Tensor or same.args[1] is not x:
-        return
-    size = bounded.args[0]
-    if bounded.target is not aten.ne.Scalar or bounded.args[1] != float("inf"):
-        return
-    if not isinstance(size, fx.Node) or size.target is not aten.abs.default:
-        return
-    if size.args[0] is not x:
-        return
-    with graph.inserting_before(every):
-        check = graph.call_function(is_finite_everywhere, (x,))
-    check.meta["val"] = every.meta["val"]
-    every.replace_all_uses_with(check)
-    graph.erase_node(every)
+    match every.args[0]:
+        case fx.Node(
+            target=aten.mul.Tensor,
+            args=(
+                fx.Node(target=aten.eq.Tensor, args=(x, same)),
+                fx.Node(
+                    target=aten.ne.Scalar,
+                    args=(fx.Node(target=aten.abs.default, args=(sized,)), math.inf),
+                ),
+            ),
+        ) if x is same is sized and not len(every.meta["val"].shape):
+            with graph.inserting_before(every):
+                check = made(graph, is_finite_everywhere, (x,), every.meta["val"])
+            every.replace_all_uses_with(check)
+            graph.erase_node(every)

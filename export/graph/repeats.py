@@ -19,22 +19,12 @@ from export.graph.nodes import BATCH_NORMS
 aten = torch.ops.aten
 
 # Element by element, or BatchNorm; the rest is saved.
-_CHEAP = {
-    *BATCH_NORMS,
-    aten.relu.default,
-    aten.hardtanh.default,
-    aten.clamp.default,
-    aten.clamp_min.default,
-    aten.clamp_max.default,
-    aten.sigmoid.default,
-    aten.silu.default,
-    aten.hardswish.default,
-    aten.hardsigmoid.default,
-    aten.leaky_relu.default,
-    aten.elu.default,
-    aten.gelu.default,
-    aten.tanh.default,
-    operator.getitem,
+_CHEAP = {*BATCH_NORMS, operator.getitem} | {
+    getattr(aten, name).default
+    for name in (
+        *("relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "sigmoid", "silu", "hardswish"),
+        *("hardsigmoid", "leaky_relu", "elu", "gelu", "tanh"),
+    )
 }
 # Smaller tensors are not worth it, in elements.
 _LARGE = 1024
@@ -57,14 +47,11 @@ def repeat_cheap(module: fx.GraphModule) -> None:
         if order[node] <= end or node.op != "call_function":
             continue
         for operand in node.all_input_nodes:
-            if order.get(operand, end + 1) <= end and _worth_it(operand):
+            worth_it = _size(operand) >= _LARGE and _is_cheap(operand)
+            if worth_it and order.get(operand, end + 1) <= end:
                 node.replace_input_with(operand, _copied(graph, operand, node, copies))
     graph.eliminate_dead_code()
     module.recompile()
-
-
-def _worth_it(node: fx.Node) -> bool:
-    return _size(node) >= _LARGE and _is_cheap(node)
 
 
 def _is_cheap(node: fx.Node) -> bool:

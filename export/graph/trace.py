@@ -17,6 +17,7 @@ from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
+from edge_tta.network.exporting import first_line
 from edge_tta.network.rewriting import make_functional
 from edge_tta.network.source import SourceNetwork
 from export.graph.passes import improve
@@ -59,12 +60,7 @@ def trace_learn(step: Step, image_shape: tuple[int, ...], known: Collection[Any]
     """`step.learn` on one frame and its views."""
     views = 1 + step.config.views.count
     images = _example(step, views, image_shape)
-    return _traced(
-        lambda x, s: step.learn(x, s, views=views),
-        images,
-        step.initial_state(),
-        known,
-    )
+    return _traced(lambda x, s: step.learn(x, s, views=views), images, step.initial_state(), known)
 
 
 def trace_predict(
@@ -105,9 +101,8 @@ def _traced(function: StepFunction, images: Tensor, state: State, known: Collect
             make_functional(module.graph)
             improve(module)
     except Exception as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"the adaptation step of this network cannot be traced: {line[:200]}; run it with "
-            "--backend torch"
+            f"the adaptation step of this network cannot be traced: {first_line(error)}; run it "
+            "with --backend torch"
         ) from error
     return Traced(module, ("images", *names), ("logits", *(f"{NEW}{name}" for name in changed)))

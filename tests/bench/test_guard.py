@@ -17,7 +17,7 @@ from bench.guard.streams import AROUND, STREAMS, SWITCH_EVERY, make_stream
 from bench.methods import is_guarded, parse_methods
 from bench.orders import Stream
 from bench.report.document import Table
-from bench.report.guard import sections
+from bench.report.runs import guard_sections
 from bench.sets import LabelledSet
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError, SourceError
@@ -144,7 +144,7 @@ def test_a_report_has_a_line_for_each_stream_and_method() -> None:
         for label, falls, share in (("tent", None, None), ("tent+guard", 1, 0.25))
         for part, error, along in (("during", None, ()), ("after", 0.25, (0.4, 0.4, 0.1, 0.1)))
     ]  # fmt: skip
-    (section,) = sections(rows, {})
+    (section,) = guard_sections(rows, {})
     table = section.parts[1]
     assert isinstance(table, Table)
     assert table.rows == [

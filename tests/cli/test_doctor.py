@@ -72,7 +72,7 @@ def test_a_weak_power_supply_is_told(program, bits: str, said: str) -> None:  # 
 
 def test_a_sleepy_governor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     governor = tmp_path / "scaling_governor"
-    monkeypatch.setattr(look_machine, "_GOVERNOR", str(governor))
+    monkeypatch.setattr(look_machine, "GOVERNOR", str(governor))
     for name, well in (("powersave", False), ("schedutil", True)):
         governor.write_text(name + "\n")
         found = {finding.what: finding for finding in look_machine.power()}["CPU governor"]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from bench.corruptions import corrupt, load_frost_textures
 from bench.corruptions.frost import CIFAR_SCALE, PANES, drawn_textures
-from bench.corruptions.plasma import plasma
 from bench.corruptions.tables import TableName
+from bench.corruptions.weather import plasma
 from edge_tta.errors import SourceError
 from tests.corruptions.oracles import plain_plasma
 from tests.corruptions.scenes import scenes

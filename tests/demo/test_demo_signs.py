@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_tta.demo.faces import sign_picture
+from edge_tta.demo.faces import CLASSES, sign_picture
 from edge_tta.demo.scenery import make_scenery
-from edge_tta.demo.signs import CLASSES, FRAME_SIZE, Light, Pose, compose, render
+from edge_tta.demo.signs import FRAME_SIZE, Light, Pose, compose, render
 
 CleanSet = tuple[NDArray[np.uint8], NDArray[np.int64]]
 

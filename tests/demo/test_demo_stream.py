@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge_tta.demo.conditions import CONDITIONS
-from edge_tta.demo.signs import CLASSES, FRAME_SIZE
+from edge_tta.demo.faces import CLASSES
+from edge_tta.demo.signs import FRAME_SIZE
 from edge_tta.demo.stream import CLEAR, DemoFrame, clean_set, drive, weather
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.report.cost.reading import LATENCY, name_of, read_rows
+from bench.report.checks import Check, is_mapping, is_number, is_summary, is_text, is_whole
+from bench.report.cost import name_of, read_rows
 from bench.report.document import Columns, Part, Plot, Section, Table, code
 from bench.report.look import stacked_bars
 from bench.results import Row
@@ -14,6 +15,13 @@ from bench.results import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_FIELDS: Mapping[str, Check] = {
+    **dict.fromkeys(("label", "model"), is_text),
+    "n": is_whole,
+    **dict.fromkeys(("latency_s", "processor_s"), is_summary),
+    "fps": is_number,
+    "stages_s": is_mapping,
+}
 STAGES = {
     "read": "#dadce0",
     "prepare": "#9aa0a6",
@@ -32,7 +40,7 @@ def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
     Raises:
         ResultError: a row is not as `bench latency` writes it.
     """
-    rows = read_rows("latency", rows, LATENCY)
+    rows = read_rows("latency", rows, _FIELDS)
     parts: list[Part] = [
         Plot("latency-stages", "Time of a frame by stage", partial(draw_stages, rows)),
         "One stream, one frame at a time; ms. Methods take turns; warm-ups and the first frames "
@@ -41,7 +49,9 @@ def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
         "first.",
         table(rows),
     ]
-    unstable = [f"{code(name_of(row, rows))}: {row['unstable']}" for row in rows if _unstable(row)]
+    unstable = [
+        f"{code(name_of(row, rows))}: {row['unstable']}" for row in rows if row.get("unstable")
+    ]
     if unstable:
         parts.append("**Unstable**, not to be relied on: " + ". ".join(unstable) + ".")
     return [Section("Time", parts)]
@@ -96,10 +106,6 @@ def _missed(row: Row) -> str:
     if "misses" not in row:
         return ""
     return f"{row['misses']} of {row['n']} over {row['budget_ms']:g} ms"
-
-
-def _unstable(row: Row) -> bool:
-    return bool(row.get("unstable"))
 
 
 def _ms(seconds: float) -> str:

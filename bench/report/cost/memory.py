@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.report.cost.reading import MEMORY, name_of, read_rows
+from bench.report.checks import Check, is_mapping, is_text, is_whole
+from bench.report.cost import name_of, read_rows
 from bench.report.document import Columns, Part, Plot, Section, Table, code
 from bench.report.look import stacked_bars
 from bench.results import Row
@@ -14,6 +15,11 @@ from bench.results import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_FIELDS: Mapping[str, Check] = {
+    **dict.fromkeys(("label", "model"), is_text),
+    "process_peak_bytes": is_whole,
+    "how": is_mapping,
+}
 _SIZES = {
     "process_peak_bytes": "process peak",
     "above_import_bytes": "above imports",
@@ -35,7 +41,7 @@ def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
     Raises:
         ResultError: a row is not as `bench memory` writes it.
     """
-    rows = read_rows("memory", rows, MEMORY)
+    rows = read_rows("memory", rows, _FIELDS)
     how = {name: text for row in rows for name, text in row["how"].items()}
     meanings = [[_SIZES[name], how[name]] for name in _shown(rows) if name in how]
     parts: list[Part] = [

@@ -64,7 +64,7 @@ def ablations(methods: Mapping[str, Fields]) -> dict[str, dict[frozenset[str], s
             name = f"{hosts[key]} ({k})"
         ordered = sorted(variants, key=lambda parts: (len(parts), sorted(parts)))
         by_host[name] = {
-            parts: min(variants[parts], key=lambda label: _distance(methods[label]))
+            parts: min(variants[parts], key=lambda label: _constants_off(methods[label]))
             for parts in ordered
         }
     return by_host
@@ -96,6 +96,5 @@ def _name(host: str, parts: frozenset[str]) -> str:
     return "all parts" if len(parts) == len(PARTS) else "+ " + " + ".join(sorted(parts))
 
 
-def _distance(fields: Mapping[str, Any]) -> int:
-    """Return in how many constants it is not the paper's."""
+def _constants_off(fields: Mapping[str, Any]) -> int:
     return sum(fields.get(name) != value for name, value in _PAPER.items())

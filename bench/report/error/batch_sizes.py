@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.report.document import Plot, Section, code
-from bench.report.error.results import ErrorResults, file_name, means_table, visible
+from bench.report.document import Section, code
+from bench.report.error.results import ErrorResults, means_table, visible
 from bench.report.look import DASHED, Line, draw_lines
 
 if TYPE_CHECKING:
@@ -22,11 +22,8 @@ def by_batch_size(results: ErrorResults, hidden: Sequence[str] = ()) -> Iterator
         if len(sizes) < 2 or not labels:
             continue
         title = f"Error against batch size, {order}"
-        plot = Plot(
-            file_name(results.prefix, "batch-size", order),
-            title,
-            partial(draw_by_batch_size, results, order, visible(results, labels, hidden)),
-        )
+        draw = partial(draw_by_batch_size, results, order, visible(results, labels, hidden))
+        plot = results.plot(title, draw, "batch-size", order)
         rows = [
             [code(label), *(results.mean_text(order, size, label) for size in sizes)]
             for label in labels

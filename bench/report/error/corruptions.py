@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from bench.error.intervals import Mean, interval_of
 from bench.orders import parse_order
-from bench.report.document import Part, Plot, Section, Table, code
-from bench.report.error.results import DAGGER, METHODS_AT_ONCE, ErrorResults, file_name, visible
-from bench.report.look import BAND, FAINT, SOURCE, draw_means, legend_below, new_figure
+from bench.report.document import Part, Section, Table, code
+from bench.report.error.results import DAGGER, METHODS_AT_ONCE, ErrorResults, visible
+from bench.report.look import BAND, FAINT, SOURCE, draw_side_by_side, legend_below, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,35 +53,21 @@ def draw_by_corruption(
 
     Source is a line across a corruption's band, within its interval.
     """
-    methods = [label for label in labels if label != results.source]
     names = results.corruptions(order, size)
     places = {name: float(k) for k, name in enumerate(names)}
     places[MEAN] = len(names) + 0.25  # a little apart
-    inches = max(0.26, 0.1 + 0.085 * len(methods))
+    inches = max(0.26, 0.1 + 0.085 * len(set(labels) - {results.source}))
     figure, axes = new_figure(8.6, 1.35 + inches * (len(places) + 0.25))
     for place in list(places.values())[::2]:
         axes.axhspan(place - 0.5, place + 0.5, color=BAND, linewidth=0, zorder=0)
     axes.axhline(places[MEAN] - 0.625, color=FAINT, linewidth=1)
-    if results.source in labels:
-        points = _points(results, order, size, results.source or "", places)
-        for place, mean in points:
-            band = [place - 0.44, place + 0.44]
-            axes.fill_betweenx(
-                band, 100 * mean.low, 100 * mean.high, color=SOURCE, alpha=0.16, linewidth=0
-            )
-        axes.vlines(
-            [100 * mean.error for _, mean in points],
-            [place - 0.44 for place, _ in points],
-            [place + 0.44 for place, _ in points],
-            color=SOURCE,
-            linewidth=1.8,
-            label=str(results.source),
-        )
-    for label, offset in side_by_side(methods):
-        points = _points(results, order, size, label, places)
-        shifted = [(place + offset, mean) for place, mean in points]
-        style = {"fmt": results.look.marker(label), "color": results.look.colour(label)}
-        draw_means(axes, shifted, flat=True, markersize=4.8, label=label, **style)
+    points = {label: _points(results, order, size, label, places) for label in labels}
+    source = results.source or ""
+    for place, mean in points.get(source, ()):
+        ends = 100 * mean.low, 100 * mean.high
+        band = [place - 0.44, place + 0.44]
+        axes.fill_betweenx(band, *ends, color=SOURCE, alpha=0.16, linewidth=0)
+    draw_side_by_side(axes, results.look, points, source, flat=True, markersize=4.8)
     axes.set_yticks(list(places.values()), [name.replace("_", " ") for name in places])
     axes.get_yticklabels()[-1].set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
@@ -94,12 +80,6 @@ def draw_by_corruption(
     axes.grid(axis="x")
     legend_below(figure, axes)
     return figure
-
-
-def side_by_side(methods: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Methods, and how far from the middle of a band of width 1 each is drawn."""
-    for k, label in enumerate(methods):
-        yield label, 0.72 * ((k + 0.5) / len(methods) - 0.5)
 
 
 def _points(
@@ -126,11 +106,9 @@ def _parts(results: ErrorResults, order: str, size: int, hidden: Sequence[str]) 
     parts = _chunks(results, shown)
     for k, chunk in enumerate(parts, 1):
         words = [order, f"n{size}", *([k] if len(parts) > 1 else [])]
-        yield Plot(
-            file_name(results.prefix, "corruptions", *words),
-            f"Error by corruption, {order}, N = {size}",
-            partial(draw_by_corruption, results, order, size, chunk),
-        )
+        title = f"Error by corruption, {order}, N = {size}"
+        draw = partial(draw_by_corruption, results, order, size, chunk)
+        yield results.plot(title, draw, "corruptions", *words)
     yield "Error in %; the mean is over the corruptions, with its 95 % interval."
     yield from error_tables(results, order, size)
     means = [results.mean(order, size, label) for label in labels]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.error import Mean
-from bench.report.document import Part, Plot, Section, code
-from bench.report.error.corruptions import WORSE, negative_transfer, side_by_side
-from bench.report.error.results import ErrorResults, file_name, means_table, visible
-from bench.report.look import FAINT, SOURCE, draw_means, from_zero, legend_below, new_figure
+from bench.report.document import Part, Section, code
+from bench.report.error.corruptions import WORSE, negative_transfer
+from bench.report.error.results import ErrorResults, means_table, visible
+from bench.report.look import FAINT, draw_side_by_side, from_zero, legend_below, new_figure
 from bench.sets import CLEAN
 
 if TYPE_CHECKING:
@@ -24,19 +24,15 @@ def by_order(results: ErrorResults, hidden: Sequence[str] = ()) -> Section:
         orders = [order for order in results.orders if size in results.sizes([order])]
         labels = [n for n in results.labels if any(results.cells(o, size, n) for o in orders)]
         if len(orders) > 1:
+            title = f"Mean error by order, N = {size}"
             shown = visible(results, labels, hidden)
-            parts.append(
-                Plot(
-                    file_name(results.prefix, "orders", f"n{size}"),
-                    f"Mean error by order, N = {size}",
-                    partial(draw_by_order, results, orders, size, shown),
-                )
-            )
+            draw = partial(draw_by_order, results, orders, size, shown)
+            parts.append(results.plot(title, draw, "orders", f"n{size}"))
         rows = [
             [code(label), *(results.mean_text(order, size, label) for order in orders)]
             for label in labels
         ]
-        counts = {order: len(_corrupted(results, order, size)) for order in orders}
+        counts = {o: len(set(results.corruptions(o, size)) - {CLEAN}) for o in orders}
         differ = len(set(counts.values())) > 1
         named = [f"{order} ({counts[order]} corruptions)" if differ else order for order in orders]
         parts += means_table([f"N = {size}: mean error % (95 %)", *named], rows)
@@ -55,26 +51,11 @@ def draw_by_order(
 
     Dots of a method are not joined: orders have no distance. Source is a line over each order.
     """
-    methods = [label for label in labels if label != results.source]
-    figure, axes = new_figure(max(6.4, 1.2 + len(orders) * max(0.9, 0.16 * len(methods))), 4.4)
-    top = 0.0
-    if results.source in labels:
-        points = _points(results, orders, size, results.source or "")
-        axes.hlines(
-            [100 * mean.error for _, mean in points],
-            [place - 0.42 for place, _ in points],
-            [place + 0.42 for place, _ in points],
-            color=SOURCE,
-            linewidth=1.8,
-            label=str(results.source),
-        )
-        top = max([100 * mean.high for _, mean in points], default=0.0)
-    for label, offset in side_by_side(methods):
-        points = _points(results, orders, size, label)
-        shifted = [(place + offset, mean) for place, mean in points]
-        marker, colour = results.look.marker(label), results.look.colour(label)
-        style: Any = {"fmt": marker, "color": colour, "markersize": 6, "elinewidth": 1.2}
-        top = max(top, draw_means(axes, shifted, label=label, **style))
+    methods = len(set(labels) - {results.source})
+    figure, axes = new_figure(max(6.4, 1.2 + len(orders) * max(0.9, 0.16 * methods)), 4.4)
+    points = {label: _points(results, orders, size, label) for label in labels}
+    source = results.source or ""
+    top = draw_side_by_side(axes, results.look, points, source, markersize=6, elinewidth=1.2)
     for place in range(1, len(orders)):
         axes.axvline(place - 0.5, color=FAINT, linewidth=0.8)
     axes.set_xticks(range(len(orders)), list(orders))
@@ -96,10 +77,6 @@ def _points(
     """The mean of each order at its place."""
     means = ((place, results.mean(order, size, label)) for place, order in enumerate(orders))
     return [(place, mean) for place, mean in means if mean is not None]
-
-
-def _corrupted(results: ErrorResults, order: str, size: int) -> list[str]:
-    return [name for name in results.corruptions(order, size) if name != CLEAN]
 
 
 def _transfer(results: ErrorResults, orders: Sequence[str], size: int) -> Iterator[str]:

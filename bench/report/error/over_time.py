@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.report.document import Plot, Section
-from bench.report.error.results import ErrorResults, file_name, visible
+from bench.report.document import Section
+from bench.report.error.results import ErrorResults, visible
 from bench.report.look import from_zero, legend_below, new_figure
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def over_time(results: ErrorResults, hidden: Sequence[str] = ()) -> Iterator[Sec
         series = {n: s for n in labels if (s := _series(results, order, size, n))}
         if series:
             title = f"Error over time, {order}, N = {size}"
-            name = file_name(results.prefix, "time", order, f"n{size}")
-            plots.append(Plot(name, title, partial(_draw, results, title, series)))
+            draw = partial(_draw, results, title, series)
+            plots.append(results.plot(title, draw, "time", order, f"n{size}"))
     if plots:
         told = "Mean over the corruptions (clean pictures left out), in equal parts of each stream."
         yield Section("Error over time", [told, *plots], level=3)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.corruptions import CORRUPTIONS
 from bench.error import ErrorRow, Mean, mean_of
 from bench.orders import parse_order
-from bench.report.document import Part, Table, code
+from bench.report.document import Part, Plot, Table, code
 from bench.report.look import Look
 from bench.sets import CLEAN
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ORDERS = ("iid", "correlated", "still", "continual", "mixed", "drift")
 
@@ -46,7 +49,9 @@ class ErrorResults:
         self.source = next((row.label for row in rows if row.method == "source"), None)
         self.labels = tuple(sorted(labels, key=lambda label: label != self.source))
         self.methods = {label: methods.get(label, {}) for label in self.labels}
-        self.orders = tuple(sorted({row.order for row in rows}, key=_place_of_order))
+        orders = {row.order: parse_order(row.order) for row in rows}
+        places = {text: (_ORDERS.index(order.name), order.run) for text, order in orders.items()}
+        self.orders = tuple(sorted(places, key=places.__getitem__))
         self._cells: dict[tuple[str, int, str], dict[str, ErrorRow]] = {}
         for row in sorted(rows, key=lambda row: _place_of_corruption(row.corruption)):
             own = self._cells.setdefault((row.order, row.batch_size, row.label), {})
@@ -87,6 +92,12 @@ class ErrorResults:
         """Return True where the mean is over fewer corruptions than others' in its setting."""
         names = [name for name in self.corruptions(order, size) if name != CLEAN]
         return len(mean.corruptions) < len(names)
+
+    def plot(self, title: str, draw: Callable[[], Figure], *words: object) -> Plot:
+        """A plot whose file is named by words: letters, digits, dots, hyphens are kept of them."""
+        text = "-".join(map(str, words))
+        kept = (c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in text)
+        return Plot(self.prefix + "".join(kept), title, draw)
 
     def mean_text(self, order: str, size: int, label: str) -> str:
         """Mean in % with its interval, as a cell shows it; `†` where it is partial."""
@@ -141,17 +152,6 @@ def visible(results: ErrorResults, labels: Sequence[str], hidden: Sequence[str])
     if len(labels) <= METHODS_AT_ONCE + 1 or not set(shown) - {results.source}:
         return tuple(labels)
     return shown
-
-
-def file_name(prefix: str, *words: object) -> str:
-    """Name of a plot's file: letters, digits, dots, hyphens."""
-    text = "-".join(str(word) for word in words)
-    return prefix + "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in text)
-
-
-def _place_of_order(text: str) -> tuple[int, int]:
-    order = parse_order(text)
-    return _ORDERS.index(order.name), order.run
 
 
 def _place_of_corruption(name: str) -> tuple[int, str]:

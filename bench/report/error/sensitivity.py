@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.report.document import Part, Plot, Section, code
-from bench.report.error.results import ErrorResults, Fields, file_name, means_table, same_fields
+from bench.report.document import Part, Section, code
+from bench.report.error.results import ErrorResults, Fields, means_table, same_fields
 from bench.report.look import DASHED, Line, draw_lines
 
 if TYPE_CHECKING:
@@ -87,13 +87,9 @@ def by_value(results: ErrorResults) -> Iterator[Section]:
             ]
             if not sizes:
                 continue
-            plots.append(
-                Plot(
-                    file_name(results.prefix, "sensitivity", place, series.field, order),
-                    f"Error against {series.name}, {order}",
-                    partial(draw_by_value, results, series, order, sizes),
-                )
-            )
+            title = f"Error against {series.name}, {order}"
+            draw = partial(draw_by_value, results, series, order, sizes)
+            plots.append(results.plot(title, draw, "sensitivity", place, series.field, order))
             for size in sizes:
                 cells = [results.mean_text(order, size, n) for n in series.labels.values()]
                 rows.append([f"{order}, N = {size}", *cells])

@@ -125,13 +125,5 @@ class _Normalised(Function):
         dweight = ratio * by_u + gap * dbias
         by_mean = -gamma * scale * dbias
         by_variance = -0.5 * gamma * scale.square() * dweight
-        return (
-            dz,
-            by_mean,
-            by_variance,
-            dweight if by_weight else None,
-            dbias if by_bias else None,
-            None,
-            None,
-            None,
-        )
+        by_affine = dweight if by_weight else None, dbias if by_bias else None
+        return dz, by_mean, by_variance, *by_affine, None, None, None

@@ -122,8 +122,7 @@ class _Product(Function):
         nothing = Code(x.new_empty(0), x.new_empty(0))
         ctx.shapes = x.shape, y.shape
         ctx.save_for_backward(
-            *(_code(y, precision) if by_x else nothing),
-            *(_code(x, precision) if by_y else nothing),
+            *(_code(y, precision) if by_x else nothing), *(_code(x, precision) if by_y else nothing)
         )
         return x * y
 

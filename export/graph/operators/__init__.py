@@ -1,26 +1,13 @@
 """PyTorch's operators in ONNX: a table of small functions, by family."""
 
-from export.graph.operators import (
-    activations,
-    convolution,
-    convolution_gradients,
-    elementwise,
-    normalisation,
-    pooling,
-    reductions,
-    shapes,
-)
-from export.graph.operators.table import OPERATORS, Operator
+from importlib import import_module
 
-__all__ = [
-    "OPERATORS",
-    "Operator",
-    "activations",
-    "convolution",
-    "convolution_gradients",
-    "elementwise",
-    "normalisation",
-    "pooling",
-    "reductions",
-    "shapes",
-]
+from export.graph.operators.table import OPERATORS
+
+__all__ = ["OPERATORS"]
+
+for _family in (
+    *("activations", "convolution", "convolution_gradients", "elementwise", "normalisation"),
+    *("pooling", "reductions", "shapes"),
+):
+    import_module(f"{__name__}.{_family}")  # which fills the table

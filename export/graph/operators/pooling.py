@@ -30,12 +30,8 @@ def max_pool_backward(e: Emitter, out: Outputs, grad: Value, a: Value, *options:
     """The gradient added where the largest stood; windows overlap."""
     indices = options[-1]
     total = math.prod(a.shape)
-    zeros = e.op(
-        "Expand",
-        [e.constant(0.0, torch.float32), e.constant([total], torch.int64)],
-        (total,),
-        torch.float32,
-    )
+    length = e.constant([total], torch.int64)
+    zeros = e.op("Expand", [e.constant(0.0, torch.float32), length], (total,), torch.float32)
     count = (math.prod(grad.shape),)
     flat = [zeros, e.reshape(indices, count), e.reshape(grad, count)]
     sums = e.op("ScatterElements", flat, (total,), torch.float32, axis=0, reduction="add")
