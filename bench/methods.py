@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import Any
 
+from edge_tta.adapter import Adapter
 from edge_tta.config import HOSTS, REFERENCE_BATCHES, MethodConfig, make_config
 from edge_tta.errors import ConfigError
+from edge_tta.guard import Guard
+from edge_tta.temporal import Filtered
 
-SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...][+guard], or ablation:HOST"
+SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...][+guard][+filter], or ablation:HOST"
 
 GUARD = "guard"
 """In a field's place: the method runs in a guard (`edge_tta.guard`)."""
+
+FILTER = "filter"
+"""In a field's place: its answers are filtered over time (`edge_tta.temporal`)."""
 
 _BATCH = {"smoothing": 0.0, "taylor": "none"}
 _AT_ONCE = {"accumulation": 1, "weighting": "mean"}
@@ -39,7 +46,8 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
     it is, `tent@scaled` takes N / N_0 of it in batches of N < N_0 frames, N_0 of
     `edge_tta.config.REFERENCE_BATCHES`.
 
-    `METHOD...+guard` has the configuration of `METHOD...`; `is_guarded` tells them apart.
+    `METHOD...+guard` and `METHOD...+filter` have the configuration of `METHOD...`; `is_guarded` and
+    `is_filtered` tell them apart.
 
     Raises:
         ConfigError: an unknown method, host, preset or field, or a value out of range.
@@ -59,6 +67,21 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
 def is_guarded(label: str) -> bool:
     """Return True where a label of `parse_methods` asks for the guard."""
     return GUARD in label.split("+")[1:]
+
+
+def is_filtered(label: str) -> bool:
+    """Return True where a label of `parse_methods` asks for the filter."""
+    return FILTER in label.split("+")[1:]
+
+
+def predictor_of(adapter: Adapter, label: str) -> tuple[Callable[[Any], Any], Guard | None]:
+    """Return what answers images by a label: the adapter, in the guard and filter that it says.
+
+    Beside it the guard; None: there is none.
+    """
+    guard = Guard(adapter) if is_guarded(label) else None
+    inner = guard or adapter
+    return (Filtered(inner) if is_filtered(label) else inner), guard
 
 
 def ablation(host: str) -> dict[str, MethodConfig]:
@@ -98,7 +121,7 @@ def _parse(name: str, preset: str) -> MethodConfig:
     if GUARD in fields and method == "source":
         raise ConfigError(f"{name!r}: the source network needs no guard; leave +{GUARD} out")
     for field in fields:
-        if field == GUARD:
+        if field in (GUARD, FILTER):
             continue
         key, equals, value = field.partition("=")
         if not equals:

@@ -1,4 +1,4 @@
-"""Orders in which a stream's frames come: iid, correlated, still, continual, mixed, drift."""
+"""Orders in which a stream's frames come: iid, correlated, still, natural and more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Indices = npt.NDArray[np.int64]
 
 _FORMS = (
     "iid, correlated:L (runs of L frames of one class), still:L (each picture L times in a row), "
-    "continual, mixed, drift (severity of one kind after another up and down)"
+    "natural (as recorded), continual, mixed, drift (severity of one kind after another up and "
+    "down)"
 )
 
 _WITH_RUNS = ("correlated", "still")
@@ -27,10 +28,10 @@ class Order:
     """An order of frames.
 
     Attributes:
-        name: `iid`, `correlated` or `still` within one corruption after another, reset between
-            them; `continual` (iid within) the same without a reset; `mixed` draws over all
-            corruptions; `drift` is `continual` with the severity of each kind going up and down,
-            for a set that `bench.drift.load_drift_set` made.
+        name: `iid`, `correlated`, `still` or `natural` (the set's own order) within one corruption
+            after another, reset between them; `continual` (iid within) the same without a reset;
+            `mixed` draws over all corruptions; `drift` is `continual` with the severity of each
+            kind going up and down, for a set that `bench.drift.load_drift_set` made.
         run: frames of one class in a row, for `correlated`; of one picture, for `still`.
     """
 
@@ -43,7 +44,7 @@ class Order:
     @property
     def resets(self) -> bool:
         """Return True where each corruption is a stream of its own."""
-        return self.name in ("iid", *_WITH_RUNS)
+        return self.name in ("iid", "natural", *_WITH_RUNS)
 
     @property
     def repeats(self) -> int:
@@ -64,7 +65,7 @@ def parse_order(text: str) -> Order:
     match = re.fullmatch(rf"({'|'.join(_WITH_RUNS)}):([1-9]\d*)", text)
     if match:
         return Order(match[1], int(match[2]))
-    if text in ("iid", "continual", "mixed", "drift"):
+    if text in ("iid", "natural", "continual", "mixed", "drift"):
         return Order(text)
     raise ConfigError(f"unknown order {text!r}; expected {_FORMS}")
 
@@ -79,6 +80,8 @@ def make_streams(order: Order, labels: Labels, corruptions: int, seed: int) -> l
         rng = np.random.default_rng([seed, corruption])
         if order.name == "correlated":
             orders.append(runs(labels, order.run, rng))
+        elif order.name == "natural":
+            orders.append(np.arange(len(labels)))
         elif order.name == "drift":
             steps = drift_steps(len(labels), corruption)
             shuffled = rng.permutation(len(labels))

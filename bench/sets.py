@@ -27,8 +27,8 @@ DRIFT = "drift"
 DRIFT_TABLE = "drift.csv"
 """File beside a drift's pictures that tells what was done to each."""
 
-_NO_PICTURES = ("labels", "classes", "severity", "kinds", "severities")
-"""Arrays of an .npz that are no pictures; the last two tell of each frame of a drift."""
+_NO_PICTURES = ("labels", "classes", "severity", "kinds", "severities", "track")
+"""Arrays of an .npz that are no pictures; of each frame: kind and severity in a drift, track."""
 
 _FORMS = (
     "expected an .npz file (one uint8 array (n, H, W, 3) for each corruption, and labels), a "
@@ -106,23 +106,29 @@ def severities_of(path: Path) -> tuple[int, ...]:
 def load_npz_pictures(
     path: Path, limit: int | None
 ) -> tuple[Pixels, npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
-    """Clean pictures `images` (n, H, W, 3), `labels` (n,), and `classes` if there are any.
+    """Clean pictures `images` (n, H, W, 3), `labels` (n,), and what there is of `classes` and
+    `track` (n,), numbers of the recordings that the pictures are of. `image` and `label` do too.
 
     Raises:
         SourceError: they are not there.
     """
     wanted = "expected an .npz with images (n, H, W, 3) uint8 and labels (n,)"
     with open_npz(path, wanted) as file:
+        arrays = []
         for name in ("images", "labels"):
-            if name not in file:
+            own = name if name in file else name.removesuffix("s")
+            if own not in file:
                 raise SourceError(f"{path} has no array {name!r}; {wanted}")
-        images, labels = file["images"], file["labels"]
-        more = {"classes": file["classes"]} if "classes" in file else {}
+            arrays.append(file[own])
+        images, labels = arrays
+        more = {name: file[name] for name in ("classes", "track") if name in file}
     try:
         _check_labels(path, labels)
         _check_pictures(path, "images", images, len(labels))
     except SourceError as error:
         raise SourceError(f"{error}; {wanted}") from error
+    if "track" in more:
+        more["track"] = more["track"][:limit]
     return _rgb(images[:limit]), labels[:limit], more
 
 

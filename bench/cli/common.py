@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rich.progress import Progress
 from rich.table import Table as RichTable
 
-from bench.methods import GUARD, SYNTAX, is_guarded, parse_methods
+from bench.methods import FILTER, GUARD, SYNTAX, is_filtered, is_guarded, parse_methods
 from bench.report.document import Table
 from bench.results import Results, Row, make_results, write_results
 from bench.sets import LabelledSet, check_classes
@@ -141,7 +141,9 @@ class Command:
     def results(self, rows: Sequence[Row]) -> Results:
         """The results of this run."""
         fields = {
-            label: to_fields(config) | ({GUARD: True} if is_guarded(label) else {})
+            label: to_fields(config)
+            | ({GUARD: True} if is_guarded(label) else {})
+            | ({FILTER: True} if is_filtered(label) else {})
             for label, config in self.methods.items()
         }
         name = "this run" if self.arguments.json is None else self.arguments.json.name

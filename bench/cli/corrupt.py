@@ -53,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", type=options.size, metavar="S|HxW", help="of the pictures, cut to it"
     )
+    parser.add_argument(
+        "--draw",
+        choices=("frame", "track"),
+        default="frame",
+        help="what is random is drawn anew for each frame (the default), or once for all frames "
+        "with the same number in the array `track` of an .npz, as dirt on a lens",
+    )
     parser.add_argument("--frost", type=Path, metavar="DIR", help="pictures of frost to use")
     return parser
 
@@ -78,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.drift is not None:
             left_out = drift(job, arguments.drift)
         elif job.source.suffix == ".npz":
-            _from_npz(job, severities)
+            _from_npz(job, severities, arguments.draw == "track")
         elif job.source.is_dir():
             left_out = _from_folder(job, severities)
         else:
@@ -104,15 +111,22 @@ def _names(text: str) -> list[str]:
     return list(names)
 
 
-def _from_npz(job: Job, severities: Sequence[int]) -> None:
+def _from_npz(job: Job, severities: Sequence[int], by_track: bool) -> None:
     frames, labels, more = job.npz()
+    tracks = more.get("track")
+    if by_track and (tracks is None or tracks.shape != labels.shape or (tracks < 0).any()):
+        raise SourceError(
+            f"--draw track needs an array `track` of numbers from 0, one a picture, in {job.source}"
+        )
     task = job.progress.add_task("corrupting", total=len(frames) * len(job.names) * len(severities))
 
     def made(name: str, severity: int) -> Pixels:
         parts = []
-        for first in range(0, len(frames), corrupting.AT_ONCE):
-            part = frames[first : first + corrupting.AT_ONCE]
-            parts.append(job.corrupted(part, name, severity, first))
+        at_once = 1 if by_track else corrupting.AT_ONCE
+        for first in range(0, len(frames), at_once):
+            part = frames[first : first + at_once]
+            drawn = int(tracks[first]) if by_track and tracks is not None else first
+            parts.append(job.corrupted(part, name, severity, drawn))
             job.progress.advance(task, len(part))
         return np.concatenate(parts)
 

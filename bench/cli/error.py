@@ -12,7 +12,7 @@ from bench.cli.common import Command, add, listed
 from bench.cli.report import report
 from bench.drift import load_drift_set
 from bench.error import ErrorRow, Runner, Setting, in_processes, mean_of, measure_error
-from bench.methods import SYNTAX, is_guarded
+from bench.methods import SYNTAX
 from bench.orders import parse_order
 from bench.report import check_report_folder
 from bench.report.document import Table
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "--order",
         default="iid",
         metavar="ORDER[,ORDER...]",
-        help="iid | correlated:L | still:L | continual | mixed | drift",
+        help="iid | correlated:L | still:L | natural | continual | mixed | drift",
     )
     parser.add_argument("--severity", type=int, choices=range(1, 6), default=5, help="1 to 5")
     parser.add_argument(
@@ -112,7 +112,6 @@ def main(argv: Sequence[str]) -> int:
                         methods,
                         Setting(order, batch_size, command.seeds),
                         model=network.name,
-                        guarded={label for label in methods if is_guarded(label)},
                         advance=partial(progress.advance, task),
                     ):
                         rows += measured

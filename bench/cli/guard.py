@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from bench.cli.common import Command, add, listed
 from bench.guard.measure import GuardRow, Streams, Subject, measure_guard
 from bench.guard.streams import AROUND, STREAMS
-from bench.methods import is_guarded
 from bench.report.runs import guard_table
 from bench.sets import CLEAN, load_set
 from edge_tta.cli import options
@@ -80,7 +79,6 @@ def main(argv: Sequence[str]) -> int:
                 command.seeds,
                 before=not arguments.cold,
             ),
-            guarded={label for label in methods if is_guarded(label)},
             advance=lambda frames: progress.advance(task, frames),
         ):
             rows += [row.as_dict() for row in measured]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
-from bench.methods import is_guarded
+from bench.methods import is_filtered, is_guarded
 from edge_tta.config import MethodConfig, make_config
 from edge_tta.config.fields import from_fields, to_fields
 
@@ -45,7 +45,6 @@ class Case:
         threads: for the network; None: as many as there are cores.
         saved: precision of the activations saved for backward (`edge_tta.adapter`).
         checkpoint_activations: segments of activation checkpointing, or `auto`; 0: none.
-        guarded: whether the guard of `edge-tta run` stands around it.
         work: what is done with a frame. PyTorch adapts as the method says; a bundle's graphs are
             measured one by one.
     """
@@ -60,13 +59,17 @@ class Case:
     threads: int | None = None
     saved: str = "stock"
     checkpoint_activations: int | str = 0
-    guarded: bool = False
     work: Work = Work.ADAPT
 
     @property
     def config(self) -> MethodConfig:
         """The method's configuration."""
         return from_fields(self.fields or {})
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the guard of `edge-tta run` stands around it."""
+        return is_guarded(self.asked) and self.work is not Work.PREDICT
 
     @property
     def head(self) -> dict[str, Any]:
@@ -85,6 +88,7 @@ class Case:
             "views": int(fields.get("views", 0)),
             "checkpoint_activations": self.checkpoint_activations,
             "guarded": self.guarded,
+            "filtered": is_filtered(self.asked),
             "work": self.work.value,
         }
 
@@ -136,7 +140,7 @@ def _torch_cases(
     checkpoint_activations: Sequence[int | str],
 ) -> Iterator[Case]:
     for label, config in methods.items():
-        case = Case(label, label, fields=to_fields(config), guarded=is_guarded(label))
+        case = Case(label, label, fields=to_fields(config))
         precisions = saved if config.trains else saved[:1]
         cuts = checkpoint_activations if config.trains else (0,)
         for precision, cut in itertools.product(precisions, cuts):
@@ -159,6 +163,5 @@ def _bundle_cases(methods: Mapping[str, MethodConfig]) -> Iterator[Case]:
                 fields=to_fields(config),
                 backend="onnx",
                 saved="float32",
-                guarded=is_guarded(label) and work is not Work.PREDICT,
                 work=work,
             )

@@ -9,11 +9,11 @@ from typing import Any
 
 from bench.cost.case import Case, Work
 from bench.cost.subjects import OnStage, Subject
+from bench.methods import predictor_of
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.engines.onnx import OnnxEngine
-from edge_tta.guard import Guard
 from edge_tta.prepare import Images, InputSpec
 
 FOLDED = "folded.onnx"
@@ -44,7 +44,8 @@ class Maker:
         profile = "memory" if case.work is Work.LEARN_IN_LITTLE else "speed"
         bundle = Bundle(folder, threads=self._threads, profile=profile)
         adapter = Adapter(OnnxEngine(bundle))
-        run: Any = Guard(adapter) if case.guarded else adapter
+        run: Any
+        run, _ = predictor_of(adapter, case.asked)
         if case.work is Work.PREDICT:
             run = adapter.predict
         elif case.work is Work.OBSERVE:

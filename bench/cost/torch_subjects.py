@@ -15,12 +15,12 @@ from bench.cost.case import Case
 from bench.cost.peers import PEERS
 from bench.cost.repositories import REPOSITORIES
 from bench.cost.subjects import OnStage, Subject
+from bench.methods import predictor_of
 from bench.untrained import untrained
 from edge_tta import heap
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.engines.torch import engine_of
-from edge_tta.guard import Guard
 from edge_tta.models import Model
 from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.network.source import SourceNetwork
@@ -74,14 +74,15 @@ class Maker:
             activation_checkpointing=case.checkpoint_activations,
         )
         self._shared.setdefault(case.device, engine_of(adapter).network)
-        return AdapterSubject(adapter, case.guarded)
+        return AdapterSubject(adapter, case.asked)
 
 
 class AdapterSubject:
-    """An adapter, in a guard or not."""
+    """An adapter, in what its label says."""
 
-    def __init__(self, adapter: Adapter, guarded: bool) -> None:
-        self._adapter, self._run = adapter, Guard(adapter) if guarded else adapter
+    def __init__(self, adapter: Adapter, label: str) -> None:
+        self._adapter = adapter
+        self._run, _ = predictor_of(adapter, label)
         adapter.prepare(adapter.input_spec.shape)
         self._step = engine_of(adapter).step
 

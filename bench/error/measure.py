@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from bench.error.intervals import interval_of
 from bench.error.rows import ErrorRow
 from bench.error.streams import Outcome, Run, Task
+from bench.methods import is_guarded
 from bench.orders import Order, Stream, make_streams
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
@@ -34,7 +35,6 @@ def measure_error(
     methods: Mapping[str, MethodConfig],
     setting: Setting,
     *,
-    guarded: Collection[str] = (),
     model: str = "",
     advance: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[list[ErrorRow]]:
@@ -42,7 +42,6 @@ def measure_error(
 
     Args:
         run: what `in_processes` gives, of the same data.
-        guarded: labels of the methods that run in a guard.
         advance: told the number of frames done, stream by stream.
     """
     order, seeds = setting.order, setting.seeds
@@ -55,7 +54,7 @@ def measure_error(
         # The source predicts the same in any batch.
         size = _SOURCE_BATCH if config.method == "source" else setting.batch_size
         outcomes = []
-        tasks = [Task(config, label in guarded, stream, size) for stream in streams]
+        tasks = [Task(config, label, stream, size) for stream in streams]
         for outcome in run(tasks):
             outcomes.append(outcome)
             advance(len(outcome.wrong))
@@ -70,7 +69,7 @@ def measure_error(
             "order": str(order),
             "seed": seeds[0],
         }
-        if label in guarded:
+        if is_guarded(label):
             frames = sum(len(outcome.wrong) for outcome in outcomes)
             row["falls"] = sum(outcome.falls for outcome in outcomes)
             row["source_share"] = sum(outcome.source_frames for outcome in outcomes) / frames

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 
 from bench.adapters import adapter_of
+from bench.methods import predictor_of
 from bench.orders import Stream
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
-from edge_tta.guard import Guard
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 
@@ -27,11 +27,12 @@ from edge_tta.prepare import InputSpec
 class Task:
     """One stream through one method, from the source.
 
-    batch_size: frames at a time. guarded: the method runs in a guard.
+    label: of the method, with the guard and the filter that it runs in. batch_size: frames at a
+    time.
     """
 
     config: MethodConfig
-    guarded: bool
+    label: str
     stream: Stream
     batch_size: int
 
@@ -72,8 +73,7 @@ class Runner:
                 "fisher_weight needs images of the source, which a benchmark has not; set it to 0"
             )
         adapter = adapter_of(self.network, task.config, self.spec, self.saved)
-        guard = Guard(adapter) if task.guarded else None
-        predict = guard or adapter
+        predict, guard = predictor_of(adapter, task.label)
         pictures = list(self.data.corruptions.values())
         stream, wrong = task.stream, []
         for start in range(0, len(stream.picture), task.batch_size):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ import numpy as np
 from bench.adapters import adapter_of
 from bench.error.streams import Outcome
 from bench.guard.streams import Part, make_stream
+from bench.methods import is_guarded, predictor_of
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
-from edge_tta.guard import Guard
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 
@@ -83,21 +83,19 @@ def measure_guard(
     methods: Mapping[str, MethodConfig],
     streams: Streams,
     *,
-    guarded: Collection[str] = (),
     advance: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[list[GuardRow]]:
     """Yield the rows by part of one stream and method after another, one frame at a time.
 
     Args:
         methods: configurations by label.
-        guarded: labels of the methods that run in a guard.
         advance: told the number of frames done.
     """
     for name, base, seed in itertools.product(streams.names, streams.bases, streams.seeds):
         parts = make_stream(name, base, data, streams.frames, seed, before=streams.before)
         for label, config in methods.items():
             rows = []
-            for part, outcome in _run(subject, config, label in guarded, parts, advance):
+            for part, outcome in _run(subject, config, label, parts, advance):
                 wrong, labelled = outcome.wrong, part.labels is not None
                 cuts = range(0, len(wrong), BUCKET) if labelled else ()
                 rows.append(
@@ -113,9 +111,9 @@ def measure_guard(
                         n=len(wrong),
                         stream_error=float(wrong.mean()) if labelled else None,
                         along=tuple(float(wrong[cut : cut + BUCKET].mean()) for cut in cuts),
-                        falls=outcome.falls if label in guarded else None,
+                        falls=outcome.falls if is_guarded(label) else None,
                         source_share=(
-                            outcome.source_frames / len(wrong) if label in guarded else None
+                            outcome.source_frames / len(wrong) if is_guarded(label) else None
                         ),
                     )
                 )
@@ -125,14 +123,13 @@ def measure_guard(
 def _run(
     subject: Subject,
     config: MethodConfig,
-    guarded: bool,
+    label: str,
     parts: Sequence[Part],
     advance: Callable[[int], None],
 ) -> Iterator[tuple[Part, Outcome]]:
     """Yield each part and its outcome; a part without labels has no wrong predictions."""
     adapter = adapter_of(subject.network, config, subject.spec)
-    guard = Guard(adapter) if guarded else None
-    predict = guard or adapter
+    predict, guard = predictor_of(adapter, label)
     size = _SOURCE_BATCH if config.method == "source" else 1
     for part in parts:
         falls, ran = (guard.falls, guard.source_frames) if guard is not None else (0, 0)

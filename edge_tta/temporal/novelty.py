@@ -51,7 +51,7 @@ class Novelty:
         self._mean = self._mean + weight * gap
         self._variance = (1 - weight) * (self._variance + weight * gap * gap)
         distance = np.mean((blocks - last) ** 2 / (2 * self._variance + 1e-9))
-        return float(min(1.0, distance) ** 0.25)
+        return float(min(1.0, float(distance) ** 0.25))
 
 
 def _block_means(image: Images) -> npt.NDArray[np.float64]:

@@ -51,6 +51,31 @@ def test_an_npz_becomes_an_npz_of_one_severity(clean: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(file["classes"], CLASSES)
 
 
+def test_what_is_drawn_can_stay_the_same_over_a_recording(tmp_path: Path) -> None:
+    """As dirt on a lens: frames of a track have the same noise, and tracks have others."""
+    recorded, target = tmp_path / "tracks.npz", tmp_path / "out.npz"
+    track = np.arange(N) // 4
+    flat = np.full_like(IMAGES, 128)
+    np.savez(recorded, image=flat, label=LABELS, track=track, frame=np.arange(N) % 4)
+    words = ("--corruption", "gaussian_noise", "--draw", "track")
+    assert call("corrupt", recorded, target, *words).code == 0
+    data = load_set(target, SIZE)
+    noisy = data.corruptions["gaussian_noise"]
+    assert list(data.corruptions) == ["gaussian_noise"]
+    for number in np.unique(track):
+        own = noisy[track == number]
+        np.testing.assert_array_equal(own, np.repeat(own[:1], len(own), 0))
+    assert not np.array_equal(noisy[0], noisy[4])
+    np.testing.assert_array_equal(
+        noisy[4], corrupt(flat[4:5], "gaussian_noise", 5, 0, first_index=1)[0]
+    )
+
+
+def test_without_tracks_nothing_can_be_drawn_by_track(clean: Path, tmp_path: Path) -> None:
+    result = call("corrupt", clean, tmp_path / "out.npz", "--draw", "track")
+    assert_one_line_of_advice(result, "--draw track needs an array `track`")
+
+
 def test_all_is_every_corruption_and_groups_are_theirs(clean: Path, tmp_path: Path) -> None:
     call("corrupt", clean, tmp_path / "all.npz", "--limit", 1)
     assert list(load_set(tmp_path / "all.npz", SIZE).corruptions) == list(CORRUPTIONS)

@@ -24,6 +24,7 @@ from edge_tta.errors import ConfigError, SourceError
 from edge_tta.guard import Guard
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
+from edge_tta.temporal import Filtered
 from tests.bench.test_cli_error import NET
 from tests.cli.commands import Result, assert_one_line_of_advice, call
 from tests.networks import network
@@ -160,7 +161,7 @@ def test_a_guarded_stream_is_that_of_a_guard_around_an_adapter(size: int) -> Non
     network_of = SourceNetwork(network("plain"), torch.device("cpu"))
     spec = InputSpec(size=16, mean=(0.5,), std=(0.25,))
     stream = Stream(np.full(240, 1), np.random.default_rng(0).permutation(N)[:240])
-    outcome = Runner(network_of, spec, DATA)(Task(config, True, stream, size))
+    outcome = Runner(network_of, spec, DATA)(Task(config, "tent+guard", stream, size))
     guard, wrong = Guard(adapter_of(network_of, config, spec, "stock")), []
     for start in range(0, 240, size):
         chosen = stream.picture[start : start + size]
@@ -169,3 +170,20 @@ def test_a_guarded_stream_is_that_of_a_guard_around_an_adapter(size: int) -> Non
     assert outcome.wrong.tolist() == wrong
     assert outcome.falls == guard.falls > 0
     assert outcome.source_frames == guard.source_frames
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("label", ["source+filter", "norm+filter", "norm+guard+filter"])
+def test_a_filtered_stream_is_that_of_a_filter_around_an_adapter(label: str, size: int) -> None:
+    config = make_config(label.split("+")[0])
+    network_of = SourceNetwork(network("plain"), torch.device("cpu"))
+    spec = InputSpec(size=16, mean=(0.5,), std=(0.25,))
+    stream = Stream(np.full(120, 1), np.argsort(LABELS, kind="stable")[:120])
+    outcome = Runner(network_of, spec, DATA)(Task(config, label, stream, size))
+    adapter = adapter_of(network_of, config, spec, "stock")
+    filtered, wrong = Filtered(Guard(adapter) if "guard" in label else adapter), []
+    for start in range(0, 120, size):
+        chosen = stream.picture[start : start + size]
+        predicted = filtered(spec.normalise(ARRAYS["fog"][chosen])).argmax(1).numpy()
+        wrong += (predicted != LABELS[chosen]).tolist()
+    assert outcome.wrong.tolist() == wrong

@@ -13,7 +13,7 @@ import torch
 from bench.cli.error import error_tables
 from bench.error import ErrorRow, Runner, Setting, in_processes, measure_error
 from bench.error.streams import Task
-from bench.methods import is_guarded, parse_methods
+from bench.methods import parse_methods
 from bench.orders import make_streams, parse_order
 from bench.sets import LabelledSet
 from edge_tta.adapter import Adapter
@@ -98,9 +98,7 @@ def test_processes_of_their_own_measure_what_one_measures() -> None:
     methods = parse_methods("norm,nanoadapt:norm+guard")
     streams = make_streams(parse_order("iid"), DATA.labels, len(DATA.corruptions), 0)
     tasks = [
-        Task(config, is_guarded(label), stream, 2)
-        for label, config in methods.items()
-        for stream in streams
+        Task(config, label, stream, 2) for label, config in methods.items() for stream in streams
     ]
     with in_processes(_runner, 1) as run:
         here = list(run(tasks))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.methods import parse_methods
+from bench.methods import is_filtered, is_guarded, parse_methods
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
 
@@ -129,3 +129,12 @@ def test_sar_scaled_to_one_frame_takes_the_rate_that_its_authors_do() -> None:
 def test_what_is_not_understood_is_told(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         parse_methods(text)
+
+
+def test_guard_and_filter_stand_around_a_method_and_change_nothing_in_it() -> None:
+    found = parse_methods("source+filter,nanoadapt:tent+guard+filter,nanoadapt:tent+smoothing=0.9")
+    labels = list(found)
+    assert [is_filtered(label) for label in labels] == [True, True, False]
+    assert [is_guarded(label) for label in labels] == [False, True, False]
+    assert found[labels[0]] == make_config("source")
+    assert found[labels[1]] == make_config("nanoadapt", "tent")

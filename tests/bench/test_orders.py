@@ -12,7 +12,15 @@ from bench.orders import Order, Stream, drift_steps, make_streams, parse_order, 
 from edge_tta.errors import ConfigError
 
 LABELS = np.random.default_rng(0).integers(0, 4, 50)
-ORDERS = ("iid", "correlated:1", "correlated:7", "correlated:1000", "continual", "mixed", "drift")
+ORDERS = (  # but `natural`, which nothing is drawn for
+    "iid",
+    "correlated:1",
+    "correlated:7",
+    "correlated:1000",
+    "continual",
+    "mixed",
+    "drift",
+)
 every_order = pytest.mark.parametrize("text", ORDERS)
 
 
@@ -128,3 +136,13 @@ def test_each_picture_stands_still_for_as_long_as_asked() -> None:
         shown = stream.picture.reshape(-1, 4)
         assert (shown == shown[:, :1]).all()
         assert sorted(shown[:, 0]) == list(range(len(LABELS)))
+
+
+def test_natural_is_as_recorded_whatever_the_seed() -> None:
+    assert str(parse_order("natural")) == "natural"
+    assert parse_order("natural").resets
+    for seed in (0, 1):
+        streams = _streams("natural", seed)
+        assert [set(stream.corruption.tolist()) for stream in streams] == [{0}, {1}, {2}]
+        for stream in streams:
+            np.testing.assert_array_equal(stream.picture, np.arange(len(LABELS)))

@@ -168,7 +168,7 @@ def test_runs_of_one_class_are_told_far_better_than_frame_by_frame(classes: int,
 
 
 def test_in_random_order_the_frames_stand_alone() -> None:
-    labels, logits = _stream(1, 1000, 10, 2.0, 1)
+    _, logits = _stream(1, 1000, 10, 2.0, 1)
     by_filter = ClassFilter(10)
     predicted = np.array([by_filter.update(row).p.argmax() for row in logits])
     assert (predicted != logits.argmax(1)).mean() < 0.01
@@ -225,7 +225,7 @@ def test_networks_have_priors_of_their_own_and_share_the_belief() -> None:
     by_filter = ClassFilter(3)
     rng = np.random.default_rng(0)
     for _ in range(300):
-        by_filter.update(rng.normal(size=3) + [0, 3, 0], network="source")
+        by_filter.update(rng.normal(size=3) + np.array([0, 3, 0]), network="source")
     told = by_filter.update([0.0, 0.5, 0.0], network="adapted").p
     assert told.argmax() == 1
     assert by_filter.update([0.0, 0.5, 0.0], network="source").p[1] > 0.3

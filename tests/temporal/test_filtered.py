@@ -1,0 +1,135 @@
+"""The filter around adapters, guards and bundles: what goes in, and what time does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edge_tta.guard import Guard
+from edge_tta.temporal import ClassFilter, Filtered, Novelty
+from tests.adapters import adapter, assert_same, stream
+
+CLASSES = 3
+
+
+class Told:
+    """A predictor that answers what it is told, and counts."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows, self.learned, self.resets = list(rows), [], 0
+
+    def __call__(self, images: Any, *, learn: bool = True) -> Any:
+        self.learned.append(learn)
+        return np.stack([self.rows.pop(0) for _ in images])
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+def _filtered(rows: Any) -> tuple[Filtered, Told]:
+    told: Any = Told(rows)
+    return Filtered(told), told
+
+
+def _pictures(count: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(size=(count, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_it_is_the_class_filter_on_the_logits_and_the_novelty_of_the_images(size: int) -> None:
+    rows, pictures = np.random.default_rng(0).normal(size=(8, CLASSES)) * 3, _pictures(8)
+    filtered, _ = _filtered(rows)
+    answers = np.concatenate(
+        [filtered(pictures[start : start + size]) for start in range(0, 8, size)]
+    )
+    by_filter, novelty = ClassFilter(CLASSES), Novelty()
+    for answer, row, picture in zip(answers, rows, pictures, strict=True):
+        belief = by_filter.update(row, novelty=novelty.update(picture), network="adapted")
+        np.testing.assert_allclose(np.exp(answer), belief.p, rtol=1e-5)
+    np.testing.assert_array_equal(filtered.raw, rows[-size:])
+
+
+@pytest.mark.parametrize("method", ["source", "nanoadapt:tent/edge"])
+def test_adaptation_goes_on_as_without(method: str) -> None:
+    alone, inner = adapter(method), adapter(method)
+    filtered = Filtered(inner)
+    for images in stream(6, n=1):
+        answer = filtered(images)
+        assert isinstance(answer, torch.Tensor)
+        assert answer.shape == alone(images).shape
+        assert torch.equal(filtered.raw, filtered.raw)
+    assert_same(inner.state, alone.state)
+
+
+def test_learn_is_passed_on() -> None:
+    filtered, told = _filtered(np.eye(CLASSES))
+    filtered(_pictures(1), learn=False)
+    filtered(_pictures(1))
+    assert told.learned == [False, True]
+
+
+def test_what_the_guard_answers_from_the_source_has_a_prior_of_its_own() -> None:
+    guard = Guard(adapter("norm"))
+    filtered = Filtered(guard)
+    (images,) = stream(1, n=1)
+    filtered(images)
+    guard.fallen = "told so"
+    filtered.update(images, guard.predict(images))
+    assert filtered._filter is not None
+    assert set(filtered._filter._priors) == {"adapted", "source"}
+
+
+def _after_a_run(filtered: Filtered, gap_s: float, rate: float = 30.0) -> Any:
+    """Class probabilities of a frame that tells nothing, so long after a run of class 0."""
+    pictures = _pictures(64)
+    for i in range(60):
+        filtered(pictures[i : i + 1], time_s=i / rate)
+    return np.exp(filtered(pictures[60:61], time_s=59 / rate + gap_s)[0])
+
+
+def _runs() -> Any:
+    return [*(4 * np.eye(CLASSES)[k] for k in (1, 2, 1, 0, 2, 0) for _ in range(10)), np.zeros(3)]
+
+
+def test_a_belief_grows_old_by_seconds() -> None:
+    soon, late = (_after_a_run(_filtered(_runs())[0], gap)[0] for gap in (1 / 30, 60.0))
+    assert soon > 0.8
+    assert late < 0.6
+
+
+def test_a_slower_camera_is_no_gap() -> None:
+    """The usual interval is what the camera gives."""
+    one = _after_a_run(_filtered(_runs())[0], 1 / 30)
+    other = _after_a_run(_filtered(_runs())[0], 1 / 2, rate=2.0)
+    np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def test_it_tells_for_how_long_a_class_is_expected_to_stay() -> None:
+    filtered, _ = _filtered(_runs())
+    assert filtered.stay_s is None
+    _after_a_run(filtered, 1 / 30)
+    assert filtered.belief is not None
+    assert filtered.stay_s == pytest.approx(filtered.belief.stay / 30, rel=0.01)
+    assert 3 < filtered.belief.stay < 60
+
+
+def test_times_that_go_backwards_are_taken_for_the_usual() -> None:
+    filtered, _ = _filtered(_runs())
+    for time_s in (1.0, 2.0, 0.5, None, 3.0):
+        filtered(_pictures(1), time_s=time_s)
+    assert filtered.stay_s is not None
+
+
+def test_reset_goes_back_to_the_source_and_forgets() -> None:
+    rows = _runs()
+    filtered, told = _filtered([*rows, *rows])
+    first = _after_a_run(filtered, 1.0)
+    filtered.reset()
+    assert told.resets == 1
+    assert filtered.belief is None
+    np.testing.assert_allclose(_after_a_run(filtered, 1.0), first, rtol=1e-6)
+    filtered.reset_filter()
+    assert told.resets == 1
