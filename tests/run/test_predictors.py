@@ -166,3 +166,49 @@ def test_outcomes_tell_learning_from_calibrating() -> None:
         "CALIBRATED",
         "OBSERVED",
     ]
+
+
+def test_a_filter_answers_beside_what_the_frame_alone_says() -> None:
+    predictors, adapter = _seeing(filtered=True, compare=("source+filter", "norm", "norm+filter"))
+    for number in range(1, 4):
+        result = _see(predictors)
+        assert adapter.runs == {"own": number, "source": number, "norm": number}
+    assert list(result.readings) == [
+        "source+filter", "norm", "norm+filter", "nanoadapt:tent", "nanoadapt:tent+filter",
+    ]  # fmt: skip
+    assert result.readings["nanoadapt:tent"] == result.raw
+    assert result.readings["nanoadapt:tent+filter"] == result.reading
+    assert result.filter is not None
+    assert "filter" in result.stages.ms()
+
+
+def test_with_a_filter_the_source_is_compared_with_filtered_too() -> None:
+    predictors, _ = _seeing(filtered=True, compare=None)
+    compared = [list(_see(predictors, label=label).compared) for label in (None, 1, None)]
+    assert compared == [[], *[["source", "source+filter"]] * 2]
+
+
+def test_without_a_filter_the_answer_is_what_the_frame_says() -> None:
+    result = _see(_seeing()[0])
+    assert result.reading == result.raw
+    assert result.filter is None
+
+
+def test_an_empty_picture_tells_the_filter_nothing() -> None:
+    predictors, _ = _seeing(filtered=True)
+    before = _see(predictors).filter
+    result = _see(predictors, Outcome.BLACK)
+    assert result.filter == before
+    assert result.reading == result.raw
+    first = _see(_seeing(filtered=True)[0], Outcome.BLACK).filter
+    assert first is not None
+    assert first.alone == 1.0
+
+
+def test_a_reset_forgets_what_was_believed() -> None:
+    predictors, _ = _seeing(filtered=True)
+    first = _see(predictors)
+    for _ in range(20):
+        _see(predictors)
+    predictors.reset()
+    assert _see(predictors).filter == first.filter
