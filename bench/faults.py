@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
+import multiprocessing
 import signal
-import struct
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,6 @@ from edge_tta.run.reading import Classes
 from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.run.stopping import StopRequest
 
-_RECORD = struct.Struct("<qqd")  # steps of the adapter, steps in the last finished save, seconds
-_PIPE_BYTES = 2**20
 _PAUSES_S = (0.001, 0.001, 0.02, 0.2)
 """Seconds between saves, by turns: with the shortest, most of the time is spent saving."""
 
@@ -140,47 +137,48 @@ def _one(
     make: Callable[[], Adapter], state: Path, pause_s: float, after_s: float, seed: int
 ) -> list[tuple[int, int, float]]:
     """Runs a child and kills it `after_s` seconds after its first frame; what it reported."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        try:
-            _run(make(), state, pause_s, writing, seed)
-        except BaseException:  # what is told must be told before the process ends without exit
-            os.write(2, traceback.format_exc().encode())
-        finally:
-            os._exit(1)  # only ever killed
-    os.close(writing)
-    try:
-        data = os.read(reading, _RECORD.size)
+    context = multiprocessing.get_context("fork")
+    reading, writing = context.Pipe(duplex=False)
+    child = context.Process(target=_run, args=(make, state, pause_s, seed, reading, writing))
+    child.start()
+    writing.close()  # the child's is the last: when it has gone, reading ends
+    seen: list[tuple[int, int, float]] = []
+    with reading, contextlib.suppress(EOFError, OSError):
+        seen.append(reading.recv())
         ends_s = time.monotonic() + after_s
-        os.set_blocking(reading, False)
-        while time.monotonic() < ends_s:
-            with contextlib.suppress(BlockingIOError):
-                data += os.read(reading, _PIPE_BYTES)
-            time.sleep(min(0.01, max(0.0, ends_s - time.monotonic())))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        os.set_blocking(reading, True)
-        while block := os.read(reading, _PIPE_BYTES):
-            data += block
-    finally:
-        os.close(reading)
-    whole = len(data) // _RECORD.size * _RECORD.size
-    if os.waitstatus_to_exitcode(status) != -signal.SIGKILL or not whole:
+        while (left_s := ends_s - time.monotonic()) > 0:
+            if reading.poll(left_s):
+                seen.append(reading.recv())
+        child.kill()
+        while True:
+            seen.append(reading.recv())
+    child.join()
+    if child.exitcode != -signal.SIGKILL or not seen:
         raise RunDiedError("a run ended before it was killed; see its message above, and report it")
-    return list(_RECORD.iter_unpack(data[:whole]))
+    return seen
 
 
-def _run(adapter: Adapter, state: Path, pause_s: float, pipe: int, seed: int) -> None:
-    """The child: a run without end."""
+def _run(
+    make: Callable[[], Adapter],
+    state: Path,
+    pause_s: float,
+    seed: int,
+    reading: Connection,
+    writing: Connection,
+) -> None:
+    """The child: a run without end.
+
+    It reports steps of the adapter, steps in the last finished save, and seconds.
+    """
+    reading.close()  # the parent's: it ends with the parent, and so does this
+    adapter = make()
     spec = adapter.input_spec
     keeper = _Reporting(adapter, state, pause_s)
     source = SoakSource(10**9, max(spec.shape[1:]), seed)
     classes = Classes(adapter.prepare(spec.shape))
     with Loop(source, Predictors(adapter, classes, compare=()), spec, [keeper]) as loop:
         for _ in loop.frames(StopRequest()):
-            os.write(pipe, _RECORD.pack(adapter.steps, keeper.saved, time.monotonic()))
+            writing.send((adapter.steps, keeper.saved, time.monotonic()))
 
 
 class _Reporting(StateKeeper):
