@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bench.error.rows import ErrorRow
 from bench.orders import Order, parse_order
 from bench.sets import CLEAN
+from edge_tta.temporal.accuracy import wilson
 
 _Z = 1.959964
 _T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
@@ -30,14 +31,6 @@ class Mean:
     corruptions: tuple[str, ...]
 
 
-def wilson(wrong: float, n: float) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, 1927). Frames of a stream are not quite independent."""
-    share, spread = wrong / n, _Z * _Z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z * math.sqrt(share * (1 - share) / n + _Z * _Z / (4 * n * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def interval_of(share: float, frames: int, seeds: int, order: Order) -> tuple[float, float]:
     """Wilson's interval of a share over so many frames of all seeds together.
 
@@ -45,7 +38,7 @@ def interval_of(share: float, frames: int, seeds: int, order: Order) -> tuple[fl
     new ones.
     """
     pictures = frames / seeds / order.repeats
-    return wilson(share * pictures, pictures)
+    return wilson(share, pictures)
 
 
 def student(freedom: int) -> float:

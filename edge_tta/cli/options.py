@@ -289,6 +289,14 @@ def not_negative(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number from 0, or inf, got {text!r}")
 
 
+def per_cent(text: str) -> float:
+    """A share in per cent, above 0 and below 100; `%` may follow. Returns 0..1."""
+    number = text.removesuffix("%").strip()
+    if _is_number(number) and 0 < float(number) < 100:
+        return float(number) / 100
+    raise argparse.ArgumentTypeError(f"expected per cent, above 0 and below 100, got {text!r}")
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

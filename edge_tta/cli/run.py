@@ -23,6 +23,7 @@ from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
 from edge_tta.run.reading import Classes
 from edge_tta.run.sinks import Sink
+from edge_tta.run.sinks.alarm import AlarmSink
 from edge_tta.run.sinks.curve import ErrorCurve
 from edge_tta.run.sinks.jsonl import JsonlSink
 from edge_tta.run.sinks.keeper import StateKeeper
@@ -133,6 +134,8 @@ def _sinks(
         sinks.append(keeper)
     if arguments.serve is not None:
         sinks.append(PageSink(arguments.serve, controls, console.print))
+    if arguments.alarm_below is not None:
+        sinks.append(AlarmSink(arguments.alarm_below, console.print))
     if arguments.jsonl is not None:
         sinks.append(JsonlSink(arguments.jsonl))
     return sinks

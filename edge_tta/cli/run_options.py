@@ -85,6 +85,8 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         "methods to compare with, as source,norm+filter; none (default: source and, with a filter, "
         "source+filter where labels exist)"
     )
+    alarm = "tell when the estimated accuracy falls below so many per cent; needs the filter"
+    add("--alarm-below", type=options.per_cent, metavar="P", help=alarm)
     add("--compare", metavar="METHODS", help=compare)
     add("--plot", type=Path, metavar="OUT.png", help="error over time, with labels")
 
@@ -98,6 +100,10 @@ def check(arguments: argparse.Namespace) -> None:
     """
     if arguments.token is not None and arguments.serve is None:
         raise ConfigError("--token is of the page; give --serve [HOST:]PORT too")
+    if arguments.alarm_below is not None and arguments.filter == "off":
+        raise ConfigError(
+            "--alarm-below needs the estimate that the filter gives; leave --filter on"
+        )
     if arguments.serve is not None:
         arguments.serve = parse_place(arguments.serve, arguments.token)
     for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):

@@ -18,7 +18,13 @@ from rich.progress import (
 )
 
 from edge_tta.run.loop import Loop
-from edge_tta.run.summary import guard_line, latency_line, summary_table, warning_line
+from edge_tta.run.summary import (
+    accuracy_line,
+    guard_line,
+    latency_line,
+    summary_table,
+    warning_line,
+)
 from edge_tta.run.tally import Tally
 
 _PLAIN_EVERY_S = 10.0
@@ -60,6 +66,9 @@ def tell(loop: Loop, console: Console) -> None:
     if tally.frames:
         console.print(summary_table(tally, method, loop.predictors.classes))
         console.print(latency_line(tally))
+        estimated = accuracy_line(tally)
+        if estimated is not None:
+            console.print(estimated)
         guarded = guard_line(tally)
         if guarded is not None:
             console.print(guarded, style="yellow" if tally.fallen else None)

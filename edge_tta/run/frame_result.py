@@ -13,7 +13,7 @@ from edge_tta.guard import Event, Guard
 from edge_tta.run.reading import Reading
 from edge_tta.run.timing import Stages
 from edge_tta.show import Overlay, Tone, draw
-from edge_tta.temporal import Filtered
+from edge_tta.temporal import Accuracy, Filtered
 
 SOURCE = "source"
 """Label of the network as trained."""
@@ -98,24 +98,42 @@ class FilterReport:
         stay_frames, stay_s: how long the class is expected to stay, in frames like the latest
             ones and in seconds; None: no frame had a time.
         novelty: how much of the frame is news, 0..1.
+        accuracy, accuracy_alone: estimated share of right answers lately, and of what frames say
+            alone; None: unknown.
     """
 
     alone: float
     stay_frames: float
     stay_s: float | None
     novelty: float
+    accuracy: Accuracy | None
+    accuracy_alone: Accuracy | None
 
     @classmethod
     def of(cls, filtered: Filtered) -> FilterReport:
         """Reports on a filter."""
         belief = filtered.belief
         if belief is None:
-            return cls(1.0, 1.0, None, 1.0)
-        return cls(belief.alone, belief.stay, filtered.stay_s, filtered.novelty)
+            return cls(1.0, 1.0, None, 1.0, None, None)
+        return cls(
+            belief.alone,
+            belief.stay,
+            filtered.stay_s,
+            filtered.novelty,
+            filtered.accuracy.of_answers,
+            filtered.accuracy.of_frames,
+        )
 
     def record(self) -> dict[str, Any]:
         """Return the attributes, in JSON's types."""
-        return asdict(self)
+        estimates = {
+            name: None if estimate is None else estimate._asdict()
+            for name, estimate in (
+                ("accuracy", self.accuracy),
+                ("accuracy_alone", self.accuracy_alone),
+            )
+        }
+        return {**asdict(self), **estimates}
 
 
 @dataclass(frozen=True)

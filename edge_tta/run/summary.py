@@ -9,6 +9,7 @@ from rich.table import Table
 from edge_tta.run.frame_result import SOURCE
 from edge_tta.run.reading import Classes
 from edge_tta.run.tally import Tally
+from edge_tta.temporal.accuracy import MEMORY, in_words
 
 _TITLES = {"norm": "Pred BN (norm)"}
 
@@ -72,6 +73,19 @@ def guard_line(tally: Tally) -> str | None:
     times = "once" if falls == 1 else f"{falls} times"
     answered = f"the source answered {tally.fallen} of {tally.frames} frames"
     return f"guard: fell back {times} (last: {tally.last_harm}), {answered}; {cost}"
+
+
+def accuracy_line(tally: Tally) -> str | None:
+    """Return the estimated accuracy of the latest frames; None: no filter."""
+    if tally.filter is None:
+        return None
+    if tally.filter.accuracy is None:
+        return "estimated accuracy: unknown (too few frames, or neighbours that tell nothing)"
+    alone = in_words(tally.filter.accuracy_alone)
+    return (
+        f"estimated accuracy, latest {min(tally.frames, MEMORY)} frames: "
+        f"{in_words(tally.filter.accuracy)}; of frames alone {alone}"
+    )
 
 
 def warning_line(tally: Tally, adapted: str) -> str | None:

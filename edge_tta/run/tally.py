@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from edge_tta.run.frame_result import FrameResult, GuardReport
+from edge_tta.run.frame_result import FilterReport, FrameResult, GuardReport
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Tally:
         predicted: how often each class was predicted, by method label.
         entropies: of predictions that were finite, in nats, by method label.
         not_learned: why -> frames that were predicted and changed nothing.
-        guard: its latest report; None: no guard.
+        guard, filter: its latest report; None: there is none.
         fallen: frames that the source answered because the guard had fallen back.
         last_harm: why it did, the last time.
     """
@@ -81,6 +81,7 @@ class Tally:
     predicted: dict[str, Counter[int]] = field(default_factory=partial(defaultdict, Counter))
     not_learned: Counter[str] = field(default_factory=Counter)
     guard: GuardReport | None = None
+    filter: FilterReport | None = None
     fallen: int = 0
     last_harm: str = ""
 
@@ -95,7 +96,7 @@ class Tally:
         self.labelled += result.frame.label is not None
         if result.outcome.empty:
             self.not_learned[result.outcome.name.lower()] += 1
-        self.guard = result.guard
+        self.guard, self.filter = result.guard, result.filter
         if result.guard is not None and result.guard.fallen is not None:
             self.fallen += 1
             self.last_harm = result.guard.fallen

@@ -102,6 +102,9 @@ function filter(answer) {
   text("stay", answer.stay_s == null ? stays : number(answer.stay_s, 1) + " s");
   text("novelty", percent(answer.novelty));
   text("neighbours", percent(1 - answer.alone));
+  const estimate = answer.accuracy;
+  text("accuracy", estimate == null ? "unknown" : percent(estimate.value) + " (" +
+    (100 * estimate.low).toFixed(0) + " to " + (100 * estimate.high).toFixed(0) + ")");
 }
 
 function guard(found) {

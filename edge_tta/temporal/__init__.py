@@ -4,8 +4,9 @@
 docs/background/temporal.md has what it gives, and where it gives nothing.
 """
 
+from edge_tta.temporal.accuracy import Accuracy, AccuracyEstimate
 from edge_tta.temporal.class_filter import Belief, ClassFilter
 from edge_tta.temporal.filtered import Filtered
 from edge_tta.temporal.novelty import Novelty
 
-__all__ = ["Belief", "ClassFilter", "Filtered", "Novelty"]
+__all__ = ["Accuracy", "AccuracyEstimate", "Belief", "ClassFilter", "Filtered", "Novelty"]

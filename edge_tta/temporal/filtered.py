@@ -10,6 +10,7 @@ import numpy as np
 from edge_tta.adapter import Adapter
 from edge_tta.guard import Guard
 from edge_tta.guard.running import as_array
+from edge_tta.temporal.accuracy import AccuracyEstimate
 from edge_tta.temporal.class_filter import Belief, ClassFilter
 from edge_tta.temporal.novelty import Novelty
 
@@ -30,6 +31,7 @@ class Filtered:
         belief: after the latest frame; None before the first.
         raw: the predictor's logits (N, classes) of the latest call.
         novelty: of the latest frame, 0..1; 1 before the first.
+        accuracy: estimated, of the latest frames.
     """
 
     def __init__(self, predictor: Adapter | Guard) -> None:
@@ -37,6 +39,7 @@ class Filtered:
         self.raw: Any = None
         self.belief: Belief | None = None
         self.novelty = 1.0
+        self.accuracy = AccuracyEstimate()
         self._filter: ClassFilter | None = None
         self._novelty = Novelty()
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
@@ -68,6 +71,7 @@ class Filtered:
                 interval=interval,
                 network="source" if fallen else "adapted",
             )
+            self.accuracy.add(self.belief, int(row.argmax()))
             interval = 1.0
             answers.append(np.log(np.maximum(self.belief.p, np.float32(1e-30))))
         filtered = np.stack(answers)
@@ -83,6 +87,7 @@ class Filtered:
         self.raw, self.belief, self.novelty = None, None, 1.0
         self._filter, self._time_s = None, None
         self._novelty.reset()
+        self.accuracy.reset()
         self._intervals.clear()
 
     @property

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.error import ErrorRow
-from bench.error.intervals import wilson
 from bench.methods import parse_methods
 from edge_tta.config import MethodConfig
 from edge_tta.config.fields import to_fields
+from edge_tta.temporal.accuracy import wilson
 
 MACHINE = {"processor": "Some CPU", "cores": 2, "threads": 1, "torch": "2.6.0", "commit": "abc1234"}
 
@@ -32,7 +32,7 @@ def row(
     method, _, host = label.partition("+")[0].partition("@")[0].partition(":")
     n = pictures * len(seeds)
     mean = sum(seeds) / len(seeds)
-    low, high = wilson(mean * n, n)
+    low, high = wilson(mean, n)
     fields: dict[str, Any] = {
         "method": method, "host": host or None, "label": label, "model": "zoo.py:net",
         "data": "some", "corruption": corruption, "severity": 5, "batch_size": batch_size,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bench.error import mean_of
-from bench.error.intervals import student, wilson
+from bench.error.intervals import student
+from edge_tta.temporal.accuracy import wilson
 from tests.bench.rows import row
 
 
@@ -23,13 +24,13 @@ from tests.bench.rows import row
     ],
 )
 def test_the_interval_is_wilson_s(wrong: int, n: int, low: float, high: float) -> None:
-    assert wilson(wrong, n) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(wrong / n, n) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize(("wrong", "n"), [(1, 7), (333, 1000), (999, 1000)])
 def test_the_interval_s_ends_solve_wilson_s_equation(wrong: int, n: int) -> None:
     """|p - x| = z sqrt(x (1 - x) / n) at both ends x."""
-    for end in wilson(wrong, n):
+    for end in wilson(wrong / n, n):
         assert abs(wrong / n - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n))
 
 
@@ -97,13 +98,13 @@ def test_seeds_that_differ_add_student_s_interval() -> None:
     seeds = (0.30, 0.36, 0.42)
     found = mean_of([row("tent", "fog", by_seed=seeds), row("tent", "snow", by_seed=seeds)])
     order = 4.3027 * 0.06 / math.sqrt(3)  # the standard deviation of these three is 0.06
-    picture = (0.36 - wilson(36, 100)[0]) / math.sqrt(2)
+    picture = (0.36 - wilson(0.36, 100)[0]) / math.sqrt(2)
     assert found.error - found.low == pytest.approx(math.hypot(order, picture), rel=1e-4)
 
 
 def test_a_picture_that_stands_still_counts_once() -> None:
     still = mean_of([row("tent", "fog", 0.3, order="still:10", pictures=100)])
-    assert (still.low, still.high) == pytest.approx(wilson(3, 10))
+    assert (still.low, still.high) == pytest.approx(wilson(0.3, 10))
 
 
 def test_the_interval_stays_within_0_and_1() -> None:

@@ -298,3 +298,14 @@ def test_compared_methods_take_the_preset_of_the_run(
     words = ("--preset", "paper", "--compare", "nanoadapt:norm")
     assert call("run", folder(0, 1), *words).code == 0
     assert [adapter.config.calibration.smoothing for adapter in made] == [0.98, 0.98]
+
+
+def test_an_alarm_needs_the_filter_and_a_share(folder: Folder) -> None:
+    pictures = folder(0, 1)
+    assert_one_line_of_advice(
+        call("run", pictures, "--alarm-below", 70, "--filter", "off"), "leave --filter on"
+    )
+    for wrong in ("0", "100", "x", "nan"):
+        result = call("run", pictures, "--alarm-below", wrong)
+        assert result.code == 2
+        assert "expected per cent" in result.err

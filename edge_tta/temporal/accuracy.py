@@ -1,0 +1,88 @@
+"""Accuracy without labels: how often the answers agree with what the filter believes.
+
+    accuracy of the frames alone = mean of belief_k, k the class that the frame alone says
+    accuracy of the answers      = mean of max_k belief_k
+
+Where neighbouring frames tell something, the belief knows more than any one frame, and its
+probabilities are nearly honest: docs/background/temporal.md has the errors of the estimate. In
+random order the belief is the network's own certainty, which proves nothing: no estimate then.
+
+Frames that show one thing are right or wrong together, so that the interval (Wilson, 1927) counts
+classes' stays, not frames.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from edge_tta.guard.running import Running
+from edge_tta.temporal.class_filter import Belief
+
+MEMORY = 300
+"""Latest frames that an estimate is over."""
+
+LEAST_FRAMES = 100
+MOST_ALONE = 0.5
+"""Weight of taking frames alone, from which on there is no estimate."""
+
+_Z = 1.959964
+
+
+class Accuracy(NamedTuple):
+    """Estimated share of right answers with its 95 % interval, each 0..1."""
+
+    value: float
+    low: float
+    high: float
+
+
+class AccuracyEstimate:
+    """Estimates the accuracy over the latest frames."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frames."""
+        self._frame, self._answer = Running(MEMORY), Running(MEMORY)
+        self._alone, self._stay = Running(MEMORY), Running(MEMORY)
+
+    def add(self, belief: Belief, predicted: int) -> None:
+        """Add a frame: what is believed after it, and the class that it says alone."""
+        self._frame.add(float(belief.p[predicted]))
+        self._answer.add(float(belief.p.max()))
+        self._alone.add(belief.alone)
+        self._stay.add(belief.stay)
+
+    @property
+    def of_frames(self) -> Accuracy | None:
+        """Accuracy of what frames say alone; None: unknown."""
+        return self._estimate(self._frame)
+
+    @property
+    def of_answers(self) -> Accuracy | None:
+        """Accuracy of the filtered answers; None: unknown."""
+        return self._estimate(self._answer)
+
+    def _estimate(self, mean: Running) -> Accuracy | None:
+        if mean.count < LEAST_FRAMES or self._alone.value > MOST_ALONE:
+            return None
+        value = min(float(mean.value), 1.0)
+        low, high = wilson(value, min(mean.count, MEMORY) / self._stay.value)
+        return Accuracy(value, low, high)
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share of n independent trials (Wilson, 1927)."""
+    spread = _Z * _Z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = _Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def in_words(accuracy: Accuracy | None) -> str:
+    """Return an estimate with its interval, in per cent."""
+    if accuracy is None:
+        return "unknown"
+    return f"{accuracy.value:.0%} ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})"

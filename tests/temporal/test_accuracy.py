@@ -1,0 +1,75 @@
+"""The estimated accuracy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_tta.temporal import AccuracyEstimate, Belief, ClassFilter
+from edge_tta.temporal.accuracy import LEAST_FRAMES, MEMORY, in_words, wilson
+
+
+def _stream(run: int, signal: float, seed: int, frames: int = 900, classes: int = 10) -> Any:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(rng.integers(0, classes, frames // run), run)
+    logits = rng.normal(size=(len(labels), classes))
+    logits[np.arange(len(labels)), labels] += signal
+    return labels, logits
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("signal", [1.0, 1.5, 3.0])
+def test_in_runs_it_is_near_however_sure_the_network_is(signal: float, scale: float) -> None:
+    """The network's own certainty is far off: it depends on `scale`, and its errors do not."""
+    labels, logits = _stream(20, signal, 0)
+    by_filter, estimate = ClassFilter(10), AccuracyEstimate()
+    answers = []
+    for row in logits:
+        belief = by_filter.update(scale * row)
+        estimate.add(belief, int(row.argmax()))
+        answers.append(int(belief.p.argmax()))
+    late = slice(-MEMORY, None)
+    frames, of_answers = estimate.of_frames, estimate.of_answers
+    assert frames is not None
+    assert of_answers is not None
+    accuracy = float(np.mean(logits.argmax(1)[late] == labels[late]))
+    assert frames.value == pytest.approx(accuracy, abs=0.1)
+    assert frames.low <= accuracy <= frames.high
+    filtered = float(np.mean(np.array(answers)[late] == labels[late]))
+    assert of_answers.value == pytest.approx(filtered, abs=0.1)
+    assert of_answers.low <= filtered <= of_answers.high
+
+
+def test_in_random_order_it_is_unknown() -> None:
+    _, logits = _stream(1, 2.0, 0)
+    by_filter, estimate = ClassFilter(10), AccuracyEstimate()
+    for row in logits:
+        estimate.add(by_filter.update(row), int(row.argmax()))
+    assert estimate.of_frames is None
+    assert estimate.of_answers is None
+
+
+def test_a_few_frames_are_too_few_and_a_reset_forgets() -> None:
+    estimate, belief = AccuracyEstimate(), Belief(np.array([0.8, 0.2], np.float32), 0.1, 4.0)
+    for _ in range(LEAST_FRAMES - 1):
+        estimate.add(belief, 1)
+    assert estimate.of_frames is None
+    estimate.add(belief, 1)
+    assert estimate.of_frames is not None
+    assert estimate.of_frames.value == pytest.approx(0.2)
+    assert estimate.of_answers is not None
+    assert estimate.of_answers.value == pytest.approx(0.8)
+    # A class that stays for four frames counts once.
+    assert estimate.of_answers[1:] == pytest.approx(wilson(0.8, LEAST_FRAMES / 4))
+    estimate.reset()
+    assert estimate.of_answers is None
+
+
+def test_in_words() -> None:
+    estimate = AccuracyEstimate()
+    assert in_words(estimate.of_answers) == "unknown"
+    for _ in range(400):
+        estimate.add(Belief(np.array([0.9, 0.1], np.float32), 0.0, 3.0), 0)
+    assert in_words(estimate.of_answers) == "90% (83 to 94)"
