@@ -21,6 +21,8 @@ _FORMS = (
 )
 
 _WITH_RUNS = ("correlated", "still")
+ORDERS = ("iid", *_WITH_RUNS, "natural", "continual", "mixed", "drift")
+"""Names of orders, as reports list them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def parse_order(text: str) -> Order:
     match = re.fullmatch(rf"({'|'.join(_WITH_RUNS)}):([1-9]\d*)", text)
     if match:
         return Order(match[1], int(match[2]))
-    if text in ("iid", "natural", "continual", "mixed", "drift"):
+    if text in ORDERS and text not in _WITH_RUNS:
         return Order(text)
     raise ConfigError(f"unknown order {text!r}; expected {_FORMS}")
 

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.corruptions import CORRUPTIONS
 from bench.error import ErrorRow, Mean, mean_of
-from bench.orders import parse_order
+from bench.orders import ORDERS, parse_order
 from bench.report.document import Part, Plot, Table, code
 from bench.report.look import Look
 from bench.sets import CLEAN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_ORDERS = ("iid", "correlated", "still", "continual", "mixed", "drift")
 
 METHODS_AT_ONCE = 8
 """More in one plot, or side by side in one table, cannot be read."""
@@ -50,7 +48,7 @@ class ErrorResults:
         self.labels = tuple(sorted(labels, key=lambda label: label != self.source))
         self.methods = {label: methods.get(label, {}) for label in self.labels}
         orders = {row.order: parse_order(row.order) for row in rows}
-        places = {text: (_ORDERS.index(order.name), order.run) for text, order in orders.items()}
+        places = {text: (ORDERS.index(order.name), order.run) for text, order in orders.items()}
         self.orders = tuple(sorted(places, key=places.__getitem__))
         self._cells: dict[tuple[str, int, str], dict[str, ErrorRow]] = {}
         for row in sorted(rows, key=lambda row: _place_of_corruption(row.corruption)):
