@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.corruptions import GROUPS
 from tests.docs.pages import README, ROOT
 
 ORDERS = ("iid", "correlated:30", "correlated:300", "continual")
@@ -81,3 +82,18 @@ def test_costs_are_those_measured() -> None:
             assert float(next(cells)) == pytest.approx(ms, rel=0.01, abs=0.0501)
             assert float(next(cells)) == pytest.approx(ms / tent_ms, abs=0.00501)
             assert next(cells) == f"{peak / 1e6:.0f}"
+
+
+@pytest.mark.parametrize(
+    "label", ["source", "source+filter", "nanoadapt:tent", "nanoadapt:tent+guard+filter"]
+)
+def test_errors_on_recordings_are_those_measured(label: str) -> None:
+    page = (ROOT / "docs/background/temporal.md").read_text()
+    name = label.replace("+", " + ") if label.startswith("source") else f"`{label}`"
+    (line,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
+    cells = [cell.strip(" *") for cell in line.strip("|").split("|")][1:]
+    errors = {r["corruption"]: r["error"] for r in _rows("gtsrb_natural") if r["label"] == label}
+    clean = errors.pop("clean")
+    groups = [[errors[name] for name in names] for names in GROUPS.values()]
+    means = [sum(part) / len(part) for part in ([*errors.values()], [clean], *groups)]
+    assert cells == [f"{100 * mean:.1f}" for mean in means]
