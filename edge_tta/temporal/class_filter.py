@@ -50,6 +50,9 @@ FADING = 0.7
 PRIOR_FRAMES, PRIOR_MEMORY = 10.0, 500.0
 """Frames of all classes alike that a prior begins with, and that it is over at most, of news."""
 
+PACE_FRAMES = 50
+"""Frames that the mean exponent e is over, with which it is told how long a class stays."""
+
 _LEAST_NOVELTY = 0.01
 _TINY = np.float32(1e-30)
 
@@ -125,7 +128,7 @@ class ClassFilter:
             raise ValueError(f"logits must be ({self._classes},), got {logits.shape}")
         novelty = min(max(novelty, _LEAST_NOVELTY), 1.0)
         exponent = novelty * interval
-        self._pace += (exponent - self._pace) * 0.02
+        self._pace += (exponent - self._pace) / PACE_FRAMES
         uniform = np.full((len(TEMPERATURES), self._classes), 1 / self._classes, np.float32)
         prior = self._priors.setdefault(network, _Prior(uniform))
         predicted = self._predicted(prior.mean[:, None], novelty, self._stays**exponent)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge_tta.errors import EdgeTTAError, OutputError
 from edge_tta.files import check_place, write_whole
-from edge_tta.run.frame_result import FrameResult
+from edge_tta.run.frame_result import FILTER, FrameResult
 from edge_tta.run.sinks import Sink
 
 if TYPE_CHECKING:
@@ -73,17 +73,23 @@ class ErrorCurve(Sink):
         figure = Figure(figsize=(11, 4.6), dpi=130, layout="constrained")
         axes = figure.add_subplot()
         self._shade(axes)
-        spare = iter(_MORE * 3)
+        spare, colours = iter(_MORE * 3), dict[str, str]()
         for name, values in self._wrong.items():
             errors = 100 * running_mean(np.frombuffer(bytes(values), np.uint8), _WINDOW)
-            own = name == self._adapted
+            method = name.removesuffix(FILTER)
+            own = method == self._adapted
+            title = _TITLES.get(method, method) + name[len(method) :]
+            if method not in colours:
+                known = _ADAPTED if own else _COLOURS.get(method)
+                colours[method] = known or next(spare)
             mean = 100 * sum(values) / len(values)
             axes.plot(
                 np.arange(self._frames - len(values), self._frames),
                 errors,
-                color=_ADAPTED if own else _COLOURS.get(name) or next(spare),
+                color=colours[method],
+                linestyle="-" if name == method else "--",
                 linewidth=2.4 if own else 1.5,
-                label=f"{_TITLES.get(name, name)}: {mean:.1f} % on average",
+                label=f"{title}: {mean:.1f} % on average",
                 zorder=3 if own else 2,
             )
         axes.set(xlim=(0, self._frames - 1 or 1), ylim=(0, 100), xlabel="frame")
