@@ -127,9 +127,9 @@ def write_bundle(
     for adapter in adapters:
         tell(f"tracing {adapter.config.label}")
         traced.append(_traced(adapter, shape))
-    for graphs in traced:
-        for graph in graphs.values():
-            refuse_unsupported(graph)
+    for adapter, graphs in zip(adapters, traced, strict=True):
+        for kind, graph in graphs.items():
+            refuse_unsupported(graph, adapter.config.host if kind == "learn" else "norm")
     weights = WeightFile(WEIGHTS)
     nodes: dict[str, int] = {}
     methods: dict[str, MethodRecord] = {}

@@ -38,7 +38,10 @@ def test_every_method_that_trains_does_move_parameters_here(
     for images in stream(2 * WINDOW):
         adapting(images)
     start = adapting.engine.step.source_parameters()
-    assert not torch.equal(adapting.state["opt.parameters"], start)
+    assert not torch.equal(adapting.state["opt.parameters"], start), (
+        "nothing was learned: does any image here pass the host's filter? See the fixture "
+        "reachable_margins in tests/conftest.py"
+    )
 
 
 @every_case

@@ -64,7 +64,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--method",
         metavar="METHOD",
-        help=f"{' | '.join(METHODS)} (default: {DEFAULT_METHOD}; a bundle's own)",
+        help=f"{' | '.join(METHODS)} | nanoadapt:HOST (default: {DEFAULT_METHOD}; a bundle's own)",
     )
     group.add_argument(
         "--host",

@@ -21,10 +21,12 @@ _SGD: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 2.5e-4}
 
 # Learning rates are as published: tent's for CIFAR, the others' for ImageNet (eata's for CIFAR-10
 # is 5e-3).
-_BASELINES: dict[str, dict[str, Any]] = {
+_UNTRAINED: dict[str, dict[str, Any]] = {
     "source": {"calibration": "source"},
     "norm": {"smoothing": 0.0},
     "alpha-bn": {"calibration": "mixed"},
+}
+_TRAINED: dict[str, dict[str, Any]] = {  # by module of `edge_tta.method.hosts`
     "tent": {**_BY_BATCH, "optimizer": "adam", "learning_rate": 1e-3},
     "eata": {**_BY_BATCH, **_SGD},
     "sar": {**_BY_BATCH, **_SGD},
@@ -38,10 +40,10 @@ _BASELINES: dict[str, dict[str, Any]] = {
     },
 }
 
-HOSTS = ("norm", "tent", "eata", "sar", "delta")
+HOSTS = ("norm", *_TRAINED)
 """What NanoAdapt can wrap: `norm`, which trains nothing, or a module of `edge_tta.method.hosts`."""
 
-METHODS = (*_BASELINES, "nanoadapt")
+METHODS = (*_UNTRAINED, *_TRAINED, "nanoadapt")
 
 REFERENCE_BATCHES = {"tent": 200, "eata": 64, "sar": 16, "delta": 64}
 """Frames in a batch that each baseline's published learning rate is for.
@@ -71,11 +73,12 @@ def make_config(
     if ":" in method:
         method, host = method.split(":", 1)
     if method not in METHODS:
-        raise ConfigError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
+        expected = ", ".join((*METHODS, "nanoadapt:HOST"))
+        raise ConfigError(f"unknown method {method!r}; expected one of {expected}")
     if method == "nanoadapt":
         fields = load_preset(preset)
     else:
-        fields = dict(_BASELINES[method])
+        fields = dict((_UNTRAINED | _TRAINED)[method])
         host = method if method in HOSTS else "norm"
     if host not in HOSTS:
         raise ConfigError(f"unknown host {host!r}; expected one of {', '.join(HOSTS)}")

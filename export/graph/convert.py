@@ -31,8 +31,8 @@ _LIKE = {
 _EMPTY = {aten.new_empty.default, aten.empty_like.default, aten.empty.memory_format}
 
 
-def refuse_unsupported(traced: Traced) -> None:
-    """Names what has no ONNX form here.
+def refuse_unsupported(traced: Traced, host: str = "norm") -> None:
+    """Names what has no ONNX form here. host: whose loss is in the graph; norm: none's.
 
     Raises:
         ModelError: with every operator and how often it occurs.
@@ -46,9 +46,10 @@ def refuse_unsupported(traced: Traced) -> None:
     )
     if missing:
         names = ", ".join(f"{name} ({times})" for name, times in sorted(missing.items()))
+        user = "the network" if host == "norm" else f"the network or the host {host}"
         raise ModelError(
-            f"the network uses operators that bundles do not hold: {names}; run it with "
-            "--backend torch, or replace them in its forward pass"
+            f"{user} uses operators that exports do not hold: {names}; write it with others, or "
+            "run the model itself: edge-tta run SOURCE --model MODEL"
         )
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from edge_tta.config import HOSTS, METHODS, PRESETS, REFERENCE_BATCHES, MethodConfig, make_config
+from edge_tta.config import (
+    HOSTS,
+    METHODS,
+    PRESETS,
+    REFERENCE_BATCHES,
+    MethodConfig,
+    make_config,
+    methods,
+)
 from edge_tta.config.fields import from_dict, to_fields
 from edge_tta.config.presets import load_preset
 from edge_tta.errors import ConfigError
@@ -64,6 +72,17 @@ def test_options_win_over_the_preset_and_none_does_not(tmp_path: Path) -> None:
     assert to_fields(config) == to_fields(MethodConfig()) | given
 
 
+def test_a_name_among_the_trained_methods_is_enough_to_be_a_host() -> None:
+    source = Path(methods.__file__).read_text("utf-8")
+    head = "_TRAINED: dict[str, dict[str, Any]] = {"
+    assert head in source
+    names: dict[str, Any] = {}
+    exec(source.replace(head, f'{head}\n"new": _SGD,'), names)
+    assert "new" in names["HOSTS"]
+    assert "new" in names["METHODS"]
+    assert names["make_config"]("new").host == names["make_config"]("nanoadapt:new").host == "new"
+
+
 def test_published_learning_rates_are_of_known_methods_that_train() -> None:
     assert all(make_config(method).trains for method in REFERENCE_BATCHES)
 
@@ -72,6 +91,7 @@ def test_published_learning_rates_are_of_known_methods_that_train() -> None:
     ("arguments", "said"),
     [
         ({"method": "tnet"}, "unknown method 'tnet'; expected one of source, norm, alpha-bn"),
+        ({"method": "tnet"}, "nanoadapt, nanoadapt:HOST$"),
         ({"method": "nanoadapt:alpha-bn"}, "unknown host 'alpha-bn'; expected one of norm, tent"),
         ({"method": "nanoadapt", "host": "source"}, "unknown host 'source'; expected one of"),
         ({"method": "nanoadapt", "smothing": 0.5}, "unknown option: smothing; did you mean"),

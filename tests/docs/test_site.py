@@ -37,6 +37,17 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     presets = (tmp_path / "reference" / "presets.html").read_text()
     assert "dead_zone" in presets
     assert "What it gives" in (tmp_path / "index.html").read_text()  # of the README
+    example = (tmp_path / "contributing" / "add-a-host.html").read_text()
+    assert "is_predicted" in example  # of the file that the page includes
+    assert "wanted_gradient" in example
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_includes_files_by_the_marker_that_includes_them(page: Path) -> None:
+    for line in re.findall(r"^.*--8.*$", page.read_text(), re.MULTILINE):
+        marker = re.fullmatch(r'--8<-- "([^"]+)"', line)
+        assert marker, line
+        assert (ROOT / marker[1]).is_file(), line
 
 
 def test_the_readme_is_short() -> None:

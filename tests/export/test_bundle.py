@@ -13,6 +13,8 @@ import export.parity
 from edge_tta.adapter import Adapter
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError, ModelError, OutputError
+from edge_tta.method.hosts import HostLoss, tent
+from edge_tta.method.state import State
 from edge_tta.models import Model
 from export.bundle import export_bundle
 from export.parity import _Reference
@@ -119,9 +121,23 @@ class _Sorted(nn.Module):
 def test_operators_that_bundles_do_not_hold_are_named_before_any_work(tmp_path: Path) -> None:
     model = Model("sorted", with_statistics(_Sorted()), SPEC)
     adapter = Adapter(model.module, input_spec=SPEC)
-    with pytest.raises(ModelError, match=r"operators that bundles do not hold: .*aten\.sort"):
+    with pytest.raises(ModelError, match=r"^the network uses operators .* hold: .*aten\.sort"):
         export_bundle(model, [adapter], "edge", tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_operators_of_a_host_that_bundles_do_not_hold_are_told_as_its(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(logits: Tensor, state: State) -> HostLoss:
+        return HostLoss(logits.sort(-1)[0][..., 0], {})
+
+    monkeypatch.setattr(tent, "loss", loss)
+    model = Model("plain", network("plain"), SPEC)
+    adapter = Adapter(model.module, input_spec=SPEC)
+    said = r"^the network or the host tent uses operators that exports do not hold: .*aten\.sort"
+    with pytest.raises(ModelError, match=said):
+        export_bundle(model, [adapter], "edge", tmp_path / "b")
 
 
 def test_a_folder_with_something_in_it_is_not_written_over(tmp_path: Path) -> None:

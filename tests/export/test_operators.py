@@ -116,6 +116,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": torch.abs,
     "rsqrt": lambda x: (x.abs() + 0.1).rsqrt(),
     "power": lambda x: (x.abs() + 0.1) ** 1.5,
+    "sqrt": lambda x: (x * x + 0.1).sqrt(),
+    "log1p": lambda x: (x * x).log1p(),
+    "maximum": lambda x: torch.maximum(x, -2 * x),
+    "logsumexp": lambda x: x.logsumexp(1),
+    "predicted": lambda x: torch.where(x == x.amax(1, keepdim=True), x * x, -x),
+    "detached gather": lambda x: x * x.detach().gather(1, x.detach().argmax(1, keepdim=True)),
 }
 
 

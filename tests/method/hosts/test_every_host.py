@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from edge_tta.config import HOSTS, LossConfig, make_config
+from edge_tta.errors import ConfigError
 from edge_tta.method import hosts
 from edge_tta.method.hosts import make_host
 from edge_tta.method.state import State
@@ -38,6 +39,13 @@ def _logits(kind: str, n: int, classes: int) -> Tensor:
 
 def test_the_hosts_that_have_a_module_are_those_that_can_be_chosen() -> None:
     assert {*NAMES, "norm"} == set(HOSTS)
+
+
+@pytest.mark.parametrize("missing", ["new_host", "new-host"])
+def test_a_host_without_a_module_names_the_file_that_is_expected(missing: str) -> None:
+    with pytest.raises(ConfigError, match=r"hosts/new_host\.py, and in .*methods\.py") as caught:
+        make_host(missing, LossConfig())
+    assert "\n" not in str(caught.value)
 
 
 @every_host
