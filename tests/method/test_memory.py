@@ -8,7 +8,7 @@ import sys
 import pytest
 
 # frames, and bytes to keep of each: what the test must notice.
-CASES = {"nothing": (20_000, 0), "10 kB a frame": (4_000, 10_000)}
+CASES = {"nothing": (6_000, 0), "10 kB a frame": (3_000, 10_000)}
 
 SCRIPT = """
 import sys, torch
@@ -32,14 +32,14 @@ for frame in range(int(sys.argv[1])):
     kept.append(bytearray(b"x" * int(sys.argv[2])))
     if frame == int(sys.argv[1]) // 10:
         start = resident()
-print(resident() - start, adapter.steps, adapter.updates)
+print(resident() - start, adapter.steps, int(adapter.state["opt.updates"]))
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("kept", CASES)
 @pytest.mark.timeout(3600)  # minutes of computing, however busy the machine is
-def test_20000_frames_need_no_more_memory_than_2000_unless_frames_are_kept(kept: str) -> None:
+def test_ten_times_the_frames_need_no_more_memory_unless_frames_are_kept(kept: str) -> None:
     frames, size = CASES[kept]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(frames), str(size)],
