@@ -12,7 +12,7 @@ WORKERS ?= 2
 # So small a network gains nothing from a second thread, and suffers when its core is busy.
 demo: $(VENV)/.demo
 	mkdir -p $(DEMO) && rm -f $(DEMO)/state.safetensors
-	$(BIN)/edge-tta run demo --model demo --backend onnx --compare source,norm --threads 1 \
+	$(BIN)/edge-tta run demo --model demo --backend onnx --compare source,source+filter,norm --threads 1 \
 	  --save $(DEMO)/demo.mp4 --plot $(DEMO)/error.png \
 	  --jsonl $(DEMO)/frames.jsonl --state $(DEMO)/state.safetensors
 

@@ -22,7 +22,7 @@ _WINDOW = 100
 """Frames that the running mean is over."""
 _COLOURS = {"source": "#d1495b", "norm": "#9aa0a6", "tent": "#b08968"}
 _ADAPTED = "#1b7f5c"
-_TITLES = {"source": "source (as trained)", "norm": "Pred BN, one frame (norm)"}
+_TITLES = {"source": "source (as trained)", "norm": "Pred BN (norm)"}
 _MORE = ("#3066be", "#8d5fd3", "#e0a030")
 
 
@@ -78,7 +78,7 @@ class ErrorCurve(Sink):
             errors = 100 * running_mean(np.frombuffer(bytes(values), np.uint8), _WINDOW)
             method = name.removesuffix(FILTER)
             own = method == self._adapted
-            title = _TITLES.get(method, method) + name[len(method) :]
+            title = _TITLES.get(method, method) + ("" if name == method else ", filtered")
             if method not in colours:
                 known = _ADAPTED if own else _COLOURS.get(method)
                 colours[method] = known or next(spare)
@@ -89,13 +89,13 @@ class ErrorCurve(Sink):
                 color=colours[method],
                 linestyle="-" if name == method else "--",
                 linewidth=2.4 if own else 1.5,
-                label=f"{title}: {mean:.1f} % on average",
+                label=f"{title}: {mean:.1f} %",
                 zorder=3 if own else 2,
             )
         axes.set(xlim=(0, self._frames - 1 or 1), ylim=(0, 100), xlabel="frame")
         axes.set_ylabel(f"error, mean of the last {_WINDOW} frames (%)")
         axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=min(4, len(self._wrong)), frameon=False)
+        figure.legend(loc="outside lower center", ncols=min(3, len(self._wrong)), frameon=False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=self._path.suffix[1:].lower())
         write_whole(self._path, buffer.getvalue())
