@@ -81,11 +81,16 @@ def main(argv: Sequence[str]) -> int:
         )
         severity = arguments.severity
         severities = [1, 2, 3, 4, 5] if severity == "all" else [int(severity)]
+        by_track = arguments.draw == "track"
+        if by_track and (arguments.drift is not None or job.source.suffix != ".npz"):
+            raise ConfigError(
+                "--draw track needs an .npz as SRC, with an array `track`, no --drift"
+            )
         left_out = 0
         if arguments.drift is not None:
             left_out = drift(job, arguments.drift)
         elif job.source.suffix == ".npz":
-            _from_npz(job, severities, arguments.draw == "track")
+            _from_npz(job, severities, by_track)
         elif job.source.is_dir():
             left_out = _from_folder(job, severities)
         else:
@@ -114,7 +119,8 @@ def _names(text: str) -> list[str]:
 def _from_npz(job: Job, severities: Sequence[int], by_track: bool) -> None:
     frames, labels, more = job.npz()
     tracks = more.get("track")
-    if by_track and (tracks is None or tracks.shape != labels.shape or (tracks < 0).any()):
+    whole = tracks is not None and tracks.dtype.kind in "iu" and tracks.shape == labels.shape
+    if by_track and not (whole and tracks is not None and (tracks >= 0).all()):
         raise SourceError(
             f"--draw track needs an array `track` of numbers from 0, one a picture, in {job.source}"
         )

@@ -72,6 +72,11 @@ class Case:
         return is_guarded(self.asked) and self.work is not Work.PREDICT
 
     @property
+    def filtered(self) -> bool:
+        """Whether its answers are filtered over time."""
+        return is_filtered(self.asked) and self.work not in (Work.PREDICT, Work.FOLDED)
+
+    @property
     def head(self) -> dict[str, Any]:
         """The part of a row that tells of its case."""
         fields = self.fields or {}
@@ -88,7 +93,7 @@ class Case:
             "views": int(fields.get("views", 0)),
             "checkpoint_activations": self.checkpoint_activations,
             "guarded": self.guarded,
-            "filtered": is_filtered(self.asked),
+            "filtered": self.filtered,
             "work": self.work.value,
         }
 

@@ -290,11 +290,13 @@ def not_negative(text: str) -> float:
 
 
 def per_cent(text: str) -> float:
-    """A share in per cent, above 0 and below 100; `%` may follow. Returns 0..1."""
+    """A share in per cent, from 1 and below 100; `%` may follow. Returns 0..1."""
     number = text.removesuffix("%").strip()
-    if _is_number(number) and 0 < float(number) < 100:
+    if _is_number(number) and 1 <= float(number) < 100:
         return float(number) / 100
-    raise argparse.ArgumentTypeError(f"expected per cent, above 0 and below 100, got {text!r}")
+    raise argparse.ArgumentTypeError(
+        f"expected per cent, from 1 and below 100, as 70, got {text!r}"
+    )
 
 
 def _is_number(text: str) -> bool:

@@ -74,9 +74,9 @@ class Predictors:
         method = name.removesuffix(FILTER)
         other = self._adapter if method == SOURCE else self._adapter.with_method(method)
         label = SOURCE if method == SOURCE else other.config.label
-        if label == self.method:
+        if label == self.method and (method == name or self._filter is not None):
             return
-        if label != SOURCE:
+        if label not in (SOURCE, self.method):
             self._others.setdefault(label, other)
         if method == name:
             self._compared[label] = None
@@ -113,7 +113,7 @@ class Predictors:
         compared: dict[str, Any] = {}
         if self._compared or self.source_wanted:
             with stages.timed("compare"):
-                source, compared = self._compare(frame, image, held, source)
+                source, compared = self._compare(frame, image, held, answer, source)
         outcome = held or self._outcome(learns)
         return FrameResult(
             frame=frame,
@@ -152,13 +152,18 @@ class Predictors:
         return _Logits(own, own, own if self.method == SOURCE else None)
 
     def _compare(
-        self, frame: Frame, image: Images, held: Outcome | None, source: Any | None
+        self,
+        frame: Frame,
+        image: Images,
+        held: Outcome | None,
+        answer: Any,
+        source: Any | None,
     ) -> tuple[Any | None, dict[str, Any]]:
         """Return the source's logits, where they are wanted, and those compared with, by label."""
         wanted = self.source_wanted or any(name.startswith(SOURCE) for name in self._compared)
         if source is None and wanted:
             source = self._adapter.predict_source(image)
-        said = {SOURCE: source}
+        said = {self.method: answer, SOURCE: source}
         for name, other in self._others.items():
             said[name] = (other.predict if held and held.empty else other)(image)
         compared = {

@@ -6,7 +6,7 @@ import math
 
 from rich.table import Table
 
-from edge_tta.run.frame_result import SOURCE
+from edge_tta.run.frame_result import FILTER, SOURCE
 from edge_tta.run.reading import Classes
 from edge_tta.run.tally import Tally
 from edge_tta.temporal.accuracy import MEMORY, in_words
@@ -34,9 +34,10 @@ def _add_errors(table: Table, tally: Tally, adapted: str) -> None:
     for condition in columns:
         table.add_column(condition or "error %", justify="right")
     source = tally.errors.get(SOURCE)
-    for name, errors in sorted(tally.errors.items(), key=lambda item: item[0] == adapted):
+    own = adapted, adapted + FILTER
+    for name, errors in sorted(tally.errors.items(), key=lambda item: item[0] in own):
         cells = [_number(100 * errors.error(condition), 1) for condition in columns]
-        better = name == adapted and source is not None and errors.error() < source.error()
+        better = name in own and source is not None and errors.error() < source.error()
         table.add_row(_TITLES.get(name, name), *cells, style="green" if better else None)
 
 
@@ -44,7 +45,8 @@ def _add_unlabelled(table: Table, tally: Tally, adapted: str, classes: Classes) 
     table.add_column("entropy (nats)", justify="right")
     table.add_column("classes", justify="right")
     table.add_column("most often", no_wrap=True)
-    for name, predicted in sorted(tally.predicted.items(), key=lambda item: item[0] == adapted):
+    own = adapted, adapted + FILTER
+    for name, predicted in sorted(tally.predicted.items(), key=lambda item: item[0] in own):
         often = ", ".join(
             f"{classes.name(index)} {times / predicted.total():.0%}"
             for index, times in predicted.most_common(2)

@@ -20,7 +20,7 @@ from edge_tta.guard.running import Running
 from edge_tta.temporal.class_filter import Belief
 
 MEMORY = 300
-"""Latest frames that an estimate is over."""
+"""Frames that an estimate is over: an even mean of so many, then an exponential one."""
 
 LEAST_FRAMES = 100
 MOST_ALONE = 0.5
@@ -85,4 +85,4 @@ def in_words(accuracy: Accuracy | None) -> str:
     """Return an estimate with its interval, in per cent."""
     if accuracy is None:
         return "unknown"
-    return f"{accuracy.value:.0%} ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})"
+    return f"{accuracy.value:.1%} ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})"

@@ -2,7 +2,7 @@
 
 The class stays from one frame to the next with probability s, else it is drawn anew. How long
 classes stay is not known, nor how far the network's certainty can be trusted. So there is a model
-for each stay probability s and temperature T, and one that takes every frame alone:
+for each stay probability s and temperature T:
 
     p    = softmax(logits / T)
     like = (p / prior)^sqrt(novelty), scaled to sum_k prior_k like_k = 1
@@ -10,22 +10,27 @@ for each stay probability s and temperature T, and one that takes every frame al
     predicted = s^e old + (1 - s^e) prior           e = novelty x time in frame intervals
     evidence  = sum_k predicted_k like_k
     belief    = predicted like / evidence
+    evidence <- evidence exp(-TOLL novelty)
 
 prior: running mean of p, one for each temperature; with a common one rare classes would win by
-themselves. The frame alone has belief p and evidence 1. Models are weighed by their evidence (the
-fixed-share forecaster of Herbster and Warmuth, "Tracking the Best Expert", 1998):
+themselves. Beside them stand models that take every frame alone, with the network's own prediction
+as belief. One has evidence 1. The others say that predictions resemble each other because the
+network's preferences drift: adaptation does that, in random order too. What they expect of a frame
+is a short running mean of p, over DRIFTS frames. The toll is what resemblance must at least tell
+before it counts: a class that stays tells far more, a drift less. Models are weighed by their
+evidence (the fixed-share forecaster of Herbster and Warmuth, "Tracking the Best Expert", 1998):
 
     weight <- (1 - SHARE) weight evidence / sum + SHARE initial weight
     answer  = sum over models of weight x belief
 
-so that n frames cost at most -log(ALONE) + n SHARE nats against the frames alone: where neighbours
-tell nothing, the filter turns itself off.
+so that n frames cost at most -log(ALONE / 2) + n SHARE nats against the frames alone: where
+neighbours tell nothing, the filter turns itself off.
 
 Neighbouring frames of a recording are nearly the same picture and share their errors. novelty, how
 much of a frame is news (`edge_tta.temporal.novelty`), says so: likelihood counts less, the class
 stays longer, and what was believed fades, so that the latest of many views of one thing decides.
 
-Axes: T temperatures, S stay probabilities, C classes.
+Axes: T temperatures, S stay probabilities, D memories of a drift, C classes.
 """
 
 from __future__ import annotations
@@ -41,20 +46,30 @@ Array = npt.NDArray[np.float32]
 STAYS = (0.5, 0.8, 0.9, 0.95, 0.98)
 TEMPERATURES = (0.5, 0.8, 1.3, 2.2, 4.0)
 
-ALONE = 100 / 101
-"""Weight at first of the model that takes every frame alone."""
+ALONE = 10_000 / 10_001
+"""Weight at first of the models that take every frame alone; half of it without a drift."""
+
+DRIFTS = (10, 30, 100)
+"""Memories of drifting preferences, in frames of news."""
 
 SHARE = 1e-3
 FADING = 0.7
 
-PRIOR_FRAMES, PRIOR_MEMORY = 10.0, 500.0
-"""Frames of all classes alike that a prior begins with, and that it is over at most, of news."""
+PRIOR_FRAMES, PRIOR_MEMORY = 10.0, 200.0
+"""Frames of news that a prior counts as with the first one seen, and is over at most."""
 
 PACE_FRAMES = 50
-"""Frames that the mean exponent e is over, with which it is told how long a class stays."""
+"""Frames that the mean novelty is over, with which it is told how long a class stays."""
+
+TOLL = 0.05
+"""In nats a frame of news."""
 
 _LEAST_NOVELTY = 0.01
 _TINY = np.float32(1e-30)
+
+# So that no evidence is 0 in float32, whatever the logits.
+_LEAST_PRIOR = np.float32(1e-12)
+_MOST_STAY = 1 - 1e-6
 
 
 class Belief(NamedTuple):
@@ -71,9 +86,13 @@ class Belief(NamedTuple):
 
 @dataclass
 class _Prior:
-    """Running mean of one network's probabilities, (T, C), and the news that it is over."""
+    """Running mean of one network's probabilities, (T, C), and the news that it is over.
+
+    recent: short running means, (T, D, C).
+    """
 
     mean: Array
+    recent: Array
     seen: float = PRIOR_FRAMES
 
 
@@ -97,13 +116,16 @@ class ClassFilter:
         self._classes = classes
         count = len(TEMPERATURES) * len(STAYS)
         self._first = np.full((len(TEMPERATURES), len(STAYS)), (1 - ALONE) / count)
+        count = len(TEMPERATURES) * len(DRIFTS)
+        self._first_drifting = np.full((len(TEMPERATURES), len(DRIFTS)), ALONE / 2 / count)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         shape = len(TEMPERATURES), len(STAYS), self._classes
         self._belief: Array = np.full(shape, 1 / self._classes, np.float32)
-        self._weights, self._alone = self._first, ALONE
+        self._weights, self._drifting = self._first, self._first_drifting
+        self._without_drift = ALONE / 2
         self._priors: dict[str, _Prior] = {}
         self._pace = 1.0
         self.log_evidence = 0.0
@@ -126,29 +148,39 @@ class ClassFilter:
         logits = np.asarray(logits, np.float32)
         if logits.shape != (self._classes,):
             raise ValueError(f"logits must be ({self._classes},), got {logits.shape}")
+        with np.errstate(invalid="ignore", over="ignore"):
+            logits = logits - logits.max()
         novelty = min(max(novelty, _LEAST_NOVELTY), 1.0)
         exponent = novelty * interval
-        self._pace += (exponent - self._pace) / PACE_FRAMES
+        self._pace += (novelty - self._pace) / PACE_FRAMES
         uniform = np.full((len(TEMPERATURES), self._classes), 1 / self._classes, np.float32)
-        prior = self._priors.setdefault(network, _Prior(uniform))
-        predicted = self._predicted(prior.mean[:, None], novelty, self._stays**exponent)
+        recent = uniform[:, None].repeat(len(DRIFTS), 1)
+        prior = self._priors.setdefault(network, _Prior(uniform, recent))
+        stays = np.minimum(self._stays**exponent, _MOST_STAY)
+        predicted = self._predicted(prior.mean[:, None], novelty, stays)
         alone = _softmax(logits)
         if not np.isfinite(alone).all():
             self._belief = predicted
-            return Belief(alone, self._alone, self._stay())
-        p = _softmax(logits / self._temperatures)
+            return Belief(alone, self._alone(), self._stay())
+        with np.errstate(over="ignore"):
+            p = _softmax(logits / self._temperatures)
         like = (p / np.maximum(prior.mean, _TINY)) ** np.float32(np.sqrt(novelty))
         like /= (prior.mean * like).sum(-1, keepdims=True)
         predicted *= like[:, None]
         evidence = predicted.sum(-1)
         predicted /= np.maximum(evidence, _TINY)[..., None]
         self._belief = predicted
-        self._weigh(evidence)
-        prior.mean = prior.mean + (p - prior.mean) * (novelty / min(prior.seen, PRIOR_MEMORY))
+        evidence = evidence * np.exp(-TOLL * novelty)
+        self._weigh(evidence, (prior.recent * like[:, None]).sum(-1))
+        mean = prior.mean + (p - prior.mean) * (novelty / min(prior.seen, PRIOR_MEMORY))
+        prior.mean = np.maximum(mean, _LEAST_PRIOR)
         prior.seen += novelty
+        rates = np.array(novelty, np.float32) / np.array(DRIFTS, np.float32)[:, None]
+        prior.recent = prior.recent + rates * (p[:, None] - prior.recent)
         weights = self._weights.astype(np.float32).reshape(-1)
-        answer = weights @ predicted.reshape(-1, self._classes) + np.float32(self._alone) * alone
-        return Belief(answer / answer.sum(), self._alone, self._stay())
+        by_frame = self._alone()
+        answer = weights @ predicted.reshape(-1, self._classes) + np.float32(by_frame) * alone
+        return Belief(answer / answer.sum(), by_frame, self._stay())
 
     def _predicted(self, prior: Array, novelty: float, stays: npt.NDArray[np.float64]) -> Array:
         """Return the distributions (T, S, C) expected of a frame before it is seen."""
@@ -161,18 +193,24 @@ class ClassFilter:
         predicted: Array = stay * old + (1 - stay) * prior
         return predicted
 
-    def _weigh(self, evidence: npt.NDArray[Any]) -> None:
-        """Weigh the models anew by the evidence (T, S) of a frame."""
-        weights = self._weights * evidence
-        total = self._alone + weights.sum()
+    def _weigh(self, evidence: npt.NDArray[Any], of_drifts: npt.NDArray[Any]) -> None:
+        """Weigh the models anew by the evidence (T, S) of a frame, and that of drifts (T, D)."""
+        weights, drifting = self._weights * evidence, self._drifting * of_drifts
+        total = self._without_drift + weights.sum() + drifting.sum()
         self.log_evidence += float(np.log(total))
-        self._weights = (1 - SHARE) * weights / total + SHARE * self._first
-        self._alone = (1 - SHARE) * self._alone / total + SHARE * ALONE
+        keep = (1 - SHARE) / total
+        self._weights = keep * weights + SHARE * self._first
+        self._drifting = keep * drifting + SHARE * self._first_drifting
+        self._without_drift = keep * self._without_drift + SHARE * ALONE / 2
+
+    def _alone(self) -> float:
+        """Return the weight of taking frames alone."""
+        return float(self._without_drift + self._drifting.sum())
 
     def _stay(self) -> float:
         """Return the expected number of frames until the class changes."""
         lengths = 1 / (1 - self._stays ** max(self._pace, _LEAST_NOVELTY))
-        return float(self._alone + (self._weights.sum(0) * lengths).sum())
+        return float(self._alone() + (self._weights.sum(0) * lengths).sum())
 
 
 def _softmax(logits: Array) -> Array:

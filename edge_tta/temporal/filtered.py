@@ -58,8 +58,10 @@ class Filtered:
 
     def update(self, images: Any, logits: Any, time_s: float | None = None) -> Any:
         """Return the filtered logits of images that the predictor has answered with `logits`."""
-        interval = self._interval(time_s)
-        fallen = isinstance(self._predictor, Guard) and self._predictor.fallen is not None
+        interval = self._interval(time_s, len(logits))
+        guard = self._predictor if isinstance(self._predictor, Guard) else None
+        # On the frame at which the guard returns, the source still answers.
+        by_source = guard and (guard.fallen is not None or logits is guard.compared)
         answers = []
         for image, row in zip(as_array(images), as_array(logits), strict=True):
             if self._filter is None:
@@ -69,10 +71,10 @@ class Filtered:
                 row,
                 novelty=self.novelty,
                 interval=interval,
-                network="source" if fallen else "adapted",
+                network="source" if by_source else "adapted",
             )
-            self.accuracy.add(self.belief, int(row.argmax()))
-            interval = 1.0
+            if np.isfinite(self.belief.p).all():
+                self.accuracy.add(self.belief, int(row.argmax()))
             answers.append(np.log(np.maximum(self.belief.p, np.float32(1e-30))))
         filtered = np.stack(answers)
         return logits.new_tensor(filtered) if hasattr(logits, "new_tensor") else filtered
@@ -97,11 +99,11 @@ class Filtered:
             return None
         return self.belief.stay * float(np.median(self._intervals))
 
-    def _interval(self, time_s: float | None) -> float:
-        """Return the time since the last call in usual intervals; 1 where it is not known."""
+    def _interval(self, time_s: float | None, frames: int) -> float:
+        """Return the time between the frames of a call in usual intervals; 1 where unknown."""
         before, self._time_s = self._time_s, time_s
         if time_s is None or before is None or time_s <= before:
             return 1.0
-        gap = time_s - before
+        gap = (time_s - before) / frames
         self._intervals.append(gap)
         return gap / float(np.median(self._intervals))

@@ -46,12 +46,17 @@ class Novelty:
             self._frames = FIRST_FRAMES
             return 1.0
         self._frames += 1
-        weight = 1 / min(self._frames, MEMORY)
+        # What is no news tells nothing of how far unrelated frames are apart.
+        weight = _novelty(blocks - last, self._variance) ** 2 / min(self._frames, MEMORY)
         gap = blocks - self._mean
         self._mean = self._mean + weight * gap
         self._variance = (1 - weight) * (self._variance + weight * gap * gap)
-        distance = np.mean((blocks - last) ** 2 / (2 * self._variance + 1e-9))
-        return float(min(1.0, float(distance) ** 0.25))
+        return _novelty(blocks - last, self._variance)
+
+
+def _novelty(gap: npt.NDArray[np.float64], variance: npt.NDArray[np.float64]) -> float:
+    distance = float(np.mean(gap * gap / (2 * variance + 1e-9)))
+    return float(min(1.0, distance**0.25))
 
 
 def _block_means(image: Images) -> npt.NDArray[np.float64]:

@@ -19,12 +19,12 @@ def _result(frame: int, value: float | None) -> Any:
 def test_each_crossing_is_told_once_with_the_interval() -> None:
     told: list[str] = []
     alarm = AlarmSink(0.7, told.append)
-    for frame, value in enumerate((None, 0.9, 0.69, 0.5, None, 0.5, 0.71, 0.9, 0.6)):
+    for frame, value in enumerate((None, 0.9, 0.699, 0.5, None, 0.71, 0.73, 0.9, 0.6)):
         alarm.take(_result(frame, value))
     assert told == [
-        "alarm: below 70%: estimated accuracy 69% (59 to 74) at frame 2",
-        "back above 70%: estimated accuracy 71% (61 to 76) at frame 6",
-        "alarm: below 70%: estimated accuracy 60% (50 to 65) at frame 8",
+        "alarm: below 70.0%: estimated accuracy 69.9% (60 to 75) at frame 2",
+        "back above 70.0%: estimated accuracy 73.0% (63 to 78) at frame 6",
+        "alarm: below 70.0%: estimated accuracy 60.0% (50 to 65) at frame 8",
     ]
 
 

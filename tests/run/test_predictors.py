@@ -212,3 +212,11 @@ def test_a_reset_forgets_what_was_believed() -> None:
         _see(predictors)
     predictors.reset()
     assert _see(predictors).filter == first.filter
+
+
+@pytest.mark.parametrize("method", ["source", "norm"])
+def test_a_run_without_a_filter_is_compared_with_its_own_method_filtered(method: str) -> None:
+    predictors, adapter = _seeing(method, compare=(method, f"{method}+filter"))
+    result = _see(predictors)
+    assert list(result.readings) == [f"{method}+filter", method]
+    assert adapter.runs == {method: 1}

@@ -11,11 +11,13 @@ import pytest
 from edge_tta.temporal import ClassFilter
 from edge_tta.temporal.class_filter import (
     ALONE,
+    DRIFTS,
     PRIOR_FRAMES,
     PRIOR_MEMORY,
     SHARE,
     STAYS,
     TEMPERATURES,
+    TOLL,
 )
 
 
@@ -58,16 +60,29 @@ def _enumerated(logits: Any, intervals: Any) -> Any:
             by_class[last] += probability
         sums[temperature, stay].append(by_class.sum())
         beliefs[temperature, stay].append(by_class / by_class.sum())
+    drifts = list(itertools.product(TEMPERATURES, DRIFTS))
     first = {model: (1 - ALONE) / len(models) for model in models}
-    weights, alone, answers = dict(first), ALONE, []
+    first |= {("drift", *drift): ALONE / 2 / len(drifts) for drift in drifts}
+    first["alone"] = ALONE / 2
+    weights, answers = dict(first), []
     for t in range(frames):
-        weights = {m: w * sums[m][t + 1] / sums[m][t] for m, w in weights.items()}
-        total = alone + sum(weights.values())
+        for m in weights:
+            if m == "alone":
+                continue
+            if m[0] == "drift":
+                _, temperature, memory = m
+                p, prior = _softmax(logits[t] / temperature), priors[temperature][t]
+                expected = np.full(classes, 1 / classes)
+                for row in logits[:t]:
+                    expected = expected + (_softmax(row / temperature) - expected) / memory
+                weights[m] *= (expected * p / prior).sum() / p.sum()
+            else:
+                weights[m] *= sums[m][t + 1] / sums[m][t] * np.exp(-TOLL)
+        total = sum(weights.values())
         weights = {m: (1 - SHARE) * w / total + SHARE * first[m] for m, w in weights.items()}
-        alone = (1 - SHARE) * alone / total + SHARE * ALONE
-        answers.append(
-            alone * _softmax(logits[t]) + sum(weights[m] * beliefs[m][t] for m in models)
-        )
+        stays = sum(weights[m] * beliefs[m][t] for m in models)
+        alone = sum(w for m, w in weights.items() if m not in beliefs)
+        answers.append(alone * _softmax(logits[t]) + stays)
     return np.array(answers)
 
 
@@ -89,11 +104,14 @@ def _plain(logits: Any, novelties: Any) -> Any:
     models = [(t, s) for t in TEMPERATURES for s in STAYS]
     beliefs = {m: [1 / classes] * classes for m in models}
     priors = {t: [1 / classes] * classes for t in TEMPERATURES}
+    recent = {(t, d): [1 / classes] * classes for t in TEMPERATURES for d in DRIFTS}
     seen = PRIOR_FRAMES
-    first = (1 - ALONE) / len(models)
-    weights, alone, answers = dict.fromkeys(models, first), ALONE, []
+    first: dict[Any, float] = dict.fromkeys(models, (1 - ALONE) / len(models))
+    first |= dict.fromkeys((("drift", *key) for key in recent), ALONE / 2 / len(recent))
+    first["alone"] = ALONE / 2
+    weights, answers = dict(first), []
     for row, novelty in zip(logits, novelties, strict=True):
-        evidence = {}
+        evidence: dict[Any, float] = {"alone": 1.0}
         for t, s in models:
             p, prior = _softmax(np.array(row) / t), priors[t]
             like = [(p[k] / prior[k]) ** novelty**0.5 for k in range(classes)]
@@ -105,21 +123,27 @@ def _plain(logits: Any, novelties: Any) -> Any:
                 (stay * old[k] / sum(old) + (1 - stay) * prior[k]) * like[k] / scale
                 for k in range(classes)
             ]
-            evidence[t, s] = sum(joint)
+            evidence[t, s] = sum(joint) * np.exp(-TOLL * novelty)
             beliefs[t, s] = [value / sum(joint) for value in joint]
+            for d in DRIFTS:
+                drifted = sum(recent[t, d][k] * like[k] / scale for k in range(classes))
+                evidence["drift", t, d] = drifted
         for t in TEMPERATURES:
             p = _softmax(np.array(row) / t)
             rate = novelty / min(seen, PRIOR_MEMORY)
             priors[t] = [prior + rate * (q - prior) for prior, q in zip(priors[t], p, strict=True)]
+            for d in DRIFTS:
+                recent[t, d] = [
+                    r + novelty / d * (q - r) for r, q in zip(recent[t, d], p, strict=True)
+                ]
         seen += novelty
-        total = alone + sum(weights[m] * evidence[m] for m in models)
+        total = sum(weights[m] * evidence[m] for m in weights)
         weights = {
-            m: (1 - SHARE) * weights[m] * evidence[m] / total + SHARE * first for m in models
+            m: (1 - SHARE) * w * evidence[m] / total + SHARE * first[m] for m, w in weights.items()
         }
-        alone = (1 - SHARE) * alone / total + SHARE * ALONE
-        answers.append(
-            alone * _softmax(np.array(row)) + sum(weights[m] * np.array(beliefs[m]) for m in models)
-        )
+        alone = sum(w for m, w in weights.items() if m not in beliefs)
+        stays = sum(weights[m] * np.array(beliefs[m]) for m in models)
+        answers.append(alone * _softmax(np.array(row)) + stays)
     return answers
 
 
@@ -146,7 +170,7 @@ def test_it_costs_no_more_than_a_constant_against_the_frames_alone(seed: int) ->
         row = rng.normal(size=7) * scale
         row[(n // run) % 7] += scale
         by_filter.update(row, novelty=float(rng.uniform()) if seed % 2 else 1.0)
-        assert by_filter.log_evidence >= np.log(ALONE) + n * np.log1p(-SHARE) - 1e-4 * n
+        assert by_filter.log_evidence >= np.log(ALONE / 2) + n * np.log1p(-SHARE) - 1e-4 * n
 
 
 def _stream(run: int, frames: int, classes: int, signal: float, seed: int) -> Any:
@@ -173,6 +197,19 @@ def test_in_random_order_the_frames_stand_alone() -> None:
     predicted = np.array([by_filter.update(row).p.argmax() for row in logits])
     assert (predicted != logits.argmax(1)).mean() < 0.01
     assert by_filter.update(logits[0]).alone > 0.9
+
+
+def test_preferences_that_drift_are_no_class_that_stays() -> None:
+    """In random order, of a network that prefers one class for a while and then another."""
+    rng = np.random.default_rng(2)
+    labels, logits = _stream(1, 800, 10, 2.0, 2)
+    preferred = np.zeros((800, 10))
+    for frame in range(1, 800):
+        preferred[frame] = 0.97 * preferred[frame - 1] + 0.1 * rng.normal(size=10)
+    logits = 2 * (logits + preferred)
+    by_filter = ClassFilter(10)
+    wrong = np.mean([by_filter.update(row).p.argmax() for row in logits] != labels)
+    assert wrong < np.mean(logits.argmax(1) != labels) + 0.01
 
 
 def test_it_is_causal() -> None:
@@ -237,6 +274,39 @@ def test_reset_forgets_everything() -> None:
     row = np.array([0.0, 1.0, 0.0, 0.0])
     np.testing.assert_array_equal(by_filter.update(row).p, ClassFilter(4).update(row).p)
     assert by_filter.log_evidence == ClassFilter(4).log_evidence or abs(by_filter.log_evidence) < 1
+
+
+@pytest.mark.parametrize("far", [50.0, 1e10, 3e38])
+@pytest.mark.parametrize("interval", [0.0, 1e-9, 1.0, 1e9])
+def test_no_finite_logits_and_no_gap_leave_anything_but_a_distribution(
+    far: float, interval: float
+) -> None:
+    by_filter = ClassFilter(3)
+    for frame in range(600):
+        row = np.array([0.0, -far, -far if frame % 2 else 0.0])
+        belief = by_filter.update(np.roll(row, frame // 300), interval=interval)
+        assert belief.p.sum() == pytest.approx(1, abs=1e-5)
+        assert np.isfinite([belief.alone, belief.stay]).all()
+
+
+def test_a_class_that_was_long_away_comes_back() -> None:
+    by_filter = ClassFilter(2)
+    for _ in range(20_000):
+        by_filter.update([60.0, 0.0])
+    told = [by_filter.update([0.0, 60.0]).p[1] for _ in range(3)]
+    assert np.isfinite(told).all()
+    assert told[-1] > 0.99
+
+
+def test_a_gap_says_nothing_of_how_long_classes_stay() -> None:
+    by_filter = _sure_of_class_0()
+    before = by_filter.update(3 * np.eye(4)[0]).stay
+    by_filter.update(3 * np.eye(4)[0], interval=1e5)
+    assert by_filter.update(3 * np.eye(4)[0]).stay == pytest.approx(before, rel=0.3)
+
+
+def test_one_class_is_certain() -> None:
+    assert ClassFilter(1).update([3.0]).p.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("logits", [np.zeros(3), np.zeros((1, 4)), 0.0])

@@ -59,8 +59,8 @@ def test_adaptation_goes_on_as_without(method: str) -> None:
     for images in stream(6, n=1):
         answer = filtered(images)
         assert isinstance(answer, torch.Tensor)
-        assert answer.shape == alone(images).shape
-        assert torch.equal(filtered.raw, filtered.raw)
+        assert answer.shape == filtered.raw.shape
+        assert torch.equal(filtered.raw, alone(images))
     assert_same(inner.state, alone.state)
 
 
@@ -117,10 +117,44 @@ def test_it_tells_for_how_long_a_class_is_expected_to_stay() -> None:
 
 
 def test_times_that_go_backwards_are_taken_for_the_usual() -> None:
-    filtered, _ = _filtered(_runs())
-    for time_s in (1.0, 2.0, 0.5, None, 3.0):
-        filtered(_pictures(1), time_s=time_s)
-    assert filtered.stay_s is not None
+    times = (1.0, 2.0, 0.5, None, 3.0)
+    told, plain = _filtered(_runs())[0], _filtered(_runs())[0]
+    for picture, time_s in zip(_pictures(5), times, strict=True):
+        np.testing.assert_array_equal(
+            told(picture[None], time_s=time_s), plain(picture[None], time_s=None)
+        )
+
+
+def test_in_batches_the_gap_is_that_between_frames() -> None:
+    pictures = _pictures(60)
+    one, four = _filtered(_runs())[0], _filtered(_runs())[0]
+    for i in range(60):
+        one(pictures[i : i + 1], time_s=i / 30)
+    for i in range(0, 60, 4):
+        four(pictures[i : i + 4], time_s=(i + 3) / 30)
+    assert one.stay_s is not None
+    assert four.stay_s == pytest.approx(one.stay_s, rel=1e-3)
+
+
+def test_a_frame_without_finite_logits_spoils_no_estimate() -> None:
+    rows = [np.full(CLASSES, np.nan), *_runs() * 3]
+    filtered, _ = _filtered(rows)
+    for picture in _pictures(150):
+        filtered(picture[None])
+    estimate = filtered.accuracy.of_answers
+    assert estimate is not None
+    assert 0.5 < estimate.value <= 1
+
+
+def test_the_frame_at_which_the_guard_returns_is_the_sources() -> None:
+    guard = Guard(adapter("norm"))
+    filtered = Filtered(guard)
+    (images,) = stream(1, n=1)
+    guard(images)
+    guard.compared = guard.predict(images)
+    filtered.update(images, guard.compared)
+    assert filtered._filter is not None
+    assert set(filtered._filter._priors) == {"source"}
 
 
 def test_reset_goes_back_to_the_source_and_forgets() -> None:
