@@ -113,6 +113,7 @@ class ClassFilter:
             raise ValueError(f"classes must be >= 1, got {classes}")
         self._stays = np.array(STAYS)
         self._temperatures = np.array(TEMPERATURES, np.float32)[:, None]
+        self._drift_rates = 1 / np.array(DRIFTS, np.float32)[:, None]
         self._classes = classes
         count = len(TEMPERATURES) * len(STAYS)
         self._first = np.full((len(TEMPERATURES), len(STAYS)), (1 - ALONE) / count)
@@ -153,9 +154,9 @@ class ClassFilter:
         novelty = min(max(novelty, _LEAST_NOVELTY), 1.0)
         exponent = novelty * interval
         self._pace += (novelty - self._pace) / PACE_FRAMES
-        uniform = np.full((len(TEMPERATURES), self._classes), 1 / self._classes, np.float32)
-        recent = uniform[:, None].repeat(len(DRIFTS), 1)
-        prior = self._priors.setdefault(network, _Prior(uniform, recent))
+        if network not in self._priors:
+            self._priors[network] = _first_prior(self._classes)
+        prior = self._priors[network]
         stays = np.minimum(self._stays**exponent, _MOST_STAY)
         predicted = self._predicted(prior.mean[:, None], novelty, stays)
         alone = _softmax(logits)
@@ -175,7 +176,7 @@ class ClassFilter:
         mean = prior.mean + (p - prior.mean) * (novelty / min(prior.seen, PRIOR_MEMORY))
         prior.mean = np.maximum(mean, _LEAST_PRIOR)
         prior.seen += novelty
-        rates = np.array(novelty, np.float32) / np.array(DRIFTS, np.float32)[:, None]
+        rates = np.float32(novelty) * self._drift_rates
         prior.recent = prior.recent + rates * (p[:, None] - prior.recent)
         weights = self._weights.astype(np.float32).reshape(-1)
         by_frame = self._alone()
@@ -211,6 +212,12 @@ class ClassFilter:
         """Return the expected number of frames until the class changes."""
         lengths = 1 / (1 - self._stays ** max(self._pace, _LEAST_NOVELTY))
         return float(self._alone() + (self._weights.sum(0) * lengths).sum())
+
+
+def _first_prior(classes: int) -> _Prior:
+    """Return the prior before the first frame: all classes alike."""
+    uniform = np.full((len(TEMPERATURES), classes), 1 / classes, np.float32)
+    return _Prior(uniform, uniform[:, None].repeat(len(DRIFTS), 1))
 
 
 def _softmax(logits: Array) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 
 from edge_tta.frames.source import FrameSource
 from edge_tta.run.frame_result import FrameResult
+from edge_tta.run.reading import Reading
 from edge_tta.run.sinks import Sink
 from edge_tta.show import JsonlWriter
 
@@ -26,23 +27,14 @@ class JsonlSink(Sink):
             "frame": frame.index,
             "name": frame.name,
             "time_s": frame.time_s,
-            "prediction": reading.index,
-            "label": reading.label,
-            "confidence": reading.confidence,
-            "entropy": reading.entropy,
+            **_told(reading),
             "adapted": result.outcome.adapts,
             "why": result.why,
             "step": result.steps,
             "ms": result.stages.ms(),
         }
         if result.filter is not None:
-            raw = result.raw
-            record["raw"] = {
-                "prediction": raw.index,
-                "label": raw.label,
-                "confidence": raw.confidence,
-                "entropy": raw.entropy,
-            }
+            record["raw"] = _told(result.raw)
             record["filter"] = result.filter.record()
         if result.guard is not None:
             record["guard"] = result.guard.record()
@@ -62,3 +54,13 @@ class JsonlSink(Sink):
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _told(reading: Reading) -> dict[str, Any]:
+    """Return what a record tells of a prediction."""
+    return {
+        "prediction": reading.index,
+        "label": reading.label,
+        "confidence": reading.confidence,
+        "entropy": reading.entropy,
+    }
