@@ -25,6 +25,7 @@ _PACKAGES = (
     ("safetensors", "no state files", "safetensors"),
     ("onnx", "no export of bundles; extra [torch]", "onnx"),
     ("torchvision", "no torchvision:NAME models; extra [torch]", "torchvision"),
+    ("av", "recordings that browsers do not play; extra [video]", "av"),
     ("bottle", "no --serve; extra [serve]", "bottle"),
     ("matplotlib", "no --plot; extra [plot]", "matplotlib"),
     ("markdown-it-py", "no report.html; extra [plot]", "markdown-it-py"),

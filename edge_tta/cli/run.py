@@ -31,6 +31,7 @@ from edge_tta.run.sinks.page import PageSink
 from edge_tta.run.sinks.pictures import VideoSink, WindowSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
+from edge_tta.show.video import plays_only_in_players
 
 
 def main(argv: Sequence[str]) -> int:
@@ -122,6 +123,8 @@ def _sinks(
         sinks.append(ErrorCurve(arguments.plot))
     if arguments.save is not None:
         sinks.append(VideoSink(arguments.save, arguments.fps))
+        if (said := plays_only_in_players(arguments.save)) is not None:
+            console.print(said)
     if arguments.show:
         problem = display_problem()
         if problem is None:
