@@ -8,7 +8,10 @@ const CURVES = [
   { name: "Entropy", unit: "nats, lower is surer", digits: 2, least: 0.1,
     lines: [["source_entropy", "source", "source"], ["entropy", "adapted", "adapted"]] },
   { name: "Estimated accuracy", unit: "%", digits: 0, scale: 100, top: 100,
-    lines: [["accuracy_alone", "alone", "frame alone"], ["accuracy", "adapted", "answer"]] },
+    lines: [["source_accuracy", "source", "source"], ["accuracy", "adapted", "adapted"],
+      ["answer_accuracy", "rate", "answer"]] },
+  { name: "Weight of the source", unit: "%, by evidence", digits: 0, scale: 100, top: 100,
+    lines: [["source_weight", "source", "now"]] },
   { name: "Frames a second", unit: "", digits: 1, least: 1, lines: [["fps", "rate", "now"]] },
 ];
 

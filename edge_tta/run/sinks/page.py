@@ -16,6 +16,7 @@ from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.serve.hub import Hub
 from edge_tta.serve.place import Place
 from edge_tta.serve.server import PageServer
+from edge_tta.temporal import Accuracy
 
 
 class PageSink(Sink):
@@ -123,16 +124,20 @@ class PageSink(Sink):
 
 def _values(result: FrameResult) -> dict[str, float | None]:
     """Return what the curves are of."""
-    found = result.filter
+    filtered, guard = result.filter, result.guard
     return {
         "entropy": result.own.entropy,
         "source_entropy": None if result.source is None else result.source.entropy,
-        "accuracy": None if found is None or found.accuracy is None else found.accuracy.value,
-        "accuracy_alone": None
-        if found is None or found.accuracy_alone is None
-        else found.accuracy_alone.value,
+        "answer_accuracy": None if filtered is None else _value(filtered.accuracy),
+        "accuracy": None if guard is None else _value(guard.accuracy),
+        "source_accuracy": None if guard is None else _value(guard.source_accuracy),
+        "source_weight": None if guard is None else guard.weight,
         "fps": result.fps,
     }
+
+
+def _value(accuracy: Accuracy | None) -> float | None:
+    return None if accuracy is None else accuracy.value
 
 
 def _shown(reading: Reading) -> dict[str, Any]:
