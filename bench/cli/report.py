@@ -70,4 +70,4 @@ def report(
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("drawing", total=len(plots_of(sections)))
         page = write_report(sections, folder, inputs=inputs, advance=lambda: progress.advance(task))
-    console.print(f"wrote {page}")
+    console.print(f"wrote {page} and {page.with_suffix('.html')}")
