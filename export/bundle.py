@@ -185,6 +185,7 @@ def _traced(adapter: Adapter, shape: tuple[int, ...]) -> dict[str, Traced]:
     """The method's graphs by kind."""
     if adapter.config.loss.fisher_weight > 0:
         raise ConfigError("bundles hold no Fisher diagonal: set fisher_weight = 0")
+    adapter.prepare(shape)  # which fits the method to the task
     step = plain_step(adapter, shape, traced=True)
     graphs = {"observe": trace_observe(step, shape, OPERATORS)}
     if adapter.config.method != "source":
@@ -232,8 +233,9 @@ def _write_manifest(
     for file in sorted(folder.iterdir()):
         data = file.read_bytes()
         files[file.name] = FileRecord(len(data), hashlib.sha256(data).hexdigest())
-    classes = adapter.prepare(shape)
-    if model.labels is not None and len(model.labels) != classes:
+    classes, task = adapter.prepare(shape), adapter.task
+    assert task is not None  # it is prepared
+    if task.filtered and model.labels is not None and len(model.labels) != classes:
         raise ModelError(
             f"there are {len(model.labels)} class names and the network has {classes} outputs; "
             "give one name for each: --labels FILE"
@@ -251,5 +253,7 @@ def _write_manifest(
             methods=methods,
             files=files,
             advice=advice or Advice(),
+            task=task.name,
+            form=engine_of(adapter).step.program.form,
         ),
     )

@@ -111,8 +111,8 @@ def _run(adapter: Adapter, source: str, adapt_every: int) -> None:
     from edge_tta.guard import Guard
     from edge_tta.run.loop import Loop
     from edge_tta.run.predictors import Predictors
-    from edge_tta.run.reading import Classes
     from edge_tta.run.stopping import StopRequest
+    from edge_tta.tasks import Classes
 
     with open_source(source, more=DEMO) as opened:
         classes = Classes(adapter.prepare(adapter.input_spec.shape))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,10 @@ from edge_tta.budget.choices import MIB, Budget
 from edge_tta.bundle.runtime import PROFILES, check_threads
 from edge_tta.class_names import read_class_names
 from edge_tta.config import HOSTS, METHODS, make_config
+from edge_tta.decoders import read_decode
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.prepare import Channels, Size, parse_size
+from edge_tta.tasks import TASKS
 
 # PyTorch takes a second and a half to import: only the commands that need a network wait for it.
 if TYPE_CHECKING:
@@ -53,6 +57,16 @@ def add_model(
     for name in ("--mean", "--std"):
         group.add_argument(name, type=numbers, metavar="R,G,B", help="one value, or one a channel")
     group.add_argument("--labels", metavar="FILE", help="class names: a line each, or JSON")
+    group.add_argument(
+        "--task",
+        choices=list(TASKS),
+        help="what the outputs mean (default: as the model's file says, else what they look like)",
+    )
+    group.add_argument(
+        "--decode",
+        metavar="FILE.py",
+        help="a file with decode(outputs), which reads a detector's boxes (default: the model's)",
+    )
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
@@ -191,22 +205,29 @@ def method_from(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def model_from(arguments: argparse.Namespace) -> Model:
-    """Return the model, with what the user said of its input and classes."""
+    """Return the model, with what the user said of its input, its classes and its task."""
     from edge_tta.models import load_model
 
     model = load_model(arguments.model, arguments.weights)
     given = {name: getattr(arguments, name) for name in INPUT_OPTIONS}
     labels = model.labels if arguments.labels is None else read_class_names(arguments.labels)
-    return dataclasses.replace(model, input=model.input.changed(**given), labels=labels)
+    decode = model.decode if arguments.decode is None else read_decode(arguments.decode)
+    model = dataclasses.replace(
+        model, input=model.input.changed(**given), labels=labels, decode=decode
+    )
+    with contextlib.redirect_stdout(sys.stderr):  # what the network prints is no record
+        return model.with_task(arguments.task)
 
 
 def check_labels(labels: Sequence[str] | None, classes: int) -> None:
     """Refuses class names of another network.
 
+    classes: 1: the network has no classes by number, and any names will do.
+
     Raises:
         ConfigError: their number is not that of the network's outputs.
     """
-    if labels is not None and len(labels) != classes:
+    if labels is not None and classes > 1 and len(labels) != classes:
         raise ConfigError(
             f"there are {len(labels)} class names and the network has {classes} outputs; "
             "give one name for each, in their order: --labels FILE"

@@ -21,7 +21,6 @@ from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import SOURCE
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.sinks import Sink
 from edge_tta.run.sinks.alarm import AlarmSink
 from edge_tta.run.sinks.curve import ErrorCurve
@@ -31,6 +30,7 @@ from edge_tta.run.sinks.page import PageSink
 from edge_tta.run.sinks.pictures import VideoSink, WindowSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
+from edge_tta.tasks import Classes
 
 
 def main(argv: Sequence[str]) -> int:
@@ -42,17 +42,20 @@ def main(argv: Sequence[str]) -> int:
     with console.status("Loading the network"):
         loaded = load(arguments)
         adapter = loaded.adapter
-        guarded = arguments.guard == "on" and adapter.config.method != SOURCE
-        guard = Guard(adapter) if guarded else None
         classes = Classes(loaded.prepare(), loaded.labels)
+        assert adapter.task is not None  # it is prepared
+        filtered = adapter.task.filtered
+        guarded = arguments.guard == "on" and adapter.config.method != SOURCE and filtered
+        guard = Guard(adapter) if guarded else None
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
         options.check_labels(classes.names, classes.count)
         predictors = Predictors(
             adapter,
             classes,
+            task=adapter.task,
             guard=guard,
-            filtered=arguments.filter == "on",
+            filtered=arguments.filter == "on" and filtered,
             compare=arguments.compare,
             adapt_every=loaded.adapt_every,
         )
@@ -68,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
         except Stopped:
             return stop.exit_code
         source.tell = console.print
-        sinks = _sinks(arguments, keeper, controls, stop, console)
+        sinks = _sinks(arguments, keeper, controls, stop, console, not filtered)
         loop = stack.enter_context(Loop(source, predictors, adapter.input_spec, sinks, controls))
         if keeper is not None and keeper.resumed:
             if keeper.recovered is not None:
@@ -115,17 +118,21 @@ def _sinks(
     controls: Controls,
     stop: StopRequest,
     console: Console,
+    beside: bool,
 ) -> list[Sink]:
-    """Return the sinks asked for; the state is saved before the slow plot is drawn."""
+    """Return the sinks asked for; the state is saved before the slow plot is drawn.
+
+    beside: what the source network says is shown too.
+    """
     sinks: list[Sink] = []
     if arguments.plot is not None:
         sinks.append(ErrorCurve(arguments.plot))
     if arguments.save is not None:
-        sinks.append(VideoSink(arguments.save, arguments.fps))
+        sinks.append(VideoSink(arguments.save, arguments.fps, beside=beside))
     if arguments.show:
         problem = display_problem()
         if problem is None:
-            sinks.append(WindowSink(stop.ask))
+            sinks.append(WindowSink(stop.ask, beside=beside))
         else:
             console.print(f"edge-tta: {problem}; going on without a window")
     if keeper is not None:

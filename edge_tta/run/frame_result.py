@@ -10,9 +10,9 @@ from typing import Any
 
 from edge_tta.frames.source import Frame, Pixels
 from edge_tta.guard import Event, Guard
-from edge_tta.run.reading import Reading
 from edge_tta.run.timing import Stages
 from edge_tta.show import Overlay, Tone, draw
+from edge_tta.tasks import Reading
 from edge_tta.temporal import Accuracy, Filtered
 
 SOURCE = "source"
@@ -191,20 +191,22 @@ class FrameResult:
     @cached_property
     def picture(self) -> Pixels:
         """The frame with the results drawn onto it, uint8 (H, W, 3) RGB; drawn when asked for."""
-        answer, source, outcome = self.reading, self.compared.get(SOURCE), self.outcome
+        answer, outcome = self.reading, self.outcome
+        source = self.source if answer.pictured else self.compared.get(SOURCE)
         doing = Tone.GOOD if outcome.learns else Tone.CALM if outcome.adapts else Tone.DOUBTFUL
         info = Overlay(
             label=answer.label,
-            confidence=answer.confidence,
+            confidence=None if answer.legend else answer.confidence,
             entropy=self.raw.entropy,
             entropy_share=self.raw.entropy_share,
             fps=self.fps,
             state=self.why,
             tone=_TONES.get(outcome, doing),
             source_label=None if source is None else source.label,
-            source_confidence=None if source is None else source.confidence,
+            source_confidence=None if source is None or answer.legend else source.confidence,
             truth=self.truth,
             condition=self.frame.condition,
+            legend=answer.legend,
             alone=None if self.raw.index == answer.index else (self.raw.label, self.raw.confidence),
         )
-        return draw(self.frame.pixels, info)
+        return draw(answer.painted(self.frame.pixels, source), info)

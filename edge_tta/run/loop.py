@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_tta.closing import Closing
@@ -103,6 +104,8 @@ class Loop(Closing):
     def _see(self, frame: Frame, stages: Stages) -> FrameResult:
         """Return the networks' result on a frame. Raises SourceError for an impossible label."""
         count = self.predictors.classes.count
+        if not self.predictors.task.filtered:  # a picture's label says nothing of these outputs
+            frame = replace(frame, label=None)
         if frame.label is not None and not 0 <= frame.label < count:
             raise SourceError(
                 f"{frame.name} has the label {frame.label} and the network has {count} classes "

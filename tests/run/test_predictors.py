@@ -16,8 +16,8 @@ from edge_tta.guard import Guard, Limits
 from edge_tta.prepare import Images
 from edge_tta.run.frame_result import FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.timing import Stages
+from edge_tta.tasks import Classes
 
 IMAGE = np.zeros((1, 3, 4, 4), np.float32)
 PIXELS = np.zeros((4, 4, 3), np.uint8)

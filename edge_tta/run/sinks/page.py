@@ -10,11 +10,11 @@ from edge_tta.frames.source import FrameSource
 from edge_tta.resident import resident_bytes
 from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import SOURCE, FrameResult, GuardReport
-from edge_tta.run.reading import Reading
 from edge_tta.run.sinks import Sink
 from edge_tta.serve.hub import Hub
 from edge_tta.serve.place import Place
 from edge_tta.serve.server import PageServer
+from edge_tta.tasks import Reading
 
 
 class PageSink(Sink):
@@ -60,7 +60,7 @@ class PageSink(Sink):
             "can_save": Wish.SAVE in self._controls.does,
         }
         entropies = own.entropy, None if source is None else source.entropy
-        self._hub.publish(frame.pixels, status, entropies)
+        self._hub.publish(result.reading.painted(frame.pixels, source), status, entropies)
 
     def close(self) -> None:
         self._server.close()
