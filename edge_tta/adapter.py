@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from edge_tta.network.source import SourceNetwork
 
+_DEFAULT_HOST = "tent"
+
 
 class Adapter:
     """Predicts and adapts: `adapter(images) -> logits`, or what else the network returns.
@@ -36,7 +38,8 @@ class Adapter:
             method and options; or the `engine.network` of another adapter.
         method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too. Of a bundle,
             one that it holds.
-        host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`.
+        host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`; None: the task's, of a
+            classifier `tent`, of others `norm`.
         preset: `edge`, `paper`, or a TOML file of `MethodConfig` tables; for `nanoadapt` only.
         device: `cpu`, `cuda` or `cuda:N`.
         input_spec: the network's normalisation, used by the colour augmentations of views.
@@ -65,7 +68,7 @@ class Adapter:
         self,
         model: nn.Module | SourceNetwork | Engine | Bundle | str | Path,
         method: str = "nanoadapt",
-        host: str = "tent",
+        host: str | None = None,
         preset: str | Path = "edge",
         device: str = "cpu",
         *,
@@ -84,15 +87,18 @@ class Adapter:
                     "a bundle runs on the CPU with the preset, input and options that it was "
                     "exported with; give method and host alone, or export it with the others"
                 )
-            self.engine = OnnxEngine(model, make_config(method, host).label)
+            label = make_config(method, host or _DEFAULT_HOST).label
+            self.engine = OnnxEngine(model, method if host is None else label)
         elif isinstance(model, Engine):
             self.engine = model
         else:
             if saved not in SAVED:
                 raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {saved!r}")
-            config = make_config(method, host, preset, **options)
+            config = make_config(method, host or _DEFAULT_HOST, preset, **options)
+            by_task = host is None and ":" not in method
             self.engine = _torch().torch_engine(
-                model, config, device, input_spec, saved, activation_checkpointing, task
+                *(model, config, device, input_spec, saved, activation_checkpointing, task),
+                host_by_task=by_task,
             )
         self._preset = preset
         self._state: State = {}

@@ -125,6 +125,7 @@ def write_bundle(
     shape = model.input.shape
     traced = []
     for adapter in adapters:
+        adapter.prepare(shape)  # which fits the method to the task
         tell(f"tracing {adapter.config.label}")
         traced.append(_traced(adapter, shape))
     for adapter, graphs in zip(adapters, traced, strict=True):
@@ -185,7 +186,6 @@ def _traced(adapter: Adapter, shape: tuple[int, ...]) -> dict[str, Traced]:
     """The method's graphs by kind."""
     if adapter.config.loss.fisher_weight > 0:
         raise ConfigError("bundles hold no Fisher diagonal: set fisher_weight = 0")
-    adapter.prepare(shape)  # which fits the method to the task
     step = plain_step(adapter, shape, traced=True)
     graphs = {"observe": trace_observe(step, shape, OPERATORS)}
     if adapter.config.method != "source":

@@ -249,7 +249,8 @@ def images_of(source: str, spec: InputSpec, count: int = 64) -> list[Images]:
     images: list[Images] = []
     with open_source(source, max_frames=count) as opened:
         while (frame := opened.read()) is not None:
-            images.append(spec.prepare(frame.pixels))
+            image = spec.prepare(frame.pixels) if frame.array is None else frame.array[None]
+            images.append(image)
     return images
 
 

@@ -147,7 +147,7 @@ def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
     if method is None and host is None:
         return None
     if method in (None, "nanoadapt"):
-        return f"nanoadapt:{host or options.DEFAULT_HOST}"
+        return "nanoadapt" if host is None else f"nanoadapt:{host}"
     return str(method)
 
 

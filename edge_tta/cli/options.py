@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 INPUT_OPTIONS = ("size", "channels", "scale", "mean", "std")
 """Options of what a network takes, named as `InputSpec` does."""
 
-DEFAULT_METHOD, DEFAULT_HOST, DEFAULT_PRESET = "nanoadapt", "tent", "edge"
+DEFAULT_METHOD, DEFAULT_PRESET = "nanoadapt", "edge"
 
 
 def add_model(
@@ -83,7 +83,8 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--host",
         metavar="HOST",
-        help=f"what nanoadapt wraps: {' | '.join(HOSTS)} (default: {DEFAULT_HOST})",
+        help=f"what nanoadapt wraps: {' | '.join(HOSTS)} (default: tent, or norm of "
+        "networks that are no classifiers)",
     )
     group.add_argument("--preset", help=f"edge | paper | FILE.toml (default: {DEFAULT_PRESET})")
     group.add_argument("--views", type=natural, metavar="K", help="extra views of a frame, 0 to 5")
@@ -186,7 +187,8 @@ def check_choices(arguments: argparse.Namespace) -> None:
         ConfigError: a method, host, preset or labels file that cannot be.
         ModelError: there is no such file of weights.
     """
-    make_config(**method_from(arguments), views=arguments.views)
+    given = {name: value for name, value in method_from(arguments).items() if value is not None}
+    make_config(**given, views=arguments.views)
     if arguments.labels is not None:
         read_class_names(arguments.labels)
     if arguments.weights is not None and not Path(arguments.weights).is_file():
@@ -197,7 +199,7 @@ def method_from(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what `add_method` was told but the views, as `Adapter` and `make_config` take it."""
     return {
         "method": arguments.method or DEFAULT_METHOD,
-        "host": arguments.host or DEFAULT_HOST,
+        "host": arguments.host,
         "preset": arguments.preset or DEFAULT_PRESET,
         "adapt_from": arguments.adapt_from,
         "calibrate_below": arguments.calibrate_below,

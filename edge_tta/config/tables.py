@@ -35,8 +35,8 @@ class CalibrationConfig:
             paper. Anchored, the recent statistics start with a quarter of it.
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the first
             batch's own.
-        alpha: share of the batch in `mixed`, in [0, 1]; in `framewise` that of the frame, the rest
-            being the stream's.
+        alpha: share of the batch in `mixed`, in [0, 1]; in `framewise` that of the frame
+            in the means, the rest being the stream's.
         anchor: how much of the frames' spread the lasting statistics hold by chance where the
             stream has shown one class only, >= 0; the more various its classes, the less. 0: none.
             This and the following up to tracking_rate are for `anchored` alone.

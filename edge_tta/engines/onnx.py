@@ -28,7 +28,8 @@ class OnnxEngine:
 
     Args:
         bundle: a folder, or an opened bundle, which several engines may share.
-        method: label of one of its methods, as `nanoadapt:tent`; None: its first.
+        method: label of one of its methods, as `nanoadapt:tent`, or the part before the colon;
+            None: its first.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -38,7 +39,10 @@ class OnnxEngine:
     def __init__(self, bundle: Bundle | str | Path, method: str | None = None) -> None:
         self.network = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         manifest = self.network.manifest
-        label = method if method is not None else next(iter(manifest.methods))
+        fits = (
+            label for label in manifest.methods if method in (None, label, label.partition(":")[0])
+        )
+        label = next(fits, str(method))
         if label not in manifest.methods:
             raise ConfigError(
                 f"the bundle {self.network.folder} holds {', '.join(manifest.methods)}, not "

@@ -33,6 +33,7 @@ class TorchEngine:
     Args:
         network: shared by any number of engines.
         saved, activation_checkpointing: see `edge_tta.Adapter`.
+        host_by_task: nobody has chosen NanoAdapt's host, and the task's replaces it.
 
     Raises:
         ConfigError: activations that cannot be checkpointed with this configuration.
@@ -45,7 +46,9 @@ class TorchEngine:
         input_spec: InputSpec,
         saved: str,
         activation_checkpointing: int | str = 0,
+        host_by_task: bool = False,
     ) -> None:
+        self._host_by_task = host_by_task
         self.network, self.config, self.input_spec = network, config, input_spec
         self.task: Task | None = network.task
         self.saved, self.activation_checkpointing = saved, activation_checkpointing
@@ -74,7 +77,8 @@ class TorchEngine:
         """
         if image_shape != self.image_shape:
             program = self.network.program(image_shape, self.saved, self.config.folded_below)
-            self.task, self.config = program.task, _fitted(self.config, program.task)
+            self.task = program.task
+            self.config = _fitted(self.config, program.task, self._host_by_task)
             step = Step(program, self.config)
             if self.activation_checkpointing and self.config.trains:
                 program = checkpointing.checkpointed(
@@ -231,6 +235,7 @@ def torch_engine(
     saved: str,
     activation_checkpointing: int | str = 0,
     task: Task | None = None,
+    host_by_task: bool = False,
 ) -> TorchEngine:
     """Return an engine of a module, or of a network that other engines have, with its own task.
 
@@ -240,7 +245,7 @@ def torch_engine(
     """
     network = model if isinstance(model, SourceNetwork) else source_network(model, device, task)
     spec = input_spec or InputSpec()
-    return TorchEngine(network, config, spec, saved, activation_checkpointing)
+    return TorchEngine(network, config, spec, saved, activation_checkpointing, host_by_task)
 
 
 def source_network(model: nn.Module, device: str, task: Task | None = None) -> SourceNetwork:
@@ -266,9 +271,10 @@ def engine_of(adapter: Adapter) -> TorchEngine:
     return adapter.engine
 
 
-def _fitted(config: MethodConfig, task: Task) -> MethodConfig:
+def _fitted(config: MethodConfig, task: Task, host_by_task: bool) -> MethodConfig:
     """Return a configuration as a task needs it. Raises ConfigError where none would do."""
-    if config.trains and not task.learns:
+    calibrates = host_by_task and config.method == "nanoadapt" and task.host == "norm"
+    if config.trains and (calibrates or not task.learns):
         config = calibrating(config)
     if config.method == "nanoadapt" and config.calibration.kind == "anchored":
         config = with_fields(config, task.preset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -11,7 +12,7 @@ from typing import Any
 from edge_tta.frames.source import Frame, Pixels
 from edge_tta.guard import Event, Guard
 from edge_tta.run.timing import Stages
-from edge_tta.show import Overlay, Tone, draw
+from edge_tta.show import Overlay, Tone, draw, enlarged
 from edge_tta.tasks import Reading
 from edge_tta.temporal import Accuracy, Filtered
 
@@ -193,12 +194,13 @@ class FrameResult:
         """The frame with the results drawn onto it, uint8 (H, W, 3) RGB; drawn when asked for."""
         answer, outcome = self.reading, self.outcome
         source = self.source if answer.pictured else self.compared.get(SOURCE)
+        without = answer.pictured and math.isnan(self.raw.entropy)  # boxes have none
         doing = Tone.GOOD if outcome.learns else Tone.CALM if outcome.adapts else Tone.DOUBTFUL
         info = Overlay(
             label=answer.label,
             confidence=None if answer.legend else answer.confidence,
-            entropy=self.raw.entropy,
-            entropy_share=self.raw.entropy_share,
+            entropy=None if without else self.raw.entropy,
+            entropy_share=None if without else self.raw.entropy_share,
             fps=self.fps,
             state=self.why,
             tone=_TONES.get(outcome, doing),
@@ -209,4 +211,7 @@ class FrameResult:
             legend=answer.legend,
             alone=None if self.raw.index == answer.index else (self.raw.label, self.raw.confidence),
         )
-        return draw(answer.painted(self.frame.pixels, source), info)
+        pixels = self.frame.pixels
+        if answer.pictured:
+            pixels = answer.painted(enlarged(pixels), source)
+        return draw(pixels, info)

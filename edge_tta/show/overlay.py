@@ -80,7 +80,7 @@ def draw(pixels: Pixels, info: Overlay) -> Pixels:
     Small frames are enlarged to 480 pixels on the short side (or 1920 on the long one), so that the
     text can be read. Raises ValueError for a frame that is not uint8 (H, W, 3).
     """
-    canvas = _enlarged(pixels)
+    canvas = enlarged(pixels)
     height, width = canvas.shape[:2]
     unit = min(height, width) / _SHORT_SIDE
     pen = _Pen(canvas, unit)
@@ -267,8 +267,8 @@ def _draw_footer(pen: _Pen, info: Overlay, left: int, right: int, y: int) -> Non
         pen.text(alone, left, y, size, _DIM)
 
 
-def _enlarged(pixels: Pixels) -> Pixels:
-    """A copy, enlarged as far as text needs it."""
+def enlarged(pixels: Pixels) -> Pixels:
+    """Return a copy, enlarged as far as text needs it. Raises ValueError as `draw` does."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
     height, width = pixels.shape[:2]

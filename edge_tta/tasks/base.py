@@ -77,7 +77,15 @@ class Reading:
         return pixels
 
 
-FRAMEWISE: Mapping[str, Any] = {"calibration": "framewise", "diversity": 0.0}
+FRAMEWISE: Mapping[str, Any] = {
+    "calibration": "framewise",
+    "lasting_smoothing": 0.99,
+    "anchor": 2.0,
+    "alpha": 0.5,
+    "onset": 0.15,
+    "strength": 0.5,
+    "diversity": 0.0,
+}
 """Preset of the tasks whose frames show much at once: enough for statistics of their own."""
 
 
@@ -87,6 +95,7 @@ class Task(Protocol):
     Attributes:
         name: as `--task` has it.
         learns: there is a loss on the votes; else statistics alone are calibrated.
+        host: what NanoAdapt wraps where nothing is said.
         filtered: one class an image: the class filter and the guard are for it.
         fit: how a frame gets the input's shape.
         preset: fields of `edge_tta.config.fields.PLACES` that win over the preset `edge`.
@@ -94,6 +103,7 @@ class Task(Protocol):
 
     name: str
     learns: bool
+    host: str
     filtered: bool
     fit: Fit
     preset: Mapping[str, Any]

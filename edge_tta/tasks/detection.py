@@ -101,7 +101,7 @@ class BoxReading(Reading):
 class Detection:
     """The task of detectors. decode: None: nothing is known of the outputs' meaning."""
 
-    name, learns, filtered, fit = "detect", False, False, Fit.STRETCH
+    name, learns, host, filtered, fit = "detect", False, "norm", False, Fit.STRETCH
     preset: Mapping[str, Any] = FRAMEWISE
 
     def __init__(self, decode: Decode | None = None) -> None:

@@ -15,7 +15,7 @@ from edge_tta.tasks.base import FRAMEWISE, Classes, Reading
 class Features:
     """The task of whatever is no other."""
 
-    name, learns, filtered, fit = "features", False, False, Fit.STRETCH
+    name, learns, host, filtered, fit = "features", False, "norm", False, Fit.STRETCH
     preset: Mapping[str, Any] = FRAMEWISE
 
     def takes(self, outputs: Any, image_shape: Sequence[int]) -> str:

@@ -5,9 +5,10 @@ at N = 1). But what is in a picture moves them too, the more the deeper a layer 
 frames the source's are better. So each layer compares how far the stream's mean stands from the
 source (`distance`) with how far single frames wander about that mean (`spread`):
 
-    used  = source + strength s (stream + alpha (frame - stream) - source)
-    s     = max(0, 1 - (least / ratio)^2),      ratio = distance / spread
-    least = max(anchor, onset x the largest ratio of this layer and those in front)
+    mean     = source + strength s (stream + alpha (frame - stream) - source)
+    variance = source + strength s (stream - source)
+    s        = max(0, 1 - (least / ratio)^2),      ratio = distance / spread
+    least    = max(anchor, onset x the largest ratio of this layer and those in front)
 
 Layers that a disturbance moves further than pictures do are calibrated; layers whose statistics
 wander as far by themselves carry content, and stay the source's, and so do those that show much
@@ -18,7 +19,8 @@ to do.
 Gaps of means are in units of the source's standard deviation, variances are taken by their
 logarithms, and distances are means of squares over a layer's channels. The ratio is that of the
 means or of the variances, whichever is larger, and s holds for both: a variance that is calibrated
-alone would enlarge what is left of the gap of the means.
+alone would enlarge what is left of the gap of the means. A frame's brightness is its own; how much
+it varies is more its content, and left to the stream.
 
 The batch counts as one frame. Axes: C channels of a layer, or of all; (2 L,) means and variances of
 L layers.
@@ -40,7 +42,7 @@ from edge_tta.network.program import BatchNorm
 LARGEST = (6.0, 4.0)
 """A frame counts as no further from the source: gaps in standard deviations, log ratios."""
 
-FIRST_SPREAD = (0.05, 0.1)
+FIRST_SPREAD = (0.15, 0.5)
 """Spread of means and variances that is assumed before the second frame; it counts as one."""
 
 TINY = 1e-9
@@ -110,11 +112,8 @@ class Framewise:
             ratio = (distance / spreads[layer.name].clamp_min(TINY)).amax(0)
             largest[0] = torch.maximum(largest[0], ratio)
             factor = self._shrinkage(ratio, largest[0])
-            gap, log_ratio = (
-                factor * (old + self._alpha * (new - old))
-                for old, new in zip(stream, frame, strict=True)
-            )
-            return Choice(self._moments(gap, log_ratio, source, layer.eps), batch)
+            gap = factor * (stream[0] + self._alpha * (frame[0] - stream[0]))
+            return Choice(self._moments(gap, factor * stream[1], source, layer.eps), batch)
 
         return framewise
 
