@@ -117,6 +117,7 @@ class Predictors:
             with stages.timed("compare"):
                 source, compared = self._compare(frame, image, held, answer, source)
         outcome = held or self._outcome(learns)
+        fallen = None if guard is None or held else guard.fallen
         return FrameResult(
             frame=frame,
             truth=None if frame.label is None else self.classes.name(frame.label),
@@ -133,8 +134,9 @@ class Predictors:
                 position=adapter.position,
                 accumulation=adapter.config.optimizer.accumulation,
                 adapt_every=self._adapt_every,
-                fallen=None if guard is None else guard.fallen,
-            ),
+            )
+            if fallen is None
+            else f"fell back to source: {fallen}",
             steps=adapter.steps,
             updates=adapter.updates,
             guard=None if guard is None else GuardReport.of(guard, guard.happened - before),
@@ -145,11 +147,9 @@ class Predictors:
     def _adapted(self, image: Images, held: Outcome | None, learns: bool) -> _Logits:
         """Return the logits of an image, adapting unless it is held."""
         adapter, guard = self._adapter, self._guard
-        if guard is not None and held is None:
-            return _Logits(guard(image, learn=learns), guard.own, guard.compared)
-        if guard is not None and guard.fallen is not None:
-            source = adapter.predict_source(image)
-            return _Logits(source, source, source)
+        if guard is not None:
+            answer = guard.predict(image) if held else guard(image, learn=learns)
+            return _Logits(answer, guard.own, guard.compared)
         own = adapter.predict(image) if held else adapter(image, learn=learns)
         return _Logits(own, own, own if self.method == SOURCE else None)
 
@@ -178,8 +178,6 @@ class Predictors:
         """Return the outcome of adaptation on a frame that was not held."""
         if self.method == SOURCE:
             return Outcome.UNCHANGED
-        if self._guard is not None and self._guard.fallen is not None:
-            return Outcome.FELL_BACK
         if not self._adapter.config.trains:
             return Outcome.CALIBRATED
         if not learned:
