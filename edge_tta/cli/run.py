@@ -15,6 +15,7 @@ from edge_tta.cli.run_options import check, parser
 from edge_tta.cli.telling import progress, tell
 from edge_tta.cli.terminal import terminal
 from edge_tta.demo.source import DEMO
+from edge_tta.errors import ConfigError
 from edge_tta.frames import FrameSource, PacedSource, open_source
 from edge_tta.guard import Guard
 from edge_tta.run.controls import Controls, Wish
@@ -26,11 +27,12 @@ from edge_tta.run.sinks.alarm import AlarmSink
 from edge_tta.run.sinks.curve import ErrorCurve
 from edge_tta.run.sinks.jsonl import JsonlSink
 from edge_tta.run.sinks.keeper import StateKeeper
+from edge_tta.run.sinks.masks import MaskSink
 from edge_tta.run.sinks.page import PageSink
 from edge_tta.run.sinks.pictures import VideoSink, WindowSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
-from edge_tta.tasks import Classes
+from edge_tta.tasks import Classes, Segmentation
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
         classes = Classes(loaded.prepare(), loaded.labels)
         assert adapter.task is not None  # it is prepared
         filtered = adapter.task.filtered
+        if arguments.masks is not None and adapter.task.name != Segmentation.name:
+            raise ConfigError(f"--masks is for segmenters, and this is {adapter.task.name}")
         guarded = arguments.guard == "on" and adapter.config.method != SOURCE and filtered
         guard = Guard(adapter) if guarded else None
         if arguments.state is not None:
@@ -143,6 +147,8 @@ def _sinks(
         sinks.append(PageSink(arguments.serve, controls, console.print))
     if arguments.alarm_below is not None:
         sinks.append(AlarmSink(arguments.alarm_below, console.print))
+    if arguments.masks is not None:
+        sinks.append(MaskSink(arguments.masks))
     if arguments.jsonl is not None:
         sinks.append(JsonlSink(arguments.jsonl))
     return sinks

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from edge_tta.errors import ModelError, one_line
 from edge_tta.frames.source import Pixels
+from edge_tta.nest import mapped
 from edge_tta.prepare import Fit
 from edge_tta.probability import as_array
 from edge_tta.show.boxes import DrawnBox, draw_boxes
@@ -143,7 +144,8 @@ class Detection:
                 "or give --task features to calibrate alone"
             )
         try:
-            ((corners, scores, numbers),) = self._decode(outputs)
+            here = mapped(lambda t: t.cpu() if hasattr(t, "cpu") else t, outputs)
+            ((corners, scores, numbers),) = self._decode(here)
             found = (as_array(part) for part in (corners, scores, numbers))
             return _thinned(*found)
         except Exception as error:  # whatever a user's function raises
