@@ -116,8 +116,9 @@ def _run(adapter: Adapter, source: str, adapt_every: int) -> None:
 
     with open_source(source, more=DEMO) as opened:
         classes = Classes(adapter.prepare(adapter.input_spec.shape))
-        guard = Guard(adapter)
-        predictors = Predictors(adapter, classes, guard=guard, adapt_every=adapt_every)
+        task = adapter.task
+        guard = Guard(adapter) if task is not None and task.filtered else None
+        predictors = Predictors(adapter, classes, task=task, guard=guard, adapt_every=adapt_every)
         for _ in Loop(opened, predictors, adapter.input_spec).frames(StopRequest()):
             pass
 
