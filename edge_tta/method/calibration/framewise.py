@@ -43,7 +43,10 @@ LARGEST = (6.0, 4.0)
 """A frame counts as no further from the source: gaps in standard deviations, log ratios."""
 
 FIRST_SPREAD = (0.15, 0.5)
-"""Spread of means and variances that is assumed before the second frame; it counts as one."""
+"""Spread of means and variances that is assumed before the second frame."""
+
+FIRST_WEIGHT = 0.25
+"""Frames that it counts as, afterwards."""
 
 TINY = 1e-9
 
@@ -131,6 +134,7 @@ class Framewise:
         here = self._layer_means(*deviation) * (1 - weight)
         spread = state["calib.spread"]
         first = (state["steps"] == 0)[..., None]
+        weight = 1 - smoothing_at(state["steps"][..., None] - 1, self._smoothing, FIRST_WEIGHT)
         spread = torch.where(first, spread, spread + weight * (here - spread))
         return {"calib.gap": gap, "calib.ratio": ratio, "calib.spread": spread}
 
