@@ -104,13 +104,15 @@ def test_a_saved_state_goes_on_exactly_also_in_an_adapter_that_has_seen_nothing(
 
 
 @every_task
-def test_only_votes_are_learned_from(name: str) -> None:
-    adapter = _adapter(name)
-    for image in _stream(2):
-        adapter(image)
+def test_only_votes_are_learned_from_and_only_when_asked(name: str) -> None:
     learns = name.startswith("segment")
-    assert adapter.config.label == ("nanoadapt:tent" if learns else "nanoadapt:norm")
-    assert ("opt.parameters" in adapter.state) == learns
+    for method in ("nanoadapt", "nanoadapt:tent"):
+        adapter = _adapter(name, method)
+        for image in _stream(2):
+            adapter(image)
+        trains = learns and method == "nanoadapt:tent"
+        assert adapter.config.label == ("nanoadapt:tent" if trains else "nanoadapt:norm")
+        assert ("opt.parameters" in adapter.state) == trains
     if not learns:
         with pytest.raises(ConfigError, match="tent trains by a loss on classes"):
             _adapter(name, "tent").prepare(SIZE)
