@@ -9,6 +9,7 @@ from edge_tta.config import MethodConfig
 from edge_tta.engines.torch import torch_engine
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
+from edge_tta.tasks import Task
 
 
 def adapter_of(
@@ -18,6 +19,12 @@ def adapter_of(
     saved: str = "float32",
     device: str = "cpu",
     activation_checkpointing: int | str = 0,
+    task: Task | None = None,
 ) -> Adapter:
-    """Return an adapter with every field as in `config`, whatever the presets say."""
-    return Adapter(torch_engine(network, config, device, spec, saved, activation_checkpointing))
+    """Return an adapter with every field as in `config`, whatever the presets say.
+
+    task: of a module; None: what its outputs look like.
+    """
+    return Adapter(
+        torch_engine(network, config, device, spec, saved, activation_checkpointing, task)
+    )

@@ -26,9 +26,9 @@ from edge_tta.errors import EdgeTTAError, StateError
 from edge_tta.run.generations import previous_of
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.run.stopping import StopRequest
+from edge_tta.tasks import Classes
 
 _PAUSES_S = (0.001, 0.001, 0.02, 0.2)
 """Seconds between saves, by turns: with the shortest, most of the time is spent saving."""

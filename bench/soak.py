@@ -22,9 +22,9 @@ from edge_tta.frames.source import Frame, FrameSource, Pixels
 from edge_tta.resident import resident_bytes
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.run.stopping import StopRequest
+from edge_tta.tasks import Classes
 
 _SETTLED = 0.1
 """Share of the run at its start that growth leaves out: allocators and caches fill up."""

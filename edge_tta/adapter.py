@@ -15,26 +15,31 @@ from edge_tta.engines.base import Engine, State
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.prepare import Images, InputSpec
+from edge_tta.tasks import Task, task_named
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edge_tta.network.source import SourceNetwork
 
+_DEFAULT_HOST = "tent"
+
 
 class Adapter:
-    """Predicts and adapts: `adapter(images) -> logits`.
+    """Predicts and adapts: `adapter(images) -> logits`, or what else the network returns.
 
     Owns the state, and nothing else that changes; the network given is not changed. A module is
     copied; its graph is captured at the first call, for that call's image shape.
 
     Args:
-        model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers; a bundle's
-            folder; an engine (`edge_tta.engines`), which has its method and options; or the
-            `engine.network` of another adapter.
+        model: a network with BatchNorm layers, of images (N, channels, H, W): a classifier
+            (N, classes), a segmenter (N, classes, H, W), a detector, or anything else, with one
+            output or several; a bundle's folder; an engine (`edge_tta.engines`), which has its
+            method and options; or the `engine.network` of another adapter.
         method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too. Of a bundle,
             one that it holds.
-        host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`.
+        host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`; None: the task's, of a
+            classifier `tent`, of others `norm`.
         preset: `edge`, `paper`, or a TOML file of `MethodConfig` tables; for `nanoadapt` only.
         device: `cpu`, `cuda` or `cuda:N`.
         input_spec: the network's normalisation, used by the colour augmentations of views.
@@ -43,6 +48,9 @@ class Adapter:
         activation_checkpointing: segments at most that save their input alone and are computed
             again in the backward pass: a number from 2, `auto` (as many as save least), or 0:
             none. Less memory, more time. Needs `gradient` constant and no `taylor`.
+        task: what a module's outputs mean, one of `edge_tta.tasks.TASKS` or a `Task`; None: what
+            they look like. A detector, and outputs that look like nothing known, have no loss:
+            NanoAdapt then calibrates alone.
         options: single fields of `MethodConfig` that win over the preset, by the names of
             `edge_tta.config.fields.PLACES`. Those from `preset` on are of modules alone.
 
@@ -60,32 +68,37 @@ class Adapter:
         self,
         model: nn.Module | SourceNetwork | Engine | Bundle | str | Path,
         method: str = "nanoadapt",
-        host: str = "tent",
+        host: str | None = None,
         preset: str | Path = "edge",
         device: str = "cpu",
         *,
         input_spec: InputSpec | None = None,
         saved: str = "float32",
         activation_checkpointing: int | str = 0,
+        task: str | Task | None = None,
         **options: Any,
     ) -> None:
         self.engine: Engine
+        task = task_named(task) if isinstance(task, str) else task
         if isinstance(model, (str, Path, Bundle)):
-            given = preset, device, input_spec, saved, activation_checkpointing, options
-            if given != ("edge", "cpu", None, "float32", 0, {}):
+            given = preset, device, input_spec, saved, activation_checkpointing, task, options
+            if given != ("edge", "cpu", None, "float32", 0, None, {}):
                 raise ConfigError(
                     "a bundle runs on the CPU with the preset, input and options that it was "
                     "exported with; give method and host alone, or export it with the others"
                 )
-            self.engine = OnnxEngine(model, make_config(method, host).label)
+            label = make_config(method, host or _DEFAULT_HOST).label
+            self.engine = OnnxEngine(model, method if host is None else label)
         elif isinstance(model, Engine):
             self.engine = model
         else:
             if saved not in SAVED:
                 raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {saved!r}")
-            config = make_config(method, host, preset, **options)
+            config = make_config(method, host or _DEFAULT_HOST, preset, **options)
+            by_task = host is None and ":" not in method
             self.engine = _torch().torch_engine(
-                model, config, device, input_spec, saved, activation_checkpointing
+                *(model, config, device, input_spec, saved, activation_checkpointing, task),
+                host_by_task=by_task,
             )
         self._preset = preset
         self._state: State = {}
@@ -95,7 +108,8 @@ class Adapter:
     def __call__(self, images: Tensor | Images, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W), adapting on the way.
 
-        Tensors of PyTorch for a module, arrays of NumPy for a bundle.
+        Tensors of PyTorch for a module, arrays of NumPy for a bundle. Networks that are no
+        classifiers return what they return; tuples have become lists.
 
         Args:
             images: normalised as the network expects, any N from 1 (a bundle: 1); not changed.
@@ -187,6 +201,11 @@ class Adapter:
         return self.engine.config
 
     @property
+    def task(self) -> Task | None:
+        """What the outputs mean; None: not known before the first image."""
+        return self.engine.task
+
+    @property
     def input_spec(self) -> InputSpec:
         """Input that the network takes."""
         return self.engine.input_spec
@@ -259,13 +278,14 @@ class Adapter:
                 adapter and the file stay as they are.
         """
         arrays, header = load_state(path)
+        if header.source_sha256 == self.engine.header(0).source_sha256:
+            try:
+                self.prepare(self.engine.image_shape or header.image_shape)
+            except ModelError as error:
+                raise StateError(
+                    f"{path} was saved for images {header.image_shape}, but {error}"
+                ) from error
         check_matches(path, header, self.engine.header(0))
-        try:
-            self.prepare(self.engine.image_shape or header.image_shape)
-        except ModelError as error:
-            raise StateError(
-                f"{path} was saved for images {header.image_shape}, but {error}"
-            ) from error
         check_tensors(path, arrays, self.engine.to_arrays(self._source))
         self._state = self.engine.from_arrays(arrays)
         self._has_seen = True

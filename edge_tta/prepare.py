@@ -38,6 +38,13 @@ class Channels(str, Enum):
         return 1 if self is Channels.GRAY else 3
 
 
+class Fit(str, Enum):
+    """How a frame gets the input's shape: its centre is cut out, or it is stretched."""
+
+    CROP = "crop"
+    STRETCH = "stretch"
+
+
 Size = int | tuple[int, int]
 """Side of a square in pixels, or (H, W)."""
 
@@ -52,6 +59,7 @@ class InputSpec:
         mean, std: one value for all channels, or one each in their order, in units after the
             division; std > 0; none: ImageNet's.
         channels: what the values are; of frames, which are RGB, gray is the luma.
+        fit: how a frame gets that size.
     """
 
     size: Size = 224
@@ -59,6 +67,7 @@ class InputSpec:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     channels: Channels = Channels.RGB
+    fit: Fit = Fit.CROP
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _checked_size(self.size))
@@ -121,14 +130,17 @@ class InputSpec:
             if std is None
             else per_channel(std, new.number),
             channels=new,
+            fit=self.fit,
         )
 
     def prepare(self, frame: Pixels) -> Images:
         """Return a frame (H, W, 3) uint8 RGB as an image (1, *shape).
 
         It is resized until it just covers the input (area averaging when shrinking) and the centre
-        is cut out, so that shapes are not distorted.
+        is cut out, so that shapes are not distorted; or, with `fit` stretch, resized to its size.
         """
+        if self.fit is Fit.STRETCH:
+            return self.normalise(stretch(frame, self.size)[None])
         return self.normalise(resize(frame, self.size)[None])
 
     def normalise(self, frames: Pixels) -> Images:
@@ -174,6 +186,16 @@ def resize(frame: Pixels, size: Size) -> Pixels:
         method = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
         frame = np.asarray(cv2.resize(frame, new, interpolation=method), np.uint8)
     return _centre(frame, high, wide)
+
+
+def stretch(frame: Pixels, size: Size) -> Pixels:
+    """Return a whole frame (H, W, C) as (H', W', C), of the size."""
+    high, wide = sides_of(size)
+    if frame.shape[:2] == (high, wide):
+        return frame
+    shrinks = high * wide < frame.shape[0] * frame.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(frame, (wide, high), interpolation=method), np.uint8)
 
 
 def parse_size(value: Any) -> Size:

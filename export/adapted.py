@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
 from edge_tta.config.fields import from_dict
@@ -31,7 +32,9 @@ def adapter_of(model: Model, state: str | Path) -> Adapter:
         config = from_dict(header.config)
     except (KeyError, TypeError) as error:
         raise StateError(f"{state} was made by another version of edge_tta ({error})") from error
-    adapter = Adapter(torch_engine(model.module, config, "cpu", model.input, "float32"))
+    adapter = Adapter(
+        torch_engine(model.module, config, "cpu", model.input, "float32", task=model.task)
+    )
     adapter.load(state)
     adapter.prepare(model.input.shape)
     return adapter
@@ -40,7 +43,7 @@ def adapter_of(model: Model, state: str | Path) -> Adapter:
 def folded_weights(adapter: Adapter, image_shape: tuple[int, ...]) -> dict[str, Tensor]:
     """The state dict of the network with what was learned put in, checked against the adapter.
 
-    The check compares logits on random images (2, *image_shape) at the adapter's present
+    The check compares outputs on random images (2, *image_shape) at the adapter's present
     statistics.
 
     Raises:
@@ -49,9 +52,12 @@ def folded_weights(adapter: Adapter, image_shape: tuple[int, ...]) -> dict[str, 
     folded = adapter.folded()
     images = torch.randn((2, *image_shape), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = adapter.predict(images)
-        logits = folded(images.to(expected.device))
-    worst = float((logits - expected).abs().max() / expected.abs().max())
+        expected = nest.leaves(adapter.predict(images))
+        found = nest.leaves(folded(images.to(expected[0].device)))
+    worst = max(
+        float((own - wanted).abs().max() / wanted.abs().max())
+        for own, wanted in zip(found, expected, strict=True)
+    )
     if not worst <= PARITY:
         raise ModelError(f"the folded network differs from the adapter by {worst:.2g} (relative)")
     return {name: value.cpu().contiguous() for name, value in folded.state_dict().items()}

@@ -125,6 +125,7 @@ def write_bundle(
     shape = model.input.shape
     traced = []
     for adapter in adapters:
+        adapter.prepare(shape)  # which fits the method to the task
         tell(f"tracing {adapter.config.label}")
         traced.append(_traced(adapter, shape))
     for adapter, graphs in zip(adapters, traced, strict=True):
@@ -232,8 +233,9 @@ def _write_manifest(
     for file in sorted(folder.iterdir()):
         data = file.read_bytes()
         files[file.name] = FileRecord(len(data), hashlib.sha256(data).hexdigest())
-    classes = adapter.prepare(shape)
-    if model.labels is not None and len(model.labels) != classes:
+    classes, task = adapter.prepare(shape), adapter.task
+    assert task is not None  # it is prepared
+    if task.filtered and model.labels is not None and len(model.labels) != classes:
         raise ModelError(
             f"there are {len(model.labels)} class names and the network has {classes} outputs; "
             "give one name for each: --labels FILE"
@@ -251,5 +253,7 @@ def _write_manifest(
             methods=methods,
             files=files,
             advice=advice or Advice(),
+            task=task.name,
+            form=engine_of(adapter).step.program.form,
         ),
     )

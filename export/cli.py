@@ -129,7 +129,9 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
     def build(
         network: nn.Module | SourceNetwork, views: int | None, depth: int | None = None
     ) -> Adapter:
-        return Adapter(network, input_spec=model.input, views=views, depth=depth, **method)
+        return Adapter(
+            network, input_spec=model.input, task=model.task, views=views, depth=depth, **method
+        )
 
     asked = build(model.module, arguments.views)
     budget = options.budget_from(arguments)
@@ -166,7 +168,7 @@ def _frozen(arguments: argparse.Namespace) -> int:
     check_target(arguments.out)
     model = options.model_from(arguments)
     shape = model.input.shape
-    program = plain_step(Adapter(model.module, "source"), shape).program
+    program = plain_step(Adapter(model.module, "source", task=model.task), shape).program
     with whole_folder(arguments.out) as folder:
         count = write_parts(program, shape, folder)
     terminal().print(f"{arguments.out}: {count} parts, {len(program.sites)} BatchNorms between")

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.errors import ModelError
 from edge_tta.files import write_whole
 from edge_tta.prepare import InputSpec
+from edge_tta.probability import as_array
 from export.adapted import PARITY
 from export.graph.convert import convert, refuse_unsupported
 from export.graph.operators import OPERATORS
@@ -19,11 +21,11 @@ from export.graph.weights import WeightFile
 
 
 def write_folded(adapter: Adapter, spec: InputSpec, path: Path) -> float:
-    """An ONNX file of images -> logits that adapts no more, what was learned being in it.
+    """An ONNX file of images -> outputs that adapts no more, what was learned being in it.
 
     Every BatchNorm is a node with constants, which runtimes fold into the convolution before it.
     The file is compared with the adapter on random images before it takes its name; the largest
-    difference of the logits, relative, is returned.
+    difference of the outputs, relative, is returned.
 
     Raises:
         ModelError: there is no such form, or the file does not compute what the adapter does.
@@ -51,7 +53,7 @@ def _difference(adapter: Adapter, data: bytes, shape: tuple[int, ...]) -> float:
     rng, worst = np.random.default_rng(0), 0.0
     for _ in range(3):
         images = rng.normal(size=(1, *shape)).astype(np.float32)
-        expected = adapter.predict(images).cpu().numpy()
-        folded = session.run(None, {"images": images})[0]
-        worst = max(worst, float(np.abs(folded - expected).max() / np.abs(expected).max()))
+        expected = map(as_array, nest.leaves(adapter.predict(images)))
+        for found, wanted in zip(session.run(None, {"images": images}), expected, strict=True):
+            worst = max(worst, float(np.abs(found - wanted).max() / np.abs(wanted).max()))
     return worst

@@ -52,7 +52,7 @@ def write_parts(program: Program, image_shape: tuple[int, ...], folder: Path) ->
     images = torch.zeros((1, *image_shape), device=program.device)
     with torch.no_grad():
         module = make_fx(
-            lambda x: program.logits(program.plain(x, marks)), decomposition_table=table
+            lambda x: program.outputs(program.plain(x, marks)), decomposition_table=table
         )(images)
     clones = [n for n in module.graph.nodes if n.target is aten.clone.default]
     sites = dict(zip(clones[-len(marks.order) :], marks.order, strict=True))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import Arrays
@@ -107,14 +108,14 @@ def compare(
         step = bundle(image, learn=learn), bundle.state
         here = _differences(step, wanted, reference.before)
         logits, (state, name) = here["logits"], _largest(here)
-        logits = max(logits, relative(predicted, reference.predict(image)))
+        logits = max(logits, _furthest(predicted, reference.predict(image)))
         tolerance = worst.tolerance
         if not max(logits, state) <= tolerance:
             # Where rounding alone moves PyTorch's own step as far, no more can be asked.
             tolerance = max(
                 tolerance, min(SAFETY * reference.sensitivity(image, learn), MOST_TOLERANCE)
             )
-        drift = relative(alone(image, learn=learn), wanted[0])
+        drift = _furthest(alone(image, learn=learn), wanted[0])
         windows = int(alone.state.get("opt.updates", 0))
         if not state <= worst.state:
             worst = replace(worst, state=state, worst=name)
@@ -145,16 +146,16 @@ class _Reference:
         self._state = self._old = self._step.initial_state()
         self.before: Arrays = {}
 
-    def __call__(self, image: Images, learn: bool) -> tuple[Array, Arrays]:
-        """Logits and new state of the next step."""
+    def __call__(self, image: Images, learn: bool) -> tuple[Any, Arrays]:
+        """Outputs and new state of the next step."""
         self._old, self.before = self._state, _arrays(self._state)
         logits, self._state = self._run(self._batch(image, learn), learn, self._old)
         self._count += 1
         return logits, _arrays(self._state)
 
-    def predict(self, image: Images) -> Array:
-        """Logits at the state before the last step."""
-        return self._step.predict(torch.from_numpy(image), self._old).numpy()
+    def predict(self, image: Images) -> Any:
+        """Outputs at the state before the last step."""
+        return _numpy(self._step.predict(torch.from_numpy(image), self._old))
 
     def sensitivity(self, image: Images, learn: bool) -> float:
         """Largest change of the last step with a PERTURBATION of the image and the state."""
@@ -172,11 +173,11 @@ class _Reference:
             largest = max(largest, *moved.values())
         return largest
 
-    def _run(self, batch: torch.Tensor, learn: bool, state: State) -> tuple[Array, State]:
+    def _run(self, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, State]:
         views = len(batch)
         run = self._step.learn if learn else self._step.observe
         logits, new = run(batch, state, views=views)
-        return logits.numpy(), new
+        return _numpy(logits), new
 
     def _batch(self, image: Images, learn: bool) -> torch.Tensor:
         config = self._config
@@ -196,15 +197,19 @@ def _perturbed(values: torch.Tensor, draw: int) -> torch.Tensor:
     return values * (1 + PERTURBATION * (2 * up - 1))
 
 
+def _numpy(outputs: Any) -> Any:
+    return nest.mapped(lambda tensor: tensor.detach().numpy(), outputs)
+
+
 def _arrays(state: State) -> Arrays:
     return {name: value.detach().numpy() for name, value in state.items()}
 
 
 def _differences(
-    step: tuple[Array, Arrays], wanted: tuple[Array, Arrays], before: Arrays
+    step: tuple[Any, Arrays], wanted: tuple[Any, Arrays], before: Arrays
 ) -> dict[str, float]:
-    """Differences of the logits and of each tensor of the state, relative to its largest value."""
-    differences = {"logits": relative(step[0], wanted[0])}
+    """Differences of the outputs and of each tensor of the state, relative to its largest value."""
+    differences = {"logits": _furthest(step[0], wanted[0])}
     for key, value in wanted[1].items():
         # A change is a difference of parameters, and as exact as they are.
         like_it = before["opt.parameters"] if key == "taylor.change" else before[key]
@@ -218,6 +223,12 @@ def _largest(differences: dict[str, float]) -> tuple[float, str]:
     state = {name: d for name, d in differences.items() if name != "logits"}
     name = max(state, key=lambda n: np.inf if np.isnan(state[n]) else state[n])
     return state[name], name
+
+
+def _furthest(outputs: Any, wanted: Any) -> float:
+    """Largest of the outputs' relative differences."""
+    pairs = zip(nest.leaves(outputs), nest.leaves(wanted), strict=True)
+    return max(relative(*pair) for pair in pairs)
 
 
 def relative(values: Array, wanted: Array, scale: float = 0.0) -> float:
@@ -238,7 +249,8 @@ def images_of(source: str, spec: InputSpec, count: int = 64) -> list[Images]:
     images: list[Images] = []
     with open_source(source, max_frames=count) as opened:
         while (frame := opened.read()) is not None:
-            images.append(spec.prepare(frame.pixels))
+            image = spec.prepare(frame.pixels) if frame.array is None else frame.array[None]
+            images.append(image)
     return images
 
 

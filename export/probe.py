@@ -111,13 +111,14 @@ def _run(adapter: Adapter, source: str, adapt_every: int) -> None:
     from edge_tta.guard import Guard
     from edge_tta.run.loop import Loop
     from edge_tta.run.predictors import Predictors
-    from edge_tta.run.reading import Classes
     from edge_tta.run.stopping import StopRequest
+    from edge_tta.tasks import Classes
 
     with open_source(source, more=DEMO) as opened:
         classes = Classes(adapter.prepare(adapter.input_spec.shape))
-        guard = Guard(adapter)
-        predictors = Predictors(adapter, classes, guard=guard, adapt_every=adapt_every)
+        task = adapter.task
+        guard = Guard(adapter) if task is not None and task.filtered else None
+        predictors = Predictors(adapter, classes, task=task, guard=guard, adapt_every=adapt_every)
         for _ in Loop(opened, predictors, adapter.input_spec).frames(StopRequest()):
             pass
 

@@ -109,7 +109,7 @@ class Command:
         """
         options.use_threads(self.arguments.threads)
         model = options.model_from(self.arguments)
-        source = source_network(model.module, self.arguments.device)
+        source = source_network(model.module, self.arguments.device, model.task)
         program = source.program(model.input.shape, saved)
         options.check_labels(model.labels, program.classes)
         return Network(model, source, program)

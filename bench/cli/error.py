@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from bench.cli import dense
 from bench.cli.common import Command, add, listed
 from bench.cli.report import report
 from bench.drift import load_drift_set
@@ -63,7 +64,21 @@ def parser() -> argparse.ArgumentParser:
         "--corruptions",
         type=listed(str),
         metavar="NAME[,NAME...]",
-        help="only these (default: all of the set)",
+        help="only these (default: all of the set); segment, detect: to be made, as fog:3 or clean "
+        "(default: clean)",
+    )
+    parser.add_argument(
+        "--stride",
+        type=values.count,
+        default=1,
+        help="segment, detect: every so many pictures (default: 1)",
+    )
+    parser.add_argument(
+        "--ignore",
+        type=listed(values.natural),
+        default=(),
+        metavar="K[,K...]",
+        help="segment: numbers in masks that are no label (default: none)",
     )
     add(parser, "--limit")
     add(parser, "--seed", help="of the order")
@@ -92,6 +107,8 @@ def main(argv: Sequence[str]) -> int:
     orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
     with command.console.status("Loading the network and the pictures"):
         network = command.network(arguments.saved)
+        if not network.program.task.filtered:
+            return dense.measure(command, network)
         only = list(arguments.corruptions or ()) or None
         sets: dict[bool, LabelledSet] = {}  # one whose severity drifts, or one of one severity
         for drifts in dict.fromkeys(order.name == "drift" for order in orders):
@@ -133,7 +150,7 @@ def main(argv: Sequence[str]) -> int:
 def _runner(arguments: argparse.Namespace, data: LabelledSet) -> Runner:
     """Return what runs a stream, in whichever process this is called."""
     model = options.model_from(arguments)
-    network = source_network(model.module, arguments.device)
+    network = source_network(model.module, arguments.device, model.task)
     return Runner(network, model.input, data, arguments.saved)
 
 

@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     def make() -> Adapter:
         options.use_threads(1)
         model = small_model() if arguments.model == SMALL else options.model_from(arguments)
-        return adapter_of(model.module, config, model.input)
+        return adapter_of(model.module, config, model.input, task=model.task)
 
     with (
         tempfile.TemporaryDirectory() as folder,

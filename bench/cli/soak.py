@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         need_matplotlib()
     with command.console.status("Loading the network"):
         model = small_model() if arguments.model == SMALL else options.model_from(arguments)
-        network = source_network(model.module, arguments.device)
+        network = source_network(model.module, arguments.device, model.task)
     rows: list[SoakRow] = []
     with tempfile.TemporaryDirectory() as folder, command.progress() as progress:
         for number, (label, config) in enumerate(command.methods.items()):

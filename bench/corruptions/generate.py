@@ -20,7 +20,7 @@ from bench.corruptions.frost import (
     load_frost_textures,
 )
 from bench.corruptions.pixels import Pixels
-from bench.corruptions.tables import TABLES, TableName
+from bench.corruptions.tables import SIDES, TABLES, TableName, scaled
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -60,6 +60,7 @@ def corrupt(
     table: Literal["auto", "cifar", "imagenet"] = "auto",
     first_index: int = 0,
     frost_textures: FrostTextures | None = None,
+    to_scale: bool = False,
 ) -> NDArray[np.uint8]:
     """Corrupted copy of a frame or of a batch (Hendrycks and Dietterich, 2019).
 
@@ -70,7 +71,8 @@ def corrupt(
     Image i of a batch draws from its own generator, seeded by (seed, name, severity,
     first_index + i): how a set is cut into batches changes nothing when ``first_index`` says where
     a batch starts. ``frost_textures`` replaces the drawn textures of frost; a folder is read at
-    every call, so load it once (``load_frost_textures``) for a stream.
+    every call, so load it once (``load_frost_textures``) for a stream. ``to_scale``: lengths in
+    pixels grow with the picture's short side over that of the table's pictures.
 
     ValueError for arguments out of range; SourceError for a folder without readable pictures.
     """
@@ -80,6 +82,8 @@ def corrupt(
     fitting: TableName = "cifar" if max(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
     chosen = fitting if table == "auto" else table
     parameter = TABLES[chosen][name][severity - 1]
+    if to_scale:
+        parameter = scaled(parameter, min(height, width) / SIDES[chosen])
     function = _FUNCTIONS[name]
     if name == "frost":
         panes = _panes(height, width, chosen, frost_textures)

@@ -151,4 +151,27 @@ CIFAR: dict[str, Row] = {
     "jpeg_compression": (80, 65, 58, 50, 40),
 }
 
+SIDES: dict[TableName, int] = {"cifar": 32, "imagenet": 224}
+"""Sides of the pictures that the tables are for."""
+
+
+def scaled(parameter: object, factor: float) -> object:
+    """Return a parameter with its lengths in pixels times a factor; others stay."""
+    if isinstance(parameter, Disk | Elastic):
+        return type(parameter)(*(length * factor for length in parameter))
+    if isinstance(parameter, Motion):
+        return _longer(parameter, factor)
+    if isinstance(parameter, Glass):
+        reach = max(1, round(parameter.reach * factor))
+        return parameter._replace(sigma=parameter.sigma * factor, reach=reach)
+    if isinstance(parameter, Snow):
+        fall = _longer(parameter.fall, factor)
+        return parameter._replace(magnification=parameter.magnification * factor, fall=fall)
+    return parameter
+
+
+def _longer(motion: Motion, factor: float) -> Motion:
+    return Motion(max(1, round(motion.radius * factor)), motion.sigma * factor)
+
+
 TABLES: dict[TableName, dict[str, Row]] = {"cifar": CIFAR, "imagenet": IMAGENET}

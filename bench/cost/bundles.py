@@ -39,7 +39,8 @@ def with_bundles(cases: Sequence[Case], model: Model) -> Iterator[list[Case]]:
             folder.mkdir()
             # Before its first frame any method is the source network.
             config = make_config() if case.work is Work.FOLDED else case.config
-            adapter = adapter_of(network or model.module, config, model.input)
+            source = network or model.module
+            adapter = adapter_of(source, config, model.input, task=model.task)
             network = engine_of(adapter).network
             if case.work is Work.FOLDED:
                 write_folded(adapter, model.input, folder / FOLDED)

@@ -72,6 +72,7 @@ class Maker:
             saved=case.saved,
             device=case.device,
             activation_checkpointing=case.checkpoint_activations,
+            task=self._model.task,
         )
         self._shared.setdefault(case.device, engine_of(adapter).network)
         return AdapterSubject(adapter, case.asked)

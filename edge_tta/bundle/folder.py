@@ -9,8 +9,9 @@ from edge_tta.bundle.graphs import check_graph
 from edge_tta.bundle.manifest import MANIFEST, REMEDY, FileRecord, Manifest, read_manifest
 from edge_tta.bundle.runtime import Session, open_session
 from edge_tta.checkpoint import ADVICE, Arrays, Header, check_tensors, load_state
-from edge_tta.errors import BundleError, StateError
+from edge_tta.errors import BundleError, ConfigError, StateError
 from edge_tta.small_files import check_ordinary
+from edge_tta.tasks import Task, task_named
 
 
 def is_bundle(path: str | Path) -> bool:
@@ -27,16 +28,23 @@ class Bundle:
     Args:
         threads: of one operator; None: as many as there are cores.
         profile: of `edge_tta.bundle.runtime`; None: what the bundle advises.
+        task: what the outputs mean; None: as the bundle says.
 
     Raises:
         BundleError: a file is missing, changed, or reaches outside the folder.
     """
 
     def __init__(
-        self, folder: str | Path, *, threads: int | None = None, profile: str | None = None
+        self,
+        folder: str | Path,
+        *,
+        threads: int | None = None,
+        profile: str | None = None,
+        task: Task | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.manifest: Manifest = read_manifest(self.folder)
+        self.task = task or _task_of(self.manifest, self.folder)
         self.threads, self.profile = threads, profile or self.manifest.advice.profile
         for name, record in self.manifest.files.items():
             _check_file(self.folder / name, record)
@@ -71,6 +79,13 @@ class Bundle:
         if header.source_sha256 != self.fingerprint:
             raise BundleError(f"{path} is of another network than {MANIFEST} says; {REMEDY}")
         return arrays, header
+
+
+def _task_of(manifest: Manifest, folder: Path) -> Task:
+    try:
+        return task_named(manifest.task)
+    except ConfigError as error:
+        raise BundleError(f"{folder / MANIFEST}: {error}; use a newer edge_tta") from error
 
 
 def _check_file(path: Path, record: FileRecord) -> None:

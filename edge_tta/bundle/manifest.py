@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge_tta import nest
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.errors import BundleError, ConfigError, one_line, quoted
 from edge_tta.files import write_whole
-from edge_tta.prepare import Channels, InputSpec
+from edge_tta.prepare import Channels, Fit, InputSpec
 from edge_tta.small_files import MIB, check_ordinary, read_small
 
 FORMAT = "edge_tta-bundle"
@@ -102,6 +103,8 @@ class Manifest:
         methods: by label; the first is what a run takes.
         files: every file of the folder but the manifest.
         advice: bundles of earlier versions have none, which means the defaults.
+        task: name of what the outputs mean; of earlier versions, those of a classifier.
+        form: how they are nested (`edge_tta.nest`).
     """
 
     name: str
@@ -114,6 +117,8 @@ class Manifest:
     methods: Mapping[str, MethodRecord]
     files: Mapping[str, FileRecord]
     advice: Advice = Advice()
+    task: str = "classify"
+    form: nest.Form = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -201,6 +206,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         mean=tuple(given["mean"]),
         std=tuple(given["std"]),
         channels=Channels(given.get("channels", usual_channels)),
+        fit=Fit(given.get("fit", Fit.CROP.value)),
     )
     if (channels, height, width) != spec.shape:
         raise ValueError(f"images {fields['image_shape']} and input {spec.shape}")
@@ -215,6 +221,8 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         methods=methods,
         files=files,
         advice=advice,
+        task=_text(fields.get("task", Manifest.task)),
+        form=nest.checked_form(fields.get("form")),
     )
 
 

@@ -18,8 +18,10 @@ from edge_tta.bundle.folder import Bundle, is_bundle
 from edge_tta.bundle.manifest import Advice
 from edge_tta.class_names import read_class_names
 from edge_tta.cli import options
+from edge_tta.decoders import read_decode
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError, ModelError
+from edge_tta.tasks import Task, task_named
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,7 +107,9 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
             )
     if arguments.device != "cpu":
         raise ConfigError(f"bundles run on the CPU, got --device {arguments.device}")
-    bundle = Bundle(folder, threads=arguments.threads, profile=arguments.profile)
+    bundle = Bundle(
+        folder, threads=arguments.threads, profile=arguments.profile, task=_task(arguments)
+    )
     manifest = bundle.manifest
     adapter = Adapter(OnnxEngine(bundle, _label(arguments, bundle)))
     labels = manifest.labels if arguments.labels is None else read_class_names(arguments.labels)
@@ -116,6 +120,13 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
         arguments.adapt_every or manifest.advice.adapt_every,
         _advised(arguments, manifest.advice),
     )
+
+
+def _task(arguments: argparse.Namespace) -> Task | None:
+    """Return the task of a bundle where the user says more of it than the bundle does."""
+    if arguments.decode is not None:
+        return task_named("detect", read_decode(arguments.decode))
+    return None if arguments.task is None else task_named(arguments.task)
 
 
 def _advised(arguments: argparse.Namespace, advice: Advice) -> str:
@@ -136,7 +147,7 @@ def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
     if method is None and host is None:
         return None
     if method in (None, "nanoadapt"):
-        return f"nanoadapt:{host or options.DEFAULT_HOST}"
+        return "nanoadapt" if host is None else f"nanoadapt:{host}"
     return str(method)
 
 
@@ -178,6 +189,7 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
             input_spec=model.input,
             saved=saved,
             activation_checkpointing=arguments.checkpoint_activations or 0,
+            task=model.task,
             **options.method_from(arguments),
             **more,
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,10 @@ from edge_tta.bundle.runtime import PROFILES
 from edge_tta.class_names import read_class_names
 from edge_tta.cli import values
 from edge_tta.config import HOSTS, METHODS, make_config
+from edge_tta.decoders import read_decode
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.prepare import Channels
+from edge_tta.tasks import TASKS
 
 # PyTorch takes a second and a half to import: only the commands that need a network wait for it.
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 INPUT_OPTIONS = ("size", "channels", "scale", "mean", "std")
 """Options of what a network takes, named as `InputSpec` does."""
 
-DEFAULT_METHOD, DEFAULT_HOST, DEFAULT_PRESET = "nanoadapt", "tent", "edge"
+DEFAULT_METHOD, DEFAULT_PRESET = "nanoadapt", "edge"
 
 
 def add_model(
@@ -66,6 +70,16 @@ def add_model(
         metavar="FILE",
         help="class names: a line each, or JSON (default: the model's, if it has any)",
     )
+    group.add_argument(
+        "--task",
+        choices=list(TASKS),
+        help="what the outputs mean (default: as the model's file says, else what they look like)",
+    )
+    group.add_argument(
+        "--decode",
+        metavar="FILE.py",
+        help="a file with decode(outputs), which reads a detector's boxes (default: the model's)",
+    )
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +96,8 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--host",
         metavar="HOST",
-        help=f"what nanoadapt wraps: {' | '.join(HOSTS)} (default: {DEFAULT_HOST})",
+        help=f"what nanoadapt wraps: {' | '.join(HOSTS)} (default: tent, or norm of "
+        "networks that are no classifiers)",
     )
     group.add_argument("--preset", help=f"edge | paper | FILE.toml (default: {DEFAULT_PRESET})")
     group.add_argument(
@@ -198,7 +213,8 @@ def check_choices(arguments: argparse.Namespace) -> None:
         ConfigError: a method, host, preset or labels file that cannot be.
         ModelError: there is no such file of weights.
     """
-    make_config(**method_from(arguments), views=arguments.views)
+    given = {name: value for name, value in method_from(arguments).items() if value is not None}
+    make_config(**given, views=arguments.views)
     if arguments.labels is not None:
         read_class_names(arguments.labels)
     if arguments.weights is not None and not Path(arguments.weights).is_file():
@@ -209,7 +225,7 @@ def method_from(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what `add_method` was told but the views, as `Adapter` and `make_config` take it."""
     return {
         "method": arguments.method or DEFAULT_METHOD,
-        "host": arguments.host or DEFAULT_HOST,
+        "host": arguments.host,
         "preset": arguments.preset or DEFAULT_PRESET,
         "adapt_from": arguments.adapt_from,
         "calibrate_below": arguments.calibrate_below,
@@ -217,22 +233,29 @@ def method_from(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def model_from(arguments: argparse.Namespace) -> Model:
-    """Return the model, with what the user said of its input and classes."""
+    """Return the model, with what the user said of its input, its classes and its task."""
     from edge_tta.models import load_model
 
     model = load_model(arguments.model, arguments.weights)
     given = {name: getattr(arguments, name) for name in INPUT_OPTIONS}
     labels = model.labels if arguments.labels is None else read_class_names(arguments.labels)
-    return dataclasses.replace(model, input=model.input.changed(**given), labels=labels)
+    decode = model.decode if arguments.decode is None else read_decode(arguments.decode)
+    model = dataclasses.replace(
+        model, input=model.input.changed(**given), labels=labels, decode=decode
+    )
+    with contextlib.redirect_stdout(sys.stderr):  # what the network prints is no record
+        return model.with_task(arguments.task)
 
 
 def check_labels(labels: Sequence[str] | None, classes: int) -> None:
     """Refuses class names of another network.
 
+    classes: 1: the network has no classes by number, and any names will do.
+
     Raises:
         ConfigError: their number is not that of the network's outputs.
     """
-    if labels is not None and len(labels) != classes:
+    if labels is not None and classes > 1 and len(labels) != classes:
         raise ConfigError(
             f"there are {len(labels)} class names and the network has {classes} outputs; "
             "give one name for each, in their order: --labels FILE"

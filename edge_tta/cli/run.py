@@ -15,23 +15,25 @@ from edge_tta.cli.run_options import check, parser
 from edge_tta.cli.telling import progress, tell
 from edge_tta.cli.terminal import terminal
 from edge_tta.demo.source import DEMO
+from edge_tta.errors import ConfigError
 from edge_tta.frames import FrameSource, PacedSource, open_source
 from edge_tta.guard import Guard
 from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import SOURCE
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.sinks import Sink
 from edge_tta.run.sinks.alarm import AlarmSink
 from edge_tta.run.sinks.curve import ErrorCurve
 from edge_tta.run.sinks.jsonl import JsonlSink
 from edge_tta.run.sinks.keeper import StateKeeper
+from edge_tta.run.sinks.masks import MaskSink
 from edge_tta.run.sinks.page import PageSink
 from edge_tta.run.sinks.pictures import VideoSink, WindowSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
 from edge_tta.show.video import plays_only_in_players
+from edge_tta.tasks import Classes, Segmentation
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,17 +45,22 @@ def main(argv: Sequence[str]) -> int:
     with console.status("Loading the network"):
         loaded = load(arguments)
         adapter = loaded.adapter
-        guarded = arguments.guard == "on" and adapter.config.method != SOURCE
-        guard = Guard(adapter) if guarded else None
         classes = Classes(loaded.prepare(), loaded.labels)
+        assert adapter.task is not None  # it is prepared
+        filtered = adapter.task.filtered
+        if arguments.masks is not None and adapter.task.name != Segmentation.name:
+            raise ConfigError(f"--masks is for segmenters, and this is {adapter.task.name}")
+        guarded = arguments.guard == "on" and adapter.config.method != SOURCE and filtered
+        guard = Guard(adapter) if guarded else None
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
         options.check_labels(classes.names, classes.count)
         predictors = Predictors(
             adapter,
             classes,
+            task=adapter.task,
             guard=guard,
-            filtered=arguments.filter == "on",
+            filtered=arguments.filter == "on" and filtered,
             compare=arguments.compare,
             adapt_every=loaded.adapt_every,
         )
@@ -69,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         except Stopped:
             return stop.exit_code
         source.tell = console.print
-        sinks = _sinks(arguments, keeper, controls, stop, console)
+        sinks = _sinks(arguments, keeper, controls, stop, console, not filtered)
         loop = stack.enter_context(Loop(source, predictors, adapter.input_spec, sinks, controls))
         if keeper is not None and keeper.resumed:
             if keeper.recovered is not None:
@@ -116,19 +123,23 @@ def _sinks(
     controls: Controls,
     stop: StopRequest,
     console: Console,
+    beside: bool,
 ) -> list[Sink]:
-    """Return the sinks asked for; the state is saved before the slow plot is drawn."""
+    """Return the sinks asked for; the state is saved before the slow plot is drawn.
+
+    beside: what the source network says is shown too.
+    """
     sinks: list[Sink] = []
     if arguments.plot is not None:
         sinks.append(ErrorCurve(arguments.plot))
     if arguments.save is not None:
-        sinks.append(VideoSink(arguments.save, arguments.fps))
+        sinks.append(VideoSink(arguments.save, arguments.fps, beside=beside))
         if (said := plays_only_in_players(arguments.save)) is not None:
             console.print(said)
     if arguments.show:
         problem = display_problem()
         if problem is None:
-            sinks.append(WindowSink(stop.ask))
+            sinks.append(WindowSink(stop.ask, beside=beside))
         else:
             console.print(f"edge-tta: {problem}; going on without a window")
     if keeper is not None:
@@ -139,6 +150,8 @@ def _sinks(
         sinks.append(PageSink(arguments.serve, controls, console.print, keeper))
     if arguments.alarm_below is not None:
         sinks.append(AlarmSink(arguments.alarm_below, console.print))
+    if arguments.masks is not None:
+        sinks.append(MaskSink(arguments.masks))
     if arguments.jsonl is not None:
         sinks.append(JsonlSink(arguments.jsonl))
     return sinks

@@ -93,6 +93,7 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     add("--token-file", type=Path, metavar="FILE", help="the page's token, on the first line")
     add("--save", type=Path, metavar="OUT.mp4", help="annotated video")
     add("--jsonl", metavar="OUT.jsonl", help="a record a frame; - for standard output")
+    add("--masks", type=Path, metavar="FOLDER", help="segmenters: a PNG of class numbers a frame")
     add("--state", type=Path, metavar="FILE", help="resumed when it exists, saved as it goes")
     every = "seconds between saves of the state (default: 10)"
     add("--save-every", type=values.positive, default=10.0, metavar="S", help=every)

@@ -1,6 +1,13 @@
 """Methods and presets: every choice of an adaptation run as one checked record of nested tables."""
 
-from edge_tta.config.methods import HOSTS, METHODS, REFERENCE_BATCHES, make_config
+from edge_tta.config.methods import (
+    HOSTS,
+    METHODS,
+    REFERENCE_BATCHES,
+    calibrating,
+    make_config,
+    with_fields,
+)
 from edge_tta.config.presets import PRESETS
 from edge_tta.config.tables import (
     CalibrationConfig,
@@ -26,5 +33,7 @@ __all__ = [
     "MethodConfig",
     "OptimizerConfig",
     "ViewsConfig",
+    "calibrating",
     "make_config",
+    "with_fields",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_tta.config.fields import from_fields
+from edge_tta.config.fields import from_fields, to_fields
 from edge_tta.config.presets import check_names, load_preset
 from edge_tta.config.tables import MethodConfig
 from edge_tta.errors import ConfigError
@@ -88,3 +89,22 @@ def make_config(
     fields |= {name: value for name, value in overrides.items() if value is not None}
     check_names(fields, "option")
     return from_fields({"method": method, "host": host, **fields})
+
+
+def calibrating(config: MethodConfig) -> MethodConfig:
+    """Return NanoAdapt's configuration without training, as with the host `norm`.
+
+    Raises:
+        ConfigError: another method, which is nothing without it.
+    """
+    if config.method != "nanoadapt":
+        raise ConfigError(
+            f"{config.method} trains by a loss on classes, and the network's outputs are none; use "
+            "--method norm, or nanoadapt, which then only calibrates"
+        )
+    return from_fields({**to_fields(config), "host": "norm", "views": 0, "taylor": "none"})
+
+
+def with_fields(config: MethodConfig, fields: Mapping[str, Any]) -> MethodConfig:
+    """Return a configuration with fields changed, by the names of PLACES."""
+    return from_fields({**to_fields(config), **fields})

@@ -10,6 +10,7 @@ import numpy as np
 from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig
 from edge_tta.prepare import InputSpec
+from edge_tta.tasks import Task
 
 # Tensors by name, of the engine's own type; keys as in `edge_tta.method.state`.
 State = dict[str, Any]
@@ -17,20 +18,26 @@ State = dict[str, Any]
 
 @runtime_checkable
 class Engine(Protocol):
-    """A network and a method. Images and logits are tensors or arrays, as the engine computes.
+    """A network and a method. Images and outputs are tensors or arrays, as the engine computes;
+    several outputs are nested as the network's (`edge_tta.nest`).
 
     Attributes:
-        config: the method.
+        config: the method; after `prepare` as the task needs it.
+        task: what the outputs mean; None: not known before it is prepared.
         input_spec: the network's input.
         image_shape: (channels, H, W) that it is prepared for; empty before that.
     """
 
     config: MethodConfig
+    task: Task | None
     input_spec: InputSpec
     image_shape: tuple[int, ...]
 
     def prepare(self, image_shape: tuple[int, ...]) -> int:
-        """Load what images (channels, H, W) need; return the number of classes."""
+        """Load what images (channels, H, W) need; return the number of classes.
+
+        1 where the task knows of none.
+        """
         ...
 
     def batch(self, images: Any) -> Any:
@@ -54,18 +61,18 @@ class Engine(Protocol):
         ...
 
     def observe(self, batch: Any, state: State) -> tuple[Any, State]:
-        """Return logits (N, classes) and the state after the forward pass."""
+        """Return outputs and the state after the forward pass."""
         ...
 
     def learn(self, batch: Any, state: State, views: int) -> tuple[Any, State]:
-        """Return logits (N, classes) and the state after forward and backward pass.
+        """Return outputs and the state after forward and backward pass.
 
         batch: N frames, `views` images of each.
         """
         ...
 
     def predict(self, batch: Any, state: State) -> Any:
-        """Return logits (N, classes) at a state."""
+        """Return outputs at a state."""
         ...
 
     def to_arrays(self, state: State) -> Arrays:

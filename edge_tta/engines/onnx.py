@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edge_tta import nest
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.manifest import REMEDY
 from edge_tta.checkpoint import Arrays, Header
@@ -15,6 +16,7 @@ from edge_tta.config import MethodConfig
 from edge_tta.config.fields import from_dict
 from edge_tta.errors import BundleError, ConfigError
 from edge_tta.prepare import Images, InputSpec
+from edge_tta.tasks import Task
 from edge_tta.views import make_views
 
 NEW = "new."
@@ -26,7 +28,8 @@ class OnnxEngine:
 
     Args:
         bundle: a folder, or an opened bundle, which several engines may share.
-        method: label of one of its methods, as `nanoadapt:tent`; None: its first.
+        method: label of one of its methods, as `nanoadapt:tent`, or the part before the colon;
+            None: its first.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -36,7 +39,10 @@ class OnnxEngine:
     def __init__(self, bundle: Bundle | str | Path, method: str | None = None) -> None:
         self.network = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         manifest = self.network.manifest
-        label = method if method is not None else next(iter(manifest.methods))
+        fits = (
+            label for label in manifest.methods if method in (None, label, label.partition(":")[0])
+        )
+        label = next(fits, str(method))
         if label not in manifest.methods:
             raise ConfigError(
                 f"the bundle {self.network.folder} holds {', '.join(manifest.methods)}, not "
@@ -51,6 +57,7 @@ class OnnxEngine:
                 f"{self.network.folder} was made by another version of edge_tta ({error}); export "
                 "it again"
             ) from error
+        self.task: Task | None = self.network.task
         self.input_spec: InputSpec = manifest.input
         self.image_shape: tuple[int, ...] = manifest.image_shape
         self._graphs: dict[str, _Graph] = {}
@@ -90,16 +97,16 @@ class OnnxEngine:
         """Return the state before the first frame."""
         return dict(self._source)
 
-    def observe(self, batch: Images, state: Arrays) -> tuple[Images, Arrays]:
-        """Return logits and new state; see `edge_tta.method.step`."""
+    def observe(self, batch: Images, state: Arrays) -> tuple[Any, Arrays]:
+        """Return outputs and new state; see `edge_tta.method.step`."""
         return self._graph("observe").run(batch, state)
 
-    def learn(self, batch: Images, state: Arrays, views: int) -> tuple[Images, Arrays]:
-        """Return logits and new state; the number of views is the graph's."""
+    def learn(self, batch: Images, state: Arrays, views: int) -> tuple[Any, Arrays]:
+        """Return outputs and new state; the number of views is the graph's."""
         return self._graph("learn").run(batch, state)
 
-    def predict(self, batch: Images, state: Arrays) -> Images:
-        """Return logits at a state."""
+    def predict(self, batch: Images, state: Arrays) -> Any:
+        """Return outputs at a state."""
         return self._graph("predict").run(batch, state)[0]
 
     def to_arrays(self, state: Arrays) -> Arrays:
@@ -144,6 +151,12 @@ class OnnxEngine:
         return self._graphs[name]
 
 
+def output_names(form: nest.Form) -> list[str]:
+    """Return names of the graphs' outputs, without the state: `logits`, or `output.0` and on."""
+    count = nest.tensors_in(form)
+    return ["logits"] if form is None else [f"output.{i}" for i in range(count)]
+
+
 class _Graph:
     """One graph as a function of images and state.
 
@@ -153,17 +166,22 @@ class _Graph:
     def __init__(self, bundle: Bundle, name: str, source: Arrays) -> None:
         self._session: Any = bundle.session(name)
         self._inputs = [item.name for item in self._session.get_inputs() if item.name != "images"]
-        self._outputs = [item.name for item in self._session.get_outputs()]
-        new = {output.removeprefix(NEW) for output in self._outputs[1:]}
-        if self._outputs[:1] != ["logits"] or not (new | set(self._inputs)) <= set(source):
+        self._names = [item.name for item in self._session.get_outputs()]
+        self._form = bundle.manifest.form
+        answers = output_names(self._form)
+        self._count = len(answers)
+        new = {output.removeprefix(NEW) for output in self._names[self._count :]}
+        expected = self._names[: self._count] == answers
+        if not expected or not (new | set(self._inputs)) <= set(source):
             raise BundleError(
                 f"{bundle.folder / name} has other inputs and outputs than its state; export the "
                 "bundle again"
             )
 
-    def run(self, images: Images, state: Arrays) -> tuple[Images, Arrays]:
-        """Return the logits and the new state; what no output names stays as it is."""
+    def run(self, images: Images, state: Arrays) -> tuple[Any, Arrays]:
+        """Return the outputs and the new state; what no output names stays as it is."""
         given = {name: state[name] for name in self._inputs}
-        logits, *values = self._session.run(self._outputs, {"images": images, **given})
-        names = (name.removeprefix(NEW) for name in self._outputs[1:])
-        return logits, {**state, **dict(zip(names, values, strict=True))}
+        values = self._session.run(self._names, {"images": images, **given})
+        names = (name.removeprefix(NEW) for name in self._names[self._count :])
+        new = dict(zip(names, values[self._count :], strict=True))
+        return nest.built(self._form, values[: self._count]), {**state, **new}

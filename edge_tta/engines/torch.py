@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_tta.checkpoint import Arrays, Header
-from edge_tta.config import MethodConfig, make_config
+from edge_tta.config import MethodConfig, calibrating, make_config, with_fields
 from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State, layer_layout
@@ -18,6 +18,7 @@ from edge_tta.method.step import Step
 from edge_tta.network import checkpointing
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
+from edge_tta.tasks import Task
 from edge_tta.views import make_views
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class TorchEngine:
     Args:
         network: shared by any number of engines.
         saved, activation_checkpointing: see `edge_tta.Adapter`.
+        host_by_task: nobody has chosen NanoAdapt's host, and the task's replaces it.
 
     Raises:
         ConfigError: activations that cannot be checkpointed with this configuration.
@@ -44,8 +46,11 @@ class TorchEngine:
         input_spec: InputSpec,
         saved: str,
         activation_checkpointing: int | str = 0,
+        host_by_task: bool = False,
     ) -> None:
+        self._host_by_task = host_by_task
         self.network, self.config, self.input_spec = network, config, input_spec
+        self.task: Task | None = network.task
         self.saved, self.activation_checkpointing = saved, activation_checkpointing
         if config.trains:
             checkpointing.check(
@@ -68,9 +73,12 @@ class TorchEngine:
 
         Raises:
             ModelError: the network cannot be captured or holds nothing to adapt.
+            ConfigError: a method that trains, and a task without a loss.
         """
         if image_shape != self.image_shape:
             program = self.network.program(image_shape, self.saved, self.config.folded_below)
+            self.task = program.task
+            self.config = _fitted(self.config, program.task, self._host_by_task)
             step = Step(program, self.config)
             if self.activation_checkpointing and self.config.trains:
                 program = checkpointing.checkpointed(
@@ -117,18 +125,18 @@ class TorchEngine:
         return self.step.initial_state()
 
     @torch.inference_mode(False)
-    def observe(self, batch: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return logits and new state; see `edge_tta.method.step`."""
+    def observe(self, batch: Tensor, state: State) -> tuple[Any, State]:
+        """Return outputs and new state; see `edge_tta.method.step`."""
         return self.step.observe(batch, state)
 
     @torch.inference_mode(False)
-    def learn(self, batch: Tensor, state: State, views: int) -> tuple[Tensor, State]:
-        """Return logits and new state; see `edge_tta.method.step`."""
+    def learn(self, batch: Tensor, state: State, views: int) -> tuple[Any, State]:
+        """Return outputs and new state; see `edge_tta.method.step`."""
         return self.step.learn(batch, state, views=views)
 
     @torch.inference_mode(False)
-    def predict(self, batch: Tensor, state: State) -> Tensor:
-        """Return logits at a state."""
+    def predict(self, batch: Tensor, state: State) -> Any:
+        """Return outputs at a state."""
         return self.step.predict(batch, state)
 
     def to_arrays(self, state: State) -> Arrays:
@@ -226,26 +234,30 @@ def torch_engine(
     input_spec: InputSpec | None,
     saved: str,
     activation_checkpointing: int | str = 0,
+    task: Task | None = None,
+    host_by_task: bool = False,
 ) -> TorchEngine:
-    """Return an engine of a module, or of a network that other engines have.
+    """Return an engine of a module, or of a network that other engines have, with its own task.
 
     Raises:
         ConfigError: an unknown device.
         ModelError: a model that cannot be taken.
     """
-    network = model if isinstance(model, SourceNetwork) else source_network(model, device)
+    network = model if isinstance(model, SourceNetwork) else source_network(model, device, task)
     spec = input_spec or InputSpec()
-    return TorchEngine(network, config, spec, saved, activation_checkpointing)
+    return TorchEngine(network, config, spec, saved, activation_checkpointing, host_by_task)
 
 
-def source_network(model: nn.Module, device: str) -> SourceNetwork:
+def source_network(model: nn.Module, device: str, task: Task | None = None) -> SourceNetwork:
     """Return a copy of a module on a device, which any number of engines share.
 
+    task: None: what its outputs look like.
+
     Raises:
         ConfigError: an unknown device.
         ModelError: a model that cannot be taken.
     """
-    return SourceNetwork(model, _device(device))
+    return SourceNetwork(model, _device(device), task)
 
 
 def engine_of(adapter: Adapter) -> TorchEngine:
@@ -257,6 +269,16 @@ def engine_of(adapter: Adapter) -> TorchEngine:
     if not isinstance(adapter.engine, TorchEngine):
         raise ConfigError("a bundle has no module of PyTorch; give the model that it was made from")
     return adapter.engine
+
+
+def _fitted(config: MethodConfig, task: Task, host_by_task: bool) -> MethodConfig:
+    """Return a configuration as a task needs it. Raises ConfigError where none would do."""
+    calibrates = host_by_task and config.method == "nanoadapt" and task.host == "norm"
+    if config.trains and (calibrates or not task.learns):
+        config = calibrating(config)
+    if config.method == "nanoadapt" and config.calibration.kind == "anchored":
+        config = with_fields(config, task.preset)
+    return config
 
 
 def _device(name: str) -> torch.device:

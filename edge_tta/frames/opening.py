@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from edge_tta.errors import SourceError
 from edge_tta.frames.addresses import without_secrets
+from edge_tta.frames.arrays import holds_arrays, open_arrays
 from edge_tta.frames.camera import open_camera, open_pipeline
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.frames.files import open_folder, open_numbered, open_pattern, open_picture
@@ -41,12 +42,13 @@ def open_source(
     reconnect_s: float = RECONNECT_S,
     more: Mapping[str, Opener] | None = None,
 ) -> FrameSource:
-    """Open a camera, video, picture, folder, pattern, address or pipe.
+    """Open a camera, video, picture, folder, pattern, address or pipe, or arrays.
 
     spec: "0" (camera number), "/dev/video0", a video or picture file, a folder, a pattern such as
         "shots/*.jpg" or "shots/img_%04d.jpg", an http(s), rtsp, rtmp, udp, tcp or srt address, a
         CSI camera such as "csi://0", a GStreamer pipeline, a named pipe, "-" (standard input), or
         a name in `more`.
+        Inputs that are no pictures: `edge_tta.frames.arrays`.
     stride: every stride-th frame is given.
     fps: videos are thinned out to about so many frames per second of media time (before stride);
         cameras are asked for this rate, and live streams that are faster are thinned out; pictures
@@ -106,6 +108,8 @@ def _open_path(
         raise SourceError(
             f"there is no file or folder {without_secrets(spec)}{_near(path)}"
         ) from None
+    if (stat.S_ISDIR(kind) or stat.S_ISREG(kind)) and holds_arrays(path):
+        return open_arrays(path, pick)
     if stat.S_ISDIR(kind):
         return open_folder(path, pick, classes)
     if stat.S_ISCHR(kind):

@@ -32,6 +32,7 @@ class Frame:
         number counts the source's own frames, also those that stride or fps left out.
     label: true class index from 0, None when unknown.
     condition: what disturbs the picture, where that is known; reports group by it.
+    array: the network's input (channels, H, W) float32, where it is no picture; `pixels` shows it.
     """
 
     index: int
@@ -40,6 +41,7 @@ class Frame:
     name: str
     label: int | None = None
     condition: str | None = None
+    array: npt.NDArray[np.float32] | None = None
 
 
 class FrameSource(Closing, ABC):

@@ -27,7 +27,7 @@ def fisher_diagonal(step: Step, images: Tensor, batch_size: int = 1) -> Tensor:
         vector = source.clone().requires_grad_()
         with torch.enable_grad():
             hook = Fixed(step.program, step.parameters.split(vector), used)
-            logits = step.program.run(part, hook)
+            logits = step.program.votes(step.program.run(part, hook))
             loss = functional.cross_entropy(logits, logits.argmax(1))
             (gradient,) = torch.autograd.grad(loss, vector)
         total += gradient.square()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,7 +96,7 @@ class Forward:
         self._setting, self._state, self._frames = setting, state, frames
         self._layout = setting.layout
         self._parameters = {**setting.program.parameters, **values}
-        self._rule = setting.calibration.rule(state["steps"])
+        self._rule = setting.calibration.rule(state)
         # What each layer had before the batch: the history, or the shrunk estimate.
         self._base = by_layer(self._layout, setting.calibration.statistics(state))
         self._batches: dict[str, list[Moments]] = {}
@@ -104,8 +105,8 @@ class Forward:
         if setting.taylor is not None:
             self._shift = Shift(setting.taylor, state, changes, self._used)
 
-    def run(self, images: Tensor) -> Tensor:
-        """Return the logits of images (N * V, channels, H, W), a frame's views together."""
+    def run(self, images: Tensor) -> Any:
+        """Return the outputs of images (N * V, channels, H, W), a frame's views together."""
         watch = self._shift is not None and self._shift.watches
         return self._setting.program.run(images, self, watch=watch)
 
@@ -138,10 +139,10 @@ class Forward:
         self._used[site.index] = Statistics(chosen.mean.detach(), chosen.variance.detach())
         return chosen
 
-    def new_state(self, logits: Tensor) -> State:
+    def new_state(self, votes: Tensor) -> State:
         """Return calibration and Jacobians after the pass; the old ones if any is not finite.
 
-        logits: of all images, (N * V, K).
+        votes: class votes of all images, an image's together, (N * V * P, K).
         """
         calibration, state = self._setting.calibration, self._state
         new: State = {}
@@ -149,7 +150,7 @@ class Forward:
             new |= self._shift.new_jacobians
             if self._shift.total:
                 new |= calibration.shifted(state, self._shifted)
-        p = mean_prediction(logits.view(self._frames, -1, logits.shape[-1]))
+        p = mean_prediction(votes.view(self._frames, -1, votes.shape[-1]))
         collected = Collected(flat(self._layout, self._base), self._frame_list(), p)
         new |= calibration.updated({**state, **new}, collected)
         return finite_or_old(new, state)

@@ -1,11 +1,12 @@
 """The adaptation step: one pure function from images and state to logits and new state.
 
-    step.predict(images, state) -> logits                   changes nothing
-    step.observe(images, state) -> (logits, new_state)      forward pass and calibration
-    step.learn(images, state)   -> (logits, new_state)      also backward pass and optimizer
+    step.predict(images, state) -> outputs                  changes nothing
+    step.observe(images, state) -> (outputs, new_state)     forward pass and calibration
+    step.learn(images, state)   -> (outputs, new_state)     also backward pass and optimizer
 
 `images` is (N * V, channels, H, W): N frames, V views of each, the views of a frame together and
-the frame itself first. Logits are of the N frames, from before the update. Nothing else is read or
+the frame itself first. Outputs, of a classifier logits (N, K), are of the N frames, from before the
+update; the loss is over their class votes (`edge_tta.tasks`). Nothing else is read or
 changed: reset, save, resume and roll back are all "take the state". Branches on data are arithmetic
 (`torch.where`), so that a trace of the step is the whole algorithm.
 """
@@ -13,10 +14,12 @@ changed: reset, save, resume and roll back are all "take the state". Branches on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from edge_tta import nest
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
 from edge_tta.method.calibration import make_calibration
@@ -26,6 +29,9 @@ from edge_tta.method.loss import both, make_loss
 from edge_tta.method.optimizer import make_optimizer
 from edge_tta.method.state import Layout, State, finite_or_old, parameter_layout
 from edge_tta.network.program import Program, Statistics
+
+Outputs = Any
+"""Tensors (N, ...), nested as the network returns them (`edge_tta.nest`)."""
 
 MICRO_BATCH = 8
 """Frames that are normalised with the same anchored statistics at most; the next have those that
@@ -84,36 +90,37 @@ class Step:
                 state |= self._learning.taylor.initial(source)
         return state
 
-    def predict(self, images: Tensor, state: State) -> Tensor:
-        """Return the logits (N, K) of frames with the state's parameters and statistics."""
+    def predict(self, images: Tensor, state: State) -> Outputs:
+        """Return the outputs of frames with the state's parameters and statistics."""
         used = self.calibration.statistics(state)
         with torch.no_grad():
             hook = Fixed(self.program, self._values(state), used)
             return self.program.run(images, hook)
 
-    def observe(self, images: Tensor, state: State, *, views: int = 1) -> tuple[Tensor, State]:
+    def observe(self, images: Tensor, state: State, *, views: int = 1) -> tuple[Outputs, State]:
         """Predict and calibrate; with running statistics by Eq. 5, after an update by Eq. 8 first.
 
         Args:
             views: V of `images`, >= 1.
 
         Returns:
-            Logits (N, K), and the new state; the given one is not changed.
+            Outputs of the frames, and the new state; the given one is not changed.
         """
         if self._is_large(images, views):
             return self._by_micro_batch(self.observe, images, state, views)
         self.on_stage("prepare")
         with torch.no_grad():
             forward = self._forward(self._observing, state, self._values(state), images, views)
-            logits = forward.run(images)
+            outputs = forward.run(images)
             self.on_stage("forward")
-            new = {**state, **forward.new_state(logits), "steps": state["steps"] + 1}
+            votes = self.program.votes(outputs)
+            new = {**state, **forward.new_state(votes), "steps": state["steps"] + 1}
             if "taylor.change" in state:
                 new["taylor.change"] = torch.zeros_like(state["taylor.change"])
             self.on_stage("update")
-        return logits[::views], new
+        return _of_frames(outputs, views), new
 
-    def learn(self, images: Tensor, state: State, *, views: int = 1) -> tuple[Tensor, State]:
+    def learn(self, images: Tensor, state: State, *, views: int = 1) -> tuple[Outputs, State]:
         """Predict, calibrate, and descend the host's loss (Eq. 9), one optimizer step in S.
 
         A gradient that is not finite counts as zero; where every image of S steps was left out,
@@ -130,26 +137,29 @@ class Step:
             forward = self._forward(
                 self._learning, state, self.parameters.split(vector), images, views
             )
-            logits = forward.run(images)
-            weights = self._loss.weights(logits, state, frames)
-            answer = host.loss(logits, state)
-            loss = self._loss.of_batch(logits, answer, weights)
+            outputs = forward.run(images)
+            votes = self.program.votes(outputs)
+            weights = self._loss.weights(votes, state, frames)
+            answer = host.loss(votes, state)
+            loss = self._loss.of_batch(votes, answer, weights)
             self.on_stage("forward")
             (gradient,) = torch.autograd.grad(loss, vector)
             if host.second_pass is not None:
                 vector = (vector.detach() + host.second_pass.offset(gradient)).requires_grad_()
                 values = self.parameters.split(vector)
-                second = self._forward(self._learning, state, values, images, views).run(images)
+                second = self.program.votes(
+                    self._forward(self._learning, state, values, images, views).run(images)
+                )
                 answer = host.second_pass.loss(second, answer, state)
                 loss = self._loss.of_batch(second, answer, weights)
                 (gradient,) = torch.autograd.grad(loss, vector)
             self.on_stage("backward")
         with torch.no_grad():
-            logits, source = logits.detach(), self.source_parameters()
+            source = self.source_parameters()
             mask = both(answer.mask, weights.mask)
             new = {
                 **state,
-                **forward.new_state(logits),
+                **forward.new_state(votes.detach()),
                 **finite_or_old(answer.memory, state),
                 **self._optimizer.updated(state, gradient, mask, source, frames),
                 "steps": state["steps"] + 1,
@@ -158,7 +168,7 @@ class Step:
             if "taylor.change" in state:
                 new["taylor.change"] = new["opt.parameters"] - state["opt.parameters"]
             self.on_stage("update")
-        return logits[::views], new
+        return _of_frames(outputs, views), new
 
     def source_parameters(self) -> Tensor:
         """Return the trained parameters before the first frame, (P,)."""
@@ -190,11 +200,16 @@ class Step:
         return 0 < self._micro_batch < len(images) // views
 
     def _by_micro_batch(
-        self, run: Callable[..., tuple[Tensor, State]], images: Tensor, state: State, views: int
-    ) -> tuple[Tensor, State]:
+        self, run: Callable[..., tuple[Outputs, State]], images: Tensor, state: State, views: int
+    ) -> tuple[Outputs, State]:
         """Run steps of at most a micro-batch of frames each."""
-        logits = []
+        parts = []
         for part in torch.split(images, self._micro_batch * views):
             own, state = run(part, state, views=views)
-            logits.append(own)
-        return torch.cat(logits), state
+            parts.append(own)
+        return nest.mapped(lambda *tensors: torch.cat(tensors), *parts), state
+
+
+def _of_frames(outputs: Outputs, views: int) -> Outputs:
+    """Return outputs of the frames alone, without a graph."""
+    return nest.mapped(lambda tensor: tensor.detach()[::views], outputs)

@@ -16,6 +16,7 @@ from torch import nn
 from edge_tta.errors import ConfigError, ModelError, did_you_mean, one_line
 from edge_tta.network.checking import required_parameters
 from edge_tta.prepare import InputSpec
+from edge_tta.tasks import TASKS
 
 _INPUT_FIELDS = ("size", "scale", "mean", "std", "channels")
 _PACKAGE = "edge_tta_model_files"
@@ -166,6 +167,21 @@ def labels_of(given: Any, path: Path, factory: str) -> tuple[str, ...] | None:
             f"a list, got a {type(entry).__name__}"
         )
     return tuple(str(label) for label in entry)
+
+
+def task_of(given: Any, path: Path, factory: str) -> str | None:
+    """Return `TASK` of a model file: a task's name; None where it says nothing of the factory.
+
+    Raises:
+        ModelError: it is no name of a task.
+    """
+    named = given.get(factory) if isinstance(given, Mapping) else given
+    if named is not None and named not in TASKS:
+        raise ModelError(
+            f"TASK in {path} must be one of {', '.join(TASKS)}, or a mapping from factory to "
+            f"one, got {named!r}"
+        )
+    return named
 
 
 def _described(error: BaseException) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import urllib.error
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from edge_tta.errors import ModelError, did_you_mean, one_line
-from edge_tta.models.factories import call_factory, imported, input_of, labels_of, names_in
+from edge_tta.models.factories import call_factory, imported, input_of, labels_of, names_in, task_of
 from edge_tta.models.fitting import fill, state_for
 from edge_tta.models.weights import StateDict
+from edge_tta.network.capture import outputs_of
 from edge_tta.network.checking import evaluating
 from edge_tta.prepare import InputSpec
+from edge_tta.tasks import Decode, Task, find_task, task_named
 
 _FORMS = "demo, torchvision:NAME or FILE.py:FACTORY"
 _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors"}
@@ -25,19 +27,40 @@ _AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
 
 @dataclass(frozen=True)
 class Model:
-    """A trained classifier and what is known about it.
+    """A trained network and what is known about it.
 
     Attributes:
         name: as the user gave it.
-        module: (N, 3, size, size) -> logits (N, classes), in evaluation mode.
+        module: of images (N, channels, H, W), in evaluation mode.
         input: what it takes.
         labels: names of its classes, None when unknown.
+        decode: reads boxes from its outputs; None: nothing does.
+        task_name: of what its outputs mean, where that is known.
+        task: the task itself, once `with_task` has found it.
     """
 
     name: str
     module: nn.Module
     input: InputSpec
     labels: tuple[str, ...] | None = None
+    decode: Decode | None = None
+    task_name: str | None = None
+    task: Task | None = None
+
+    def with_task(self, name: str | None) -> Model:
+        """Return the model with its task found, by name or (None) by what it is and returns.
+
+        Frames are then fitted into the input as the task needs it.
+
+        Raises:
+            ConfigError: no such task. ModelError: the network takes no such images.
+        """
+        if name is None and self.task_name is None and self.decode is None:
+            shape = self.input.shape
+            task = find_task(outputs_of(self.module, shape), shape)
+        else:
+            task = task_named(name or self.task_name or "detect", self.decode)
+        return replace(self, task=task, input=replace(self.input, fit=task.fit))
 
 
 def load_model(spec: str, weights: str | Path | None = None) -> Model:
@@ -46,6 +69,8 @@ def load_model(spec: str, weights: str | Path | None = None) -> Model:
     A factory in FILE.py takes no arguments and returns an `nn.Module`, or is one. If the file has a
     mapping `INPUT`, its entry for the factory (or the mapping itself) may set `size`, `scale`,
     `mean`, `std`; if it has `LABELS`, a sequence, or a mapping by factory, it names the classes.
+    `TASK`, a name of `edge_tta.tasks.TASKS` or such by factory, and a function `decode`, of the
+    file or of the network, say what the outputs mean (`edge_tta.tasks.detection`).
 
     Args:
         spec: `demo`, `torchvision:NAME` or `FILE.py:FACTORY`.
@@ -105,7 +130,7 @@ def _demo(weights: str | Path | None) -> Model:
     from edge_tta.demo.spec import INPUT, LABELS
 
     module = road_signs() if weights is None else fill(RoadSignNet(), weights)
-    return Model("demo", module, INPUT, LABELS)
+    return Model("demo", module, INPUT, LABELS, task_name="classify")
 
 
 def _torchvision(name: str, weights: str | Path | None) -> Model:
@@ -135,7 +160,7 @@ def _torchvision(name: str, weights: str | Path | None) -> Model:
                 f"the weights of torchvision:{name} cannot be downloaded ({one_line(error, 200)}); "
                 "connect to the network, or give a file: --weights FILE"
             ) from error
-        return Model(f"torchvision:{name}", module, spec, labels)
+        return Model(f"torchvision:{name}", module, spec, labels, task_name="classify")
     options: dict[str, Any] = {}
     if name in _AUXILIARY:
         options = {"init_weights": False, "aux_logits": False}
@@ -152,7 +177,8 @@ def _torchvision(name: str, weights: str | Path | None) -> Model:
     if options:
         module = torchvision.models.get_model(name, weights=None, **options)
     module = fill(module, weights, state)
-    return Model(f"torchvision:{name}", module, spec, labels if published else None)
+    known_labels = labels if published else None
+    return Model(f"torchvision:{name}", module, spec, known_labels, task_name="classify")
 
 
 def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
@@ -162,11 +188,14 @@ def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
         network = call_factory(module, path, factory)
     if weights is not None:
         network = fill(network, weights)
+    decode = getattr(module, "decode", None) or getattr(network, "decode", None)
     return Model(
         f"{path}:{factory}",
         network,
         input_of(getattr(module, "INPUT", None), path, factory),
         labels_of(getattr(module, "LABELS", None), path, factory),
+        decode,
+        task_of(getattr(module, "TASK", None), path, factory),
     )
 
 

@@ -8,12 +8,14 @@ the program's `Execution`; everything else stays as it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from edge_tta import nest
 from edge_tta.errors import ModelError
 from edge_tta.network.checking import input_advice
 from edge_tta.network.ending import Ending, take_logits
@@ -24,15 +26,20 @@ from edge_tta.network.program import AsTrained, Program, Site
 from edge_tta.network.resolution import total_strides
 from edge_tta.network.rewriting import make_functional, open_graph
 from edge_tta.network.sites import Values, find_sites, refuse_regions
+from edge_tta.tasks import Task, find_task
 
 
 def capture(
-    source: nn.Module, image_shape: tuple[int, ...], fingerprint: str | None = None, below: str = ""
+    source: nn.Module,
+    image_shape: tuple[int, ...],
+    fingerprint: str | None = None,
+    below: str = "",
+    task: Task | None = None,
 ) -> Program:
     """Return a network as a program for images of `image_shape` (channels, H, W), any N at a time.
 
-    The program returns logits (N, classes), also where the network ends in a softmax or has one
-    output (`edge_tta.network.ending`).
+    The program returns what the network returns, with lists for tuples; of a classifier logits
+    (N, classes), also where it ends in a softmax or has one output (`edge_tta.network.ending`).
 
     Args:
         source: in evaluation mode, without gradients, float32 (or float64). The program
@@ -40,23 +47,32 @@ def capture(
         fingerprint: that of `source`, computed here if not given.
         below: name of the layer before which BatchNorms are folded (`edge_tta.network.folding`);
             "": none are.
+        task: what the outputs mean; None: what they look like (`edge_tta.tasks.find_task`).
 
     Raises:
         ModelError: the network has no BatchNorm, or none named `below`, one that keeps no
-            statistics, one inside a control-flow branch, cannot be exported, does not return one
-            tensor (N, classes), draws random numbers, or answers to an image by the others of its
-            batch.
+            statistics, one inside a control-flow branch, cannot be exported, does not return
+            tensors (N, ...) or not those of the task, draws random numbers, or answers to an image
+            by the others of its batch.
     """
     images = _random_images(source, image_shape)
-    expected = _outputs(source, images)
+    outputs = _outputs(source, images)
+    task = task or find_task(outputs, image_shape)
+    if problem := task.takes(outputs, image_shape):
+        raise ModelError(
+            f"the model returns {_described(outputs)}, and its task is {task.name}: {problem}; "
+            "wrap it in a module that returns that, or give another --task"
+        )
+    form, expected = nest.form_of(outputs), nest.leaves(outputs)
     exported = export(source, images)
     refuse_regions(exported)
     module, graph, values = exported.graph_module, exported.graph, _values(exported)
     make_functional(graph)
     owned = _owned(source, values)
     graph_sites = find_sites(graph, owned)
-    _check_outputs(graph, expected, _outputs(source, images))
-    ending = take_logits(graph, expected)
+    for one, other in zip(expected, nest.leaves(_outputs(source, images)), strict=True):
+        _check_outputs(graph, one, other)
+    ending = take_logits(graph, expected[0]) if task.filtered else Ending(1)
     if below:
         graph_sites = fold_below(graph, values, graph_sites, below)
     predecessors = Predecessors(graph, owned, {id(site.node): site.index for site in graph_sites})
@@ -80,7 +96,12 @@ def capture(
         fingerprint=fingerprint or fingerprint_of(source),
         below=below,
         note=ending.note,
+        task=task,
+        form=form,
+        shapes=((ending.classes,),) if task.filtered else tuple(e.shape[1:] for e in expected),
     )
+    if not task.filtered:
+        program = replace(program, classes=program.votes(outputs).shape[1])
     _check_parity(program, images, expected, ending)
     return program
 
@@ -106,8 +127,13 @@ def _random_images(source: nn.Module, image_shape: tuple[int, ...]) -> Tensor:
     return torch.randn((2, *image_shape), generator=generator).to(device, dtype)
 
 
-def _outputs(source: nn.Module, images: Tensor) -> Tensor:
-    """Return the network's outputs (N, classes), or (N,) of a network that has one.
+def outputs_of(source: nn.Module, image_shape: tuple[int, ...]) -> Any:
+    """Return a network's outputs for two random images. Raises ModelError as `capture` does."""
+    return _outputs(source, _random_images(source, image_shape))
+
+
+def _outputs(source: nn.Module, images: Tensor) -> Any:
+    """Return the network's outputs: one tensor (N, ...), or several.
 
     Raises:
         ModelError: it takes no such images, or returns something else.
@@ -120,10 +146,13 @@ def _outputs(source: nn.Module, images: Tensor) -> Tensor:
                 f"the model cannot take images of shape {tuple(images.shape)}: "
                 f"{first_line(error)}; {input_advice(source, images)}"
             ) from error
-    if not isinstance(outputs, Tensor) or outputs.ndim not in (1, 2) or len(outputs) != len(images):
+    found = nest.leaves(outputs)
+    if not found or not all(
+        isinstance(t, Tensor) and t.shape[:1] == images.shape[:1] for t in found
+    ):
         raise ModelError(
-            f"the model returns {_described(outputs)}; expected logits (N, classes) as one tensor: "
-            "wrap it in a module that returns only those"
+            f"the model returns {_described(outputs)}; expected a tensor (N, ...), or lists and "
+            "mappings of such: wrap it in a module that returns only those"
         )
     return outputs
 
@@ -193,22 +222,24 @@ def agrees(program: Program, plain: Program, image_shape: tuple[int, ...]) -> bo
     dtype = plain.layers[0].mean.dtype
     images = torch.randn((2, *image_shape), generator=generator).to(plain.device, dtype)
     with torch.no_grad():
-        expected = plain.run(images, AsTrained(plain))
+        expected = nest.leaves(plain.run(images, AsTrained(plain)))
     ending = Ending(plain.classes)
     return all(
-        _agree(program, images[:n], expected[:n], ending, watch)
+        _agree(program, images[:n], [e[:n] for e in expected], ending, watch)
         for n in (1, 2)
         for watch in (False, True)
     )
 
 
-def _check_parity(program: Program, images: Tensor, expected: Tensor, ending: Ending) -> None:
+def _check_parity(
+    program: Program, images: Tensor, expected: Sequence[Tensor], ending: Ending
+) -> None:
     if not all(_agree(program, images, expected, ending, watch) for watch in (False, True)):
         raise ModelError(
             "the captured graph does not compute what the model computes; the model probably "
             "changes views of tensors in place: rewrite those operations"
         )
-    if not _agree(program, images[:1], expected[:1], ending, False):
+    if not _agree(program, images[:1], [e[:1] for e in expected], ending, False):
         raise ModelError(
             "the model answers to one image alone otherwise than to the same image in a batch; "
             "expected logits that depend on their own image only: look for squeeze() without an "
@@ -216,15 +247,19 @@ def _check_parity(program: Program, images: Tensor, expected: Tensor, ending: En
         )
 
 
-def _agree(program: Program, images: Tensor, expected: Tensor, ending: Ending, watch: bool) -> bool:
+def _agree(
+    program: Program, images: Tensor, expected: Sequence[Tensor], ending: Ending, watch: bool
+) -> bool:
     with torch.no_grad():
         try:
-            outputs = ending.outputs(program.run(images, AsTrained(program), watch=watch))
+            found = nest.leaves(program.run(images, AsTrained(program), watch=watch))
+            outputs = [ending.outputs(output) for output in found]
         except (RuntimeError, IndexError):  # shapes that fit two images only
             return False
-    scale = float(expected.abs().max())
-    return outputs.shape == expected.shape and torch.allclose(
-        outputs, expected, rtol=1e-3, atol=1e-3 * scale
+    return all(
+        one.shape == other.shape
+        and torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()))
+        for one, other in zip(outputs, expected, strict=True)
     )
 
 

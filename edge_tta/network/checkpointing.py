@@ -73,8 +73,8 @@ class CheckpointedProgram(Program):
 
     segments: tuple[Segment, ...] = ()
 
-    def run(self, images: Tensor, hook: BatchNormHook, *, watch: bool = False) -> Tensor:
-        """Return logits (N, classes) of images (N, channels, H, W)."""
+    def run(self, images: Tensor, hook: BatchNormHook, *, watch: bool = False) -> Any:
+        """Return outputs of images (N, channels, H, W)."""
         if watch or not torch.is_grad_enabled():
             return super().run(images, hook, watch=watch)
         recorder = _Recorder(hook)
@@ -89,7 +89,7 @@ class CheckpointedProgram(Program):
             else:
                 values = segment.module(*values, Execution(self, recorder, self.fused))
         last = self.segments[-1].module(*values, Execution(self, recorder, self.fused))
-        return self.logits(last[0])
+        return self.outputs(last)
 
 
 def checkpointed(
@@ -216,8 +216,8 @@ def _segment(program: Program, begin: cutting.Cut, end: cutting.Cut | None) -> S
             names |= {name: None for name in (layer.weight, layer.bias) if name is not None}
         copies[node] = out.node_copy(node, copies.__getitem__)
     if end is None:
-        (result,) = next(n for n in graph.nodes if n.op == "output").all_input_nodes
-        out.output((copies[result],))
+        results = next(n for n in graph.nodes if n.op == "output").all_input_nodes
+        out.output(tuple(copies[result] for result in results))
     else:
         out.output(tuple(copies[n] for n in (end.tensor, *end.numbers)))
     out.lint()

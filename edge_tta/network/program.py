@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, fx
 
+from edge_tta import nest
 from edge_tta.network.kernels import Kernels, Normalisation
 from edge_tta.network.lean.codes import Precision
 from edge_tta.network.lean.fused import Fused
 from edge_tta.network.lean.kernels import LeanKernels
+from edge_tta.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,9 @@ class Program:
     before which BatchNorms are folded and are no sites, "": none are. `precision` is that of
     the tensors a lean program saves, None for a program that PyTorch's autograd runs as it is;
     `fused` is what its plain form runs together with a site, by index. `note` tells the user what
-    was done to the network's end, "": nothing.
+    was done to the network's end, "": nothing. `task` says what the outputs mean, `form` how they
+    are nested (`edge_tta.nest`), and `shapes` are those of one image's. `classes` is the K of the
+    task's votes; 1: there are none.
     """
 
     sites: tuple[Site, ...]
@@ -167,17 +171,30 @@ class Program:
     precision: Precision | None = None
     fused: Mapping[int, Fused] = field(default_factory=dict, repr=False)
     note: str = ""
+    task: Task = field(kw_only=True)
+    form: nest.Form = None
+    shapes: tuple[tuple[int, ...], ...] = field(kw_only=True)
 
-    def run(self, images: Tensor, hook: BatchNormHook, *, watch: bool = False) -> Tensor:
-        """Return logits (N, classes) of images (N, channels, H, W)."""
+    def run(self, images: Tensor, hook: BatchNormHook, *, watch: bool = False) -> Any:
+        """Return outputs of images (N, channels, H, W): logits (N, classes) of a classifier."""
         if watch:
-            return self.logits(self.watching(images, Execution(self, hook, {})))
-        return self.logits(self.plain(images, Execution(self, hook, self.fused)))
+            return self.outputs(self.watching(images, Execution(self, hook, {})))
+        return self.outputs(self.plain(images, Execution(self, hook, self.fused)))
 
-    def logits(self, output: Tensor) -> Tensor:
-        """Return the output as (N, classes)."""
+    def outputs(self, values: Tensor | tuple[Tensor, ...]) -> Any:
+        """Return what a graph returns as the network's outputs."""
         # Some networks squeeze the batch axis of one image away.
-        return output.reshape(-1, self.classes)
+        flat = zip(nest.leaves(values), self.shapes, strict=True)
+        return nest.built(self.form, [value.reshape(-1, *shape) for value, shape in flat])
+
+    def votes(self, outputs: Any) -> Tensor:
+        """Return the task's class votes (N * P, K) of outputs; one of a single class, if none."""
+        votes = self.task.votes(outputs)
+        if votes is None:
+            first = nest.leaves(outputs)[0]
+            votes = first.new_zeros((len(first), 1))
+        found: Tensor = votes
+        return found
 
     def tensors(self) -> list[Tensor]:
         """Return all fixed tensors: weights, source parameters and statistics."""

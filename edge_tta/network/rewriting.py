@@ -84,7 +84,8 @@ def open_graph(
             copied = fx.map_arg(arguments, lambda n: copies.get(n, n))
             copies[node] = out.call_method("normalise", copied)
         elif node.op == "output":
-            out.output(copies[node.args[0][0]])
+            returned = [copies[value] for value in node.args[0]]
+            out.output(returned[0] if len(returned) == 1 else tuple(returned))
         else:
             copies[node] = out.node_copy(node, lambda n: copies[n])
     return fx.GraphModule(root, out)

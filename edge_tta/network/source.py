@@ -16,6 +16,7 @@ from edge_tta.network.exporting import first_line
 from edge_tta.network.lean.codes import Precision
 from edge_tta.network.lean.rewriting import lean_program
 from edge_tta.network.program import Program
+from edge_tta.tasks import Task
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class SourceNetwork:
 
     Attributes:
         fingerprint: SHA-256 of the weights.
+        task: what the outputs mean; None: what they look like.
 
     Raises:
         ModelError: no module, one of TorchScript, one that cannot be copied, or that
@@ -41,7 +43,7 @@ class SourceNetwork:
 
     # Tensors made in inference mode cannot take part in a backward pass.
     @torch.inference_mode(False)
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, device: torch.device, task: Task | None = None) -> None:
         model = unwrapped(model)
         check_module(model)
         try:
@@ -54,7 +56,7 @@ class SourceNetwork:
         unwrap_parts(self._model)
         evaluating(self._model)
         self._programs: dict[tuple[str, str], tuple[tuple[int, ...], Program]] = {}
-        self.device = device
+        self.device, self.task = device, task
         self.fingerprint = fingerprint_of(self._model)
 
     @torch.inference_mode(False)
@@ -77,7 +79,7 @@ class SourceNetwork:
         # A capture compares results, which autocast would round.
         with torch.autocast(self.device.type, enabled=False):
             if saved == "stock":
-                program = capture(self._model, image_shape, self.fingerprint, below)
+                program = capture(self._model, image_shape, self.fingerprint, below, self.task)
             else:
                 program = self._lean(image_shape, Precision(saved), below)
         if program.note:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -10,9 +11,9 @@ from typing import Any
 
 from edge_tta.frames.source import Frame, Pixels
 from edge_tta.guard import Event, Guard
-from edge_tta.run.reading import Reading
 from edge_tta.run.timing import Stages
-from edge_tta.show import Overlay, Tone, draw
+from edge_tta.show import Overlay, Tone, draw, enlarged
+from edge_tta.tasks import Reading
 from edge_tta.temporal import Accuracy, Filtered
 
 SOURCE = "source"
@@ -210,7 +211,9 @@ class FrameResult:
     @cached_property
     def picture(self) -> Pixels:
         """The frame with the results drawn onto it, uint8 (H, W, 3) RGB; drawn when asked for."""
-        answer, source, outcome = self.reading, self.compared.get(SOURCE), self.outcome
+        answer, outcome = self.reading, self.outcome
+        source = self.source if answer.pictured else self.compared.get(SOURCE)
+        without = answer.pictured and math.isnan(self.raw.entropy)  # boxes have none
         doing = Tone.GOOD if outcome.learns else Tone.CALM if outcome.adapts else Tone.DOUBTFUL
         if self.guard is not None and self.guard.fallen is not None:
             doing = Tone.BAD
@@ -218,16 +221,20 @@ class FrameResult:
             doing = Tone.DIM
         info = Overlay(
             label=answer.label,
-            confidence=answer.confidence,
-            entropy=self.raw.entropy,
-            entropy_share=self.raw.entropy_share,
+            confidence=None if answer.legend else answer.confidence,
+            entropy=None if without else self.raw.entropy,
+            entropy_share=None if without else self.raw.entropy_share,
             fps=self.fps,
             state=self.why,
             tone=doing,
             source_label=None if source is None else source.label,
-            source_confidence=None if source is None else source.confidence,
+            source_confidence=None if source is None or answer.legend else source.confidence,
             truth=self.truth,
             condition=self.frame.condition,
+            legend=answer.legend,
             alone=None if self.raw.index == answer.index else (self.raw.label, self.raw.confidence),
         )
-        return draw(self.frame.pixels, info)
+        pixels = self.frame.pixels
+        if answer.pictured:
+            pixels = answer.painted(enlarged(pixels), source)
+        return draw(pixels, info)

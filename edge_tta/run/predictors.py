@@ -10,7 +10,6 @@ from edge_tta.adapter import Adapter
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard
 from edge_tta.prepare import Images
-from edge_tta.probability import as_array
 from edge_tta.run.frame_result import (
     FILTER,
     SOURCE,
@@ -19,13 +18,13 @@ from edge_tta.run.frame_result import (
     GuardReport,
     Outcome,
 )
-from edge_tta.run.reading import Classes, Reading, read_logits
 from edge_tta.run.timing import Stages
+from edge_tta.tasks import Classes, Classification, Reading, Task
 from edge_tta.temporal import Filtered
 
 
 class _Logits(NamedTuple):
-    """Logits of the run's answer, of the adapter, and of the source, where that ran."""
+    """Outputs of the run's answer, of the adapter, and of the source, where that ran."""
 
     answer: Any
     own: Any
@@ -36,6 +35,7 @@ class Predictors:
     """An adapter with its guard, the source network, and methods to compare with.
 
     Args:
+        task: what the outputs mean; None: classification. Guard and filter are for that alone.
         guard: around the adapter; None: the adapter alone.
         filtered: the answers are filtered over time.
         compare: labels of methods that see the same frames, with FILTER behind them where they
@@ -55,6 +55,7 @@ class Predictors:
         adapter: Adapter,
         classes: Classes,
         *,
+        task: Task | None = None,
         guard: Guard | None = None,
         filtered: bool = False,
         compare: Sequence[str] | None = None,
@@ -62,6 +63,7 @@ class Predictors:
     ) -> None:
         self.classes, self.method, self.source_wanted = classes, adapter.config.label, False
         self._adapter, self._guard, self._adapt_every = adapter, guard, adapt_every
+        self.task: Task = task or Classification()
         self._filter = Filtered(guard or adapter) if filtered else None
         self._compare_labelled = compare is None and self.method != SOURCE
         self._others: dict[str, Adapter] = {}
@@ -184,8 +186,8 @@ class Predictors:
             return Outcome.OBSERVED
         return Outcome.ACCUMULATED if self._adapter.position else Outcome.UPDATED
 
-    def _read(self, logits: Any) -> Reading:
-        return read_logits(as_array(logits)[0], self.classes)
+    def _read(self, outputs: Any) -> Reading:
+        return self.task.read(outputs, self.classes)
 
 
 def _filtered(

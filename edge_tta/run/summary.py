@@ -7,8 +7,8 @@ import math
 from rich.table import Table
 
 from edge_tta.run.frame_result import FILTER, SOURCE
-from edge_tta.run.reading import Classes
 from edge_tta.run.tally import Tally
+from edge_tta.tasks import Classes
 from edge_tta.temporal.accuracy import MEMORY, in_words
 
 _TITLES = {"norm": "Pred BN (norm)"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -12,8 +13,9 @@ import cv2
 import numpy as np
 
 from edge_tta.frames.source import Pixels
+from edge_tta.show.colours import Colour
 
-_Colour = tuple[int, int, int]
+_Colour = Colour
 
 # RGB.
 _WHITE: _Colour = (245, 245, 245)
@@ -23,6 +25,7 @@ _RED: _Colour = (240, 98, 90)
 _AMBER: _Colour = (245, 190, 80)
 _BLUE: _Colour = (96, 176, 245)
 _TRACK: _Colour = (78, 84, 92)
+_INK: _Colour = (18, 20, 24)
 
 _SHORT_SIDE = 480
 """Pixels on the short side that the text sizes are made for, and that small frames are given."""
@@ -53,6 +56,7 @@ class Overlay:
     truth: the true class, spelled like the labels.
     condition: such as "fog 5".
     alone: what the frame alone says, and its probability, where that is another class.
+    legend: names and colours of what is painted into the picture.
     """
 
     label: str = ""
@@ -67,6 +71,7 @@ class Overlay:
     truth: str | None = None
     condition: str | None = None
     alone: tuple[str, float] | None = None
+    legend: Sequence[tuple[str, Colour]] = ()
 
 
 def draw(pixels: Pixels, info: Overlay) -> Pixels:
@@ -75,7 +80,7 @@ def draw(pixels: Pixels, info: Overlay) -> Pixels:
     Small frames are enlarged to 480 pixels on the short side (or 1920 on the long one), so that the
     text can be read. Raises ValueError for a frame that is not uint8 (H, W, 3).
     """
-    canvas = _enlarged(pixels)
+    canvas = enlarged(pixels)
     height, width = canvas.shape[:2]
     unit = min(height, width) / _SHORT_SIDE
     pen = _Pen(canvas, unit)
@@ -84,6 +89,8 @@ def draw(pixels: Pixels, info: Overlay) -> Pixels:
         _draw_top(pen, info, margin, width - margin)
     if info.label or info.source_label or info.truth:
         _draw_bottom(pen, info, margin, width - margin)
+    if info.legend:
+        _draw_legend(pen, info.legend, margin, width - margin)
     return canvas
 
 
@@ -177,6 +184,22 @@ def _draw_top(pen: _Pen, info: Overlay, left: int, right: int) -> None:
         pen.text(pen.fitted(info.condition, right - left, size), left, y, size, _DIM)
 
 
+def _draw_legend(pen: _Pen, legend: Sequence[tuple[str, Colour]], left: int, right: int) -> None:
+    """Names on their colours below the top line, as many as there is room for in two rows."""
+    size, high = 0.42, pen.px(18)
+    x, y = left, pen.px(42)
+    for name, colour in legend:
+        text = printable(name)
+        wide = pen.width_of(text, size, _PLAIN) + pen.px(12)
+        if x + wide > right:
+            x, y = left, y + high + pen.px(4)
+            if y > pen.px(42) + high + pen.px(4):
+                return
+        cv2.rectangle(pen.canvas, (x, y), (x + wide, y + high), colour, cv2.FILLED)
+        pen.text(text, x + pen.px(6), y + pen.px(13), size, _INK)
+        x += wide + pen.px(5)
+
+
 def _draw_bottom(pen: _Pen, info: Overlay, left: int, right: int) -> None:
     """Predictions (beside each other when there are two), then the entropy and the truth."""
     said = [("ADAPTED", info.label, info.confidence)]
@@ -244,8 +267,8 @@ def _draw_footer(pen: _Pen, info: Overlay, left: int, right: int, y: int) -> Non
         pen.text(alone, left, y, size, _DIM)
 
 
-def _enlarged(pixels: Pixels) -> Pixels:
-    """A copy, enlarged as far as text needs it."""
+def enlarged(pixels: Pixels) -> Pixels:
+    """Return a copy, enlarged as far as text needs it. Raises ValueError as `draw` does."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
     height, width = pixels.shape[:2]

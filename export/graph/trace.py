@@ -11,8 +11,9 @@ from torch import Tensor, fx
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from edge_tta import nest
 from edge_tta.adapter import Adapter
-from edge_tta.engines.onnx import NEW
+from edge_tta.engines.onnx import NEW, output_names
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError
 from edge_tta.method.state import State
@@ -22,12 +23,12 @@ from edge_tta.network.rewriting import make_functional
 from edge_tta.network.source import SourceNetwork
 from export.graph.passes import improve
 
-StepFunction = Callable[[Tensor, State], tuple[Tensor, State]]
+StepFunction = Callable[[Tensor, State], tuple[Any, State]]
 
 
 @dataclass(frozen=True)
 class Traced:
-    """A graph of (images, *state) -> (logits, *new state).
+    """A graph of (images, *state) -> (*outputs, *new state).
 
     Attributes:
         module: its placeholders are in that order, and so are its outputs.
@@ -45,7 +46,7 @@ def plain_step(adapter: Adapter, image_shape: tuple[int, ...], *, traced: bool =
     without weights that lie channels last, which it would show as strides.
     """
     source, config = engine_of(adapter).network, adapter.config
-    network = SourceNetwork(source.copy(), source.device)
+    network = SourceNetwork(source.copy(), source.device, source.task)
     program = network.program(image_shape, "stock", config.folded_below)
     return Step(program, config, traced=traced)
 
@@ -87,11 +88,13 @@ def _traced(function: StepFunction, images: Tensor, state: State, known: Collect
     """
     names = tuple(state)
     changed: list[str] = []
+    answers: list[str] = []
 
     def flat(images: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        logits, new = function(images, dict(zip(names, values, strict=True)))
+        outputs, new = function(images, dict(zip(names, values, strict=True)))
         changed[:] = list(new)
-        return (logits, *new.values())
+        answers[:] = output_names(nest.form_of(outputs))
+        return (*nest.leaves(outputs), *new.values())
 
     every: dict[Any, Any] = dict(core_aten_decompositions())
     table = {op: rule for op, rule in every.items() if op not in known}
@@ -105,4 +108,5 @@ def _traced(function: StepFunction, images: Tensor, state: State, known: Collect
             f"the adaptation step of this network cannot be traced: {first_line(error)}; run it "
             "with --backend torch"
         ) from error
-    return Traced(module, ("images", *names), ("logits", *(f"{NEW}{name}" for name in changed)))
+    outputs = (*answers, *(f"{NEW}{name}" for name in changed))
+    return Traced(module, ("images", *names), outputs)

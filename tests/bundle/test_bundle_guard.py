@@ -13,8 +13,8 @@ from edge_tta.guard import Guard, Limits
 from edge_tta.prepare import Images
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.stopping import StopRequest
+from edge_tta.tasks import Classes
 from tests.adapters import WINDOW, adapter, stream
 from tests.bundle.bundles import SPEC, fresh, kept
 from tests.bundle.test_bundle_adapter import assert_equal

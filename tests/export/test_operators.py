@@ -158,6 +158,35 @@ def test_shapes_pools_and_products_and_their_gradients(name: str) -> None:
     _assert_same(SHAPES[name], _random(2, 4, 8, 8), atol=1e-4)
 
 
+RESIZINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "nearest, twice": lambda x: functional.interpolate(x, scale_factor=2),
+    "nearest, to a size": lambda x: functional.interpolate(x, size=(9, 12)),
+}
+
+
+@pytest.mark.parametrize("name", RESIZINGS)
+def test_nearest_upsampling_by_whole_factors_and_its_gradient(name: str) -> None:
+    _assert_same(RESIZINGS[name], _random(2, 3, 3, 4))
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("size", [(9, 7), (4, 3), (2, 2)])
+def test_bilinear_resizing(corners: bool, size: tuple[int, int]) -> None:
+    x = _random(1, 2, 4, 3)
+
+    def resized(x: Tensor) -> tuple[Tensor]:
+        return (functional.interpolate(x, size, mode="bilinear", align_corners=corners),)
+
+    module = make_fx(resized, decomposition_table={})(x)
+    improve(module)
+    model = convert(Traced(module, ("x",), ("y",)), WeightFile(None), "test", "fast")
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(None, {"x": x.numpy()})
+    np.testing.assert_allclose(found, resized(x)[0].numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("pattern", ["finite", "nan", "infinity"])
 def test_the_check_for_finite_values(pattern: str) -> None:
     x = _random(3, 4)

@@ -307,7 +307,8 @@ REFUSED: dict[str, tuple[Forward, Callable[[Any], object] | None, str]] = {
         None,
         "depend on their own image only",
     ),
-    "a list": (lambda net, x: [_plain(net, x)], None, r"returns a list; expected logits"),
+    "an empty list": (lambda net, x: [], None, r"returns a list; expected a tensor"),
+    "a number": (lambda net, x: x.sum(), None, r"shape \(\); expected a tensor \(N"),
     "a mapping": (
         lambda net, x: {"logits": _plain(net, x), "loss": None},
         None,
@@ -318,7 +319,6 @@ REFUSED: dict[str, tuple[Forward, Callable[[Any], object] | None, str]] = {
         None,
         "before torch.compile",
     ),
-    "maps": (lambda net, x: net.body(x), None, r"tensor of shape \(2, 6, 8, 8\); expected logits"),
     "another argument": (lambda net, x: net.tail(x), None, "expected a forward pass of that"),
 }
 

@@ -11,10 +11,10 @@ from edge_tta.prepare import InputSpec
 from edge_tta.run.frame_result import FrameResult
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.sinks import Sink
 from edge_tta.run.stopping import StopRequest
 from edge_tta.show.overlay import Tone
+from edge_tta.tasks import Classes
 from tests.frames.media import textured
 from tests.networks import network
 from tests.run.test_loop_faults import BLACK, Script

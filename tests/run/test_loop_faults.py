@@ -15,8 +15,8 @@ from edge_tta.prepare import InputSpec
 from edge_tta.run.frame_result import FrameResult
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.stopping import StopRequest
+from edge_tta.tasks import Classes
 from tests.frames.media import textured
 from tests.networks import network
 

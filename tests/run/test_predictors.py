@@ -16,8 +16,8 @@ from edge_tta.guard import Guard, Limits
 from edge_tta.prepare import Images
 from edge_tta.run.frame_result import FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
-from edge_tta.run.reading import Classes
 from edge_tta.run.timing import Stages
+from edge_tta.tasks import Classes
 
 IMAGE = np.zeros((1, 3, 4, 4), np.float32)
 PIXELS = np.zeros((4, 4, 3), np.uint8)
@@ -83,7 +83,9 @@ def _see(
 
 @pytest.mark.parametrize("every", [1, 1000])
 def test_guard_comparison_and_page_share_one_run_of_the_source(every: int) -> None:
-    predictors, adapter = _seeing(limits=Limits(every=every, drift=2.0, news=0.0), compare=("norm", "source"))
+    predictors, adapter = _seeing(
+        limits=Limits(every=every, drift=2.0, news=0.0), compare=("norm", "source")
+    )
     predictors.source_wanted = True
     for number in range(1, 4):
         result = _see(predictors)

@@ -8,9 +8,9 @@ from collections import Counter
 
 from rich.console import Console
 
-from edge_tta.run.reading import Classes
 from edge_tta.run.summary import latency_line, summary_table, warning_line
 from edge_tta.run.tally import Errors, Latencies, Mean, Tally
+from edge_tta.tasks import Classes
 
 
 def _errors(*seen: tuple[bool, str | None]) -> Errors:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from edge_tta.config import CalibrationConfig
 from edge_tta.method.calibration.anchored import Anchored
 from edge_tta.method.calibration.base import Calibration
+from edge_tta.method.calibration.framewise import Framewise
 from edge_tta.method.calibration.mixed import Mixed
 from edge_tta.method.calibration.renormalised import Renormalised
 from edge_tta.method.calibration.running import Running
@@ -29,6 +30,15 @@ def make_calibration(program: Program, table: CalibrationConfig) -> Calibration:
             anchors=(table.anchor, table.recent_anchor),
             dead_zone=table.dead_zone,
             tracking_rate=table.tracking_rate,
+        )
+    if table.kind == "framewise":
+        return Framewise(
+            layers,
+            smoothing=table.lasting_smoothing,
+            alpha=table.alpha,
+            anchor=table.anchor,
+            onset=table.onset,
+            strength=table.strength,
         )
     if table.kind == "mixed":
         return Mixed(layers, table.alpha)

@@ -119,7 +119,7 @@ class Anchored:
         used, _ = self.shrunk(unpacked(state))
         return used
 
-    def rule(self, steps: Tensor) -> None:
+    def rule(self, state: State) -> None:
         """Return none: the estimate is used as it was before the frame."""
 
     def shifted(self, state: State, shift: Callable[[Moments], Moments]) -> State:

@@ -54,8 +54,8 @@ class Calibration(Protocol):
         """Return the statistics that a state stands for, (C,) each, of all layers."""
         ...
 
-    def rule(self, steps: Tensor) -> Rule | None:
-        """Return how the layers choose in the pass of step number `steps` (from 0).
+    def rule(self, state: State) -> Rule | None:
+        """Return how the layers choose in the pass that begins with a state.
 
         None: they normalise with `statistics`, whatever the batch's are.
         """

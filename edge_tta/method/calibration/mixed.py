@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from edge_tta.method.calibration.base import Choice, OneHistory, Rule, detached
+from edge_tta.method.state import State
 from edge_tta.network.kernels import Moments
 from edge_tta.network.program import BatchNorm
 
@@ -19,7 +19,7 @@ class Mixed(OneHistory):
         super().__init__(layers)
         self._alpha = alpha
 
-    def rule(self, steps: Tensor) -> Rule:
+    def rule(self, state: State) -> Rule:
         """Return the mix, the same at every step."""
 
         def mixed(layer: BatchNorm, history: Moments, batch: Moments) -> Choice:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edge_tta.method.calibration.base import Choice, OneHistory, Rule, detached
 from edge_tta.method.moments import smoothing_at
+from edge_tta.method.state import State
 from edge_tta.network.kernels import Moments
 from edge_tta.network.program import BatchNorm
 
@@ -31,10 +32,10 @@ class Renormalised(OneHistory):
         self._smoothing, self._prior_frames = smoothing, prior_frames
         self._begins_with_batch = initial == "first"
 
-    def rule(self, steps: Tensor) -> Rule:
+    def rule(self, state: State) -> Rule:
         """Return the history as it is, and then updated with the smoothing of a step."""
-        m = smoothing_at(steps, self._smoothing, self._prior_frames)[..., None]
-        begins = (steps == 0)[..., None]
+        m = smoothing_at(state["steps"], self._smoothing, self._prior_frames)[..., None]
+        begins = (state["steps"] == 0)[..., None]
         seen: set[str] = set()
 
         def renormalised(layer: BatchNorm, history: Moments, batch: Moments) -> Choice:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from edge_tta.method.calibration.base import Choice, OneHistory, Rule, detached
 from edge_tta.method.moments import blend, smoothing_at
+from edge_tta.method.state import State
 from edge_tta.network.kernels import Moments
 from edge_tta.network.program import BatchNorm
 
@@ -24,8 +23,9 @@ class Running(OneHistory):
         super().__init__(layers)
         self._smoothing, self._prior_frames, self._initial = smoothing, prior_frames, initial
 
-    def rule(self, steps: Tensor) -> Rule:
+    def rule(self, state: State) -> Rule:
         """Return Eq. 5 with the smoothing of a step."""
+        steps = state["steps"]
         m = smoothing_at(steps, self._smoothing, self._prior_frames, self._initial)[..., None]
 
         def blended(layer: BatchNorm, history: Moments, batch: Moments) -> Choice:

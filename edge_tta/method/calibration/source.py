@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 
 from edge_tta.method.calibration.base import Collected
 from edge_tta.method.state import State
@@ -30,7 +29,7 @@ class Source:
         """Return the source's statistics."""
         return self._statistics
 
-    def rule(self, steps: Tensor) -> None:
+    def rule(self, state: State) -> None:
         """Return none."""
 
     def shifted(self, state: State, shift: Callable[[Moments], Moments]) -> State:

@@ -6,7 +6,6 @@ from typing import Any
 
 from edge_tta.frames.source import FrameSource
 from edge_tta.run.frame_result import FrameResult
-from edge_tta.run.reading import Reading
 from edge_tta.run.sinks import Sink
 from edge_tta.show import JsonlWriter
 
@@ -27,14 +26,14 @@ class JsonlSink(Sink):
             "frame": frame.index,
             "name": frame.name,
             "time_s": frame.time_s,
-            **_told(reading),
+            **reading.record(*frame.pixels.shape[:2]),
             "adapted": result.outcome.adapts,
             "why": result.why,
             "step": result.steps,
             "ms": result.stages.ms(),
         }
         if result.filter is not None:
-            record["raw"] = _told(result.raw)
+            record["raw"] = result.raw.record(*frame.pixels.shape[:2])
             record["filter"] = result.filter.record()
         if result.guard is not None:
             record["guard"] = result.guard.record()
@@ -47,20 +46,10 @@ class JsonlSink(Sink):
             record["condition"] = frame.condition
         if result.compared:
             record["compared"] = {
-                name: {"prediction": other.index, "confidence": other.confidence}
+                name: other.compared(*frame.pixels.shape[:2])
                 for name, other in result.compared.items()
             }
         self._writer.write(record)
 
     def close(self) -> None:
         self._writer.close()
-
-
-def _told(reading: Reading) -> dict[str, Any]:
-    """Return what a record tells of a prediction."""
-    return {
-        "prediction": reading.index,
-        "label": reading.label,
-        "confidence": reading.confidence,
-        "entropy": reading.entropy,
-    }

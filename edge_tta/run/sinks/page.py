@@ -10,12 +10,12 @@ from edge_tta.frames.source import FrameSource
 from edge_tta.resident import resident_bytes
 from edge_tta.run.controls import Controls, Done
 from edge_tta.run.frame_result import SOURCE, FrameResult, GuardReport
-from edge_tta.run.reading import Reading
 from edge_tta.run.sinks import Sink
 from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.serve.hub import Hub
 from edge_tta.serve.place import Place
 from edge_tta.serve.server import PageServer
+from edge_tta.tasks import Reading
 from edge_tta.temporal import Accuracy
 
 
@@ -72,7 +72,8 @@ class PageSink(Sink):
             "saved": self._saved(),
             "done": [self._of_wish(done) for done in list(self._controls.done)],
         }
-        self._hub.publish(frame.pixels, status, _values(result))
+        shown = result.reading.painted(frame.pixels, source)
+        self._hub.publish(shown, status, _values(result))
 
     def close(self) -> None:
         self._server.close()

@@ -14,12 +14,18 @@ _DEFAULT_FPS = 25.0
 
 
 class WindowSink(Sink):
-    """A window; `end` is called when the user closes it. Ask `display_problem` first."""
+    """A window; `end` is called when the user closes it. Ask `display_problem` first.
+
+    beside: the source network's outputs are shown too.
+    """
 
     stage = "show"
 
-    def __init__(self, end: Callable[[], None]) -> None:
-        self._end = end
+    def __init__(self, end: Callable[[], None], *, beside: bool = False) -> None:
+        self._end, self._beside = end, beside
+
+    def wants_source(self) -> bool:
+        return self._beside
 
     def open(self, source: FrameSource) -> None:
         self._window = Window(f"edge-tta: {source.name}")
@@ -33,12 +39,18 @@ class WindowSink(Sink):
 
 
 class VideoSink(Sink):
-    """A video file. fps: at which it plays where the source has no rate of its own."""
+    """A video file. fps: at which it plays where the source has no rate of its own.
+
+    beside: the source network's outputs are shown too.
+    """
 
     stage = "show"
 
-    def __init__(self, path: Path, fps: float | None = None) -> None:
-        self._path, self._fps = path, fps
+    def __init__(self, path: Path, fps: float | None = None, *, beside: bool = False) -> None:
+        self._path, self._fps, self._beside = path, fps, beside
+
+    def wants_source(self) -> bool:
+        return self._beside
 
     def open(self, source: FrameSource) -> None:
         self._video = VideoRecorder(self._path, source.fps or self._fps or _DEFAULT_FPS)

@@ -8,6 +8,6 @@ __all__ = ["OPERATORS"]
 
 for _family in (
     *("activations", "convolution", "convolution_gradients", "elementwise", "normalisation"),
-    *("pooling", "reductions", "shapes"),
+    *("pooling", "reductions", "resizing", "shapes"),
 ):
     import_module(f"{__name__}.{_family}")  # which fills the table

@@ -30,10 +30,13 @@ def convolution_backward(
     """
     *rest, wanted = arguments
     geometry = Geometry(*rest)
-    if geometry.transposed:
-        raise NotImplementedError("the gradient of a transposed convolution")
     gradients: list[Value | None] = [None, None, None]
-    if wanted[0]:
+    if geometry.transposed:
+        if wanted[1]:
+            raise NotImplementedError("the gradient of a transposed convolution's weight")
+        if wanted[0]:  # what it is the transpose of
+            gradients[0] = e.op("Conv", [grad, weight], a.shape, a.dtype, **geometry.attributes())
+    elif wanted[0]:
         gradients[0] = input_gradient(e, grad, a.shape, weight, geometry)
     if wanted[1]:
         gradients[1] = weight_gradient(e, grad, a, weight.shape, geometry)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_tta.run import reading
-from edge_tta.run.reading import Classes, Reading
+from edge_tta.tasks import Classes, Reading
+from edge_tta.tasks import classification as reading
 
 
 def read_logits(logits: npt.NDArray[Any]) -> Reading:

@@ -1,0 +1,89 @@
+"""`edge-tta bench error` of segmenters and detectors: mIoU, or mAP50 and recall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.cli.common import Command, Network
+from bench.corruptions import CORRUPTIONS
+from bench.dense.measure import Corruption, measure_dense
+from bench.dense.sets import load_dense_set
+from bench.report.document import Table
+from bench.sets import CLEAN
+from edge_tta.errors import ConfigError, did_you_mean
+
+_SCORES = ("miou", "map50", "recall")
+
+
+def measure(command: Command, network: Network) -> int:
+    """Measures, prints and writes rows; returns the exit code.
+
+    Raises:
+        ConfigError: an option that these tasks do not have, or an unknown corruption.
+        SourceError: the set cannot be read.
+    """
+    arguments, task = command.arguments, network.program.task
+    if arguments.order not in ("iid", "natural") or arguments.batch_size != (1,):
+        raise ConfigError(
+            f"task {task.name} is measured frame by frame in the set's order; leave --order and "
+            "--batch-size out"
+        )
+    if arguments.report is not None:
+        raise ConfigError(f"there is no --report for task {task.name} yet; leave it out")
+    corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
+    data = load_dense_set(arguments.data, task.name, arguments.limit, arguments.stride)
+    rows: list[dict[str, Any]] = []
+    with command.progress() as progress:
+        total = len(data) * len(corruptions) * len(command.methods)
+        bar = progress.add_task(f"{task.name}, natural", total=total)
+        for row in measure_dense(
+            network.source,
+            network.model.input,
+            data,
+            command.methods,
+            corruptions,
+            ignored=arguments.ignore,
+            seed=arguments.seed,
+            model=network.name,
+            advance=lambda: progress.advance(bar),
+        ):
+            rows.append(row)
+            progress.console.print(_line(row))
+            command.write(rows)
+    for score in _SCORES:
+        if score in rows[0]:
+            command.show(table_of(rows, score), score)
+    return 0
+
+
+def corruptions_from(names: Sequence[str], severity: int) -> list[Corruption]:
+    """Return corruptions of NAME or NAME:SEVERITY each.
+
+    Raises:
+        ConfigError: an unknown name, or a severity that is not 1 to 5.
+    """
+    found = []
+    for text in names:
+        name, _, own = text.partition(":")
+        if name not in (CLEAN, *CORRUPTIONS):
+            raise ConfigError(f"unknown corruption {name!r}{did_you_mean(name, CORRUPTIONS)}")
+        if own not in ("", "1", "2", "3", "4", "5"):
+            raise ConfigError(f"the severity of {text!r} must be 1 to 5")
+        found.append(Corruption(name, 0 if name == CLEAN else int(own or severity)))
+    return found
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], score: str) -> Table:
+    """Return a table of a score, a line a method, a column a corruption."""
+    columns = list(dict.fromkeys(f"{row['corruption']} {row['severity'] or ''}" for row in rows))
+    lines = []
+    for label in dict.fromkeys(row["label"] for row in rows):
+        cells = [f"{row[score]:.3f}" for row in rows if row["label"] == label]
+        lines.append([label, *cells, *[""] * (len(columns) - len(cells))])
+    return Table(["method", *(column.strip() for column in columns)], lines)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    scores = ", ".join(f"{score} {row[score]:.3f}" for score in _SCORES if score in row)
+    return f"{row['label']}, {row['corruption']} {row['severity'] or ''}: {scores}"

@@ -1,0 +1,1 @@
+"""Segmentation and detection on labelled pictures: sets, metrics, streams of corrupted frames."""

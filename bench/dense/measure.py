@@ -1,0 +1,107 @@
+"""Methods on streams of labelled pictures, in their order, from the source for each corruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.adapters import adapter_of
+from bench.corruptions import corrupt
+from bench.dense.metrics import Masks, map50, recall
+from bench.dense.sets import DenseSet
+from bench.sets import CLEAN
+from edge_tta.adapter import Adapter
+from edge_tta.config import MethodConfig
+from edge_tta.network.source import SourceNetwork
+from edge_tta.prepare import InputSpec, Pixels
+from edge_tta.tasks import Detection, Segmentation
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What is done to the pictures: nothing (`clean`, severity 0), or a corruption of 1 to 5."""
+
+    name: str
+    severity: int
+
+    def of(self, picture: Pixels, index: int, seed: int) -> Pixels:
+        """Return a picture with it, its lengths scaled from the published side to the picture's."""
+        if self.name == CLEAN:
+            return picture
+        how: Any = {"first_index": index, "table": "imagenet", "to_scale": True}
+        return corrupt(picture, self.name, self.severity, seed, **how)
+
+
+def measure_dense(
+    network: SourceNetwork,
+    spec: InputSpec,
+    data: DenseSet,
+    methods: Mapping[str, MethodConfig],
+    corruptions: Sequence[Corruption],
+    *,
+    ignored: Sequence[int] = (),
+    seed: int = 0,
+    model: str,
+    advance: Callable[[], None] = lambda: None,
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each method and corruption, as they are measured.
+
+    Args:
+        ignored: numbers in masks that are no label.
+        advance: called at each frame.
+
+    Raises:
+        ConfigError: a method that trains, and a task without a loss.
+    """
+    for label, config in methods.items():
+        for corruption in corruptions:
+            adapter = adapter_of(network, config, spec, "float16")
+            scores = _scored(adapter, data, corruption, ignored, seed, advance)
+            method = adapter.config
+            yield {
+                "method": method.method,
+                "host": method.host if method.method == "nanoadapt" else None,
+                "label": label,
+                "model": model,
+                "data": data.name,
+                "corruption": corruption.name,
+                "severity": corruption.severity,
+                "batch_size": 1,
+                "order": "natural",
+                "seed": seed,
+                "n": len(data),
+                **scores,
+            }
+
+
+def _scored(
+    adapter: Adapter,
+    data: DenseSet,
+    corruption: Corruption,
+    ignored: Sequence[int],
+    seed: int,
+    advance: Callable[[], None],
+) -> dict[str, float]:
+    """Return the scores of one stream."""
+    classes = adapter.prepare(adapter.input_spec.shape)
+    task, truths = adapter.task, data.truths
+    masks, found = Masks(classes, ignored), []
+    kept = np.array([k for k in range(classes) if k not in ignored], np.uint8)
+    for index, picture in enumerate(data.pictures()):
+        image = adapter.input_spec.prepare(corruption.of(picture, index, seed))
+        outputs = adapter(image)
+        if isinstance(task, Segmentation):
+            truth: Any = truths[index]
+            masks.add(kept[task.mask(outputs, kept)], truth)
+        elif isinstance(task, Detection):
+            found.append(task.boxes(outputs))
+        advance()
+    if isinstance(task, Segmentation):
+        return {"miou": masks.miou(), "error": masks.error()}
+    boxes: Any = truths
+    if data.targets_only:
+        return {"recall": recall(found, boxes)}
+    return {"map50": map50(found, boxes), "recall": recall(found, boxes)}

@@ -1,0 +1,51 @@
+"""Tasks: what a network's outputs mean. One module, one task; a new one is named in TASKS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edge_tta.errors import ConfigError
+from edge_tta.tasks.base import Classes, Reading, Task
+from edge_tta.tasks.classification import Classification
+from edge_tta.tasks.detection import Decode, Detection
+from edge_tta.tasks.features import Features
+from edge_tta.tasks.segmentation import Segmentation
+
+_MAKERS: tuple[Callable[[], Task], ...] = (Classification, Segmentation, Detection, Features)
+
+TASKS = {make().name: make for make in _MAKERS}
+"""Makers of tasks by name, in the order in which they are tried on outputs."""
+
+
+def task_named(name: str, decode: Decode | None = None) -> Task:
+    """Return a task. decode: of a model's file; only detection has a use for it.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
+    if name == Detection.name:
+        return Detection(decode)
+    return TASKS[name]()
+
+
+def find_task(outputs: Any, image_shape: Sequence[int]) -> Task:
+    """Return the task that outputs for images (channels, H, W) look like; boxes look like none."""
+    found = (make() for name, make in TASKS.items() if name != Detection.name)
+    return next(task for task in found if not task.takes(outputs, image_shape))
+
+
+__all__ = [
+    "TASKS",
+    "Classes",
+    "Classification",
+    "Decode",
+    "Detection",
+    "Reading",
+    "Segmentation",
+    "Task",
+    "find_task",
+    "task_named",
+]

@@ -1,0 +1,141 @@
+"""Segmentation: logits (N, K, H, W) of K classes at each position.
+
+Of several outputs the one called `out` is taken, or the first with four axes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_tta.frames.source import Pixels
+from edge_tta.nest import leaves
+from edge_tta.prepare import Fit
+from edge_tta.probability import as_array, entropy, softmax
+from edge_tta.show.colours import Colour, colour_of
+from edge_tta.tasks.base import FRAMEWISE, Classes, Reading
+
+Mask = npt.NDArray[np.uint8]
+
+MOST_CLASSES = 256
+_LIKELIEST = 6
+_OPACITY = 0.5
+_ENTROPY_STRIDE = 4
+"""The entropy is told of every so many rows and columns."""
+
+
+@dataclass(frozen=True)
+class MaskReading(Reading):
+    """A class for each position.
+
+    Attributes:
+        mask: class numbers (H, W) uint8, as large as the output.
+        classes: what they stand for.
+        shares: of the mask, by class number, those that are there.
+    """
+
+    mask: Mask
+    classes: Classes
+    shares: Mapping[int, float]
+
+    pictured: ClassVar[bool] = True
+
+    def record(self, height: int, width: int) -> dict[str, Any]:
+        """Return the class shares and the entropy."""
+        shares = {self.classes.name(k): share for k, share in self.shares.items()}
+        return {"classes": shares, "entropy": self.entropy}
+
+    def compared(self, height: int, width: int) -> dict[str, Any]:
+        """Return the same of a method compared with."""
+        return self.record(height, width)
+
+    def painted(self, pixels: Pixels, source: Reading | None) -> Pixels:
+        """Return the mask blended over a frame, the source's on the right where it is given."""
+        if not isinstance(source, MaskReading):
+            return self.blended(pixels)
+        return np.concatenate([self.blended(pixels), source.blended(pixels)], 1)
+
+    @property
+    def legend(self) -> tuple[tuple[str, Colour], ...]:
+        """Names and colours of the classes that are there, the largest first."""
+        return tuple((self.classes.name(k), colour_of(k)) for k in self.shares)
+
+    def blended(self, pixels: Pixels) -> Pixels:
+        """Return the mask blended over a frame (H, W, 3) RGB."""
+        palette = np.array([colour_of(k) for k in range(int(self.mask.max()) + 1)], np.uint8)
+        height, width = pixels.shape[:2]
+        mask = cv2.resize(self.mask, (width, height), interpolation=cv2.INTER_NEAREST)
+        return np.asarray(
+            cv2.addWeighted(pixels, 1 - _OPACITY, palette[mask], _OPACITY, 0), np.uint8
+        )
+
+
+class Segmentation:
+    """The task of segmenters."""
+
+    name, learns, filtered, fit = "segment", True, False, Fit.STRETCH
+    host = "norm"  # Tent per position costs five times as much and was measured to gain nothing
+    # Neighbouring frames are of one scene, so that little of their spread is content.
+    preset: Mapping[str, Any] = {
+        **FRAMEWISE,
+        **{"anchor": 2.5, "alpha": 0.8, "onset": 0.0, "strength": 0.9},
+    }
+
+    def takes(self, outputs: Any, image_shape: Sequence[int]) -> str:
+        """Return "" where there is an output (N, K, H, W) in the proportions of the image."""
+        main = _main(outputs)
+        if main is None:
+            return "expected logits (N, classes, H, W)"
+        _, classes, height, width = main.shape
+        if not 2 <= classes <= MOST_CLASSES:
+            return f"expected logits (N, classes, H, W) of 2 to {MOST_CLASSES} classes"
+        ratio, wanted = height / width, image_shape[1] / image_shape[2]
+        if min(height, width) < 2 or not 0.9 < ratio / wanted < 1.1:
+            return "expected logits (N, classes, H, W) in the proportions of the image"
+        return ""
+
+    def votes(self, outputs: Any) -> Any:
+        """Return the logits at each position."""
+        main = _main(outputs)
+        n, classes = main.shape[:2]
+        return main.reshape(n, classes, -1).swapaxes(1, 2).reshape(-1, classes)
+
+    def mask(self, outputs: Any, among: npt.NDArray[np.uint8] | None = None) -> Mask:
+        """Return the class (H, W) of each position, or its place among some."""
+        logits = as_array(_main(outputs))[0]
+        chosen = logits if among is None else logits[among]
+        return np.asarray(chosen.argmax(0), np.uint8)
+
+    def read(self, outputs: Any, classes: Classes) -> MaskReading:
+        """Return the mask of logits (1, K, H, W)."""
+        logits, mask = as_array(_main(outputs))[0], self.mask(outputs)
+        counts = np.bincount(mask.ravel(), minlength=len(logits)) / mask.size
+        present = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k] > 0]
+        shares = {k: float(counts[k]) for k in present}
+        some = logits[:, ::_ENTROPY_STRIDE, ::_ENTROPY_STRIDE].reshape(len(logits), -1).T
+        nats = float(entropy(softmax(some)).mean()) + 0.0
+        likeliest = tuple((classes.name(k), shares[k]) for k in present[:_LIKELIEST])
+        return MaskReading(
+            index=present[0],
+            label=", ".join(f"{name} {share:.0%}" for name, share in likeliest[:3]),
+            confidence=likeliest[0][1],
+            entropy=nats,
+            entropy_share=nats / math.log(len(logits)),
+            likeliest=likeliest,
+            mask=mask,
+            classes=classes,
+            shares=shares,
+        )
+
+
+def _main(outputs: Any) -> Any:
+    """Return the output that holds the classes; None: there is none."""
+    if isinstance(outputs, Mapping) and "out" in outputs:
+        outputs = outputs["out"]
+    return next((leaf for leaf in leaves(outputs) if len(leaf.shape) == 4), None)
