@@ -27,18 +27,18 @@ def test_harm_is_answered_by_the_source_and_the_log_says_when_and_why(
     seen = records(log)
     fallen = [record["guard"]["fell_back"] for record in seen]
     first = fallen.index(True)
-    assert all(fallen[first:])
     (event,) = seen[first]["guard"]["events"]
     assert event["kind"] == "fell back"
     assert "the source seems to be right more often" in event["why"]
-    assert sum("events" in record["guard"] for record in seen) == 1
-    for record in seen[first:]:
-        assert record["why"] == f"fell back to source: {event['why']}"
-        assert record["adapted"] is True
-    last = seen[-1]
-    assert last["guard"]["source_weight"] > 0.95
-    source = last["compared"]["source"]
-    assert (last["prediction"], last["confidence"]) == (source["prediction"], source["confidence"])
+    for record in seen:
+        if record["guard"]["fell_back"]:
+            assert record["why"] == f"fell back to source: {event['why']}"
+        if record["guard"]["source_weight"] == 1:
+            source = record["compared"]["source"]
+            for name in ("prediction", "confidence"):
+                assert record[name] == source[name]
+    assert sum(fallen) > FRAMES / 4
+    assert max(record["guard"]["source_weight"] for record in seen) > 0.95
 
 
 def test_the_summary_says_what_the_guard_did_and_what_it_cost(guarded: tuple[Path, Result]) -> None:
@@ -47,7 +47,9 @@ def test_the_summary_says_what_the_guard_did_and_what_it_cost(guarded: tuple[Pat
     fallen = sum(record["fell_back"] for record in seen)
     weight = sum(record["source_weight"] for record in seen) / FRAMES
     said = " ".join(result.out.split())
-    assert "guard: fell back once (last: the source seems to be right more often)" in said
+    falls = sum(event["kind"] == "fell back" for sign in seen for event in sign.get("events", ()))
+    times = "once" if falls == 1 else f"{falls} times"
+    assert f"guard: fell back {times} (last: the source seems to be right more often)" in said
     assert f"for {fallen} of {FRAMES} frames" in said
     assert f"the source had {weight:.0%} of the weight, and ran on " in said
 
