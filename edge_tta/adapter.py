@@ -30,8 +30,8 @@ class Adapter:
 
     Args:
         model: a classifier (N, channels, H, W) -> (N, classes) with BatchNorm layers; a bundle's
-            folder; an engine (`edge_tta.engines`), which has its method and options; or the
-            `engine.network` of another adapter.
+            folder; an ONNX file; an engine (`edge_tta.engines`), which has its method and options;
+            or the `engine.network` of another adapter.
         method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too. Of a bundle,
             one that it holds.
         host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`.
@@ -43,6 +43,8 @@ class Adapter:
         activation_checkpointing: segments at most that save their input alone and are computed
             again in the backward pass: a number from 2, `auto` (as many as save least), or 0:
             none. Less memory, more time. Needs `gradient` constant and no `taylor`.
+        source_images: (M, channels, H, W), unlabelled, of the source domain, normalised: some
+            hundred, from which an ONNX file gets back the BatchNorms that are folded away in it.
         options: single fields of `MethodConfig` that win over the preset, by the names of
             `edge_tta.config.fields.PLACES`. Those from `preset` on are of modules alone.
 
@@ -67,9 +69,15 @@ class Adapter:
         input_spec: InputSpec | None = None,
         saved: str = "float32",
         activation_checkpointing: int | str = 0,
+        source_images: Tensor | Images | None = None,
         **options: Any,
     ) -> None:
         self.engine: Engine
+        if isinstance(model, (str, Path)) and Path(model).suffix.lower() == ".onnx":
+            file = _torch().read_onnx(model, source_images)
+            model, input_spec = file.module, input_spec or file.input
+        elif source_images is not None:
+            raise ConfigError("source_images are for ONNX files; leave them out")
         if isinstance(model, (str, Path, Bundle)):
             given = preset, device, input_spec, saved, activation_checkpointing, options
             if given != ("edge", "cpu", None, "float32", 0, {}):

@@ -5,13 +5,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_tta.budget.choices import MIB, Budget
 from edge_tta.bundle.runtime import PROFILES, check_threads
 from edge_tta.class_names import read_class_names
+from edge_tta.cli import source_frames
+from edge_tta.cli.numbers import count as count
+from edge_tta.cli.numbers import is_number
+from edge_tta.cli.numbers import natural as natural
+from edge_tta.cli.numbers import not_negative as not_negative
+from edge_tta.cli.numbers import per_cent as per_cent
+from edge_tta.cli.numbers import positive as positive
 from edge_tta.config import HOSTS, METHODS, make_config
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.prepare import Channels, Size, parse_size
@@ -36,7 +43,7 @@ def add_model(
         required=default is None,
         default=default,
         metavar="MODEL",
-        help="demo | torchvision:NAME | FILE.py:FACTORY"
+        help="demo | torchvision:NAME | FILE.py:FACTORY | FILE.onnx"
         + (" | BUNDLE_DIR" if bundles else "")
         + (f" (default: {default})" if default else ""),
     )
@@ -53,6 +60,7 @@ def add_model(
     for name in ("--mean", "--std"):
         group.add_argument(name, type=numbers, metavar="R,G,B", help="one value, or one a channel")
     group.add_argument("--labels", metavar="FILE", help="class names: a line each, or JSON")
+    source_frames.add_options(group)
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
@@ -197,7 +205,8 @@ def model_from(arguments: argparse.Namespace) -> Model:
     model = load_model(arguments.model, arguments.weights)
     given = {name: getattr(arguments, name) for name in INPUT_OPTIONS}
     labels = model.labels if arguments.labels is None else read_class_names(arguments.labels)
-    return dataclasses.replace(model, input=model.input.changed(**given), labels=labels)
+    model = dataclasses.replace(model, input=model.input.changed(**given), labels=labels)
+    return source_frames.with_batch_norm(model, arguments)
 
 
 def check_labels(labels: Sequence[str] | None, classes: int) -> None:
@@ -237,7 +246,7 @@ def joined_numbers(arguments: Sequence[str]) -> list[str]:
     rest = list(arguments)
     while rest:
         joined.append(rest.pop(0))
-        if joined[-1] in ("--mean", "--std") and len(rest) >= 3 and all(map(_is_number, rest[:3])):
+        if joined[-1] in ("--mean", "--std") and len(rest) >= 3 and all(map(is_number, rest[:3])):
             joined[-1] += "=" + ",".join(rest[:3])
             del rest[:3]
     return joined
@@ -259,49 +268,3 @@ def threads(text: str) -> int:
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return number
-
-
-def whole_from(least: int) -> Callable[[str], int]:
-    """Return a type for argparse: a whole number from `least`."""
-
-    def parse(text: str) -> int:
-        if text.isascii() and text.isdecimal() and int(text) >= least:
-            return int(text)
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
-
-    return parse
-
-
-count, natural = whole_from(1), whole_from(0)
-
-
-def positive(text: str) -> float:
-    """A number above 0."""
-    if _is_number(text) and 0 < float(text) < float("inf"):
-        return float(text)
-    raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-
-
-def not_negative(text: str) -> float:
-    """A number from 0, or infinity."""
-    if _is_number(text) and float(text) >= 0:
-        return float(text)
-    raise argparse.ArgumentTypeError(f"expected a number from 0, or inf, got {text!r}")
-
-
-def per_cent(text: str) -> float:
-    """A share in per cent, from 1 and below 100; `%` may follow. Returns 0..1."""
-    number = text.removesuffix("%").strip()
-    if _is_number(number) and 1 <= float(number) < 100:
-        return float(number) / 100
-    raise argparse.ArgumentTypeError(
-        f"expected per cent, from 1 and below 100, as 70, got {text!r}"
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
