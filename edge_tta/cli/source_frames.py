@@ -42,6 +42,11 @@ def with_batch_norm(model: Model, arguments: argparse.Namespace) -> Model:
                 "--first-frames is how many of the --source-frames are taken; give these too"
             )
     console = terminal(stderr=True)
+    if frames is not None and arguments.source_frames is None:
+        console.print(
+            f"the first {most} frames of {frames} are taken for good conditions: what they show is "
+            "the source that everything later is compared with"
+        )
     with stages(console, "source frames") as tell:
         model, told = restored(model, frames, most, tell)
     if told:

@@ -20,6 +20,9 @@ from edge_tta.network.onnx_file import operators as _fill_the_table  # noqa: F40
 from edge_tta.network.onnx_file.nodes import Host, Node, Value, operator_of
 from edge_tta.network.onnx_file.operators.shapes import MOST_ELEMENTS
 
+BEFORE = "::before"
+"""Ending of the name of a node's output behind which a layer was inserted."""
+
 
 class OnnxNetwork(nn.Module):
     """A network of an ONNX file: images (N, channels, H, W) -> its outputs, for any N.
@@ -109,7 +112,7 @@ class OnnxNetwork(nn.Module):
     def insert_behind(self, node: Node, layer: nn.Module, operator: str) -> str:
         """Put a layer behind a node's output, in front of all that reads it; return its name."""
         output = node.outputs[0]
-        inner = f"{output}::before"
+        inner = output + BEFORE
         place = self.nodes.index(node)
         self.nodes[place] = _renamed(node, output, inner)
         self._functions.pop(output, None)
