@@ -74,7 +74,6 @@ def _needs(folder: Path, profile: str, threads: int | None) -> Needs:
     from edge_tta.adapter import Adapter
     from edge_tta.bundle.folder import Bundle
     from edge_tta.engines.onnx import OnnxEngine
-    from edge_tta.guard import Limits
     from edge_tta.resident import peak_bytes
 
     adapter = Adapter(OnnxEngine(Bundle(folder, threads=threads, profile=profile)))
@@ -85,7 +84,8 @@ def _needs(folder: Path, profile: str, threads: int | None) -> Needs:
         _run(adapter, place, adapt_every=2)
     both_bytes = peak_bytes()[0]
     image = adapter.input_spec.prepare(pixels)
-    compared_s = _seconds(lambda: adapter.predict_source(image)) / Limits().every
+    # The guard may run the source on every frame.
+    compared_s = _seconds(lambda: adapter.predict_source(image))
     learn_s = _seconds(lambda: adapter(image))
     observe_s = _seconds(lambda: adapter(image, learn=False))
     return Needs(learn_bytes, both_bytes, learn_s + compared_s, observe_s + compared_s)

@@ -1,6 +1,5 @@
-"""Notices, without labels, when adaptation does harm, and falls back to the source network."""
+"""Tells, without labels, whether adaptation does harm, and lets the source network answer then."""
 
-from edge_tta.guard.guard import Event, Guard
-from edge_tta.guard.judge import Limits
+from edge_tta.guard.guard import Event, Guard, Limits
 
 __all__ = ["Event", "Guard", "Limits"]

@@ -1,4 +1,4 @@
-"""`Guard`: an adapter that falls back to the source network where adaptation does harm."""
+"""`Guard`: an adapter whose answers are blended with the source network's, as harm shows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from edge_tta.adapter import Adapter
-from edge_tta.guard.judge import Judge, Limits
-from edge_tta.guard.running import as_array, softmax
+from edge_tta.guard.judge import Judge
+from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
 
 _EVENTS = 256
 """Latest events that are kept."""
@@ -21,8 +24,8 @@ class Event:
 
     Attributes:
         frame: at which frame, from 0.
-        kind: `fell back`, `returned`, or `reset`: what it went back to did no better, so that it
-            began anew from the source.
+        kind: `fell back`, `returned`, `restored` (the adapter, to its last good state) or `reset`
+            (to the source).
         why: in a few words.
     """
 
@@ -31,24 +34,57 @@ class Event:
     why: str
 
 
-class Guard:
-    """`guard(images) -> logits`: those of an adapter, or of the source network where that is safer.
+@dataclass(frozen=True)
+class Limits:
+    """How closely the guard looks, and what it takes for harm. Lengths are in frames.
 
-    On one frame of `limits.every`, and after doubtful ones, the source network runs too. Where the
-    comparison, or what the stream shows, speaks of harm (`edge_tta.guard.judge`), the guard *falls
-    back*: predictions are the source's, and the adapter goes back to its last good state. From
-    there it runs on trial, beside the source and without learning, for some frames at a time, each
-    time from the same state. When a trial goes well the guard *returns* to the adapter, with what
-    it has calibrated.
+    Attributes:
+        every: the source runs at least on one frame of so many.
+        worth: it runs on a frame where its weight times the networks' disagreement is above this;
+            below, blending would change next to nothing.
+        decided: a weight nearer to 0 or 1 than this is taken for it.
+        fall, rise: the guard has fallen back from the one weight of the source on, and until it is
+            below the other.
+        patience: so long fallen back, the adapter begins anew; twice as long each time, until a
+            good state is kept again.
+        keep_every: between good states that are kept.
+        drift: harm, where |parameters - source's| / |source's| is above it.
+    """
+
+    every: int = 2
+    worth: float = 0.02
+    decided: float = 0.05
+    fall: float = 0.75
+    rise: float = 0.5
+    patience: int = 256
+    keep_every: int = 256
+    drift: float = 0.25
+
+
+class Guard:
+    """`guard(images) -> logits`: of an adapter and of the source network, blended.
+
+    The source network runs beside the adapter, on every frame as long as it matters. A judge
+    (`edge_tta.guard.judge`) tells without labels which of the two is right more often, and how
+    much each of them counts:
+
+        log p = (1 - weight) log p of the adapter + weight log p of the source, up to a constant
+
+    Where the source has most of the weight, the guard has *fallen back*. The adapter goes on
+    beside it. Where that lasts, where its output is not finite, or its parameters have moved far,
+    it goes back to its last good state, and from there to the source.
 
     Args:
         adapter: what predicts and adapts; the guard alone calls it from now on.
 
     Attributes:
-        fallen: why the source predicts now; None: the adapter does.
+        fallen: why most of the answer is the source's; None: it is not.
+        weight: of the source in the latest answer, 0..1.
         frames, source_frames: images seen, and those that the source network ran on too.
-        own: the adapter's logits (N, classes) of the latest call, also on trial.
-        compared: the source's logits (N, classes) of the latest call; None: it did not run.
+        own: the adapter's logits (N, classes) of the latest call, or prediction.
+        compared: the source's logits (N, classes) of the same; None: it did not run.
+        judge: None before the first frame.
+        drift: of the parameters, when the source last ran.
         events: the latest, oldest first. happened: how many there have been.
         falls: how often it fell back.
     """
@@ -64,151 +100,139 @@ class Guard:
 
     def _begin(self) -> None:
         self.fallen: str | None = None
-        self._judge: Judge | None = None
-        self._kept: deque[dict[str, Any]] = deque(maxlen=2)
-        self._base: dict[str, Any] | None = None
-        self._healthy = self._tried = 0
-        self._was_narrow = False
-        self._since_return: int | None = None
-        self._trial = self._limits.trial
-        self._trials = 0
+        self.judge: Judge | None = None
+        self.weight = self.drift = 0.0
+        self._good: deque[dict[str, Any]] = deque(maxlen=2)
+        self._since_good = self._since_fall = 0
+        self._patience = self._limits.patience
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W); see `Adapter`."""
-        on_trial = self.fallen is not None
-        own = self.own = self._adapter(images, learn=learn and not on_trial)
-        n = len(own)
-        every = self._limits.every
+        own = self.own = self._adapter(images, learn=learn)
+        values = as_array(own)
+        finite = bool(np.isfinite(values).all())
+        n, every = len(values), self._limits.every
         due = self.frames % every == 0 or self.frames % every + n > every
-        # Doubt is looked into at once: where it goes on, every frame is compared.
-        compare = on_trial or due or (self._judge is not None and self._judge.doubtful)
-        self.compared = self._adapter.predict_source(images) if compare else None
-        self._look(own, self.compared)
-        self.frames += n
-        if compare:
-            self.source_frames += n
-        if on_trial:
-            self._try(n)
-            return self.compared
-        self._watch(n)
-        if self.fallen is None:
-            return own
-        # The frame on which harm is noticed is answered by the source already.
-        if self.compared is None:
+        self.compared = None
+        if due or not finite or self._matters():
             self.compared = self._adapter.predict_source(images)
             self.source_frames += n
-        return self.compared
-
-    @property
-    def judge(self) -> Judge | None:
-        """The running means; None before the first frame."""
-        return self._judge
+            self._compare(images, values, as_array(self.compared))
+        self.frames += n
+        self._watch(n, finite)
+        if not finite:
+            self.weight = 1.0
+            return self.compared
+        return self._blend(own, self.compared)
 
     def predict(self, images: Any) -> Any:
-        """Return logits as it would answer now; nothing changes, nothing is counted."""
-        if self.fallen is None:
-            return self._adapter.predict(images)
-        return self._adapter.predict_source(images)
+        """Return logits as it would answer now; nothing is learned, judged or counted."""
+        self.own = self._adapter.predict(images)
+        self.compared = self._adapter.predict_source(images) if self._matters() else None
+        if not np.isfinite(as_array(self.own)).all():
+            return self.own if self.compared is None else self.compared
+        return self._blend(self.own, self.compared)
 
     def latest(self, count: int) -> list[Event]:
-        """The last so many events, oldest first."""
+        """Return the last so many events, oldest first."""
         return list(self.events)[-count:] if count > 0 else []
 
     def reset(self) -> None:
-        """Back to the source, adapter and guard."""
+        """Go back to the source, adapter and guard."""
         self._adapter.reset()
         self._begin()
 
     def save(self, path: str | Path) -> None:
-        """Writes the adapter's state; while fallen back, the one that trials begin from.
+        """Write the adapter's state; while fallen back, its last good one, or the source's.
 
         Raises OutputError and StateError as `Adapter.save`.
         """
         if self.fallen is None:
             self._adapter.save(path)
             return
-        on_trial = self._adapter.state
+        harmful = self._adapter.state
         try:
-            self._to_base()
+            self._to_good()
             self._adapter.save(path)
         finally:
-            self._adapter.restore(on_trial)
+            self._adapter.restore(harmful)
 
-    def _look(self, own: Any, source: Any) -> None:
-        """Update the running means with what both networks say."""
-        p = softmax(as_array(own))
-        if self._judge is None:
-            self._judge = Judge(p.shape[1], self._limits)
-        for row in p:
-            self._judge.predicted(row)
-        if source is not None:
-            for row, other in zip(p, softmax(as_array(source)), strict=True):
-                self._judge.compared(row, other)
-            self._judge.drift = self._adapter.drift()
+    def _matters(self) -> bool:
+        """Return whether the source would change the answer."""
+        if self.judge is None:
+            return True
+        weight = self.judge.weight
+        return weight > self._limits.rise or (
+            weight > self._limits.decided and weight * self.judge.disagreement > self._limits.worth
+        )
 
-    def _watch(self, n: int) -> None:
-        """While the adapter predicts: keeps good states, falls back at the first sign of harm."""
-        assert self._judge is not None
-        harm = self._judge.harm()
-        if harm is None:
-            before, self._healthy = self._healthy, self._healthy + n
-            every = self._limits.keep_every
-            due = before // every < self._healthy // every
-            if due and self._judge.kappa > self._limits.kappa and not self._judge.narrow:
-                self._kept.append(self._adapter.state)
-            if self._since_return is not None:
-                self._since_return += n
-                if self._since_return > 4 * self._limits.relapse:
-                    self._trial, self._since_return = self._limits.trial, None
-            return
-        if self._since_return is not None and self._since_return < self._limits.relapse:
-            self._trial = min(2 * self._trial, self._limits.longest_trial)
-        # The latest kept state may already hold the beginning of the harm.
-        self._base = self._kept[0] if len(self._kept) == 2 else None
-        self._kept.clear()
-        self.falls += 1
-        self._trials = 0
-        self.fallen = harm
-        self._note("fell back", harm)
-        self._try_anew()
+    def _compare(self, images: Any, own: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
+        if self.judge is None:
+            self.judge = Judge(own.shape[1])
+        for image, row, other in zip(as_array(images), own, source, strict=True):
+            self.judge.compare(image, row, other)
+        self.drift = self._adapter.drift()
 
-    def _try(self, n: int) -> None:
-        """While the source predicts: looks whether the adapter on trial has recovered."""
-        assert self._judge is not None
-        self._tried += n
-        was_narrow, self._was_narrow = self._was_narrow, self._judge.narrow
-        if was_narrow and not self._judge.narrow:
-            # The stream shows something else now: what has been calibrated, and how often the
-            # adapter has failed, was of what it showed before.
-            self._trial = self._limits.trial
-            self._try_anew()
-            return
-        if self._tried < self._trial:
-            return
-        if self._judge.well():
-            self.fallen, self._base = None, None
-            self._healthy, self._since_return = 0, 0
-            self._judge.trusted_again()
-            self._note("returned", f"a trial of {self._tried} frames went well")
-        elif self._tried >= 2 * self._trial or not self._judge.finite:
-            self._trials += 1
-            if self._trials == 1 and self._base is not None:
-                self._base = None
-                self._note("reset", "the last good state did no better")
-            self._try_anew()
+    def _blend(self, own: Any, source: Any | None) -> Any:
+        """Return log probabilities (N, classes) of both networks; `own` where the source counts
+        for nothing or did not run."""
+        self.weight = 0.0 if source is None or self.judge is None else self.judge.weight
+        if self.weight < self._limits.decided:
+            return own
+        if self.weight > 1 - self._limits.decided:
+            return source
+        logs = [log_probabilities(softmax(as_array(logits))) for logits in (own, source)]
+        blended = softmax((1 - self.weight) * logs[0] + self.weight * logs[1])
+        return in_kind(log_probabilities(blended).astype(np.float32), own)
 
-    def _try_anew(self) -> None:
-        assert self._judge is not None
-        self._to_base()
-        self._judge.begin()
-        self._tried = 0
-        self._was_narrow = self._judge.narrow
-
-    def _to_base(self) -> None:
-        if self._base is None:
-            self._adapter.reset()
+    def _watch(self, n: int, finite: bool) -> None:
+        """Notice harm and its end; keep good states, and go back to them."""
+        limits, judge = self._limits, self.judge
+        assert judge is not None
+        if not finite:
+            self._fall("its output is not finite")
+            self._go_back("its output was not finite")
+        elif self.drift > limits.drift:
+            self._fall(f"parameters moved by {self.drift:.0%} of their size")
+            self._go_back("its parameters had moved far")
+            self.drift = self._adapter.drift()
+        elif self.fallen is None:
+            if judge.weight > limits.fall:
+                self._fall("the source seems to be right more often")
+                return
+            self._since_good += n
+            if self._since_good >= limits.keep_every:
+                self._good.append(self._adapter.state)
+                self._since_good, self._patience = 0, limits.patience
+        elif judge.weight < limits.rise:
+            self.fallen = None
+            self._note("returned", "it seems to be right more often than the source")
         else:
-            self._adapter.restore(self._base)
+            self._since_fall += n
+            if self._since_fall >= self._patience:
+                self._patience *= 2
+                self._go_back(f"{self._since_fall} frames brought no recovery")
+
+    def _fall(self, why: str) -> None:
+        if self.fallen is None:
+            self.falls += 1
+            self._note("fell back", why)
+        self.fallen = why
+        self._since_good = self._since_fall = 0
+
+    def _go_back(self, why: str) -> None:
+        """Go back to the last good state; from the second time on to the source."""
+        self._since_fall = 0
+        self._note("restored" if self._good else "reset", why)
+        self._to_good()
+        self._good.clear()
+
+    def _to_good(self) -> None:
+        # The latest state that was kept may already hold the beginning of the harm.
+        if self._good:
+            self._adapter.restore(self._good[0])
+        else:
+            self._adapter.reset()
 
     def _note(self, kind: str, why: str) -> None:
         self.events.append(Event(self.frames - 1, kind, why))

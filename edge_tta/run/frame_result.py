@@ -32,7 +32,6 @@ class Outcome(Enum):
     BLACK = "black picture: nothing to learn from"
     BLANK = "blank picture: nothing to learn from"
     PAUSED = "paused"
-    FELL_BACK = "fell back to source: {fallen}"
     UNCHANGED = "method source changes nothing"
 
     @property
@@ -51,42 +50,64 @@ class Outcome(Enum):
         return self in (Outcome.BLACK, Outcome.BLANK)
 
 
-_TONES = {Outcome.FELL_BACK: Tone.BAD, Outcome.UNCHANGED: Tone.DIM}
-
-
 @dataclass(frozen=True)
 class GuardReport:
     """A guard after a frame.
 
     Attributes:
-        fallen: why the source predicts now; None: the adapted network does.
+        fallen: why most of the answer is the source's; None: it is not.
         events: what it did at this frame.
         falls: how often it fell back.
         source_share: share of the frames on which the source network ran for it.
-        signs: measures of harm, in 0..1 or nats; empty before the first frame.
+        weight: of the source in the answer, 0..1.
+        disagreement: share of the latest frames that both networks saw, on which they differ.
+        drift: of the trained parameters from the source's, over their size.
+        accuracy, source_accuracy: estimated share of right answers lately, of the adapted and of
+            the source network, each frame alone; None: unknown.
     """
 
     fallen: str | None
     events: Sequence[Event]
     falls: int
     source_share: float
-    signs: Mapping[str, float]
+    weight: float
+    disagreement: float
+    drift: float
+    accuracy: Accuracy | None
+    source_accuracy: Accuracy | None
 
     @classmethod
     def of(cls, guard: Guard, events: int) -> GuardReport:
         """Reports on a guard that has done so many things at the frame."""
-        signs: dict[str, float] = {}
-        if (judge := guard.judge) is not None:
-            own, source = judge.entropies
-            signs = {"agreement": judge.agreement, "entropy": own, "source_entropy": source}
-            signs |= {"one_class": judge.share, "drift": judge.drift}
-        share = guard.source_frames / max(guard.frames, 1)
-        return cls(guard.fallen, guard.latest(events), guard.falls, share, signs)
+        judge = guard.judge
+        return cls(
+            fallen=guard.fallen,
+            events=guard.latest(events),
+            falls=guard.falls,
+            source_share=guard.source_frames / max(guard.frames, 1),
+            weight=guard.weight,
+            disagreement=0.0 if judge is None else judge.disagreement,
+            drift=guard.drift,
+            accuracy=None if judge is None else judge.adapted.accuracy.of_frames,
+            source_accuracy=None if judge is None else judge.source.accuracy.of_frames,
+        )
 
     def record(self) -> dict[str, Any]:
-        """Return whether the source predicts, why, and the signs, in JSON's types."""
+        """Return whether the source answers, why, and what was measured, in JSON's types."""
         why = {} if self.fallen is None else {"why": self.fallen}
-        return {"fell_back": self.fallen is not None, **why, **self.signs}
+        return {
+            "fell_back": self.fallen is not None,
+            **why,
+            "source_weight": self.weight,
+            "disagreement": self.disagreement,
+            "drift": self.drift,
+            "accuracy": _record_of(self.accuracy),
+            "source_accuracy": _record_of(self.source_accuracy),
+        }
+
+
+def _record_of(accuracy: Accuracy | None) -> dict[str, float] | None:
+    return None if accuracy is None else accuracy._asdict()
 
 
 @dataclass(frozen=True)
@@ -127,11 +148,8 @@ class FilterReport:
     def record(self) -> dict[str, Any]:
         """Return the attributes, in JSON's types."""
         estimates = {
-            name: None if estimate is None else estimate._asdict()
-            for name, estimate in (
-                ("accuracy", self.accuracy),
-                ("accuracy_alone", self.accuracy_alone),
-            )
+            "accuracy": _record_of(self.accuracy),
+            "accuracy_alone": _record_of(self.accuracy_alone),
         }
         return {**asdict(self), **estimates}
 
@@ -144,8 +162,8 @@ class FrameResult:
         truth: name of the frame's true class; None where it is unknown.
         method: label of the method that adapts.
         reading: what the run says, filtered over time.
-        raw: the same of this frame alone: the adapted network's, or the source's where the guard
-            says so.
+        raw: the same of this frame alone: the adapted network's, blended with the source's where
+            there is a guard.
         filter: the class filter; None: there is none.
         own: the adapted network's reading, also then.
         source: the source network's; None where it did not run.
@@ -193,6 +211,10 @@ class FrameResult:
         """The frame with the results drawn onto it, uint8 (H, W, 3) RGB; drawn when asked for."""
         answer, source, outcome = self.reading, self.compared.get(SOURCE), self.outcome
         doing = Tone.GOOD if outcome.learns else Tone.CALM if outcome.adapts else Tone.DOUBTFUL
+        if self.guard is not None and self.guard.fallen is not None:
+            doing = Tone.BAD
+        elif outcome is Outcome.UNCHANGED:
+            doing = Tone.DIM
         info = Overlay(
             label=answer.label,
             confidence=answer.confidence,
@@ -200,7 +222,7 @@ class FrameResult:
             entropy_share=self.raw.entropy_share,
             fps=self.fps,
             state=self.why,
-            tone=_TONES.get(outcome, doing),
+            tone=doing,
             source_label=None if source is None else source.label,
             source_confidence=None if source is None else source.confidence,
             truth=self.truth,

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from edge_tta.adapter import Adapter
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard
-from edge_tta.guard.running import as_array
 from edge_tta.prepare import Images
+from edge_tta.probability import as_array
 from edge_tta.run.frame_result import (
     FILTER,
     SOURCE,
@@ -115,6 +115,7 @@ class Predictors:
             with stages.timed("compare"):
                 source, compared = self._compare(frame, image, held, answer, source)
         outcome = held or self._outcome(learns)
+        fallen = None if guard is None or held else guard.fallen
         return FrameResult(
             frame=frame,
             truth=None if frame.label is None else self.classes.name(frame.label),
@@ -131,8 +132,9 @@ class Predictors:
                 position=adapter.position,
                 accumulation=adapter.config.optimizer.accumulation,
                 adapt_every=self._adapt_every,
-                fallen=None if guard is None else guard.fallen,
-            ),
+            )
+            if fallen is None
+            else f"fell back to source: {fallen}",
             steps=adapter.steps,
             updates=adapter.updates,
             guard=None if guard is None else GuardReport.of(guard, guard.happened - before),
@@ -143,11 +145,9 @@ class Predictors:
     def _adapted(self, image: Images, held: Outcome | None, learns: bool) -> _Logits:
         """Return the logits of an image, adapting unless it is held."""
         adapter, guard = self._adapter, self._guard
-        if guard is not None and held is None:
-            return _Logits(guard(image, learn=learns), guard.own, guard.compared)
-        if guard is not None and guard.fallen is not None:
-            source = adapter.predict_source(image)
-            return _Logits(source, source, source)
+        if guard is not None:
+            answer = guard.predict(image) if held else guard(image, learn=learns)
+            return _Logits(answer, guard.own, guard.compared)
         own = adapter.predict(image) if held else adapter(image, learn=learns)
         return _Logits(own, own, own if self.method == SOURCE else None)
 
@@ -176,8 +176,6 @@ class Predictors:
         """Return the outcome of adaptation on a frame that was not held."""
         if self.method == SOURCE:
             return Outcome.UNCHANGED
-        if self._guard is not None and self._guard.fallen is not None:
-            return Outcome.FELL_BACK
         if not self._adapter.config.trains:
             return Outcome.CALIBRATED
         if not learned:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.guard.running import entropy, softmax
+from edge_tta.probability import entropy, softmax
 
 _LIKELIEST = 4
 

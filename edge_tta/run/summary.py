@@ -69,12 +69,13 @@ def guard_line(tally: Tally) -> str | None:
     if tally.guard is None:
         return None
     falls = tally.guard.falls
-    cost = f"the source network ran on {tally.guard.source_share:.0%} of the frames"
+    share = f"{tally.guard.source_share:.0%} of the frames"
+    weight = f"the source had {tally.source_weight:.0%} of the weight, and ran on {share}"
     if not falls:
-        return f"guard: no sign of harm; {cost}"
+        return f"guard: no sign of harm; {weight}"
     times = "once" if falls == 1 else f"{falls} times"
-    answered = f"the source answered {tally.fallen} of {tally.frames} frames"
-    return f"guard: fell back {times} (last: {tally.last_harm}), {answered}; {cost}"
+    fallen = f"for {tally.fallen} of {tally.frames} frames"
+    return f"guard: fell back {times} (last: {tally.last_harm}), {fallen}; {weight}"
 
 
 def accuracy_line(tally: Tally) -> str | None:

@@ -69,8 +69,8 @@ class Tally:
         entropies: of predictions that were finite, in nats, by method label.
         not_learned: why -> frames that were predicted and changed nothing.
         guard, filter: its latest report; None: there is none.
-        fallen: frames that the source answered because the guard had fallen back.
-        last_harm: why it did, the last time.
+        source_weight: mean weight of the source in the answers, 0..1.
+        fallen: frames while the guard had fallen back. last_harm: why it had, the last time.
     """
 
     frames: int = 0
@@ -82,6 +82,7 @@ class Tally:
     not_learned: Counter[str] = field(default_factory=Counter)
     guard: GuardReport | None = None
     filter: FilterReport | None = None
+    source_weight: float = 0.0
     fallen: int = 0
     last_harm: str = ""
 
@@ -97,9 +98,11 @@ class Tally:
         if result.outcome.empty:
             self.not_learned[result.outcome.name.lower()] += 1
         self.guard, self.filter = result.guard, result.filter
-        if result.guard is not None and result.guard.fallen is not None:
-            self.fallen += 1
-            self.last_harm = result.guard.fallen
+        if result.guard is not None:
+            self.source_weight += (result.guard.weight - self.source_weight) / self.frames
+            if result.guard.fallen is not None:
+                self.fallen += 1
+                self.last_harm = result.guard.fallen
         for name, reading in result.readings.items():
             self.predicted[name][reading.index] += 1
             self.entropies[name].add(reading.entropy)

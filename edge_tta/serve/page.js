@@ -60,12 +60,12 @@ function show(status) {
   latest = status;
   last = Date.now();
   const fell = status.state === "fell back";
-  state(status.state, fell ? "The source network answers: " + status.guard.why + "." : "");
+  state(status.state, fell ? "The source network has most of the weight: " + status.guard.why + "." : "");
   text("source", status.source + " · " + status.method);
   text("name", status.name + (status.condition ? " · " + status.condition : ""));
   text("truth", status.truth == null ? "" : "truth: " + status.truth);
   bars("adapted", status.adapted);
-  text("adapted-note", fell ? "(on trial)" : "");
+  text("adapted-note", fell ? "(counts little)" : "");
   $("adapted").parentElement.classList.toggle("stale", fell);
   const source = status.source_network;
   $("source-network").parentElement.classList.toggle("stale", source == null);
@@ -102,18 +102,22 @@ function filter(answer) {
   text("stay", answer.stay_s == null ? stays : number(answer.stay_s, 1) + " s");
   text("novelty", percent(answer.novelty));
   text("neighbours", percent(1 - answer.alone));
-  const estimate = answer.accuracy;
-  text("accuracy", estimate == null ? "unknown" : percent(estimate.value) + " (" +
-    (100 * estimate.low).toFixed(0) + " to " + (100 * estimate.high).toFixed(0) + ")");
+  text("accuracy", estimated(answer.accuracy));
+}
+
+function estimated(accuracy) {
+  return accuracy == null ? "unknown" : percent(accuracy.value) + " (" +
+    (100 * accuracy.low).toFixed(0) + " to " + (100 * accuracy.high).toFixed(0) + ")";
 }
 
 function guard(found) {
   $("guard").hidden = found == null;
   if (found == null) return;
   text("guard-cost", "source network on " + percent(found.source_share) + " of frames");
-  text("agreement", percent(found.agreement));
-  text("share", percent(found.one_class));
+  text("weight", percent(found.source_weight));
+  text("differ", percent(found.disagreement));
   text("drift", percent(found.drift, 1));
+  text("accuracies", estimated(found.accuracy) + ", " + estimated(found.source_accuracy));
   const rows = found.events.map((event) => {
     const row = element("li");
     row.append(

@@ -16,11 +16,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from edge_tta.guard.running import Running
 from edge_tta.temporal.class_filter import Belief
+from edge_tta.temporal.running import Running
 
 MEMORY = 300
-"""Frames that an estimate is over: an even mean of so many, then an exponential one."""
+"""Frames that an estimate is over, unless told otherwise."""
 
 LEAST_FRAMES = 100
 MOST_ALONE = 0.5
@@ -38,15 +38,20 @@ class Accuracy(NamedTuple):
 
 
 class AccuracyEstimate:
-    """Estimates the accuracy over the latest frames."""
+    """Estimates the accuracy over the latest frames.
 
-    def __init__(self) -> None:
+    Args:
+        memory: how many, from 1: an even mean of so many, then an exponential one.
+    """
+
+    def __init__(self, memory: float = MEMORY) -> None:
+        self._memory = memory
         self.reset()
 
     def reset(self) -> None:
         """Forget the frames."""
-        self._frame, self._answer = Running(MEMORY), Running(MEMORY)
-        self._alone, self._stay = Running(MEMORY), Running(MEMORY)
+        self._frame, self._answer = Running(self._memory), Running(self._memory)
+        self._alone, self._stay = Running(self._memory), Running(self._memory)
 
     def add(self, belief: Belief, predicted: int) -> None:
         """Add a frame: what is believed after it, and the class that it says alone."""
@@ -54,6 +59,16 @@ class AccuracyEstimate:
         self._answer.add(float(belief.p.max()))
         self._alone.add(belief.alone)
         self._stay.add(belief.stay)
+
+    @property
+    def alone(self) -> float:
+        """Mean weight of taking frames alone, 0..1; 1 before the first frame."""
+        return float(self._alone.value) if self._alone.count else 1.0
+
+    @property
+    def mean_of_frames(self) -> float:
+        """Mean of what is believed of the classes that frames say alone, known or not."""
+        return float(self._frame.value)
 
     @property
     def of_frames(self) -> Accuracy | None:
@@ -66,10 +81,10 @@ class AccuracyEstimate:
         return self._estimate(self._answer)
 
     def _estimate(self, mean: Running) -> Accuracy | None:
-        if mean.count < LEAST_FRAMES or self._alone.value > MOST_ALONE:
+        if mean.count < LEAST_FRAMES or self.alone > MOST_ALONE:
             return None
         value = min(float(mean.value), 1.0)
-        low, high = wilson(value, min(mean.count, MEMORY) / self._stay.value)
+        low, high = wilson(value, min(mean.count, self._memory) / self._stay.value)
         return Accuracy(value, low, high)
 
 

@@ -55,7 +55,7 @@ DRIFTS = (10, 30, 100)
 SHARE = 1e-3
 FADING = 0.7
 
-PRIOR_FRAMES, PRIOR_MEMORY = 10.0, 200.0
+PRIOR_FRAMES, PRIOR_MEMORY = 10.0, 600.0
 """Frames of news that a prior counts as with the first one seen, and is over at most."""
 
 PACE_FRAMES = 50
@@ -86,7 +86,7 @@ class Belief(NamedTuple):
 
 @dataclass
 class _Prior:
-    """Running mean of one network's probabilities, (T, C), and the news that it is over.
+    """Running mean of the network's probabilities, (T, C), and the news that it is over.
 
     recent: short running means, (T, D, C).
     """
@@ -127,13 +127,11 @@ class ClassFilter:
         self._belief: Array = np.full(shape, 1 / self._classes, np.float32)
         self._weights, self._drifting = self._first, self._first_drifting
         self._without_drift = ALONE / 2
-        self._priors: dict[str, _Prior] = {}
+        self._prior = _first_prior(self._classes)
         self._pace = 1.0
         self.log_evidence = 0.0
 
-    def update(
-        self, logits: Any, *, novelty: float = 1.0, interval: float = 1.0, network: str = ""
-    ) -> Belief:
+    def update(self, logits: Any, *, novelty: float = 1.0, interval: float = 1.0) -> Belief:
         """Return what is believed after one more frame.
 
         Args:
@@ -141,8 +139,6 @@ class ClassFilter:
                 older, and the answer is the logits' softmax.
             novelty: how much of the frame is news, 0..1; 1: an unrelated picture.
             interval: time since the frame before, in usual intervals, >= 0.
-            network: which one the logits are of; each has a prior of its own, and all share the
-                belief.
 
         Raises ValueError where `logits` have another shape.
         """
@@ -154,9 +150,7 @@ class ClassFilter:
         novelty = min(max(novelty, _LEAST_NOVELTY), 1.0)
         exponent = novelty * interval
         self._pace += (novelty - self._pace) / PACE_FRAMES
-        if network not in self._priors:
-            self._priors[network] = _first_prior(self._classes)
-        prior = self._priors[network]
+        prior = self._prior
         stays = np.minimum(self._stays**exponent, _MOST_STAY)
         predicted = self._predicted(prior.mean[:, None], novelty, stays)
         alone = _softmax(logits)

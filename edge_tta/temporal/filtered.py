@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from edge_tta.adapter import Adapter
-from edge_tta.guard import Guard
-from edge_tta.guard.running import as_array
+from edge_tta.probability import as_array, in_kind, log_probabilities
 from edge_tta.temporal.accuracy import AccuracyEstimate
 from edge_tta.temporal.class_filter import Belief, ClassFilter
 from edge_tta.temporal.novelty import Novelty
 
 _INTERVALS = 64
 """Latest intervals between frames, of which the usual one is the median."""
+
+
+class Predictor(Protocol):
+    """What answers images: an adapter, or a guard around one."""
+
+    def __call__(self, images: Any, *, learn: bool = True) -> Any:
+        """Return logits (N, classes) of images (N, channels, H, W)."""
+
+    def reset(self) -> None:
+        """Go back to the source."""
 
 
 class Filtered:
@@ -34,7 +42,7 @@ class Filtered:
         accuracy: estimated, of the latest frames.
     """
 
-    def __init__(self, predictor: Adapter | Guard) -> None:
+    def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self.raw: Any = None
         self.belief: Belief | None = None
@@ -59,25 +67,16 @@ class Filtered:
     def update(self, images: Any, logits: Any, time_s: float | None = None) -> Any:
         """Return the filtered logits of images that the predictor has answered with `logits`."""
         interval = self._interval(time_s, len(logits))
-        guard = self._predictor if isinstance(self._predictor, Guard) else None
-        # On the frame at which the guard returns, the source still answers.
-        by_source = guard and (guard.fallen is not None or logits is guard.compared)
         answers = []
         for image, row in zip(as_array(images), as_array(logits), strict=True):
             if self._filter is None:
                 self._filter = ClassFilter(len(row))
             self.novelty = self._novelty.update(image)
-            self.belief = self._filter.update(
-                row,
-                novelty=self.novelty,
-                interval=interval,
-                network="source" if by_source else "adapted",
-            )
+            self.belief = self._filter.update(row, novelty=self.novelty, interval=interval)
             if np.isfinite(self.belief.p).all():
                 self.accuracy.add(self.belief, int(row.argmax()))
-            answers.append(np.log(np.maximum(self.belief.p, np.float32(1e-30))))
-        filtered = np.stack(answers)
-        return logits.new_tensor(filtered) if hasattr(logits, "new_tensor") else filtered
+            answers.append(log_probabilities(self.belief.p))
+        return in_kind(np.stack(answers), logits)
 
     def reset(self) -> None:
         """Go back to the source, and forget what was believed."""

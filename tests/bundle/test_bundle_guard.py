@@ -71,25 +71,23 @@ def test_a_restored_state_continues_exactly() -> None:
         bundle.restore(fresh("source").state)
 
 
-def test_while_nothing_happens_the_guard_changes_no_bit() -> None:
+def test_the_guard_changes_no_bit_of_what_a_bundle_says_and_learns() -> None:
     alone, inner = fresh(), fresh()
     guarded = Guard(inner)
     for image in IMAGES:
-        np.testing.assert_array_equal(guarded(image), alone(image))
+        guarded(image)
+        np.testing.assert_array_equal(guarded.own, alone(image))
     assert guarded.falls == 0
     assert guarded.source_frames > 0
     assert_equal(inner.state, alone.state)
 
 
-def test_a_fallen_guard_answers_by_the_source_and_saves_the_state_it_trusts(
-    tmp_path: Path,
-) -> None:
+def test_a_fallen_guard_saves_the_state_it_trusts(tmp_path: Path) -> None:
     inner = fresh()
-    guarded = Guard(inner, Limits(every=1, drift=0.0))
+    guarded = Guard(inner, Limits(every=1, fall=-1.0, rise=-1.0))
     for image in IMAGES:
-        logits = guarded(image)
+        guarded(image)
     assert guarded.fallen
-    np.testing.assert_array_equal(logits, inner.predict_source(IMAGES[-1]))
     guarded.save(tmp_path / "s.safetensors")
     saved = fresh()
     saved.load(tmp_path / "s.safetensors")

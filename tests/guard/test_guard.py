@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from edge_tta.guard import Guard, Limits
-from tests.guard.fakes import Logits, Scripted, always, sure, unsure
+from edge_tta.guard.judge import Judge
+from tests.guard.fakes import CLASSES, Logits, Scripted, always, mixed, sure, unsure
 
 FRAME = np.zeros((1, 3, 8, 8), np.float32)
 LIMITS = Limits()
+RNG = np.random.default_rng(0)
+ANY_OTHER = RNG.integers(1, CLASSES, 4000)
+PICTURES = RNG.normal(size=(4000, 1, 3, 8, 8)).astype(np.float32)
 
 
 def _run(guard: Guard, frames: int) -> list[Logits]:
@@ -23,243 +27,160 @@ def _kinds(guard: Guard) -> list[str]:
     return [event.kind for event in guard.events]
 
 
-def test_an_adapter_that_does_no_harm_is_left_alone_at_the_cost_of_one_source_run_in_eight() -> (
+def _often_right(share: float, seed: int) -> list[Logits]:
+    """Runs of twenty of one class, told as sure as any where it is another one."""
+    wrong = np.random.default_rng(seed).random(len(PICTURES)) >= share
+    return [sure(i // 20 * 7 + wrong[i] * ANY_OTHER[i], 3.0) for i in range(len(PICTURES))]
+
+
+def test_networks_that_say_the_same_leave_each_other_alone_at_the_cost_of_some_source_runs() -> (
     None
 ):
-    adapter = Scripted(lambda frame, age: sure(frame))
+    adapter = Scripted(lambda frame, age: mixed(frame))
     guard = Guard(adapter)
     answers = _run(guard, 1600)
     assert guard.falls == 0
-    assert guard.source_frames == 200
+    assert guard.source_frames == 1600 // LIMITS.every
     assert all(adapter.learned)
-    assert all(np.array_equal(logits, sure(i)) for i, logits in enumerate(answers))
+    assert all(logits.argmax() == mixed(i).argmax() for i, logits in enumerate(answers))
 
 
-def test_predictions_that_are_sure_where_the_source_is_not_are_no_harm() -> None:
-    guard = Guard(Scripted(lambda frame, age: sure(frame), source=unsure))
-    _run(guard, 2000)
-    assert guard.falls == 0
+def test_a_source_that_is_unsure_or_says_one_class_counts_for_nothing() -> None:
+    for source in (unsure, always):
+        guard = Guard(Scripted(lambda frame, age: mixed(frame), source))
+        answers = _run(guard, 400)
+        assert guard.falls == 0
+        assert guard.weight == 0
+        assert guard.judge is not None
+        assert guard.judge.weight < LIMITS.decided
+        assert np.array_equal(answers[-1], mixed(399))
+        assert guard.source_frames < 400 // LIMITS.every + 20
 
 
-def test_disagreement_with_a_source_that_says_one_class_is_no_harm() -> None:
-    guard = Guard(Scripted(lambda frame, age: sure(frame), source=always))
-    _run(guard, 2000)
-    assert guard.falls == 0
+@pytest.mark.parametrize("harmful", [always, unsure])
+def test_one_class_for_all_and_doubt_are_answered_by_the_source_within_a_hundred_frames(
+    harmful: object,
+) -> None:
+    def own(frame: int, age: int) -> Logits:
+        return harmful(frame) if frame >= 400 else mixed(frame)  # type: ignore[operator]
 
-
-def test_doubt_where_the_source_is_sure_is_answered_by_the_source_within_thirty_frames() -> None:
-    guard = Guard(Scripted(lambda frame, age: unsure(frame) if frame >= 400 else sure(frame)))
-    answers = _run(guard, 430)
-    assert "far less certain" in (guard.fallen or "")
+    guard = Guard(Scripted(own))
+    _run(guard, 500)
     (fall,) = guard.events
-    assert 400 < fall.frame < 430
-    assert all(np.array_equal(answers[i], sure(i)) for i in range(fall.frame, 430))
+    assert (fall.kind, fall.why) == ("fell back", "the source seems to be right more often")
+    assert fall.frame >= 400
+    assert guard.weight > 1 - LIMITS.decided
+    answers = _run(guard, 20)
+    assert all(np.array_equal(logits, mixed(500 + i)) for i, logits in enumerate(answers))
 
 
-def test_one_class_for_long_is_a_fall_and_a_run_of_thirty_is_none() -> None:
-    guard = Guard(Scripted(lambda frame, age: sure(frame // 30)))
-    _run(guard, 2000)
-    assert guard.falls == 0
-    guard = Guard(Scripted(lambda frame, age: always(frame)))
-    _run(guard, LIMITS.narrow_after)
-    assert "one class" in (guard.fallen or "")
+@pytest.mark.parametrize("better", ["source", "adapted"])
+def test_of_two_networks_that_look_alike_the_one_that_neighbours_confirm_has_the_weight(
+    better: str,
+) -> None:
+    """Both are as sure as each other, and say all classes."""
+    right, wrong = _often_right(0.8, 1), _often_right(0.5, 2)
+    own, source = (wrong, right) if better == "source" else (right, wrong)
+    guard = Guard(Scripted(lambda frame, age: own[frame], lambda frame: source[frame]))
+    answers = [guard(picture) for picture in PICTURES[:600]]
+    assert guard.judge is not None
+    assert (guard.judge.weight > 0.9) == (better == "source")
+    assert (guard.judge.weight < 0.1) == (better == "adapted")
+    told = [int(logits.argmax()) == i // 20 * 7 % CLASSES for i, logits in enumerate(answers)]
+    assert np.mean(told[300:]) > 0.75
 
 
-def test_far_fewer_classes_than_the_source_on_the_same_frames_and_other_ones_are_a_fall() -> None:
-    guard = Guard(Scripted(lambda frame, age: sure(frame // 8 % 3)))
-    _run(guard, 8 * LIMITS.fewer_after)
-    assert "it tells only 3.0 classes apart" in (guard.fallen or "")
-
-
-def test_fewer_classes_where_frames_resemble_each_other_are_no_harm() -> None:
-    """Runs of one class, which the adapted network gets right and the source sometimes does not."""
+def test_logits_are_blended_by_the_weight() -> None:
+    def own(frame: int, age: int) -> Logits:
+        return sure(frame, 2.0)
 
     def source(frame: int) -> Logits:
-        right = frame // 8 % 5 < 3
-        return sure(frame // 60 if right else frame // 8)
+        return sure(frame + frame % 2, 2.0)
 
-    guard = Guard(Scripted(lambda frame, age: sure(frame // 60), source))
-    _run(guard, 3000)
-    assert guard.falls == 0
-
-
-def _dissolved(frame: int) -> Logits:
-    """The source's class (`_one_thing`) on two frames of five, else another one each time."""
-    return _one_thing(frame) if frame % 5 < 2 else sure(frame // 5 % 4)
-
-
-def _one_thing(frame: int) -> Logits:
-    """Class 3 on six frames of ten, else one of 6, 7, 8 and 9."""
-    return always(frame) if frame % 10 < 6 else sure(6 + frame // 10 % 4)
-
-
-def test_one_thing_that_dissolves_is_a_fall_and_the_source_answers_while_it_is_shown() -> None:
-    def own(frame: int, age: int) -> Logits:
-        return sure(frame) if frame >= 3000 else _dissolved(frame * 7 + frame // 16)
-
-    guard = Guard(Scripted(own, lambda f: sure(f) if f >= 3000 else _one_thing(f * 7 + f // 16)))
-    _run(guard, 3000)
-    (fall,) = guard.events
-    assert "dissolves" in fall.why
-    assert fall.frame < 8 * LIMITS.fewer_after
-    _run(guard, 200)
-    assert guard.fallen is None
-
-
-def _run_of_thirty(frame: int) -> Logits:
-    return sure(4 + frame // 30 % 6)
-
-
-def test_classes_that_come_one_after_another_do_not_dissolve() -> None:
-    """The source takes six frames of ten for one thing, whatever they show."""
-    guard = Guard(
-        Scripted(
-            lambda frame, age: _run_of_thirty(frame),
-            source=lambda frame: always(frame) if frame % 10 < 6 else _run_of_thirty(frame),
-        )
-    )
-    _run(guard, 3000)
-    assert guard.falls == 0
-
-
-def test_a_source_that_agrees_with_nobody_has_not_seen_one_thing() -> None:
-    """All classes but a few, of which the source says one, as noise makes it."""
-    guard = Guard(Scripted(lambda frame, age: sure(frame % 7), source=always))
-    _run(guard, 3000)
-    assert guard.falls == 0
+    guard = Guard(Scripted(own, source))
+    for frame in range(50):
+        logits, weight = guard(FRAME), guard.weight
+        if guard.compared is None:
+            assert np.array_equal(logits, own(frame, 0))
+            continue
+        assert LIMITS.decided < weight < 1 - LIMITS.decided
+        told = np.exp(own(frame, 0)) ** (1 - weight) * np.exp(source(frame)) ** weight
+        np.testing.assert_allclose(np.exp(logits), told / told.sum(), rtol=1e-5)
 
 
 def test_an_output_that_is_not_finite_never_comes_out() -> None:
     broken = np.full((1, 10), np.nan)
-    guard = Guard(Scripted(lambda frame, age: broken if age > 20 else sure(frame)))
+    adapter = Scripted(lambda frame, age: broken if age > 20 else mixed(frame))
+    guard = Guard(adapter)
     answers = _run(guard, 200)
     assert np.isfinite(answers).all()
     assert "not finite" in guard.events[0].why
+    assert adapter.resets == 200 // 21
+    assert np.isfinite(guard.predict(FRAME)).all()
 
 
-def test_parameters_that_have_moved_far_are_a_fall() -> None:
-    adapter = Scripted(lambda frame, age: sure(frame))
+def test_parameters_that_have_moved_far_go_back() -> None:
+    adapter = Scripted(lambda frame, age: mixed(frame))
     guard = Guard(adapter)
     _run(guard, 16)
     adapter.moved = LIMITS.drift + 0.01
     _run(guard, 8)
-    assert "parameters moved" in (guard.fallen or "")
+    assert guard.events[0].why == f"parameters moved by {adapter.moved:.0%} of their size"
+    assert _kinds(guard)[:2] == ["fell back", "reset"]
 
 
-def test_on_trial_nothing_is_learned_and_each_trial_begins_from_the_same_state() -> None:
-    adapter = Scripted(lambda frame, age: always(frame))
+def _harmful_from(start: int) -> Scripted:
+    return Scripted(lambda frame, age: always(frame) if frame >= start else mixed(frame))
+
+
+def test_harm_that_lasts_is_ended_by_the_older_of_the_last_two_good_states_then_the_source() -> (
+    None
+):
+    adapter = _harmful_from(900)
     guard = Guard(adapter)
-    _run(guard, 2000)
-    assert guard.falls == 1
-    assert not any(adapter.learned[LIMITS.narrow_after :])
-    trials = (2000 - LIMITS.narrow_after) // (2 * LIMITS.trial)
-    assert adapter.resets == 1 + trials
-    assert not adapter.restored
-
-
-def test_it_goes_back_to_the_older_of_the_last_two_good_states() -> None:
-    adapter = Scripted(lambda frame, age: sure(frame) if frame < 900 else unsure(frame))
-    guard = Guard(adapter)
-    _run(guard, 1000)
-    assert guard.falls == 1
+    _run(guard, 900 + 100 + 7 * LIMITS.patience)
+    assert _kinds(guard) == ["fell back", "restored", "reset", "reset"]
     assert adapter.restored == [2 * LIMITS.keep_every]
+    frames = [event.frame for event in guard.events]
+    # Each time it has twice as long.
+    assert np.diff(frames).tolist() == [LIMITS.patience * k for k in (1, 2, 4)]
+    assert all(adapter.learned)
 
 
-def test_a_last_good_state_that_does_no_better_gives_way_to_the_source() -> None:
-    def own(frame: int, age: int) -> Logits:
-        return unsure(frame) if frame >= 1000 and age > 300 else sure(frame)
-
-    adapter = Scripted(own)
+def test_it_returns_to_the_adapter_when_harm_ends_and_a_good_state_restores_patience() -> None:
+    harmful = [range(300, 700), range(1500, 1900)]
+    adapter = Scripted(
+        lambda frame, age: always(frame) if any(frame in part for part in harmful) else mixed(frame)
+    )
     guard = Guard(adapter)
-    _run(guard, 1400)
-    assert _kinds(guard) == ["fell back", "reset", "returned"]
-    assert adapter.resets == 1
+    _run(guard, 2200)
+    assert _kinds(guard) == ["fell back", "restored", "returned"] * 2
+    falls, restored, returned = np.reshape([event.frame for event in guard.events], (2, 3)).T
+    assert (restored - falls).tolist() == [LIMITS.patience] * 2
+    assert (returned - [700, 1900] < 300).all()
     assert guard.fallen is None
 
 
-def test_it_returns_to_the_adapter_within_two_hundred_frames_after_harm_ends() -> None:
-    def own(frame: int, age: int) -> Logits:
-        return always(frame) if frame < 5000 else sure(frame)
-
-    adapter = Scripted(own, source=lambda frame: own(frame, 0))
-    guard = Guard(adapter)
-    _run(guard, 5200)
-    assert _kinds(guard) == ["fell back", "returned"]
-    back = guard.events[-1].frame
-    assert 5000 < back < 5200
-    # What it returns with was calibrated on nothing of what broke it.
-    assert adapter.steps - (5199 - back) <= LIMITS.trial
-    guard(FRAME)
-    assert adapter.learned[-1]
-
-
-def test_a_fall_soon_after_a_return_doubles_the_trial_and_long_health_forgives_it() -> None:
-    """An adapter that goes wrong 150 frames after each fresh start, until frame 4,000."""
-
-    def own(frame: int, age: int) -> Logits:
-        return unsure(frame) if age > 150 and frame < 4000 else sure(frame)
-
-    guard = Guard(Scripted(own))
-    _run(guard, 4000)
-    falls = [event.frame for event in guard.events if event.kind == "fell back"]
-    returns = [event.frame for event in guard.events if event.kind == "returned"]
-    trials = [back - fall for fall, back in zip(falls, returns, strict=False)]
-    assert trials[:2] == [LIMITS.trial, 2 * LIMITS.trial]
-    # The third trial is longer than the adapter stays well: it never comes back.
-    assert len(falls) == 3
-    assert len(returns) == 2
-    _run(guard, 6 * LIMITS.trial)
-    assert guard.fallen is None
-
-
-def test_a_stream_that_shows_something_else_is_tried_without_delay_whatever_failed_before() -> None:
-    """Goes wrong time and again until frame 3,000, then shows one class until 4,000."""
-
-    def own(frame: int, age: int) -> Logits:
-        if 3000 <= frame < 4000:
-            return always(frame)
-        return unsure(frame) if age > 150 and frame < 3000 else sure(frame)
-
-    guard = Guard(Scripted(own, source=lambda frame: own(frame, 0)))
-    _run(guard, 4000)
-    assert guard.fallen is not None
-    assert guard.falls == 3
-    _run(guard, 200)
-    assert guard.fallen is None
-
-
-def test_what_is_saved_after_a_fall_is_the_state_that_trials_begin_from(tmp_path: Path) -> None:
-    adapter = Scripted(lambda frame, age: sure(frame) if frame < 900 else unsure(frame))
+def test_what_is_saved_after_a_fall_is_the_last_good_state(tmp_path: Path) -> None:
+    adapter = _harmful_from(900)
     guard = Guard(adapter)
     _run(guard, 1000)
-    on_trial = adapter.steps
+    harmful = adapter.steps
     guard.save(tmp_path / "state")
     assert adapter.saved == [2 * LIMITS.keep_every]
-    assert adapter.steps == on_trial
+    assert adapter.steps == harmful
 
 
-def test_a_state_that_shares_nothing_with_the_source_is_not_kept() -> None:
-    guard = Guard(
-        Scripted(
-            lambda frame, age: unsure(frame) if frame >= 1000 else sure(frame // 8 + 5),
-            source=lambda frame: sure(frame // 8),
-        )
-    )
-    _run(guard, 1100)
-    assert guard.falls == 1
-    assert "reset" not in _kinds(guard)  # there was nothing but the source to go back to
-
-
-def test_its_prediction_is_the_adapters_and_after_a_fall_the_sources() -> None:
-    adapter = Scripted(lambda frame, age: always(frame))
+def test_its_prediction_is_its_answer_and_changes_nothing() -> None:
+    adapter = _harmful_from(100)
     guard = Guard(adapter)
-    _run(guard, 10)
-    assert np.array_equal(guard.predict(FRAME), always(0))
-    _run(guard, LIMITS.narrow_after)
-    assert guard.fallen is not None
-    frames, steps = guard.frames, adapter.steps
-    assert np.array_equal(guard.predict(FRAME), sure(adapter.frame))
-    assert (guard.frames, adapter.steps) == (frames, steps)
+    for frames in (10, 190):
+        answer = _run(guard, frames)[-1]
+        before = guard.frames, guard.source_frames, adapter.steps, guard.judge.weight  # type: ignore[union-attr]
+        np.testing.assert_allclose(guard.predict(FRAME), answer, rtol=1e-5)
+        after = guard.frames, guard.source_frames, adapter.steps, guard.judge.weight  # type: ignore[union-attr]
+        assert before == after
+    assert np.array_equal(guard.predict(FRAME), mixed(adapter.frame))
 
 
 def test_reset_forgets_the_stream() -> None:
@@ -268,24 +189,33 @@ def test_reset_forgets_the_stream() -> None:
     assert guard.fallen is not None
     guard.reset()
     assert guard.fallen is None
-    _run(guard, LIMITS.narrow_after - 1)
+    assert guard.judge is None
+    _run(guard, 1)
     assert guard.fallen is None
 
 
 @pytest.mark.parametrize("n", [3, 8, 20])
-def test_batches_are_compared_once_in_eight_frames_at_least(n: int) -> None:
-    adapter = Scripted(lambda frame, age: np.concatenate([sure(frame + i) for i in range(n)]))
-    guard = Guard(adapter)
-    adapter._source = lambda frame: np.concatenate([sure(frame + i) for i in range(n)])
+def test_batches_are_compared_once_in_so_many_frames_at_least(n: int) -> None:
+    def batch(frame: int, age: int = 0) -> Logits:
+        return np.concatenate([sure(frame + i) for i in range(n)])
+
+    guard = Guard(Scripted(batch, batch))
     for _ in range(40):
-        guard(np.zeros((n, 3, 8, 8), np.float32))
+        logits = guard(np.zeros((n, 3, 8, 8), np.float32))
+        assert logits.shape == (n, CLASSES)
     assert guard.frames == 40 * n
-    assert guard.source_frames >= guard.frames // max(8, n)
+    assert guard.source_frames >= guard.frames // max(LIMITS.every, n)
     assert guard.falls == 0
 
 
 def test_limits_can_be_chosen() -> None:
-    limits = dataclasses.replace(LIMITS, narrow_after=40)
-    guard = Guard(Scripted(lambda frame, age: always(frame)), limits)
-    _run(guard, 40)
-    assert guard.falls == 1
+    guard = Guard(_harmful_from(0), dataclasses.replace(LIMITS, patience=20))
+    _run(guard, 100)
+    assert _kinds(guard)[:2] == ["fell back", "reset"]
+    assert guard.events[1].frame - guard.events[0].frame == 20
+
+
+def test_a_judge_before_the_first_frame_prefers_nobody() -> None:
+    judge = Judge(CLASSES)
+    assert judge.advantage == 0
+    assert judge.disagreement == 0

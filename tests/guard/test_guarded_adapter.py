@@ -8,7 +8,7 @@ import torch
 from edge_tta import Adapter
 from edge_tta.config import METHODS
 from edge_tta.errors import StateError
-from edge_tta.guard import Guard
+from edge_tta.guard import Guard, Limits
 from tests.adapters import adapter, assert_same, stream
 from tests.networks import network
 
@@ -19,10 +19,11 @@ CASES += ["nanoadapt:tent/edge", "nanoadapt:tent/paper"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_while_nothing_happens_the_guard_changes_no_bit(case: str) -> None:
+def test_the_guard_changes_no_bit_of_what_the_adapter_says_and_learns(case: str) -> None:
     alone, guarded = adapter(case), Guard(inner := adapter(case))
     for images in stream(12, n=1):
-        assert torch.equal(guarded(images), alone(images))
+        guarded(images)
+        assert torch.equal(guarded.own, alone(images))
     assert guarded.falls == 0
     assert_same(inner.state, alone.state)
 
@@ -39,14 +40,19 @@ def test_source_logits_are_the_networks_own_whatever_was_learned(case: str) -> N
     assert_same(own.state, before)
 
 
-def test_prediction_while_nothing_happens_is_the_adapters_and_changes_nothing() -> None:
+def test_a_prediction_is_blended_as_an_answer_is_and_changes_nothing() -> None:
     own = adapter("nanoadapt:tent/edge")
-    guard = Guard(own)
+    guard = Guard(own, Limits(decided=0.0, worth=-1.0))
     for images in stream(6):
         guard(images)
     before, frames = own.state, guard.frames
-    assert torch.equal(guard.predict(images), own.predict(images))
-    assert not torch.equal(own.predict(images), own.predict_source(images))
+    told = guard.predict(images)
+    assert torch.equal(guard.own, own.predict(images))
+    assert torch.equal(guard.compared, own.predict_source(images))
+    assert not torch.equal(guard.own, guard.compared)
+    logs = [torch.log_softmax(logits, 1) for logits in (guard.own, guard.compared)]
+    blended = torch.lerp(logs[0], logs[1], guard.weight)
+    torch.testing.assert_close(told, torch.log_softmax(blended, 1), rtol=1e-5, atol=1e-5)
     assert guard.frames == frames
     assert_same(own.state, before)
 

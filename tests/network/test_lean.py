@@ -12,7 +12,6 @@ from torch.nn import functional
 from edge_tta.adapter import Adapter
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError
-from edge_tta.guard.running import as_array
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.network.capture import capture
@@ -20,6 +19,7 @@ from edge_tta.network.lean import batch_norm
 from edge_tta.network.lean.codes import Code, Precision
 from edge_tta.network.lean.rewriting import lean_program
 from edge_tta.network.saved import saved_bytes
+from edge_tta.probability import as_array
 from tests.networks import NETWORKS, frozen, network, with_statistics
 
 # Relative error of the gradient; int8 of few values is coarse.

@@ -134,17 +134,17 @@ def test_an_empty_picture_changes_none_of_them() -> None:
     assert result.why == "black picture: nothing to learn from"
 
 
-def test_after_a_fall_the_source_answers_also_while_paused_and_runs_once() -> None:
+def test_after_a_fall_the_source_has_the_weight_also_while_paused_and_runs_once() -> None:
     predictors, adapter = _seeing(limits=Limits(every=1, drift=0.5), compare=("source",))
     fell = _see(predictors)
-    assert (fell.outcome, fell.reading.index, fell.own.index) == (Outcome.FELL_BACK, 1, 0)
+    assert (fell.outcome.adapts, fell.own.index) == (True, 0)
     assert fell.guard is not None
-    assert [event.kind for event in fell.guard.events] == ["fell back"]
+    assert [event.kind for event in fell.guard.events] == ["fell back", "reset"]
     assert fell.why == f"fell back to source: {fell.guard.fallen}"
     adapter.runs.clear()
     paused = _see(predictors, Outcome.PAUSED)
-    assert adapter.runs == {"source": 1}
-    assert paused.reading.index == 1
+    assert adapter.runs == {"kept": 1, "source": 1}
+    assert paused.reading.confidence == pytest.approx(fell.reading.confidence)
     assert paused.guard is not None
     assert not paused.guard.events
 

@@ -120,8 +120,9 @@ def test_a_fall_is_told_with_its_reason_and_the_end_of_the_run_too(
     assert tab.is_hidden("#guard")
     assert tab.is_hidden("#banner")
     guard = {
-        "fell_back": True, "why": "one class", "falls": 1, "source_share": 0.25, "agreement": None,
-        "one_class": 0.9, "drift": 0.01,
+        "fell_back": True, "why": "one class", "falls": 1, "source_share": 0.25, "drift": 0.01,
+        "source_weight": 0.9, "disagreement": 0.5, "accuracy": None,
+        "source_accuracy": {"value": 0.8, "low": 0.7, "high": 0.9},
         "events": [{"frame": 7, "kind": "fell back", "why": "one class"}],
     }  # fmt: skip
     page.publish(7, state="fell back", guard=guard)
@@ -129,7 +130,8 @@ def test_a_fall_is_told_with_its_reason_and_the_end_of_the_run_too(
     assert "one class" in tab.text_content("#banner")
     assert "fell back" in tab.text_content("#events")
     assert tab.text_content("#guard-cost") == "source network on 25 % of frames"
-    assert tab.text_content("#agreement") == "–"
+    assert tab.text_content("#weight") == "90 %"
+    assert tab.text_content("#accuracies") == "unknown, 80 % (70 to 90)"
     page.hub.close()
     tab.wait_for_selector("body[data-state=ended]")
     assert tab.is_disabled("#pause")

@@ -257,17 +257,6 @@ def test_logits_that_are_not_finite_are_passed_on_and_change_no_weight() -> None
     assert by_filter.update(np.zeros(4)).p.argmax() == 0
 
 
-def test_networks_have_priors_of_their_own_and_share_the_belief() -> None:
-    """The bias of one towards class 1 does not count against class 1 of the other."""
-    by_filter = ClassFilter(3)
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        by_filter.update(rng.normal(size=3) + np.array([0, 3, 0]), network="source")
-    told = by_filter.update([0.0, 0.5, 0.0], network="adapted").p
-    assert told.argmax() == 1
-    assert by_filter.update([0.0, 0.5, 0.0], network="source").p[1] > 0.3
-
-
 def test_reset_forgets_everything() -> None:
     by_filter = _sure_of_class_0()
     by_filter.reset()

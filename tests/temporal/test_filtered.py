@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from edge_tta.guard import Guard
 from edge_tta.temporal import ClassFilter, Filtered, Novelty
 from tests.adapters import adapter, assert_same, stream
 
@@ -47,7 +46,7 @@ def test_it_is_the_class_filter_on_the_logits_and_the_novelty_of_the_images(size
     )
     by_filter, novelty = ClassFilter(CLASSES), Novelty()
     for answer, row, picture in zip(answers, rows, pictures, strict=True):
-        belief = by_filter.update(row, novelty=novelty.update(picture), network="adapted")
+        belief = by_filter.update(row, novelty=novelty.update(picture))
         np.testing.assert_allclose(np.exp(answer), belief.p, rtol=1e-5)
     np.testing.assert_array_equal(filtered.raw, rows[-size:])
 
@@ -69,17 +68,6 @@ def test_learn_is_passed_on() -> None:
     filtered(_pictures(1), learn=False)
     filtered(_pictures(1))
     assert told.learned == [False, True]
-
-
-def test_what_the_guard_answers_from_the_source_has_a_prior_of_its_own() -> None:
-    guard = Guard(adapter("norm"))
-    filtered = Filtered(guard)
-    (images,) = stream(1, n=1)
-    filtered(images)
-    guard.fallen = "told so"
-    filtered.update(images, guard.predict(images))
-    assert filtered._filter is not None
-    assert set(filtered._filter._priors) == {"adapted", "source"}
 
 
 def _after_a_run(filtered: Filtered, gap_s: float, rate: float = 30.0) -> Any:
@@ -144,17 +132,6 @@ def test_a_frame_without_finite_logits_spoils_no_estimate() -> None:
     estimate = filtered.accuracy.of_answers
     assert estimate is not None
     assert 0.5 < estimate.value <= 1
-
-
-def test_the_frame_at_which_the_guard_returns_is_the_sources() -> None:
-    guard = Guard(adapter("norm"))
-    filtered = Filtered(guard)
-    (images,) = stream(1, n=1)
-    guard(images)
-    guard.compared = guard.predict(images)
-    filtered.update(images, guard.compared)
-    assert filtered._filter is not None
-    assert set(filtered._filter._priors) == {"source"}
 
 
 def test_reset_goes_back_to_the_source_and_forgets() -> None:

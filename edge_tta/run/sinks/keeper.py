@@ -23,7 +23,7 @@ class StateKeeper(Sink):
 
     Raises OutputError at once when nothing can be written there, StateError when the file exists
     and is not this adapter's, or is damaged and there is none before it. While a guard has
-    fallen back, what is saved is the state that its trials begin from.
+    fallen back, what is saved is its last good state, or the source's.
 
     Attributes:
         resumed: whether the file was there.

@@ -1,0 +1,41 @@
+"""Probabilities of logits, in float64, and what else is read off them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float64]
+
+
+def as_array(logits: Any) -> npt.NDArray[Any]:
+    """Return logits as an array, whether they are one, or a tensor on any device."""
+    return np.asarray(logits.float().cpu() if hasattr(logits, "cpu") else logits)
+
+
+def softmax(logits: npt.NDArray[Any]) -> Vector:
+    """Probabilities (n, C) of logits (n, C) in float64; NaN where those are not finite."""
+    values = logits.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        exponentials = np.exp(values - values.max(-1, keepdims=True))
+        p: Vector = exponentials / exponentials.sum(-1, keepdims=True)
+    return p
+
+
+def entropy(p: Vector) -> Vector:
+    """Return the entropies (n,) of probabilities (n, C), in nats."""
+    nats: Vector = -(p * np.log(np.where(p > 0, p, 1.0))).sum(-1)
+    return nats
+
+
+def log_probabilities(p: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the logarithms of probabilities; of 0, that of 1e-30."""
+    log_p: npt.NDArray[Any] = np.log(np.maximum(p, p.dtype.type(1e-30)))
+    return log_p
+
+
+def in_kind(values: npt.NDArray[Any], logits: Any) -> Any:
+    """Return values as logits are: an array, or a tensor of their type on their device."""
+    return logits.new_tensor(values) if hasattr(logits, "new_tensor") else values

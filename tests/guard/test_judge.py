@@ -1,0 +1,57 @@
+"""The judge against its equations, one number at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from edge_tta.guard.judge import CREDIT, INFORMATION, MEMORY, WIDTH, Judge
+from edge_tta.temporal import ClassFilter, Novelty
+
+RNG = np.random.default_rng(3)
+
+
+def _mutual_information(logits: np.ndarray) -> float:
+    """Of frames and classes, by sums over all of them."""
+    rows = [[math.exp(v) / sum(math.exp(u) for u in row) for v in row] for row in logits]
+    total = 0.0
+    for k in range(logits.shape[1]):
+        mean = sum(row[k] for row in rows) / len(rows)
+        total += sum(row[k] * math.log(row[k] / mean) for row in rows) / len(rows)
+    return total
+
+
+@pytest.mark.parametrize("run", [1, 10])
+def test_advantage_is_that_of_the_equations(run: int) -> None:
+    classes = RNG.integers(0, 5, MEMORY // run).repeat(run)
+    pictures = RNG.normal(size=(MEMORY, 3, 8, 8)).astype(np.float32)
+    adapted, source = (
+        RNG.normal(size=(2, MEMORY, 5)) + np.eye(5)[classes] * [[[4]], [[1]]]
+    ).astype(np.float32)
+    judge, novelty, filters = Judge(5), Novelty(), (ClassFilter(5), ClassFilter(5))
+    believed: list[list[float]] = [[], []]
+    alone: list[float] = []
+    for picture, *rows in zip(pictures, adapted, source, strict=True):
+        judge.compare(picture, *rows)
+        news = novelty.update(picture)
+        for i, (by_filter, row) in enumerate(zip(filters, rows, strict=True)):
+            belief = by_filter.update(row, novelty=news)
+            believed[i].append(float(belief.p[row.argmax()]))
+            alone.append(belief.alone)
+    expected = (1 - np.mean(alone)) * (np.mean(believed[1]) - np.mean(believed[0]))
+    expected += INFORMATION * (_mutual_information(source) - _mutual_information(adapted))
+    assert judge.advantage == pytest.approx(expected, abs=1e-6)
+    assert judge.weight == pytest.approx(1 / (1 + math.exp(-(expected - CREDIT) / WIDTH)))
+    assert judge.disagreement == pytest.approx(np.mean(adapted.argmax(1) != source.argmax(1)))
+    # In runs of one class neighbours tell something.
+    assert (np.mean(alone) < 0.9) == (run > 1)
+
+
+def test_what_is_not_finite_tells_nothing() -> None:
+    judge = Judge(3)
+    picture = np.zeros((3, 8, 8), np.float32)
+    judge.compare(picture, np.array([np.nan, 0, 0]), np.array([1.0, 0, 0]))
+    judge.compare(picture, np.array([1.0, 0, 0]), np.array([np.inf, 0, 0]))
+    assert judge.advantage == 0
