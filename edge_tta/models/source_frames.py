@@ -16,7 +16,14 @@ from edge_tta.errors import ConfigError, ModelError, SourceError
 from edge_tta.frames import open_source
 from edge_tta.models.naming import Model
 from edge_tta.network.onnx_file import OnnxNetwork
-from edge_tta.network.onnx_file.restoring import FOLDED, USUAL, is_folded, restore
+from edge_tta.network.onnx_file.restoring import (
+    FOLDED,
+    USUAL,
+    has_batch_norm,
+    is_folded,
+    restore,
+    sites_of,
+)
 from edge_tta.prepare import Images, InputSpec, Pixels, resize
 
 _TOLD_EVERY = 50
@@ -50,6 +57,8 @@ def restored(
         if is_folded(network):
             raise ModelError(f"{model.name}: {FOLDED}: --source-frames FOLDER|VIDEO|NPZ")
         return model, ""
+    if not sites_of(network) and has_batch_norm(network):
+        return model, f"{model.name}: every BatchNorm is in the file; no source frames are read"
     wanted = USUAL if most is None else most
     tell(f"reading {frames}")
     images = (torch.from_numpy(i) for i in images_of(frames, model.input, wanted))

@@ -84,9 +84,12 @@ def sites_of(network: OnnxNetwork) -> list[Node]:
 
 def is_folded(network: OnnxNetwork) -> bool:
     """Return True where a network has no BatchNorm, and places where one could be restored."""
-    if any(node.operator == "BatchNormalization" for node in network.nodes):
-        return False
-    return bool(sites_of(network))
+    return not has_batch_norm(network) and bool(sites_of(network))
+
+
+def has_batch_norm(network: OnnxNetwork) -> bool:
+    """Return True where a network has a BatchNorm."""
+    return any(node.operator == "BatchNormalization" for node in network.nodes)
 
 
 def restore(
@@ -151,7 +154,7 @@ def restore(
             f"with its BatchNorms restored the network differs by {difference:.1e} (relative), "
             f"more than {TOLERANCE:g}; expected outputs that are not this sensitive to rounding"
         )
-    return Restored(layers, count, difference, float(np.mean(uncertainty)))
+    return Restored(layers, count, difference, float(np.mean(uncertainty or [0.0])))
 
 
 class _Moments:
