@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_tta.cli import options
+from edge_tta.cli import options, values
+from edge_tta.cli.help import CommandParser
 from edge_tta.cli.terminal import stages, terminal
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place, same_file
@@ -34,7 +35,7 @@ FROZEN = "what stands between the BatchNorms, each part an ONNX file of its own"
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(prog="edge-tta export", description=__doc__)
+    parser = CommandParser(prog="edge-tta export", description=__doc__)
     kinds = parser.add_subparsers(metavar="KIND", dest="kind", required=True)
     bundle = kinds.add_parser("bundle", help=BUNDLE, description=BUNDLE)
     options.add_model(bundle)
@@ -54,9 +55,9 @@ def parser() -> argparse.ArgumentParser:
     bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
     bundle.add_argument(
         "--threads",
-        type=options.threads,
+        type=values.threads,
         metavar="T",
-        help="threads for PyTorch and to measure with",
+        help="threads for PyTorch and to measure with (default: one a core)",
     )
     budget = bundle.add_argument_group("budget", BUDGET)
     options.add_budget(budget, "a run of the bundle")
@@ -74,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
-    arguments = parser().parse_args(options.joined_numbers(argv))
+    arguments = parser().parse_args(values.joined_numbers(argv))
     kinds = {"bundle": _bundle, "frozen": _frozen}
     return kinds.get(arguments.kind, _weights)(arguments)
 

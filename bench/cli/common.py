@@ -15,7 +15,7 @@ from bench.methods import FILTER, GUARD, SYNTAX, is_filtered, is_guarded, parse_
 from bench.report.document import Table
 from bench.results import Results, Row, make_results, write_results
 from bench.sets import LabelledSet, check_classes
-from edge_tta.cli import options
+from edge_tta.cli import options, values
 from edge_tta.cli.terminal import terminal
 from edge_tta.config.fields import to_fields
 from edge_tta.engines.torch import source_network
@@ -31,9 +31,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"required": True, "metavar": "SET"},
     "--methods": {"help": f"separated by commas: {SYNTAX}"},
     "--preset": {"default": "edge", "help": "of methods that name none"},
-    "--limit": {"type": options.count, "help": "the first so many pictures"},
-    "--seed": {"type": options.natural, "default": 0},
-    "--seeds": {"type": options.count, "default": 1, "help": "how many, from --seed on"},
+    "--limit": {"type": values.count, "help": "the first so many pictures (default: all)"},
+    "--seed": {"type": values.natural, "default": 0},
+    "--seeds": {"type": values.count, "default": 1, "help": "how many, from --seed on"},
     "--json": {"type": Path, "metavar": "FILE", "help": "result file"},
 }
 
@@ -94,7 +94,7 @@ class Command:
     """
 
     def __init__(self, parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-        self.arguments = parser.parse_args(options.joined_numbers(argv))
+        self.arguments = parser.parse_args(values.joined_numbers(argv))
         self.console = terminal(stderr=True)
         self._words = [*parser.prog.split()[1:], *argv]
         if self.arguments.json is not None:

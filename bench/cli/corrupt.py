@@ -16,7 +16,8 @@ from bench.cli.drift import add_option, drift
 from bench.cli.writing import whole_folder, write_png
 from bench.corruptions import CORRUPTIONS, GROUPS, load_frost_textures
 from bench.sets import CLEAN
-from edge_tta.cli import options
+from edge_tta.cli import values
+from edge_tta.cli.help import CommandParser
 from edge_tta.cli.terminal import terminal
 from edge_tta.errors import ConfigError, SourceError, did_you_mean
 from edge_tta.files import whole_file
@@ -26,7 +27,7 @@ from edge_tta.prepare import Pixels
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta corrupt",
         description="Writes corrupted copies of pictures (the 15 corruptions of ImageNet-C and "
         "CIFAR-C). An .npz becomes an .npz (one severity) or a CIFAR-C folder (--severity all); a "
@@ -48,10 +49,15 @@ def parser() -> argparse.ArgumentParser:
         "--severity", default="5", choices=[*"12345", "all"], help="1 to 5, or all (default: 5)"
     )
     add_option(strength)
-    parser.add_argument("--seed", type=options.natural, default=0)
-    parser.add_argument("--limit", type=options.count, help="the first so many pictures")
+    parser.add_argument("--seed", type=values.natural, default=0)
     parser.add_argument(
-        "--size", type=options.size, metavar="S|HxW", help="of the pictures, cut to it"
+        "--limit", type=values.count, help="the first so many pictures (default: all)"
+    )
+    parser.add_argument(
+        "--size",
+        type=values.size,
+        metavar="S|HxW",
+        help="of the pictures, cut to it (default: as they are)",
     )
     parser.add_argument(
         "--draw",
@@ -60,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
         help="what is random is drawn anew for each frame (the default), or once for all frames "
         "with the same number in the array `track` of an .npz, as dirt on a lens",
     )
-    parser.add_argument("--frost", type=Path, metavar="DIR", help="pictures of frost to use")
+    parser.add_argument(
+        "--frost", type=Path, metavar="DIR", help="pictures of frost to use (default: drawn)"
+    )
     return parser
 
 

@@ -17,7 +17,7 @@ from bench.cost.case import BACKENDS, DEVICES, Case, make_cases
 from bench.cost.peers import PEERS
 from bench.cost.repositories import REPOSITORIES, parse_peers
 from bench.cost.torch_subjects import load_model_of
-from edge_tta.cli import options
+from edge_tta.cli import options, values
 from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
 
@@ -73,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device", type=listed(str), default=("cpu",), metavar="D[,D]", help=" | ".join(DEVICES)
     )
-    threads = listed(options.threads)
+    threads = listed(values.threads)
     group.add_argument("--threads", type=threads, default=(None,), metavar="T[,T...]")
     parser.add_argument(
         "--source", metavar="SOURCE", help="frames to see, as of edge-tta run (default: drawn ones)"

@@ -20,7 +20,8 @@ from bench.report.error import corruptions
 from bench.report.error.results import ErrorResults
 from bench.report.look import Look
 from bench.sets import LabelledSet, load_set
-from edge_tta.cli import options
+from edge_tta.cli import options, values
+from edge_tta.cli.help import CommandParser
 from edge_tta.config import SAVED
 from edge_tta.engines.torch import source_network
 from edge_tta.run.sinks.curve import need_matplotlib
@@ -30,7 +31,7 @@ _LEAST_STREAMS = 4
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta bench error",
         description="Error of methods on streams of corrupted pictures; the state starts from the "
         "source for each corruption (but continual, mixed, drift).",
@@ -46,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add(parser, "--preset")
     parser.add_argument(
         "--batch-size",
-        type=listed(options.count),
+        type=listed(values.count),
         default=(1,),
         metavar="N[,N...]",
         help="frames at a time",
@@ -59,7 +60,10 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--severity", type=int, choices=range(1, 6), default=5, help="1 to 5")
     parser.add_argument(
-        "--corruptions", type=listed(str), metavar="NAME[,NAME...]", help="only these"
+        "--corruptions",
+        type=listed(str),
+        metavar="NAME[,NAME...]",
+        help="only these (default: all of the set)",
     )
     add(parser, "--limit")
     add(parser, "--seed", help="of the order")

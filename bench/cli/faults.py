@@ -15,13 +15,14 @@ from bench.methods import SYNTAX
 from bench.report.runs import faults_table
 from bench.untrained import SMALL, small_model
 from edge_tta.adapter import Adapter
-from edge_tta.cli import options
+from edge_tta.cli import options, values
+from edge_tta.cli.help import CommandParser
 from edge_tta.errors import ConfigError
 
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta bench faults",
         description="Kills a run (kill -9) at random moments, again and again, and looks at the "
         "state file that it leaves. The model small (the default) is a network of two layers.",
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_model(parser, default=SMALL)
     parser.add_argument("--method", dest="methods", default="nanoadapt:tent", help=SYNTAX)
     add(parser, "--preset", help="where the method names none")
-    parser.add_argument("--kills", type=options.count, default=200, help="(default: 200)")
+    parser.add_argument("--kills", type=values.count, default=200, help="(default: 200)")
     add(parser, "--seed", help="of the moments")
     add(parser, "--json")
     return parser

@@ -10,13 +10,14 @@ from bench.guard.measure import GuardRow, Streams, Subject, measure_guard
 from bench.guard.streams import AROUND, STREAMS
 from bench.report.runs import guard_table
 from bench.sets import CLEAN, load_set
-from edge_tta.cli import options
+from edge_tta.cli import options, values
+from edge_tta.cli.help import CommandParser
 from edge_tta.errors import ConfigError
 
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta bench guard",
         description="Error of methods before, during and after what is to break adaptation, one "
         f"frame at a time; {AROUND} pictures before and after.",
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME[,NAME...]",
         help="corruption of the pictures around (default: clean)",
     )
-    parser.add_argument("--frames", type=options.count, default=1000, help="during (default: 1000)")
+    parser.add_argument("--frames", type=values.count, default=1000, help="during (default: 1000)")
     parser.add_argument("--cold", action="store_true", help="begin with what breaks it")
     add(parser, "--limit")
     add(parser, "--seed", help="of the order and the class")

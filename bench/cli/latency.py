@@ -13,28 +13,29 @@ from bench.cli.cost import add_options, planned
 from bench.cost.latency import latency_row, measure_latency, ratios
 from bench.cost.process import ready
 from bench.report.cost.latency import stage_table, table
-from edge_tta.cli import options
+from edge_tta.cli import values
+from edge_tta.cli.help import CommandParser
 from edge_tta.errors import EdgeTTAError
 
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta bench latency",
         description="Time of a frame of one stream, for methods and peers that take turns.",
     )
     add_options(parser)
     parser.add_argument(
-        "--frames", type=options.count, default=100, metavar="N", help="of each (default: 100)"
+        "--frames", type=values.count, default=100, metavar="N", help="of each (default: 100)"
     )
     parser.add_argument(
-        "--warm-up", type=options.natural, default=5, metavar="N", help="before, not counted"
+        "--warm-up", type=values.natural, default=5, metavar="N", help="before, not counted"
     )
     parser.add_argument(
-        "--turns", type=options.count, default=5, metavar="N", help="to share the frames out over"
+        "--turns", type=values.count, default=5, metavar="N", help="to share the frames out over"
     )
     parser.add_argument(
-        "--budget-ms", type=options.positive, metavar="MS", help="count the frames that take longer"
+        "--budget-ms", type=values.positive, metavar="MS", help="count the frames that take longer"
     )
     return parser
 

@@ -11,19 +11,20 @@ from bench.cli.cost import add_options, planned
 from bench.cost.memory import HOW, measure_memory
 from bench.cost.process import MeasureError
 from bench.report.cost.memory import table
-from edge_tta.cli import options
+from edge_tta.cli import values
+from edge_tta.cli.help import CommandParser
 
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta bench memory",
         description="Memory of methods that adapt to one frame at a time, each in a process of its "
         "own, and of peers.",
     )
     add_options(parser)
     parser.add_argument(
-        "--frames", type=options.count, default=24, metavar="N", help="adapted to (default: 24)"
+        "--frames", type=values.count, default=24, metavar="N", help="adapted to (default: 24)"
     )
     return parser
 

@@ -13,13 +13,14 @@ from rich.progress import Progress
 from bench.report import check_report_folder, make_sections, write_report
 from bench.report.document import plots_of
 from bench.results import Results, read_results
+from edge_tta.cli.help import CommandParser
 from edge_tta.cli.terminal import terminal
 from edge_tta.run.sinks.curve import need_matplotlib
 
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta bench report",
         description="Writes report.md, and plots beside it, from result files of edge-tta bench.",
     )
@@ -69,4 +70,4 @@ def report(
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("drawing", total=len(plots_of(sections)))
         page = write_report(sections, folder, inputs=inputs, advance=lambda: progress.advance(task))
-    console.print(f"wrote {page}")
+    console.print(f"wrote {page} and {page.with_suffix('.html')}")

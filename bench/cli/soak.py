@@ -13,7 +13,8 @@ from bench.cli.common import Command, add
 from bench.report.runs import soak_table
 from bench.soak import SoakRow, measure_soak, plot_soak
 from bench.untrained import SMALL, small_model
-from edge_tta.cli import options
+from edge_tta.cli import options, values
+from edge_tta.cli.help import CommandParser
 from edge_tta.engines.torch import source_network
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
@@ -23,7 +24,7 @@ from edge_tta.run.sinks.curve import need_matplotlib
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta bench soak",
         description="Runs many frames as edge-tta run does, with a state file, changing light and "
         "black frames in between, and tells whether memory, latency and numbers stay. The model "
@@ -32,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_model(parser, default=SMALL)
     add(parser, "--methods", default="nanoadapt:tent")
     add(parser, "--preset")
-    parser.add_argument("--frames", type=options.count, default=200_000, help="(default: 200000)")
-    parser.add_argument("--save-every", type=options.positive, default=1.0, metavar="S")
+    parser.add_argument("--frames", type=values.count, default=200_000, help="(default: 200000)")
+    parser.add_argument("--save-every", type=values.positive, default=1.0, metavar="S")
     add(parser, "--seed", help="of the frames")
     add(parser, "--json")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="memory and latency")

@@ -46,7 +46,7 @@ def _lines() -> Iterator[str]:
         places = [a.metavar or a.dest for a in parser._get_positional_actions()]
         yield f"```\n{' '.join([parser.prog, *map(str, places), '[OPTIONS]'])}\n```\n"
         for group in parser._action_groups:
-            actions = [a for a in group._group_actions if not isinstance(a, argparse._HelpAction)]
+            actions = [a for a in group._group_actions if "--help" not in a.option_strings]
             if not actions:
                 continue
             if group.title not in ("options", "positional arguments"):
@@ -72,14 +72,11 @@ def _term(action: argparse.Action) -> str:
 
 
 def _what(action: argparse.Action) -> str:
-    what = [_text(action.help)] if action.help else []
+    from edge_tta.cli.help import help_of
+
+    what = [_text(help_of(action))]
     if action.required and action.option_strings:
         what.append("Required.")
-    default = action.default
-    is_flag = default is None or isinstance(default, bool) or default == (None,)
-    if not is_flag and action.option_strings and "default" not in (action.help or ""):
-        listed = isinstance(default, tuple)
-        what.append(f"(default: `{','.join(map(str, default)) if listed else default}`)")
     return " ".join(what) or "&nbsp;"
 
 

@@ -33,4 +33,4 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
     text = _LINK.sub(on_site, (ROOT / SOURCES[uri]).read_text("utf-8"))
     # Files that the site has not stay names.
-    return re.sub(r"\[([^\]]+)\]\((?:bench/results|LICENSE)\)", r"\1", text)
+    return re.sub(r"\[([^\]]+)\]\((?:bench/results|LICENSE|SECURITY[.]md)\)", r"\1", text)

@@ -48,12 +48,14 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps([finding.as_dict() for finding in findings()], indent=1))
         return 0
-    table = Table(header_style="bold")
-    for column in ("", "what", "found", "to mend it"):
-        table.add_column(column, overflow="fold")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for overflow in ("ignore", "fold", "fold"):
+        table.add_column(overflow=overflow)
     for finding in findings():
         mark = Text("ok", "green") if finding.ok else Text("--", "yellow")
-        table.add_row(mark, finding.what, finding.found, finding.advice)
+        table.add_row(mark, finding.what, finding.found)
+        if finding.advice:
+            table.add_row("", "", Text(f"to mend it: {finding.advice}", "yellow"))
     terminal().print(table)
     return 0
 

@@ -23,9 +23,12 @@ from edge_tta.show import VideoRecorder, display_problem
 _PACKAGES = (
     ("numpy", "", "numpy"),
     ("safetensors", "no state files", "safetensors"),
-    ("onnx", "no export of bundles", "onnx"),
-    ("torchvision", "no torchvision:NAME models", "torchvision"),
-    ("matplotlib", "no --plot", "matplotlib"),
+    ("onnx", "no export of bundles; extra [torch]", "onnx"),
+    ("torchvision", "no torchvision:NAME models; extra [torch]", "torchvision"),
+    ("av", "recordings that browsers do not play; extra [video]", "av"),
+    ("bottle", "no --serve; extra [serve]", "bottle"),
+    ("matplotlib", "no --plot; extra [plot]", "matplotlib"),
+    ("markdown-it-py", "no report.html; extra [plot]", "markdown-it-py"),
 )
 _PROGRAMS = (
     ("ffprobe", "to see what is in a video or stream", "ffmpeg"),

@@ -10,18 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_tta.budget.choices import MIB, Budget
-from edge_tta.bundle.runtime import PROFILES, check_threads
+from edge_tta.bundle.runtime import PROFILES
 from edge_tta.class_names import read_class_names
-from edge_tta.cli import source_frames
-from edge_tta.cli.numbers import count as count
-from edge_tta.cli.numbers import is_number
-from edge_tta.cli.numbers import natural as natural
-from edge_tta.cli.numbers import not_negative as not_negative
-from edge_tta.cli.numbers import per_cent as per_cent
-from edge_tta.cli.numbers import positive as positive
+from edge_tta.cli import source_frames, values
 from edge_tta.config import HOSTS, METHODS, make_config
 from edge_tta.errors import ConfigError, ModelError
-from edge_tta.prepare import Channels, Size, parse_size
+from edge_tta.prepare import Channels
 
 # PyTorch takes a second and a half to import: only the commands that need a network wait for it.
 if TYPE_CHECKING:
@@ -48,18 +42,30 @@ def add_model(
         + (f" (default: {default})" if default else ""),
     )
     group.add_argument("--weights", metavar="FILE", help="state dict (.safetensors, .pt, .pth)")
-    group.add_argument("--size", type=size, metavar="S|HxW", help="of the input in pixels")
+    group.add_argument(
+        "--size",
+        type=values.size,
+        metavar="S|HxW",
+        help="of the input in pixels (default: the model file's INPUT, else 224)",
+    )
     group.add_argument(
         "--channels",
         choices=[channels.value for channels in Channels],
-        help="what the input's channels are",
+        help="what the input's channels are (default: INPUT's, else rgb)",
     )
     group.add_argument(
-        "--scale", type=float, help="input is (channels in 0..255 / scale - mean) / std"
+        "--scale",
+        type=float,
+        help="input is (channels in 0..255 / scale - mean) / std (default: INPUT's, else 255)",
     )
+    one = "one value, or one a channel (default: INPUT's, else ImageNet's)"
     for name in ("--mean", "--std"):
-        group.add_argument(name, type=numbers, metavar="R,G,B", help="one value, or one a channel")
-    group.add_argument("--labels", metavar="FILE", help="class names: a line each, or JSON")
+        group.add_argument(name, type=values.numbers, metavar="R,G,B", help=one)
+    group.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="class names: a line each, or JSON (default: the model's, if it has any)",
+    )
     source_frames.add_options(group)
 
 
@@ -80,7 +86,12 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         help=f"what nanoadapt wraps: {' | '.join(HOSTS)} (default: {DEFAULT_HOST})",
     )
     group.add_argument("--preset", help=f"edge | paper | FILE.toml (default: {DEFAULT_PRESET})")
-    group.add_argument("--views", type=natural, metavar="K", help="extra views of a frame, 0 to 5")
+    group.add_argument(
+        "--views",
+        type=values.natural,
+        metavar="K",
+        help="extra views of a frame, 0 to 5 (default: the preset's)",
+    )
     add_adapt_from(group)
 
 
@@ -114,7 +125,7 @@ def add_checkpointing(group: argparse._ActionsContainer) -> None:
 
 def segments(text: str) -> int | str:
     """Value of --checkpoint-activations: auto, or a number, which the adapter checks."""
-    return text if text == "auto" else natural(text)
+    return text if text == "auto" else values.natural(text)
 
 
 def add_renamed(group: argparse._ActionsContainer, old: str, new: str) -> None:
@@ -133,7 +144,12 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """Add --device and --threads."""
     group = parser.add_argument_group("machine")
     group.add_argument("--device", default="cpu", help="cpu | cuda (default: cpu)")
-    group.add_argument("--threads", type=threads, metavar="T", help="threads for the network")
+    group.add_argument(
+        "--threads",
+        type=values.threads,
+        metavar="T",
+        help="threads for the network (default: one a core)",
+    )
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -154,12 +170,15 @@ def add_budget(group: argparse._ArgumentGroup, peak_of: str) -> None:
     """Add --budget-mb and --budget-ms."""
     group.add_argument(
         "--budget-mb",
-        type=positive,
+        type=values.positive,
         metavar="MIB",
-        help=f"peak of {peak_of}: less is done until it fits",
+        help=f"peak of {peak_of}: less is done until it fits (default: no limit)",
     )
     group.add_argument(
-        "--budget-ms", type=positive, metavar="MS", help="mean time of a frame, likewise"
+        "--budget-ms",
+        type=values.positive,
+        metavar="MS",
+        help="mean time of a frame, likewise (default: no limit)",
     )
 
 
@@ -228,43 +247,3 @@ def use_threads(number: int | None) -> None:
         import torch
 
         torch.set_num_threads(number)
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a number, or one a channel as R,G,B, got {text!r}"
-        ) from None
-
-
-def joined_numbers(arguments: Sequence[str]) -> list[str]:
-    """`--mean 0.5 0.4 0.3` as `--mean 0.5,0.4,0.3`, which argparse cannot tell from a SOURCE."""
-    joined: list[str] = []
-    rest = list(arguments)
-    while rest:
-        joined.append(rest.pop(0))
-        if joined[-1] in ("--mean", "--std") and len(rest) >= 3 and all(map(is_number, rest[:3])):
-            joined[-1] += "=" + ",".join(rest[:3])
-            del rest[:3]
-    return joined
-
-
-def size(text: str) -> Size:
-    """Return the size that S or HxW stands for."""
-    try:
-        return parse_size(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def threads(text: str) -> int:
-    """Return a number of threads that this machine can run."""
-    number = count(text)
-    try:
-        check_threads(number)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return number

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from edge_tta.cli import options
+from edge_tta.cli import options, values
 from edge_tta.cli.loading import load
 from edge_tta.cli.run_options import check, parser
 from edge_tta.cli.telling import progress, tell
@@ -31,11 +31,12 @@ from edge_tta.run.sinks.page import PageSink
 from edge_tta.run.sinks.pictures import VideoSink, WindowSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
+from edge_tta.show.video import plays_only_in_players
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
-    arguments = parser().parse_args(options.joined_numbers(argv))
+    arguments = parser().parse_args(values.joined_numbers(argv))
     check(arguments)
     console = terminal(stderr=True)
     keeper = None
@@ -122,6 +123,8 @@ def _sinks(
         sinks.append(ErrorCurve(arguments.plot))
     if arguments.save is not None:
         sinks.append(VideoSink(arguments.save, arguments.fps))
+        if (said := plays_only_in_players(arguments.save)) is not None:
+            console.print(said)
     if arguments.show:
         problem = display_problem()
         if problem is None:
@@ -130,10 +133,10 @@ def _sinks(
             console.print(f"edge-tta: {problem}; going on without a window")
     if keeper is not None:
         keeper.tell = console.print
-        controls.does[Wish.SAVE] = keeper.try_to_save
+        controls.does[Wish.SAVE] = keeper.save_as_asked
         sinks.append(keeper)
     if arguments.serve is not None:
-        sinks.append(PageSink(arguments.serve, controls, console.print))
+        sinks.append(PageSink(arguments.serve, controls, console.print, keeper))
     if arguments.alarm_below is not None:
         sinks.append(AlarmSink(arguments.alarm_below, console.print))
     if arguments.jsonl is not None:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_tta.cli import options
+from edge_tta.cli import options, values
+from edge_tta.cli.help import CommandParser, show_first
 from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_folder, check_place, same_file
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.run.sinks.curve import ErrorCurve
-from edge_tta.serve.place import parse_place
+from edge_tta.serve.place import parse_place, read_token
 from edge_tta.show import JsonlWriter, VideoRecorder
+
+FIRST = (
+    *("--model", "--weights", "--size", "--labels", "--threads"),
+    *("--show", "--serve", "--save", "--jsonl", "--state"),
+)
+"""Options that `--help` shows; `--help-all` shows the others too."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The subcommand's options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-tta run",
         description="Adapts a network to a stream of frames, one at a time, and predicts.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
         epilog="Stop with q in the window, or Ctrl-C: the frame at work is finished, files are "
         "closed and the state is saved.",
     )
@@ -40,27 +48,28 @@ def parser() -> argparse.ArgumentParser:
     _add_frames(parser.add_argument_group("frames").add_argument)
     learning = parser.add_argument_group("learning")
     every = "learn on every Q-th frame (default: what a bundle advises, else 1)"
-    learning.add_argument("--adapt-every", type=options.count, metavar="Q", help=every)
+    learning.add_argument("--adapt-every", type=values.count, metavar="Q", help=every)
     saved = "precision of the tensors saved for the backward pass (default: float16)"
     learning.add_argument("--saved", choices=SAVED, help=saved)
     options.add_checkpointing(learning)
     options.add_budget(learning, "this process (CUDA: of the device)")
     _add_outputs(parser.add_argument_group("what to see and keep"))
     options.add_machine(parser)
+    show_first(parser, (*FIRST, "--help", "--help-all"))
     return parser
 
 
 def _add_frames(add: Callable[..., object]) -> None:
-    add("--max-frames", type=options.count, metavar="N", help="stop after N frames")
-    add("--stride", type=options.count, default=1, help="take every STRIDE-th frame")
+    add("--max-frames", type=values.count, metavar="N", help="stop after N frames (default: all)")
+    add("--stride", type=values.count, default=1, help="take every STRIDE-th frame")
     fps = (
         "at most so many frames per second: cameras are asked for them; videos are thinned out and "
         "played in their own time, pictures follow at this pace (to leave frames out without "
-        "waiting: --stride)"
+        "waiting: --stride; default: the source's own pace)"
     )
-    add("--fps", type=options.positive, help=fps)
+    add("--fps", type=values.positive, help=fps)
     lost = "look for a lost camera or stream for S seconds; inf: for ever (default: 60)"
-    seconds = options.not_negative
+    seconds = values.not_negative
     add("--reconnect", type=seconds, default=RECONNECT_S, metavar="S", help=lost)
 
 
@@ -75,18 +84,24 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         help="a page to watch, pause, reset and save; seen from other machines with a HOST of this "
         "one or 0.0.0.0, then behind a token",
     )
-    add("--token", metavar="WORD", help="of the page (default: made when needed)")
+    add(
+        "--token",
+        metavar="WORD",
+        help="of the page; others can read it in the list of processes "
+        "(default: that of --token-file or EDGE_TTA_TOKEN, else made when needed)",
+    )
+    add("--token-file", type=Path, metavar="FILE", help="the page's token, on the first line")
     add("--save", type=Path, metavar="OUT.mp4", help="annotated video")
     add("--jsonl", metavar="OUT.jsonl", help="a record a frame; - for standard output")
     add("--state", type=Path, metavar="FILE", help="resumed when it exists, saved as it goes")
     every = "seconds between saves of the state (default: 10)"
-    add("--save-every", type=options.positive, default=10.0, metavar="S", help=every)
+    add("--save-every", type=values.positive, default=10.0, metavar="S", help=every)
     compare = (
         "methods to compare with, as source,norm+filter; none (default: source and, with a filter, "
         "source+filter where labels exist)"
     )
     alarm = "tell when the estimated accuracy falls below so many per cent; needs the filter"
-    add("--alarm-below", type=options.per_cent, metavar="P", help=alarm)
+    add("--alarm-below", type=values.per_cent, metavar="P", help=alarm)
     add("--compare", metavar="METHODS", help=compare)
     add("--plot", type=Path, metavar="OUT.png", help="error over time, with labels")
 
@@ -98,14 +113,18 @@ def check(arguments: argparse.Namespace) -> None:
         EdgeTTAError: a result has no place or would be written over the source, or options do not
             fit together.
     """
-    if arguments.token is not None and arguments.serve is None:
-        raise ConfigError("--token is of the page; give --serve [HOST:]PORT too")
+    for option in ("token", "token_file"):
+        if getattr(arguments, option) is not None and arguments.serve is None:
+            name = option.replace("_", "-")
+            raise ConfigError(f"--{name} is of the page; give --serve [HOST:]PORT too")
+    if arguments.token is not None and arguments.token_file is not None:
+        raise ConfigError("--token and --token-file both name the token; leave one out")
     if arguments.alarm_below is not None and arguments.filter == "off":
         raise ConfigError(
             "--alarm-below needs the estimate that the filter gives; leave --filter on"
         )
     if arguments.serve is not None:
-        arguments.serve = parse_place(arguments.serve, arguments.token)
+        arguments.serve = parse_place(arguments.serve, _token(arguments))
     for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
         if out not in (None, "-") and same_file(Path(arguments.source), Path(out)):
             raise ConfigError(f"{out} is the source itself; choose another name for the result")
@@ -124,3 +143,11 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.compare is not None:
         names = (name.strip() for name in arguments.compare.split(","))
         arguments.compare = [name for name in names if name not in ("", "none")]
+
+
+def _token(arguments: argparse.Namespace) -> str | None:
+    """Return the page's token that was given, in the command, a file or the environment."""
+    if arguments.token_file is not None:
+        return read_token(arguments.token_file)
+    given: str | None = arguments.token
+    return given if given is not None else os.environ.get("EDGE_TTA_TOKEN") or None

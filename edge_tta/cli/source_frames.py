@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from edge_tta.cli.numbers import count
+from edge_tta.cli import values
 from edge_tta.cli.terminal import stages, terminal
 from edge_tta.errors import ConfigError
 
@@ -23,7 +23,7 @@ def add_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--first-frames",
-        type=count,
+        type=values.count,
         metavar="N",
         help="the first N of --source-frames; with run and without these, of SOURCE itself, which "
         "must begin in good conditions",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edge_tta.adapter import Adapter
 from edge_tta.guard.judge import Judge
 from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
+from edge_tta.temporal.novelty import Novelty
 
 _EVENTS = 256
 """Latest events that are kept."""
@@ -49,6 +50,8 @@ class Limits:
             good state is kept again.
         keep_every: between good states that are kept.
         drift: harm, where |parameters - source's| / |source's| is above it.
+        news: the adapter adapts when frames have brought so much since it last did; each of them
+            up to 1 (`edge_tta.temporal.novelty`).
     """
 
     every: int = 2
@@ -59,6 +62,7 @@ class Limits:
     patience: int = 256
     keep_every: int = 256
     drift: float = 0.25
+    news: float = 0.8
 
 
 class Guard:
@@ -74,6 +78,9 @@ class Guard:
     beside it. Where that lasts, where its output is not finite, or its parameters have moved far,
     it goes back to its last good state, and from there to the source.
 
+    Frames that are nearly the one before say nothing new of the conditions, and too much of what
+    they show: the adapter only predicts then.
+
     Args:
         adapter: what predicts and adapts; the guard alone calls it from now on.
 
@@ -81,6 +88,7 @@ class Guard:
         fallen: why most of the answer is the source's; None: it is not.
         weight: of the source in the latest answer, 0..1.
         frames, source_frames: images seen, and those that the source network ran on too.
+        adapts: whether the latest frame was enough news to adapt by.
         own: the adapter's logits (N, classes) of the latest call, or prediction.
         compared: the source's logits (N, classes) of the same; None: it did not run.
         judge: None before the first frame.
@@ -102,13 +110,17 @@ class Guard:
         self.fallen: str | None = None
         self.judge: Judge | None = None
         self.weight = self.drift = 0.0
+        self.adapts = True
+        self._novelty, self._news = Novelty(), 0.0
         self._good: deque[dict[str, Any]] = deque(maxlen=2)
         self._since_good = self._since_fall = 0
         self._patience = self._limits.patience
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W); see `Adapter`."""
-        own = self.own = self._adapter(images, learn=learn)
+        self.adapts = self._is_news(images)
+        own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
+        self.own = own
         values = as_array(own)
         finite = bool(np.isfinite(values).all())
         n, every = len(values), self._limits.every
@@ -156,6 +168,14 @@ class Guard:
             self._adapter.save(path)
         finally:
             self._adapter.restore(harmful)
+
+    def _is_news(self, images: Any) -> bool:
+        """Return whether there has been enough news since the adapter last adapted."""
+        self._news += sum(self._novelty.update(image) for image in as_array(images))
+        if self._news < self._limits.news:
+            return False
+        self._news = 0.0
+        return True
 
     def _matters(self) -> bool:
         """Return whether the source would change the answer."""

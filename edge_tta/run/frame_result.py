@@ -28,6 +28,7 @@ class Outcome(Enum):
     UPDATED = "updates so far: {updates}"
     ACCUMULATED = "accumulating {position}/{accumulation}"
     CALIBRATED = "calibrated"
+    NO_NEWS = "nearly the picture before: nothing new to adapt to"
     OBSERVED = "calibrated; learns every {adapt_every} frames"
     BLACK = "black picture: nothing to learn from"
     BLANK = "blank picture: nothing to learn from"

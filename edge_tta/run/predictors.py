@@ -176,6 +176,8 @@ class Predictors:
         """Return the outcome of adaptation on a frame that was not held."""
         if self.method == SOURCE:
             return Outcome.UNCHANGED
+        if self._guard is not None and not self._guard.adapts:
+            return Outcome.NO_NEWS
         if not self._adapter.config.trains:
             return Outcome.CALIBRATED
         if not learned:

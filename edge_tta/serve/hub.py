@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
 from edge_tta.frames.source import Pixels
+from edge_tta.serve.history import History
 
-HISTORY = 240
-"""Points of the entropy curve that a new viewer gets."""
 LONGEST_SIDE = 960
 QUALITY = 80
+_FAREWELL_S = 0.5
+"""How long the end waits for viewers to be told of it."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One frame as a viewer gets it: number, picture, what is known of it, and new points of the
+    curves."""
+
+    number: int
+    pixels: Pixels
+    status: Mapping[str, Any]
+    points: list[dict[str, float | None]]
 
 
 class Hub:
@@ -31,39 +43,46 @@ class Hub:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._encoding = threading.Lock()
-        self._pixels: Pixels | None = None
+        self._latest: tuple[int, Pixels, Mapping[str, Any]] | None = None
         self._number = 0
-        self._status: Mapping[str, Any] = {}
-        self._history: deque[tuple[float, float | None]] = deque(maxlen=HISTORY)
+        self._history = History()
         self._jpeg: tuple[int, bytes] = (0, b"")
         self._viewers = 0
         self._closed = False
+        self._began_s = time.monotonic()
 
     @property
     def watched(self) -> bool:
         """Return True while anybody looks."""
         return self._viewers > 0
 
-    def publish(
-        self, pixels: Pixels, status: Mapping[str, Any], entropies: tuple[float, float | None]
-    ) -> None:
-        """The latest frame, uint8 (H, W, 3) RGB, and what is known of it.
+    def time_s(self, at_s: float | None = None) -> float:
+        """Return a time, now unless given, of `time.monotonic` in seconds since the hub was made:
+        the time of all that viewers are told."""
+        return (time.monotonic() if at_s is None else at_s) - self._began_s
 
-        pixels: not copied unless somebody looks. entropies: of the adapted and, where it ran, of
-        the source network.
+    def publish(
+        self, pixels: Pixels, status: Mapping[str, Any], values: Mapping[str, float | None]
+    ) -> None:
+        """The latest frame, uint8 (H, W, 3) RGB, what is known of it, and the values for curves.
+
+        pixels: not copied unless somebody looks.
         """
         shown = pixels.copy() if self.watched else pixels
+        now_s = self.time_s()
         with self._changed:
-            self._pixels, self._status = shown, status
             self._number += 1
-            self._history.append(entropies)
+            self._latest = self._number, shown, {**status, "at_s": now_s}
+            self._history.add(now_s, values)
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Lets all viewers go."""
+        """Lets all viewers go, after the last frame; those that read nothing are not waited for."""
         with self._changed:
             self._closed = True
+            self._history.finish()
             self._changed.notify_all()
+            self._changed.wait_for(lambda: self._viewers == 0, _FAREWELL_S)
 
     @contextmanager
     def viewer(self) -> Iterator[None]:
@@ -75,40 +94,42 @@ class Hub:
         finally:
             with self._changed:
                 self._viewers -= 1
+                self._changed.notify_all()
 
-    def statuses(self, every_s: float, silence_s: float) -> Iterator[tuple[int, Any] | None]:
-        """Number and status of the latest frame, at most one in `every_s`; None after `silence_s`
-        without a newer frame. Ends when the hub is closed."""
-        seen = 0
+    def views(self, every_s: float, silence_s: float) -> Iterator[View | None]:
+        """The latest frame, at most one in `every_s`; None after `silence_s` without a newer one.
+
+        The first view has the points of the last minutes, each later one those since. Ends when
+        the hub is closed, with the last frame; who comes later sees none.
+        """
+        if self._closed:
+            return
+        seen, points_s = 0, -1.0
         while True:
             with self._changed:
-                deadline_s = time.monotonic() + silence_s
-                while not self._closed and self._number <= seen:
-                    if not self._changed.wait(deadline_s - time.monotonic()):
-                        break
-                if self._closed:
-                    return
-                latest = (self._number, self._status) if self._number > seen else None
-            yield latest
-            if latest is not None:
-                seen = latest[0]
-                time.sleep(every_s)
+                self._wait_for_newer(seen, silence_s)
+                closed, view = self._closed, None
+                if self._latest is not None and self._number > seen:
+                    view = View(*self._latest, self._history.after(points_s))
+            if view is not None or not closed:
+                yield view
+            if closed:
+                return
+            if view is not None:
+                seen = view.number
+                points_s = max([points_s, *(point["at_s"] or 0.0 for point in view.points)])
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, every_s)
 
-    def history(self) -> list[tuple[float, float | None]]:
-        """The latest entropies, oldest first."""
-        with self._changed:
-            return list(self._history)
+    def _wait_for_newer(self, seen: int, most_s: float) -> None:
+        self._changed.wait_for(lambda: self._closed or self._number > seen, most_s)
 
-    def jpeg(self, after: int) -> tuple[int, bytes]:
-        """Number and JPEG of the latest picture; `(after, b"")` if it is no newer than `after`."""
+    def jpeg(self, view: View) -> bytes:
+        """Return a view's picture as JPEG."""
         with self._encoding:
-            with self._changed:
-                number, pixels = self._number, self._pixels
-            if number <= after or pixels is None:
-                return after, b""
-            if self._jpeg[0] != number:
-                self._jpeg = number, _encoded(pixels)
-            return self._jpeg
+            if self._jpeg[0] != view.number:
+                self._jpeg = view.number, _encoded(view.pixels)
+            return self._jpeg[1]
 
 
 def _encoded(pixels: Pixels) -> bytes:

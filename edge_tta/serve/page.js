@@ -1,15 +1,23 @@
-"use strict";
-// Shows what /status tells; every text is set as text, never as markup.
+// Shows what the stream tells; every text is set as text, never as markup.
+import { draw } from "/charts.js";
+import { watch } from "/stream.js";
+
 const $ = (id) => document.getElementById(id);
-const HISTORY = 240;
+const BUTTONS = ["pause", "reset", "save"];
+const KEPT = 300;
+const DONE = { pause: "Paused", resume: "Resumed", reset: "Reset to the source", save: "Saved" };
+const NOT_DONE = { pause: "Not paused", resume: "Not resumed", reset: "Not reset", save: "Not saved" };
 let points = [];
 let latest = null;
-let last = 0;
+let last = 0; // when the latest frame came
 let ended = false;
+let asked = null; // {number, wish, paused}: what the run has not dealt with yet
+let told = 0; // number of the latest wish whose outcome is shown
 
 const number = (value, digits) => (value == null ? "–" : value.toFixed(digits));
 const percent = (value, digits = 0) => (value == null ? "–" : (100 * value).toFixed(digits) + " %");
 const text = (id, value) => { if ($(id).textContent !== value) $(id).textContent = value; };
+const clock = (at) => new Date(Date.now() - 1000 * (latest.at_s - at)).toLocaleTimeString();
 
 function element(tag, className, content) {
   const made = document.createElement(tag);
@@ -34,20 +42,6 @@ function bars(id, reading) {
   text(id + "-top", reading.likeliest.length ? reading.likeliest[0][0] : "–");
 }
 
-function curve() {
-  const values = points.flat().filter((value) => value != null);
-  const high = Math.max(0.1, ...values) * 1.05;
-  const line = (which) => points
-    .map((pair, i) => [240 * (i + HISTORY - points.length) / (HISTORY - 1), pair[which]])
-    .filter(([, value]) => value != null)
-    .map(([x, value]) => x.toFixed(1) + "," + (59 - 57 * value / high).toFixed(1))
-    .join(" ");
-  $("spark").querySelector(".adapted").setAttribute("points", line(0));
-  $("spark").querySelector(".source").setAttribute("points", line(1));
-  text("spark-from", "the latest " + points.length + " frames shown");
-  text("spark-high", "top: " + number(high, 2));
-}
-
 function state(name, banner) {
   document.body.dataset.state = name;
   text("state", name);
@@ -57,8 +51,6 @@ function state(name, banner) {
 }
 
 function show(status) {
-  latest = status;
-  last = Date.now();
   const fell = status.state === "fell back";
   state(status.state, fell ? "The source network has most of the weight: " + status.guard.why + "." : "");
   text("source", status.source + " · " + status.method);
@@ -71,11 +63,6 @@ function show(status) {
   $("source-network").parentElement.classList.toggle("stale", source == null);
   text("source-network-note", source == null ? "(not run)" : "(as trained)");
   if (source != null) bars("source-network", source);
-  text("entropy", number(status.adapted.entropy, 2));
-  text("entropy-source", source == null ? "" : "source " + number(source.entropy, 2));
-  points.push([status.adapted.entropy, source == null ? null : source.entropy]);
-  points = points.slice(-HISTORY);
-  curve();
   text("fps", number(status.fps, 1));
   text("ms", number(status.ms.adapt, 1) + " ms");
   text("memory", status.memory_bytes == null ? "–" : Math.round(status.memory_bytes / 2 ** 20) + " MiB");
@@ -83,11 +70,7 @@ function show(status) {
   text("updates", String(status.updates));
   text("dropped", String(status.dropped));
   text("why", status.why);
-  text("pause", status.paused ? "Resume" : "Pause");
-  const adapts = status.state !== "source";
-  $("pause").disabled = $("reset").disabled = !adapts;
-  $("save").disabled = !status.can_save;
-  $("save").title = status.can_save ? "" : "Start the run with --state FILE to save";
+  control(status);
   guard(status.guard);
   filter(status.answer);
 }
@@ -121,9 +104,9 @@ function guard(found) {
   const rows = found.events.map((event) => {
     const row = element("li");
     row.append(
-      element("span", "dim", "#" + event.frame),
+      element("span", "dim", clock(event.at_s)),
       element("span", "kind " + event.kind.split(" ")[0], event.kind),
-      element("span", "", event.why),
+      element("span", "", event.why + " (frame " + (event.frame + 1) + ")"),
     );
     return row;
   });
@@ -131,39 +114,114 @@ function guard(found) {
   $("events").replaceChildren(...rows);
 }
 
-async function ask(wish, button) {
-  button.disabled = true;
-  try {
-    const answer = await fetch("/ask/" + wish, { method: "POST", headers: { "X-Edge-TTA": "1" } });
-    if (!answer.ok) text("why", "The run refused: " + (await answer.text()));
-    else if (wish === "save") text("why", "saved");
-  } catch (error) {
-    text("why", "The run does not answer.");
+/** Buttons, what became of what they asked for, and the saved state. */
+function control(status) {
+  const adapts = status.state !== "source";
+  const can = { pause: adapts, reset: adapts, save: status.saved != null };
+  for (const id of BUTTONS) $(id).disabled = !can[id];
+  $("save").title = can.save ? "" : "Start the run with --state FILE to save";
+  text("pause", status.paused ? "Resume" : "Pause");
+  $("download").hidden = !(status.saved && status.saved.there);
+  const newest = status.done[status.done.length - 1];
+  if (newest && newest.number > told) {
+    const own = asked && status.done.find((done) => done.number === asked.number);
+    const { wish, problem, at_s } = own || newest;
+    outcome((problem == null ? DONE[wish] : NOT_DONE[wish]) + " at " + clock(at_s) +
+      (problem == null ? "" : ": " + problem), problem != null);
+    told = newest.number;
+    if (asked && newest.number >= asked.number) asked = null;
+  } else if (!asked && status.saved && status.saved.problem) {
+    outcome("The state is not being saved: " + status.saved.problem, true);
   }
-  setTimeout(() => { button.disabled = ended; }, 300);
 }
 
-$("pause").addEventListener("click", (event) => ask(latest && latest.paused ? "resume" : "pause", event.target));
-$("save").addEventListener("click", (event) => ask("save", event.target));
-$("reset").addEventListener("click", (event) => {
-  if (confirm("Forget everything that was learned?")) ask("reset", event.target);
+function outcome(said, bad = false) {
+  text("outcome", said);
+  $("outcome").classList.toggle("bad", bad);
+}
+
+async function ask(wish) {
+  if (!latest) return;
+  asked = { number: Infinity, wish };
+  const own = asked;
+  try {
+    const answer = await fetch("/ask/" + wish, {
+      method: "POST", headers: { "X-Edge-TTA": "1" }, signal: AbortSignal.timeout(5000),
+    });
+    if (!answer.ok) throw new Error("The run refused: " + (await answer.text()));
+    own.number = (await answer.json()).number;
+    if (told >= own.number && asked === own) asked = null; // dealt with already
+  } catch (error) {
+    if (asked === own) asked = null;
+    outcome(error.message.startsWith("The run") ? error.message : "The run does not answer.", true);
+    return;
+  }
+  setTimeout(() => {
+    if (asked === own) outcome("Asked to " + wish + "; the run does so with its next frame.");
+  }, 1500);
+}
+
+// What the last press was for, until the run has dealt with it: two presses are two wishes.
+const willPause = () => (asked && (asked.wish === "pause" || asked.wish === "resume")
+  ? asked.wish === "pause" : latest && latest.paused);
+$("pause").addEventListener("click", () => ask(willPause() ? "resume" : "pause"));
+$("save").addEventListener("click", () => ask("save"));
+$("reset").addEventListener("click", () => {
+  if (confirm("Forget everything that was learned?")) ask("reset");
 });
 
-const news = new EventSource("/status");
-news.addEventListener("history", (event) => { points = JSON.parse(event.data).points; });
-news.addEventListener("message", (event) => { if (!ended) show(JSON.parse(event.data)); });
-news.addEventListener("end", () => {
-  ended = true;
-  news.close();
-  state("ended", "The run has ended.");
-  for (const button of document.querySelectorAll("button")) button.disabled = true;
+function disabled() {
+  for (const id of BUTTONS) $(id).disabled = true;
+}
+
+/** The picture, and when it can be seen what belongs to it. */
+async function frame(status, jpeg) {
+  const url = URL.createObjectURL(new Blob([jpeg], { type: "image/jpeg" }));
+  const before = $("picture");
+  const next = new Image();
+  next.id = before.id;
+  next.alt = before.alt;
+  next.src = url;
+  try { await next.decode(); } catch (error) { /* a broken picture hides no figures */ }
+  before.replaceWith(next);
+  if (before.src) URL.revokeObjectURL(before.src);
+  latest = status;
+  last = Date.now();
+  show(status);
+}
+
+watch({
+  begun() {
+    points = [];
+    told = 0;
+    asked = null;
+  },
+  async message(told) {
+    if (told.end) {
+      ended = true;
+      disabled();
+      state("ended", "The run has ended. A new one at this address will be shown.");
+    } else if (told.status) {
+      ended = false;
+      points = points.concat(told.points).slice(-KEPT);
+      await frame(told.status, told.picture);
+      if (told.points.length) draw($("curves"), points, eventsOf(told.status), told.status.at_s);
+    }
+  },
+  trouble(code, said) {
+    if (ended && code === 0) return;
+    ended = false;
+    disabled();
+    state(code === 401 ? "new token" : code === 503 ? "full" : "lost", said);
+  },
 });
-news.addEventListener("error", () => {
-  if (!ended) state("lost", "No connection to the run; trying again.");
-});
+
+const eventsOf = (status) => (status.guard == null ? [] : status.guard.events);
+
 setInterval(() => {
   const silent = Math.round((Date.now() - last) / 1000);
-  if (!ended && last && silent >= 4 && document.body.dataset.state !== "lost") {
+  const connected = !["lost", "full", "new token", "ended"].includes(document.body.dataset.state);
+  if (last && silent >= 4 && connected && document.visibilityState === "visible") {
     $("banner").hidden = false;
     text("banner", "No frame for " + silent + " s.");
   }

@@ -7,10 +7,13 @@ import re
 import secrets
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
-from edge_tta.errors import ConfigError
+from edge_tta.errors import ConfigError, one_line
+from edge_tta.small_files import check_ordinary, read_small
 
 _LEAST_TOKEN = 8
+_MOST_BYTES = 1 << 16
 _HOST = re.compile(
     r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{0,5})?", re.ASCII
 )
@@ -58,12 +61,29 @@ def parse_place(text: str, token: str | None = None) -> Place:
         len(token) < _LEAST_TOKEN or not token.isascii() or not token.isalnum()
     ):
         raise ConfigError(
-            f"--token must be {_LEAST_TOKEN} letters and digits or more; leave it out to have one "
-            "made"
+            f"the page's token must be {_LEAST_TOKEN} letters and digits or more; leave it out to "
+            "have one made"
         )
     if token is None and not is_local(host):
         token = secrets.token_hex(16)
     return Place(host, int(port), token)
+
+
+def read_token(path: Path) -> str:
+    """Return the token on the first line of a file.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        check_ordinary(path)
+        text = read_small(path, _MOST_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the token file {path} ({one_line(error, 120)}); expected a file with the "
+            "token on its first line"
+        ) from error
+    return text.partition("\n")[0].strip()
 
 
 def host_of(header: str) -> str:

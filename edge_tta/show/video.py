@@ -16,10 +16,9 @@ from edge_tta.files import check_place
 from edge_tta.frames.names import opencv_name
 from edge_tta.frames.quiet import quiet_opencv
 from edge_tta.frames.source import Pixels
+from edge_tta.show.encoders import CODECS, Encoder, has_h264, open_encoder
 
-# What opens in the opencv-python wheels; avc1 (H.264) does not.
-_CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-VIDEO_SUFFIXES = tuple(_CODECS)
+VIDEO_SUFFIXES = tuple(CODECS)
 """Endings of files that `VideoRecorder` can write."""
 
 _RESERVE = 2**20
@@ -32,7 +31,8 @@ class VideoRecorder(Closing):
     need it); later frames of another size are resized, since OpenCV would drop them silently.
     An interruption inside the `with` block still ends in a whole file; without frames, in none.
 
-    path: its ending picks the codec: MPEG-4 for .mp4 .m4v .mov .mkv, Motion JPEG for .avi.
+    path: its ending picks the codec: for .mp4 .m4v .mov .mkv H.264 where PyAV is installed, else
+        MPEG-4 Part 2; Motion JPEG for .avi.
     fps: frames per second at which it will play.
     Raises OutputError when the file cannot be written, or the disk is full.
     """
@@ -43,13 +43,13 @@ class VideoRecorder(Closing):
             raise ValueError(f"fps must be above 0, got {fps}")
         # MPEG-4 has 16 bits for the time base: more decimals do not open.
         self._fps = max(round(fps, 2), 0.01) if fps < 600 else float(round(fps))
-        if self._path.suffix.lower() not in _CODECS:
+        if self._path.suffix.lower() not in CODECS:
             raise OutputError(
                 f"cannot record to {self._path}: its ending {self._path.suffix or '(none)'} is "
-                f"not one of {' '.join(_CODECS)}; use .mp4"
+                f"not one of {' '.join(CODECS)}; use .mp4"
             )
         self._part = self._path.with_name(f"{self._path.stem}.part{self._path.suffix}")
-        self._writer: cv2.VideoWriter | None = None
+        self._writer: Encoder | None = None
         self._size = (0, 0)
         self._written = 0
         self._check_place()
@@ -75,20 +75,28 @@ class VideoRecorder(Closing):
         width, height = self._size
         if pixels.shape[:2] != (height, width):
             pixels = _fitted(pixels, width, height)
-        self._writer.write(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        try:
+            self._writer.write(pixels)
+        except OSError as error:
+            raise OutputError(
+                f"cannot record to {self._path} any more: {error.strerror or error}; check the disk"
+            ) from error
         self._written += 1
 
     def close(self) -> None:
         """Finish the file, check that it can be read, and give it its name. May be called twice."""
         if self._writer is None:
             return
-        self._writer.release()
-        self._writer = None
+        writer, self._writer = self._writer, None
         try:
+            writer.close()
             self._check_result()
             os.replace(self._part, self._path)
         except OSError as error:
-            raise OutputError(f"cannot finish {self._path}: {error.strerror}") from error
+            raise OutputError(
+                f"{self._path} could not be written: {error.strerror or error}; make room or "
+                "record to another disk"
+            ) from error
         finally:
             self._part.unlink(missing_ok=True)
 
@@ -103,14 +111,18 @@ class VideoRecorder(Closing):
                 f"cannot record to {self._path}: {error.strerror}; choose another folder"
             ) from error
 
-    def _start(self, width: int, height: int) -> cv2.VideoWriter:
+    def _start(self, width: int, height: int) -> Encoder:
         self._size = (max(2, width & ~1), max(2, height & ~1))
-        codec = _CODECS[self._path.suffix.lower()]
-        with quiet_opencv(), opencv_name(self._part) as target:
-            code = cv2.VideoWriter.fourcc(*codec)
-            writer = cv2.VideoWriter(target, code, self._fps, self._size)
-        if not writer.isOpened():
+        try:
+            writer = open_encoder(self._part, self._fps, self._size)
+        except OSError as error:
             self._part.unlink(missing_ok=True)
+            raise OutputError(
+                f"cannot record to {self._path}: {error.strerror or error}; try .avi"
+            ) from error
+        if writer is None:
+            self._part.unlink(missing_ok=True)
+            codec = CODECS[self._path.suffix.lower()]
             raise OutputError(
                 f"cannot record to {self._path}: this OpenCV cannot write {codec} at "
                 f"{width} x {height}, {self._fps:g} fps; try .avi"
@@ -129,6 +141,18 @@ class VideoRecorder(Closing):
                 f"{self._path} could not be written ({size} bytes after {self._written} frames): "
                 f"the disk is probably full; make room or record to another disk"
             )
+
+
+def plays_only_in_players(path: Path) -> str | None:
+    """Return what to say of a recording that browsers and phones will not play; None: they do."""
+    if has_h264() and path.suffix.lower() != ".avi":
+        return None
+    if path.suffix.lower() == ".avi":
+        return f"{path} is Motion JPEG, which browsers do not play; .mp4 can be H.264"
+    return (
+        f"{path} is MPEG-4 Part 2, which players like VLC show and browsers do not; for H.264: "
+        "pip install 'edge-tta[video]'"
+    )
 
 
 def _fitted(pixels: Pixels, width: int, height: int) -> Pixels:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from bench.report.page import html_page
 from edge_tta.config.fields import to_fields
 from tests.bench.rows import MACHINE, methods_of, result_file, row
 from tests.cli.commands import Result, assert_one_line_of_advice, call
@@ -30,7 +31,7 @@ def _report(*words: object) -> Result:
 def _page(*words: object, out: Path) -> str:
     result = _report(*words, "--out", out)
     assert result.code == 0, result.err
-    assert result.err.endswith(f"wrote {out / 'report.md'}\n")
+    assert result.err.endswith(f"wrote {out / 'report.md'} and {out / 'report.html'}\n")
     return (out / "report.md").read_text()
 
 
@@ -245,3 +246,13 @@ def test_it_needs_no_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     _page(result_file(tmp_path / "r.json", ROWS), out=tmp_path / "out")
+
+
+def test_an_html_page_fetches_nothing_that_foreign_text_names() -> None:
+    text = "![y](http://127.0.0.1:9/q.png) <script>x</script> ![own](plot.png)"
+    page = html_page(text, {"plot.png": b"png"}, "<title>")
+    assert page.count("<img") == 1
+    assert 'src="data:image/png;base64,' in page
+    assert "127.0.0.1" not in page
+    assert "<script>" not in page
+    assert "default-src 'none'" in page

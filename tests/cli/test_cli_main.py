@@ -13,7 +13,7 @@ import pytest
 
 import edge_tta
 from edge_tta.cli import main as entry
-from edge_tta.cli import options
+from edge_tta.cli import values
 from edge_tta.errors import EdgeTTAError
 from tests.cli.commands import ROOT, assert_one_line_of_advice, call, spawn, start
 
@@ -187,7 +187,7 @@ def test_doctor_tells_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_three_words_after_mean_are_one_value_a_channel() -> None:
     given = ["--mean", "0.5", "0.4", "-0.3", "demo", "--std", "1,2,3", "--scale", "1"]
-    assert options.joined_numbers(given) == [
+    assert values.joined_numbers(given) == [
         "--mean=0.5,0.4,-0.3",
         "demo",
         "--std",

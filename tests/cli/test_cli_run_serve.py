@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from tests.cli.commands import assert_one_line_of_advice, call, start
 from tests.cli.test_cli_stop import _HEEDING_CTRL_C
-from tests.serve.pages import events
+from tests.serve.pages import message, statuses
 
 pytest.importorskip("bottle", reason="the page needs bottle: pip install 'edge-tta[serve]'")
 
@@ -34,23 +35,30 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
             assert found, said
             port = int(found[1])
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            connection.request("GET", "/status")
+            connection.request("GET", "/live")
             answer = connection.getresponse()
-            assert events(answer, 1)[0][0] == "history"
-
             seen = _until(answer, lambda status: status["source_network"] is not None)
             assert seen["source"] == "demo"
             assert seen["state"] == "learning"
             assert len(seen["adapted"]["likeliest"]) == 4
             assert seen["guard"]["falls"] == 0
-            assert seen["can_save"]
+            assert seen["saved"] == {"at_s": None, "there": False, "problem": None}
             _ask(port, "pause")
             paused = _until(answer, lambda status: status["state"] == "paused")
             later = _until(answer, lambda status: status["frame"] > paused["frame"] + 5)
             assert later["steps"] == paused["steps"]
             assert not state.exists()
-            _ask(port, "save")
-            _wait(state.exists)
+            number = _ask(port, "save")
+            done = _until(answer, lambda status: _done(status, number))
+            assert done["done"][-1]["problem"] is None
+            assert state.exists()
+            assert done["saved"]["at_s"] is not None
+            state.unlink()
+            state.mkdir()
+            number = _ask(port, "save")
+            done = _until(answer, lambda status: _done(status, number))
+            assert "it is a folder" in done["done"][-1]["problem"] or done["done"][-1]["problem"]
+            state.rmdir()
             _ask(port, "reset")
             _until(answer, lambda status: status["steps"] == 0)
             _ask(port, "resume")
@@ -58,9 +66,9 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
             assert again["steps"] < again["frame"]
 
             process.send_signal(signal.SIGINT)
-            while (name := events(answer, 1)[0][0]) == "message":
+            while "end" not in (told := message(answer)[0]):
                 pass
-            assert name == "end"
+            assert told["end"]
             out, err = process.communicate(timeout=120)
         finally:
             process.kill()
@@ -73,7 +81,22 @@ def test_what_cannot_be_served_is_told_in_one_line_before_the_network_is_loaded(
     assert_one_line_of_advice(call("run", "demo", "--serve", "x"), "[HOST:]PORT")
     assert_one_line_of_advice(call("run", "demo", "--token", "abcdefgh1"), "--serve")
     bad = call("run", "demo", "--serve", "0", "--token", "x")
-    assert_one_line_of_advice(bad, "--token must be")
+    assert_one_line_of_advice(bad, "token must be")
+
+
+def test_a_token_from_a_file_or_the_environment_is_the_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("fromthefile1\n")
+    monkeypatch.setenv("EDGE_TTA_TOKEN", "fromtheenvironment1")
+    for words, token in (((), "fromtheenvironment1"), (("--token-file", path), "fromthefile1")):
+        result = call("run", "demo", "--max-frames", 1, "--serve", 0, *words)
+        assert result.code == 0, result.err
+        assert f"?token={token}" in result.err
+    both = call("run", "demo", "--serve", "0", "--token-file", path, "--token", "abcdefgh1")
+    assert_one_line_of_advice(both, "leave one out")
+    assert_one_line_of_advice(call("run", "demo", "--token-file", path), "--serve")
 
 
 def test_a_port_that_is_taken_is_told_in_one_line() -> None:
@@ -83,11 +106,18 @@ def test_a_port_that_is_taken_is_told_in_one_line() -> None:
     assert_one_line_of_advice(result, f"127.0.0.1:{port}", "another port")
 
 
-def _ask(port: int, wish: str) -> None:
+def _done(status: dict[str, Any], number: int) -> bool:
+    return any(done["number"] == number for done in status["done"])
+
+
+def _ask(port: int, wish: str) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("POST", f"/ask/{wish}", headers={"X-Edge-TTA": "1"})
-    assert connection.getresponse().status == 202
+    answer = connection.getresponse()
+    assert answer.status == 202
+    number = json.loads(answer.read())["number"]
     connection.close()
+    return int(number)
 
 
 def _until(
@@ -96,15 +126,7 @@ def _until(
     """The first status for which it is true."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        ((name, status),) = events(answer, 1)
-        assert name == "message"
+        (status,) = statuses(answer, 1)
         if true(status):
             return dict(status)
     pytest.fail("it did not come")
-
-
-def _wait(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,11 @@ from edge_tta.cli import look_cameras, look_machine, look_software
 from edge_tta.cli.doctor import findings
 from edge_tta.cli.finding import said
 from tests.cli.commands import call
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 JETSON = "NV Power Mode: {}\n{}"
 
@@ -38,6 +45,23 @@ def test_every_finding_that_is_not_well_says_how_to_mend_it() -> None:
         assert finding.found
         assert finding.ok or finding.advice, finding
         assert "\n" not in finding.found + finding.advice
+
+
+def test_every_package_of_an_extra_is_looked_for() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    needed = {
+        re.match(r"[\w-]+", package)[0]  # type: ignore[index]
+        for extra in set(extras) - {"all", "dev", "docs", "fuzz"}
+        for package in extras[extra]
+    }
+    assert needed <= {finding.what for finding in findings()} | {"torch"}
+
+
+def test_the_table_fits_narrow_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = call("doctor")
+    assert max(map(len, result.out.splitlines())) <= 80
 
 
 def test_the_json_is_the_same_as_the_table() -> None:

@@ -27,8 +27,8 @@ from bench.results import read_results
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
 from edge_tta.class_names import read_class_names
-from edge_tta.cli import options
 from edge_tta.cli import run as run_command
+from edge_tta.cli import values
 from edge_tta.config import make_config
 from edge_tta.config.presets import load_preset
 from edge_tta.errors import EdgeTTAError, StateError, one_line
@@ -211,7 +211,7 @@ def command_line(data: bytes) -> None:
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         code: object = 0
         try:
-            run_command.parser().parse_args(options.joined_numbers(words))
+            run_command.parser().parse_args(values.joined_numbers(words))
         except SystemExit as leaving:
             code = leaving.code
         assert code in (0, 2)

@@ -96,6 +96,28 @@ def test_nothing_is_saved_twice(adapter: Adapter, path: Path, clock: Clock) -> N
     assert not path.exists()
 
 
+def test_a_save_that_was_asked_for_is_there_or_the_problem_is_told(
+    adapter: Adapter, path: Path
+) -> None:
+    kept = StateKeeper(adapter, path, 1e9)
+    _step(adapter)
+    assert kept.save_as_asked() is None
+    saved_s = kept.saved_s
+    assert saved_s is not None
+    path.unlink()
+    assert kept.save_as_asked() is None
+    assert path.is_file()
+    path.unlink()
+    path.mkdir()
+    problem = kept.save_as_asked()
+    assert problem is not None
+    assert str(path) in problem
+    assert kept.problem == problem
+    path.rmdir()
+    assert kept.save_as_asked() is None
+    assert kept.problem is None
+
+
 def test_what_was_reset_after_a_save_is_not_resumed(adapter: Adapter, path: Path) -> None:
     kept = StateKeeper(adapter, path, 1e9)
     _step(adapter)

@@ -83,7 +83,9 @@ def _see(
 
 @pytest.mark.parametrize("every", [1, 1000])
 def test_guard_comparison_and_page_share_one_run_of_the_source(every: int) -> None:
-    predictors, adapter = _seeing(limits=Limits(every=every, drift=2.0), compare=("norm", "source"))
+    predictors, adapter = _seeing(
+        limits=Limits(every=every, drift=2.0, news=0.0), compare=("norm", "source")
+    )
     predictors.source_wanted = True
     for number in range(1, 4):
         result = _see(predictors)

@@ -6,6 +6,7 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,26 +30,37 @@ def status(number: int = 0, **changes: Any) -> dict[str, Any]:
         "of": None, "condition": None, "truth": None, "state": "learning", "why": "accumulating",
         "adapted": reading, "source_network": reading, "ms": {"adapt": 12.5}, "memory_bytes": 2**28,
         "steps": number, "updates": 3, "paused": False, "dropped": 0, "fps": 24.9,
-        "can_save": True, "guard": None, **changes,
+        "saved": {"at_s": None, "there": False, "problem": None}, "done": [], "guard": None,
+        "answer": None, **changes,
     }  # fmt: skip
 
 
-class Page:
-    """A server on a free port, its hub, and what was asked of the run."""
+VALUES = {"entropy": 0.5, "source_entropy": None, "fps": 24.9}
 
-    def __init__(self, host: str = "127.0.0.1", token: str | None = None) -> None:
+
+class Page:
+    """A server, its hub, and what was asked of the run. port 0: any that is free."""
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        token: str | None = None,
+        port: int = 0,
+        state: Path | None = None,
+    ) -> None:
         self.hub = Hub()
         self.asked: list[str] = []
-        self.server = PageServer(Place(host, 0, token), self.hub, self.ask)
+        self.server = PageServer(Place(host, port, token), self.hub, self.ask, state)
         self.port = int(self.server.url.split("?")[0].rstrip("/").rpartition(":")[2])
 
-    def ask(self, wish: str) -> None:
+    def ask(self, wish: str) -> int:
         if wish == "nonsense":
             raise ValueError
         self.asked.append(wish)
+        return len(self.asked)
 
     def publish(self, number: int = 0, **changes: Any) -> None:
-        self.hub.publish(picture(number % 200), status(number, **changes), (0.5, None))
+        self.hub.publish(picture(number % 200), status(number, **changes), VALUES)
 
     def request(
         self, path: str, method: str = "GET", **headers: str
@@ -81,15 +93,15 @@ def serving(**options: Any) -> Iterator[Page]:
         page.server.close()
 
 
-def events(answer: http.client.HTTPResponse, count: int) -> list[tuple[str, Any]]:
-    """So many server-sent events: name and content."""
-    found: list[tuple[str, Any]] = []
-    name = "message"
-    while len(found) < count:
-        line = answer.readline().decode().rstrip("\n")
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        elif line.startswith("data: "):
-            found.append((name, json.loads(line.removeprefix("data: "))))
-            name = "message"
-    return found
+def message(answer: http.client.HTTPResponse) -> tuple[dict[str, Any], bytes]:
+    """The next message of /live that tells something, and its JPEG."""
+    while True:
+        told = json.loads(answer.readline())
+        jpeg = answer.read(told["jpeg"])
+        if len(told) > 1:
+            return told, jpeg
+
+
+def statuses(answer: http.client.HTTPResponse, count: int) -> list[dict[str, Any]]:
+    """The next so many statuses."""
+    return [message(answer)[0]["status"] for _ in range(count)]

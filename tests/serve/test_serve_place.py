@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edge_tta.errors import ConfigError
-from edge_tta.serve.place import parse_place
+from edge_tta.serve.place import parse_place, read_token
 
 
 def test_a_port_alone_is_of_this_machine_only_and_needs_no_token() -> None:
@@ -45,5 +47,15 @@ def test_what_is_no_place_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("token", ["", "short", "has space", "under_scor", "ümlautümlaut"])
 def test_a_token_that_is_easy_or_cannot_stand_in_an_address_is_refused(token: str) -> None:
-    with pytest.raises(ConfigError, match="--token must be"):
+    with pytest.raises(ConfigError, match="token must be"):
         parse_place("8000", token)
+
+
+def test_a_token_is_read_from_the_first_line_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("abcdefgh1\nand a note\n")
+    assert read_token(path) == "abcdefgh1"
+    path.write_bytes(b"\xff" * 20)
+    for place in (path, tmp_path / "gone", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ConfigError, match="cannot read the token file"):
+            read_token(place)

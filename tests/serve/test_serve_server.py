@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from edge_tta.errors import ConfigError
-from edge_tta.serve.hub import HISTORY, LONGEST_SIDE, Hub
+from edge_tta.serve.access import GUESSES
+from edge_tta.serve.hub import LONGEST_SIDE, Hub, View
 from edge_tta.serve.place import Place
 from edge_tta.serve.server import PageServer
-from tests.serve.pages import events, picture, serving, status
+from tests.serve.pages import VALUES, Page, message, picture, serving, status, statuses
 
 pytest.importorskip("bottle", reason="the page needs bottle: pip install 'edge-tta[serve]'")
 
@@ -23,51 +26,72 @@ TOKEN = "0123456789abcdef"
 
 def test_page_style_and_script_come_from_the_server_alone() -> None:
     with serving() as page:
-        for path, kind in (("/", "html"), ("/page.css", "css"), ("/page.js", "javascript")):
+        for path, kind in (
+            ("/", "html"),
+            ("/page.css", "css"),
+            *((f"/{name}.js", "javascript") for name in ("page", "stream", "charts")),
+        ):
             code, headers, body = page.request(path)
             assert code == 200
             assert kind in headers["Content-Type"]
-            assert b"http://" not in body
+            assert b"http://" not in body.replace(b"http://www.w3.org/2000/svg", b"")
             assert b"https://" not in body
             assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert page.request("/server.py")[0] == 404
         assert page.request("/page.txt")[0] == 404
 
 
-def test_status_events_begin_with_the_history_and_end_with_the_run() -> None:
+def test_a_viewer_has_one_stream_of_statuses_with_the_pictures_they_are_of() -> None:
     with serving() as page:
         for number in range(3):
             page.publish(number)
-        with page.open("/status") as answer:
-            history, first = events(answer, 2)
-            assert history == ("history", {"points": [[0.5, None]] * 3})
-            assert first[1]["frame"] == 2
-            page.publish(3, entropy=float("nan"))
-            (third,) = events(answer, 1)
-            assert third[1]["frame"] == 3
-            assert third[1]["entropy"] is None
-            page.hub.close()
-            assert events(answer, 1) == [("end", {})]
-            assert answer.read().strip() == b""
+        with page.open("/live") as answer:
+            told, jpeg = message(answer)
+            assert told["status"]["frame"] == 2
+            assert _level(jpeg) == pytest.approx(2, abs=3)
+            for number in (90, 150):
+                page.publish(number, entropy=float("nan"))
+                told, jpeg = message(answer)
+                while told["status"]["frame"] != number:
+                    told, jpeg = message(answer)
+                assert told["status"]["entropy"] is None
+                assert _level(jpeg) == pytest.approx(number, abs=3)
 
 
-def test_the_picture_stream_is_jpeg_of_the_latest_frame() -> None:
+def test_the_end_comes_after_the_last_frame() -> None:
     with serving() as page:
-        page.publish(90)
-        with page.open("/picture") as answer:
-            assert answer.getheader("Content-Type", "").startswith("multipart/x-mixed-replace")
-            for level in (90, 150):
-                page.publish(level)
-                found = _next_picture(answer)
-                while abs(int(found.mean()) - level) > 3:  # the one before was still on its way
-                    found = _next_picture(answer)
-                assert found.shape == (48, 64, 3)
+        page.publish(0)
+        with page.open("/live") as answer:
+            statuses(answer, 1)
+            page.publish(59)
+            page.hub.close()
+            assert statuses(answer, 1)[0]["frame"] == 59
+            assert message(answer)[0]["end"]
+            assert answer.read() == b""
+
+
+def test_the_end_does_not_wait_for_viewers_that_read_nothing() -> None:
+    hub = Hub()
+    with hub.viewer():
+        started = time.monotonic()
+        hub.close()
+        assert time.monotonic() - started < 5
+
+
+def test_silence_is_filled_so_that_the_connection_is_known_to_be_alive() -> None:
+    hub = Hub()
+    views = hub.views(0.0, 0.01)
+    assert next(views) is None
+    hub.publish(picture(), status(), VALUES)
+    view = next(views)
+    assert view is not None
+    assert view.number == 1
 
 
 def test_large_pictures_are_shrunk() -> None:
     hub = Hub()
-    hub.publish(picture(size=(1080, 1920)), status(), (0.0, None))
-    _, jpeg = hub.jpeg(0)
+    hub.publish(picture(size=(1080, 1920)), status(), VALUES)
+    jpeg = hub.jpeg(_view(hub))
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1).shape == (540, LONGEST_SIDE, 3)
 
 
@@ -78,26 +102,25 @@ def test_nothing_is_encoded_or_copied_while_nobody_looks(monkeypatch: pytest.Mon
     monkeypatch.setattr("edge_tta.serve.hub._encoded", never)
     hub = Hub()
     pixels = picture()
-    for _ in range(2 * HISTORY):
-        hub.publish(pixels, status(), (0.0, None))
-    assert hub._pixels is pixels
-    assert len(hub.history()) == HISTORY
+    for _ in range(20):
+        hub.publish(pixels, status(), VALUES)
+    assert _view(hub).pixels is pixels
 
 
 def test_a_viewer_that_reads_nothing_does_not_slow_the_loop_or_other_viewers() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (720, 960, 3), np.uint8)
     with serving() as page, socket.create_connection(("127.0.0.1", page.port)) as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stuck.sendall(b"GET /picture HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        stuck.sendall(b"GET /live HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
         _wait(lambda: page.hub.watched)
         taken = []
-        with page.open("/status") as answer:
+        with page.open("/live") as answer:
             for number in range(40):
                 started = time.perf_counter()
-                page.hub.publish(noise, status(number), (0.0, None))
+                page.hub.publish(noise, status(number), VALUES)
                 taken.append(time.perf_counter() - started)
                 time.sleep(0.02)
-            names = [content["frame"] for name, content in events(answer, 4) if name == "message"]
+            names = [told["frame"] for told in statuses(answer, 4)]
         assert names == sorted(set(names))
         # Not a timing of speed: a loop that waited for the viewer would take seconds.
         assert max(taken) < 2
@@ -113,14 +136,15 @@ def test_several_viewers_see_the_same_picture_encoded_once(monkeypatch: pytest.M
 
     monkeypatch.setattr("edge_tta.serve.hub._encoded", count)
     hub = Hub()
-    hub.publish(picture(), status(), (0.0, None))
-    found: list[tuple[int, bytes]] = []
-    viewers = [threading.Thread(target=lambda: found.append(hub.jpeg(0))) for _ in range(5)]
+    hub.publish(picture(), status(), VALUES)
+    found: list[bytes] = []
+    view = _view(hub)
+    viewers = [threading.Thread(target=lambda: found.append(hub.jpeg(view))) for _ in range(5)]
     for viewer in viewers:
         viewer.start()
     for viewer in viewers:
         viewer.join()
-    assert found == [(1, b"jpeg")] * 5
+    assert found == [b"jpeg"] * 5
     assert len(encoded) == 1
 
 
@@ -136,11 +160,15 @@ def test_buttons_ask_the_run_and_only_from_this_page() -> None:
         assert page.asked == ["pause", "reset"]
 
 
-@pytest.mark.parametrize("path", ["/", "/page.js", "/status", "/picture", "/ask/reset"])
+@pytest.mark.parametrize("path", ["/", "/page.js", "/live", "/state.safetensors", "/ask/reset"])
 def test_without_its_token_a_page_shows_and_does_nothing(path: str) -> None:
     method = "POST" if path.startswith("/ask") else "GET"
     with serving(token=TOKEN) as page:
-        for headers in ({}, {"Cookie": "edge_tta=wrong"}, {"Authorization": "Bearer wrong"}):
+        for headers in (
+            {},
+            {"Cookie": f"edge_tta_{page.port}=wrong"},
+            {"Authorization": "Bearer wrong"},
+        ):
             code, _, body = page.request(path, method, X_Edge_TTA="1", **headers)
             assert code == 401
             assert TOKEN.encode() not in body
@@ -168,6 +196,98 @@ def test_a_name_that_was_made_to_point_here_is_turned_away() -> None:
             assert page.request("/", Host=host)[0] == 200
 
 
+ELSEWHERE = (
+    {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"},
+    {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"},
+    {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Origin": "null"},
+)
+
+
+@pytest.mark.parametrize("headers", ELSEWHERE)
+@pytest.mark.parametrize("path", ["/", "/live", "/page.js", "/state.safetensors"])
+def test_a_page_of_another_origin_gets_nothing(path: str, headers: dict[str, str]) -> None:
+    with serving() as page:
+        page.publish()
+        code, given, body = page.request(path, **headers)
+        assert code == 403
+        assert given["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert b"script" not in body
+        assert not page.hub.watched
+
+
+def test_a_link_elsewhere_leads_to_the_page_and_the_page_may_ask() -> None:
+    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    with serving() as page:
+        assert page.request("/", Sec_Fetch_Dest="document", **link)[0] == 200
+        assert page.request("/live", Sec_Fetch_Dest="document", **link)[0] == 403
+        own = {"Sec_Fetch_Site": "same-origin", "Origin": f"http://127.0.0.1:{page.port}"}
+        assert page.request("/ask/save", "POST", X_Edge_TTA="1", **own)[0] == 202
+
+
+def test_two_runs_on_a_host_keep_their_visitors() -> None:
+    with serving(token=TOKEN) as one, serving(token="f" * 16) as other:
+        cookies = [
+            page.request(f"/?token={token}")[1]["Set-Cookie"].partition(";")[0]
+            for page, token in ((one, TOKEN), (other, "f" * 16))
+        ]
+        assert len({cookie.partition("=")[0] for cookie in cookies}) == 2
+        for page in (one, other):
+            assert page.request("/", Cookie="; ".join(cookies))[0] == 200
+
+
+def test_who_guesses_is_not_listened_to_and_an_old_cookie_is_no_guess() -> None:
+    with serving(token=TOKEN) as page:
+        for _ in range(2 * GUESSES):
+            old = f"edge_tta_{page.port}=old"
+            assert page.request("/live", Cookie=old)[0] == 401
+            assert page.request("/live")[0] == 401
+        assert page.request(f"/?token={TOKEN}")[0] == 303
+        codes = [page.request(f"/?token=guess{number}")[0] for number in range(GUESSES)]
+        assert codes[: GUESSES - 2] == [401] * (GUESSES - 2)
+        assert page.request(f"/?token={TOKEN}")[0] == 429
+        assert page.request("/")[0] == 401  # nothing was guessed
+
+
+def test_a_request_that_trickles_in_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_tta.serve.listening.ASKING_S", 0.3)
+    with serving() as page, socket.create_connection(("127.0.0.1", page.port)) as slow:
+        slow.settimeout(20)
+        slow.sendall(b"GET / HTTP/1.0\r\nX: ")
+        deadline = time.monotonic() + 15
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                slow.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() < deadline
+
+
+def test_there_is_a_bound_on_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_tta.serve.listening.MOST_CONNECTIONS", 3)
+    with serving() as page, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(("127.0.0.1", page.port)))
+        with socket.create_connection(("127.0.0.1", page.port)) as more:
+            more.settimeout(20)
+            assert more.recv(1) == b""
+        stack.close()
+        _wait(lambda: _answers(page))
+
+
+def test_the_state_is_given_as_it_was_saved(tmp_path: Path) -> None:
+    path = tmp_path / "learned.safetensors"
+    with serving(state=path) as page:
+        assert page.request("/state.safetensors")[0] == 404
+        path.write_bytes(b"saved")
+        code, headers, body = page.request("/state.safetensors")
+        assert (code, body) == (200, b"saved")
+        assert headers["Content-Disposition"].startswith("attachment")
+    with serving() as page:
+        assert page.request("/state.safetensors")[0] == 404
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -191,8 +311,8 @@ def test_a_host_that_no_browser_sends_is_turned_away(host: str) -> None:
     [
         {"Authorization": b"Bearer \xff\xfe"},
         {"Authorization": b"\xed\xa0\x80"},
-        {"Cookie": b"edge_tta=\xff"},
-        {"Cookie": b'edge_tta="\\377"; \xff=1'},
+        {"Cookie": b"edge_tta_page=\xff"},
+        {"Cookie": b'edge_tta_page="\\377"; \xff=1'},
     ],
 )
 def test_bytes_that_are_no_token_are_refused_with_the_headers_of_any_answer(
@@ -200,7 +320,7 @@ def test_bytes_that_are_no_token_are_refused_with_the_headers_of_any_answer(
 ) -> None:
     with serving(token=TOKEN) as page:
         for path in ("/", "/?token=%ff", "/?token=%ed%a0%80"):
-            code, given, _ = page.request(path, **headers)
+            code, given, _ = page.request(path, Host="127.0.0.1", **headers)
             assert code == 401
             assert given["X-Content-Type-Options"] == "nosniff"
             assert "default-src 'none'" in given["Content-Security-Policy"]
@@ -219,53 +339,59 @@ def test_every_answer_has_the_headers(path: str) -> None:
 def test_closing_frees_the_port_and_lets_viewers_go_at_once() -> None:
     with serving() as page:
         page.publish()
-        with page.open("/picture") as answer:
-            _next_picture(answer)
+        with page.open("/live") as answer:
+            message(answer)
             started = time.monotonic()
             page.server.close()
             answer.read()
             assert time.monotonic() - started < 5
-    again = PageServer(Place("127.0.0.1", page.port), Hub(), lambda wish: None)
+    again = PageServer(Place("127.0.0.1", page.port), Hub(), lambda wish: 0)
     again.close()
 
 
 def test_a_port_that_is_taken_is_told_in_one_line() -> None:
     with serving() as page, pytest.raises(ConfigError, match="choose another port"):
-        PageServer(Place("127.0.0.1", page.port), Hub(), lambda wish: None)
+        PageServer(Place("127.0.0.1", page.port), Hub(), lambda wish: 0)
 
 
 def test_more_viewers_than_there_are_places_are_turned_away_and_places_are_freed() -> None:
     with serving() as page:
         page.publish()
         for _ in range(3):  # left again each time
-            with page.open("/status") as answer:
-                events(answer, 1)
+            with page.open("/live") as answer:
+                statuses(answer, 1)
         _wait(lambda: not page.hub.watched, page.publish)
         for _ in range(20):  # pictures too, broken off while they are sent
-            with page.open("/picture") as answer:
+            with page.open("/live") as answer:
                 assert answer.status == 200
             _wait(lambda: not page.hub.watched, page.publish)
-        opened = [page.open("/status") for _ in range(16)]
+        opened = [page.open("/live") for _ in range(16)]
         for viewer in opened:
-            events(viewer.__enter__(), 1)
-        assert page.request("/status")[0] == 503
+            statuses(viewer.__enter__(), 1)
+        assert page.request("/live")[0] == 503
         assert page.request("/")[0] == 200
         for viewer in opened:
             viewer.__exit__(None, None, None)
         _wait(lambda: not page.hub.watched, page.publish)
-        with page.open("/status") as answer:
+        with page.open("/live") as answer:
             assert answer.status == 200
 
 
-def _next_picture(answer: object) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    length = 0
-    while True:
-        line = answer.readline().decode("latin-1").strip()  # type: ignore[attr-defined]
-        if line.startswith("Content-Length: "):
-            length = int(line.removeprefix("Content-Length: "))
-        elif not line and length:
-            jpeg = answer.read(length)  # type: ignore[attr-defined]
-            return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1), np.uint8)
+def _answers(page: Page) -> bool:
+    try:
+        return page.request("/")[0] == 200
+    except OSError:
+        return False
+
+
+def _level(jpeg: bytes) -> float:
+    return float(cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1).mean())
+
+
+def _view(hub: Hub) -> View:
+    view = next(hub.views(0.0, 0.0))
+    assert view is not None
+    return view
 
 
 def _wait(true: object, doing: object = None) -> None:

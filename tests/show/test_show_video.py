@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from edge_tta.errors import OutputError
-from edge_tta.show import VideoRecorder
+from edge_tta.show import VideoRecorder, encoders, video
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -178,3 +178,33 @@ def test_wrong_arguments_are_value_errors(tmp_path: Path) -> None:
         pytest.raises(ValueError, match="must be uint8"),
     ):
         recorder.write(np.zeros((4, 4), np.uint8))
+
+
+needs_av = pytest.mark.skipif(not encoders.has_h264(), reason="needs PyAV: pip install av")
+
+
+@needs_av
+def test_where_pyav_is_there_videos_are_what_browsers_play(tmp_path: Path) -> None:
+    path = tmp_path / "a:b.mp4"
+    with VideoRecorder(path, 12.5) as recorder:
+        for value in range(60, 160, 10):
+            recorder.write(_picture(value))
+    data = path.read_bytes()
+    assert b"avc1" in data
+    assert data.index(b"moov") < data.index(b"mdat")  # plays before all of it has come
+    assert video.plays_only_in_players(path) is None
+    assert video.plays_only_in_players(Path("out.avi")) is not None
+
+
+def test_without_pyav_opencv_writes_and_it_is_told_how_to_have_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (encoders, video):
+        monkeypatch.setattr(module, "has_h264", lambda: False)
+    path = tmp_path / "out.mp4"
+    with VideoRecorder(path, 12.5) as recorder:
+        recorder.write(_picture(100))
+    assert b"mp4v" in path.read_bytes()
+    said = video.plays_only_in_players(path)
+    assert said is not None
+    assert "edge-tta[video]" in said

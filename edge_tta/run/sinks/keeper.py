@@ -26,9 +26,12 @@ class StateKeeper(Sink):
     fallen back, what is saved is its last good state, or the source's.
 
     Attributes:
+        path: of the file.
         resumed: whether the file was there.
         recovered: what was done because it was damaged; None: nothing.
         tell: called with a line when saving fails on the way, and when it works again.
+        saved_s: when it was last saved, by `time.monotonic`; None: not by this run.
+        problem: why the last save failed; None: it did not.
     """
 
     stage = "save"
@@ -36,7 +39,7 @@ class StateKeeper(Sink):
     def __init__(
         self, adapter: Adapter, path: Path, every_s: float, guard: Guard | None = None
     ) -> None:
-        self._adapter, self._path, self._every_s = adapter, path, every_s
+        self._adapter, self.path, self._every_s = adapter, path, every_s
         self._guarded = guard or adapter
         self.tell: Callable[[str], None] = lambda said: None
         self.resumed = path.exists()
@@ -44,7 +47,8 @@ class StateKeeper(Sink):
         check_place(path)
         remove_leftovers(path)
         adapter.changed = False
-        self._fails = False
+        self.saved_s: float | None = None
+        self.problem: str | None = None
         self._due_s = time.monotonic() + every_s
 
     def take(self, result: FrameResult) -> None:
@@ -62,17 +66,24 @@ class StateKeeper(Sink):
         """Saves now. A full disk, or a state beyond all bounds, does not end the run: it is told,
         and tried again when the next time is due.
         """
-        failed, self._fails = self._fails, False
+        failed = self.problem is not None
         try:
             self.save()
         except (OutputError, StateError) as error:
-            self._fails = True
+            self.problem = str(error)
             if not failed:
                 self.tell(f"{error}; the run goes on and tries again every {self._every_s:g} s")
         else:
+            self.problem = None
             if failed:
-                self.tell(f"{self._path} is written again")
+                self.tell(f"{self.path} is written again")
         self._due_s = time.monotonic() + self._every_s
+
+    def save_as_asked(self) -> str | None:
+        """Saves now, also what is unchanged where its file has gone; returns the problem if any."""
+        self._adapter.changed |= not self.path.is_file()
+        self.try_to_save()
+        return self.problem
 
     def save(self) -> None:
         """Saves, if anything changed since the last time.
@@ -80,6 +91,7 @@ class StateKeeper(Sink):
         Raises OutputError or StateError when it cannot; what was saved before stays.
         """
         if self._adapter.changed:
-            with keeping_previous(self._path):
-                self._guarded.save(self._path)
+            with keeping_previous(self.path):
+                self._guarded.save(self.path)
             self._adapter.changed = False
+            self.saved_s = time.monotonic()

@@ -8,20 +8,31 @@ from typing import Any
 
 from edge_tta.frames.source import FrameSource
 from edge_tta.resident import resident_bytes
-from edge_tta.run.controls import Controls, Wish
+from edge_tta.run.controls import Controls, Done
 from edge_tta.run.frame_result import SOURCE, FrameResult, GuardReport
 from edge_tta.run.reading import Reading
 from edge_tta.run.sinks import Sink
+from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.serve.hub import Hub
 from edge_tta.serve.place import Place
 from edge_tta.serve.server import PageServer
+from edge_tta.temporal import Accuracy
 
 
 class PageSink(Sink):
-    """A page at a place; `tell` is called with the line that says where."""
+    """A page at a place; `tell` is called with the line that says where.
 
-    def __init__(self, place: Place, controls: Controls, tell: Callable[[str], None]) -> None:
-        self._place, self._controls, self._tell = place, controls, tell
+    keeper: of the run's state, which the page saves and gives; None: there is none.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        controls: Controls,
+        tell: Callable[[str], None],
+        keeper: StateKeeper | None = None,
+    ) -> None:
+        self._place, self._controls, self._tell, self._keeper = place, controls, tell, keeper
         self._hub = Hub()
         self._events: deque[dict[str, Any]] = deque(maxlen=12)
 
@@ -30,7 +41,8 @@ class PageSink(Sink):
 
     def open(self, source: FrameSource) -> None:
         self._source = source
-        self._server = PageServer(self._place, self._hub, self._controls.ask)
+        state = None if self._keeper is None else self._keeper.path
+        self._server = PageServer(self._place, self._hub, self._controls.ask, state)
         self._tell(f"watch at {self._server.url}")
 
     def take(self, result: FrameResult) -> None:
@@ -57,10 +69,10 @@ class PageSink(Sink):
             "dropped": self._source.dropped.total(),
             "guard": None if result.guard is None else self._of_guard(result.guard),
             "fps": result.fps,
-            "can_save": Wish.SAVE in self._controls.does,
+            "saved": self._saved(),
+            "done": [self._of_wish(done) for done in list(self._controls.done)],
         }
-        entropies = own.entropy, None if source is None else source.entropy
-        self._hub.publish(frame.pixels, status, entropies)
+        self._hub.publish(frame.pixels, status, _values(result))
 
     def close(self) -> None:
         self._server.close()
@@ -88,12 +100,44 @@ class PageSink(Sink):
             **result.filter.record(),
         }
 
+    def _saved(self) -> dict[str, Any] | None:
+        """When the state was last saved, and why that failed; None: the run keeps none."""
+        if self._keeper is None:
+            return None
+        at_s = self._keeper.saved_s
+        when = None if at_s is None else self._hub.time_s(at_s)
+        there = self._keeper.resumed or at_s is not None
+        return {"at_s": when, "there": there, "problem": self._keeper.problem}
+
+    def _of_wish(self, done: Done) -> dict[str, Any]:
+        at_s = self._hub.time_s(done.at_s)
+        named = {"number": done.number, "wish": done.wish.value}
+        return {**named, "problem": done.problem, "at_s": at_s}
+
     def _of_guard(self, guard: GuardReport) -> dict[str, Any]:
         for event in guard.events:
             told = {"frame": event.frame, "kind": event.kind, "why": event.why}
-            self._events.appendleft(told)
+            self._events.appendleft({**told, "at_s": self._hub.time_s()})
         more = {"falls": guard.falls, "source_share": guard.source_share}
         return {**guard.record(), **more, "events": list(self._events)}
+
+
+def _values(result: FrameResult) -> dict[str, float | None]:
+    """Return what the curves are of."""
+    filtered, guard = result.filter, result.guard
+    return {
+        "entropy": result.own.entropy,
+        "source_entropy": None if result.source is None else result.source.entropy,
+        "answer_accuracy": None if filtered is None else _value(filtered.accuracy),
+        "accuracy": None if guard is None else _value(guard.accuracy),
+        "source_accuracy": None if guard is None else _value(guard.source_accuracy),
+        "source_weight": None if guard is None else guard.weight,
+        "fps": result.fps,
+    }
+
+
+def _value(accuracy: Accuracy | None) -> float | None:
+    return None if accuracy is None else accuracy.value
 
 
 def _shown(reading: Reading) -> dict[str, Any]:
