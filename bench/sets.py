@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.array_files import open_npy, open_npz
+from edge_tta.array_files import open_npy, open_npz
 from edge_tta.errors import SourceError, did_you_mean
 from edge_tta.frames import open_source
 from edge_tta.prepare import Pixels, Size, resize, sides_of

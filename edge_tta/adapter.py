@@ -34,8 +34,8 @@ class Adapter:
     Args:
         model: a network with BatchNorm layers, of images (N, channels, H, W): a classifier
             (N, classes), a segmenter (N, classes, H, W), a detector, or anything else, with one
-            output or several; a bundle's folder; an engine (`edge_tta.engines`), which has its
-            method and options; or the `engine.network` of another adapter.
+            output or several; a bundle's folder; an ONNX file; an engine (`edge_tta.engines`),
+            which has its method and options; or the `engine.network` of another adapter.
         method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too. Of a bundle,
             one that it holds.
         host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`; None: the task's, of a
@@ -51,6 +51,8 @@ class Adapter:
         task: what a module's outputs mean, one of `edge_tta.tasks.TASKS` or a `Task`; None: what
             they look like. A detector, and outputs that look like nothing known, have no loss:
             NanoAdapt then calibrates alone.
+        source_images: (M, channels, H, W), unlabelled, of the source domain, normalised: some
+            hundred, from which an ONNX file gets back the BatchNorms that are folded away in it.
         options: single fields of `MethodConfig` that win over the preset, by the names of
             `edge_tta.config.fields.PLACES`. Those from `preset` on are of modules alone.
 
@@ -75,11 +77,17 @@ class Adapter:
         input_spec: InputSpec | None = None,
         saved: str = "float32",
         activation_checkpointing: int | str = 0,
+        source_images: Tensor | Images | None = None,
         task: str | Task | None = None,
         **options: Any,
     ) -> None:
         self.engine: Engine
         task = task_named(task) if isinstance(task, str) else task
+        if isinstance(model, (str, Path)) and Path(model).suffix.lower() == ".onnx":
+            file = _torch().read_onnx(model, source_images)
+            model, input_spec = file.module, input_spec or file.input
+        elif source_images is not None:
+            raise ConfigError("source_images are for ONNX files; leave them out")
         if isinstance(model, (str, Path, Bundle)):
             given = preset, device, input_spec, saved, activation_checkpointing, task, options
             if given != ("edge", "cpu", None, "float32", 0, None, {}):

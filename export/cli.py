@@ -193,7 +193,7 @@ def _weights(arguments: argparse.Namespace) -> int:
     endings = (".safetensors", ".onnx") if arguments.kind == "folded" else (".safetensors",)
     if arguments.out.suffix not in endings:
         raise ConfigError(f"--out must end in {' or '.join(endings)}, got {arguments.out}")
-    for given in (arguments.state, arguments.weights):
+    for given in (arguments.state, arguments.weights, arguments.model):
         if given is not None and same_file(arguments.out, Path(given)):
             raise ConfigError(f"--out is {given} itself, which is read; choose another name")
     check_place(arguments.out)
@@ -202,7 +202,12 @@ def _weights(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix == ".onnx":
         from export.folded import write_folded
 
-        difference = write_folded(adapter, model.input, arguments.out)
+        if Path(model.name).suffix.lower() == ".onnx":
+            from export.onnx_file import write_adapted
+
+            difference = write_adapted(adapter, Path(model.name).expanduser(), arguments.out)
+        else:
+            difference = write_folded(adapter, model.input, arguments.out)
         terminal().print(
             f"{arguments.out}: {arguments.out.stat().st_size / 1e3:.0f} kB, from step "
             f"{adapter.steps} of {adapter.config.label}; logits differ by {difference:.1e} "

@@ -22,7 +22,10 @@ from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
 
 _INPUT_OPTIONS = ("size", "scale", "mean", "std", "channels")
-_MODEL_OPTIONS = ("model", "weights", *_INPUT_OPTIONS, "labels", "untrained")
+_MODEL_OPTIONS = (
+    *("model", "weights", *_INPUT_OPTIONS, "labels"),
+    *("source_frames", "first_frames", "untrained"),
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

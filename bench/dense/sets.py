@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.array_files import open_npz
 from bench.dense.metrics import Mask, Truth
+from edge_tta.array_files import open_npz
 from edge_tta.errors import SourceError
 from edge_tta.frames import open_source
 from edge_tta.frames.source import Frame

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edge_tta.budget.choices import MIB, Budget
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.class_names import read_class_names
-from edge_tta.cli import values
+from edge_tta.cli import source_frames, values
 from edge_tta.config import HOSTS, METHODS, make_config
 from edge_tta.decoders import read_decode
 from edge_tta.errors import ConfigError, ModelError
@@ -41,7 +41,7 @@ def add_model(
         required=default is None,
         default=default,
         metavar="MODEL",
-        help="demo | torchvision:NAME | FILE.py:FACTORY"
+        help="demo | torchvision:NAME | FILE.py:FACTORY | FILE.onnx"
         + (" | BUNDLE_DIR" if bundles else "")
         + (f" (default: {default})" if default else ""),
     )
@@ -80,6 +80,7 @@ def add_model(
         metavar="FILE.py",
         help="a file with decode(outputs), which reads a detector's boxes (default: the model's)",
     )
+    source_frames.add_options(group)
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
@@ -243,6 +244,7 @@ def model_from(arguments: argparse.Namespace) -> Model:
     model = dataclasses.replace(
         model, input=model.input.changed(**given), labels=labels, decode=decode
     )
+    model = source_frames.with_batch_norm(model, arguments)
     with contextlib.redirect_stdout(sys.stderr):  # what the network prints is no record
         return model.with_task(arguments.task)
 

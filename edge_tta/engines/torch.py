@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig, calibrating, make_config, with_fields
-from edge_tta.errors import ConfigError
+from edge_tta.errors import ConfigError, ModelError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State, layer_layout
 from edge_tta.method.step import Step
@@ -23,6 +23,7 @@ from edge_tta.views import make_views
 
 if TYPE_CHECKING:
     from edge_tta.adapter import Adapter
+    from edge_tta.network.onnx_file import OnnxFile
 
 
 class TorchEngine:
@@ -246,6 +247,26 @@ def torch_engine(
     network = model if isinstance(model, SourceNetwork) else source_network(model, device, task)
     spec = input_spec or InputSpec()
     return TorchEngine(network, config, spec, saved, activation_checkpointing, host_by_task)
+
+
+def read_onnx(path: str | Path, source_images: Any = None) -> OnnxFile:
+    """Return the network of an ONNX file, with its BatchNorms restored where images are given.
+
+    source_images: (M, channels, H, W) of the source domain, normalised.
+
+    Raises:
+        ModelError: it cannot be read, or has its BatchNorms folded and there are no images.
+    """
+    from edge_tta.network.onnx_file import read_file
+    from edge_tta.network.onnx_file.restoring import FOLDED, is_folded, restore
+
+    file = read_file(path)
+    if source_images is not None:
+        images = torch.as_tensor(source_images).detach().float()
+        restore(file.module, (images[i : i + 1] for i in range(len(images))))
+    elif is_folded(file.module):
+        raise ModelError(f"{path}: {FOLDED}: source_images=...")
+    return file
 
 
 def source_network(model: nn.Module, device: str, task: Task | None = None) -> SourceNetwork:

@@ -1,4 +1,4 @@
-"""The model that a name stands for: demo, torchvision:NAME, FILE.py:FACTORY."""
+"""The model that a name stands for: demo, torchvision:NAME, FILE.py:FACTORY, FILE.onnx."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edge_tta.network.checking import evaluating
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Decode, Task, find_task, task_named
 
-_FORMS = "demo, torchvision:NAME or FILE.py:FACTORY"
+_FORMS = "demo, torchvision:NAME, FILE.py:FACTORY or FILE.onnx"
 _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors"}
 # torchvision builds these with an auxiliary classifier and a normalisation of their own.
 _AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
@@ -73,7 +73,7 @@ def load_model(spec: str, weights: str | Path | None = None) -> Model:
     file or of the network, say what the outputs mean (`edge_tta.tasks.detection`).
 
     Args:
-        spec: `demo`, `torchvision:NAME` or `FILE.py:FACTORY`.
+        spec: `demo`, `torchvision:NAME`, `FILE.py:FACTORY` or `FILE.onnx`.
         weights: a file that `read_weights` reads.
 
     Raises:
@@ -83,6 +83,8 @@ def load_model(spec: str, weights: str | Path | None = None) -> Model:
         model = _demo(weights)
     elif spec.startswith("torchvision:"):
         model = _torchvision(spec.removeprefix("torchvision:"), weights)
+    elif Path(spec).suffix.lower() == ".onnx":
+        model = _from_onnx(spec, weights)
     elif ".py:" in spec:
         path, factory = spec.rsplit(":", 1)
         model = _from_file(Path(path).expanduser(), factory, weights)
@@ -103,11 +105,6 @@ def _no_model(spec: str) -> str:
         return (
             f"{spec!r} is a weights file; expected {_FORMS}, and beside it --weights {spec}: the "
             "network's code does not lie in its weights"
-        )
-    if path.suffix == ".onnx":
-        return (
-            f"{spec!r} is an ONNX file; expected {_FORMS}, or a bundle's folder, which edge-tta "
-            "export bundle makes of the network that the file was made from"
         )
     if spec and path.is_dir():
         return f"{spec!r} is a folder, maybe a bundle; here expected {_FORMS}"
@@ -197,6 +194,17 @@ def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
         decode,
         task_of(getattr(module, "TASK", None), path, factory),
     )
+
+
+def _from_onnx(spec: str, weights: str | Path | None) -> Model:
+    if weights is not None:
+        raise ModelError(f"{spec} holds its weights; leave --weights out")
+    try:
+        from edge_tta.network.onnx_file import read_file
+    except ModuleNotFoundError as error:
+        raise ModelError(f"{spec} needs onnx ({error}): pip install 'edge-tta[torch]'") from error
+    file = read_file(Path(spec).expanduser())
+    return Model(spec, file.module, file.input, file.labels)
 
 
 def _with_present_names(state: StateDict) -> StateDict:

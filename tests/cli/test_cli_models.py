@@ -28,7 +28,7 @@ def test_a_folder_called_demo_does_not_hide_the_demo_network(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("net.onnx", ("ONNX file", "a bundle's folder", "edge-tta export bundle")),
+        ("net.onnx", ("no graph", "whole network")),
         ("net.pt", ("weights file", "FILE.py:FACTORY", "--weights net.pt")),
     ],
 )

@@ -1,0 +1,54 @@
+"""--source-frames and --first-frames: what gives an ONNX file its statistics back."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from edge_tta.cli import values
+from edge_tta.cli.terminal import stages, terminal
+from edge_tta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_tta.models import Model
+
+
+def add_options(group: argparse._ArgumentGroup) -> None:
+    """Add --source-frames and --first-frames."""
+    group.add_argument(
+        "--source-frames",
+        metavar="FRAMES",
+        help="folder, video or npz of good conditions, unlabelled: gives an ONNX file, in which "
+        "BatchNorm is folded away, its statistics back",
+    )
+    group.add_argument(
+        "--first-frames",
+        type=values.count,
+        metavar="N",
+        help="the first N of --source-frames; with run and without these, of SOURCE itself, which "
+        "must begin in good conditions",
+    )
+
+
+def with_batch_norm(model: Model, arguments: argparse.Namespace) -> Model:
+    """Return the model of an ONNX file with its BatchNorms restored; other models as they are."""
+    from edge_tta.models.source_frames import restored
+
+    frames, most = arguments.source_frames, arguments.first_frames
+    if frames is None and most is not None:
+        frames = getattr(arguments, "source", None)
+        if frames is None or frames == "-":
+            raise ConfigError(
+                "--first-frames is how many of the --source-frames are taken; give these too"
+            )
+    console = terminal(stderr=True)
+    if frames is not None and arguments.source_frames is None:
+        console.print(
+            f"the first {most} frames of {frames} are taken for good conditions: what they show is "
+            "the source that everything later is compared with"
+        )
+    with stages(console, "source frames") as tell:
+        model, told = restored(model, frames, most, tell)
+    if told:
+        console.print(told)
+    return model

@@ -1,0 +1,100 @@
+"""`--model FILE.onnx` with --source-frames and --first-frames on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.cli.commands import Result, assert_one_line_of_advice, call
+from tests.network.onnx_file.graphs import exported, images_of, model, node, written
+from tests.networks import Residual, with_statistics
+
+FRAMES = 24
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a folded network and frames, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    exported(with_statistics(Residual()), tmp_path / "net.onnx")
+    pictures = np.random.default_rng(0).integers(0, 255, (FRAMES, 12, 12, 3), np.uint8)
+    np.savez("good.npz", pictures=pictures, labels=np.zeros(FRAMES))
+    return tmp_path
+
+
+def assert_refused(result: Result, words: str) -> None:
+    """A line of advice stands below those of the progress."""
+    assert result.code == 1
+    assert words in result.err.splitlines()[-1]
+    assert all(
+        line.startswith(("source frames", "net.onnx")) for line in result.err.splitlines()[:-1]
+    )
+
+
+@pytest.mark.usefixtures("files")
+def test_what_was_learned_comes_back_in_the_same_graph() -> None:
+    frames = ("--model", "net.onnx", "--source-frames", "good.npz")
+    ran = call("run", "demo", *frames, "--max-frames", 3, "--state", "net.safetensors")
+    assert ran.code == 0, ran.err
+    assert f"5 BatchNorms restored from {FRAMES} source frames" in ran.err
+    state = ("--state", "net.safetensors")
+    done = call("export", "folded", *frames, *state, "--out", "net.adapted.onnx")
+    assert done.code == 0, done.err
+    assert "net.adapted.onnx" in done.out
+    before, after = onnx.load("net.onnx").graph, onnx.load("net.adapted.onnx").graph
+    assert [n.op_type for n in before.node] == [n.op_type for n in after.node]
+    assert_one_line_of_advice(
+        call("export", "folded", *frames, *state, "--out", "net.onnx"), "itself", "another name"
+    )
+    other = ("--model", "net.onnx", "--source-frames", "good.npz", "--first-frames", 12)
+    assert_refused(
+        call("export", "folded", *other, *state, "--out", "other.onnx"), "another network"
+    )
+
+
+@pytest.mark.usefixtures("files")
+def test_the_streams_own_first_frames_are_taken_and_that_is_said() -> None:
+    ran = call("run", "demo", "--model", "net.onnx", "--first-frames", 10, "--max-frames", 2)
+    assert ran.code == 0, ran.err
+    assert "first 10 frames of demo are taken for good conditions" in ran.err
+    assert "restored from 10 source frames" in ran.err
+
+
+@pytest.mark.usefixtures("files")
+def test_frames_that_do_not_do_are_told_of() -> None:
+    proto = model(
+        [
+            node("Conv", "x w", "c"),
+            node("Relu", "c", "r"),
+            node("GlobalAveragePool", "r", "p"),
+            node("Flatten", "p", "y"),
+        ],
+        {"w": images_of(4, 3, 3, 3)},
+    )
+    written(Path("all.onnx"), proto)
+    run = ("run", "demo", "--max-frames", 1, "--model")
+    assert_one_line_of_advice(call(*run, "all.onnx"), "folded into its conv", "--source-frames")
+    few = ("--source-frames", "good.npz", "--first-frames", 3)
+    assert_refused(call(*run, "all.onnx", *few), "3 source frames are too few")
+    assert_one_line_of_advice(call(*run, "demo", "--source-frames", "good.npz"), "has its statis")
+    export = ("export", "frozen", "--model", "all.onnx", "--out", "parts")
+    assert_one_line_of_advice(call(*export, "--first-frames", 9), "give these too")
+    scale = {name: np.ones(4, np.float32) for name in "gbmv"}
+    kept = [
+        node("Conv", "x w", "c"),
+        node("BatchNormalization", "c g b m v", "n"),
+        node("GlobalAveragePool", "n", "p"),
+        node("Flatten", "p", "y"),
+    ]
+    written(Path("kept.onnx"), model(kept, {"w": images_of(4, 3, 3, 3), **scale}))
+    ran = call(*run, "kept.onnx", "--source-frames", "good.npz")
+    assert ran.code == 0, ran.err
+    assert "every BatchNorm is in the file" in ran.err
+    np.savez("none.npz", labels=np.zeros(3))
+    none = ("--source-frames", "none.npz")
+    assert_refused(call(*run, "all.onnx", *none), "holds no pictures")
+    weights = ("--weights", "net.onnx")
+    assert_one_line_of_advice(call(*run, "all.onnx", *weights), "leave --weights out")
