@@ -6,7 +6,7 @@ from torch import nn
 
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
-from edge_tta.engines.torch import torch_engine
+from edge_tta.engines.modules import torch_engine
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Task

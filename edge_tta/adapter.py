@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,9 @@ import numpy as np
 
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import check_matches, check_tensors, load_state, save_state
-from edge_tta.config import SAVED, MethodConfig, make_config
+from edge_tta.config import MethodConfig
 from edge_tta.engines.base import Engine, State
-from edge_tta.engines.onnx import OnnxEngine
+from edge_tta.engines.choosing import OfModules, engine_for, torch_module
 from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.tasks import Task, task_named
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edge_tta.network.source import SourceNetwork
-
-_DEFAULT_HOST = "tent"
 
 
 class Adapter:
@@ -81,33 +78,9 @@ class Adapter:
         task: str | Task | None = None,
         **options: Any,
     ) -> None:
-        self.engine: Engine
         task = task_named(task) if isinstance(task, str) else task
-        if isinstance(model, (str, Path)) and Path(model).suffix.lower() == ".onnx":
-            file = _torch().read_onnx(model, source_images)
-            model, input_spec = file.module, input_spec or file.input
-        elif source_images is not None:
-            raise ConfigError("source_images are for ONNX files; leave them out")
-        if isinstance(model, (str, Path, Bundle)):
-            given = preset, device, input_spec, saved, activation_checkpointing, task, options
-            if given != ("edge", "cpu", None, "float32", 0, None, {}):
-                raise ConfigError(
-                    "a bundle runs on the CPU with the preset, input and options that it was "
-                    "exported with; give method and host alone, or export it with the others"
-                )
-            label = make_config(method, host or _DEFAULT_HOST).label
-            self.engine = OnnxEngine(model, method if host is None else label)
-        elif isinstance(model, Engine):
-            self.engine = model
-        else:
-            if saved not in SAVED:
-                raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {saved!r}")
-            config = make_config(method, host or _DEFAULT_HOST, preset, **options)
-            by_task = host is None and ":" not in method
-            self.engine = _torch().torch_engine(
-                *(model, config, device, input_spec, saved, activation_checkpointing, task),
-                host_by_task=by_task,
-            )
+        of_modules = device, input_spec, saved, activation_checkpointing, source_images, task
+        self.engine = engine_for(model, method, host, preset, OfModules(*of_modules, options))
         self._preset = preset
         self._state: State = {}
         self._source: State = {}
@@ -196,7 +169,7 @@ class Adapter:
             ConfigError: `fisher_weight` is 0, so that nothing would come of it; or a bundle.
             ModelError: the network cannot be captured.
         """
-        engine = _torch().engine_of(self)
+        engine = torch_module().engine_of(self)
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         batch = self._prepared(images, finite=True)
@@ -304,7 +277,7 @@ class Adapter:
         Raises:
             ConfigError: the adapter is a bundle's.
         """
-        module: nn.Module = _torch().engine_of(self).folded(self._state)
+        module: nn.Module = torch_module().engine_of(self).folded(self._state)
         return module
 
     def _prepared(self, images: Tensor | Images, *, finite: bool = False) -> Any:
@@ -325,13 +298,3 @@ class Adapter:
                 f"fisher_weight = {self.config.loss.fisher_weight:g} needs the Fisher diagonal; "
                 "call estimate_fisher(source_images) first, or set fisher_weight = 0"
             )
-
-
-def _torch() -> Any:
-    """Return the module of PyTorch's engine, which takes seconds to import and may be missing."""
-    try:
-        return import_module("edge_tta.engines.torch")
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"modules need PyTorch ({error}): pip install 'edge-tta[torch]', or give a bundle"
-        ) from error

@@ -12,7 +12,8 @@ from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
 from edge_tta.config.fields import from_dict
-from edge_tta.engines.torch import engine_of, torch_engine
+from edge_tta.engines.modules import torch_engine
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError, StateError
 from edge_tta.files import write_whole
 from edge_tta.models import Model

@@ -18,7 +18,7 @@ from bench.sets import LabelledSet, check_classes
 from edge_tta.cli import options, values
 from edge_tta.cli.terminal import terminal
 from edge_tta.config.fields import to_fields
-from edge_tta.engines.torch import source_network
+from edge_tta.engines.modules import source_network
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 from edge_tta.models import Model

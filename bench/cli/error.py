@@ -24,7 +24,7 @@ from bench.sets import LabelledSet, load_set
 from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
 from edge_tta.config import SAVED
-from edge_tta.engines.torch import source_network
+from edge_tta.engines.modules import source_network
 from edge_tta.run.sinks.curve import need_matplotlib
 
 _LEAST_STREAMS = 4

@@ -15,7 +15,7 @@ from bench.soak import SoakRow, measure_soak, plot_soak
 from bench.untrained import SMALL, small_model
 from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
-from edge_tta.engines.torch import source_network
+from edge_tta.engines.modules import source_network
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 from edge_tta.resident import resident_bytes

@@ -1,0 +1,87 @@
+"""Engines of modules, and of ONNX files that are read as modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from edge_tta.config import MethodConfig
+from edge_tta.engines.torch import TorchEngine
+from edge_tta.errors import ConfigError, ModelError
+from edge_tta.network.source import SourceNetwork
+from edge_tta.prepare import InputSpec
+from edge_tta.tasks import Task
+
+if TYPE_CHECKING:
+    from edge_tta.network.onnx_file import OnnxFile
+
+
+def torch_engine(
+    model: nn.Module | SourceNetwork,
+    config: MethodConfig,
+    device: str,
+    input_spec: InputSpec | None,
+    saved: str,
+    activation_checkpointing: int | str = 0,
+    task: Task | None = None,
+    host_by_task: bool = False,
+) -> TorchEngine:
+    """Return an engine of a module, or of a network that other engines have, with its own task.
+
+    Raises:
+        ConfigError: an unknown device.
+        ModelError: a model that cannot be taken.
+    """
+    network = model if isinstance(model, SourceNetwork) else source_network(model, device, task)
+    spec = input_spec or InputSpec()
+    return TorchEngine(network, config, spec, saved, activation_checkpointing, host_by_task)
+
+
+def read_onnx(path: str | Path, source_images: Any = None) -> OnnxFile:
+    """Return the network of an ONNX file, with its BatchNorms restored where images are given.
+
+    source_images: (M, channels, H, W) of the source domain, normalised.
+
+    Raises:
+        ModelError: it cannot be read, or has its BatchNorms folded and there are no images.
+    """
+    from edge_tta.network.onnx_file import read_file
+    from edge_tta.network.onnx_file.restoring import FOLDED, is_folded, restore
+
+    file = read_file(path)
+    if source_images is not None:
+        images = torch.as_tensor(source_images).detach().float()
+        restore(file.module, (images[i : i + 1] for i in range(len(images))))
+    elif is_folded(file.module):
+        raise ModelError(f"{path}: {FOLDED}: source_images=...")
+    return file
+
+
+def source_network(model: nn.Module, device: str, task: Task | None = None) -> SourceNetwork:
+    """Return a copy of a module on a device, which any number of engines share.
+
+    task: None: what its outputs look like.
+
+    Raises:
+        ConfigError: an unknown device.
+        ModelError: a model that cannot be taken.
+    """
+    return SourceNetwork(model, _device(device), task)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {name!r}; expected cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not supported; expected cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "no CUDA device is available to PyTorch; use --device cpu, or install a CUDA build of "
+            "PyTorch and check nvidia-smi"
+        )
+    return device
