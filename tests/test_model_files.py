@@ -186,7 +186,6 @@ def test_what_is_wrong_with_a_model_file_is_told(
         ("net", "or a bundle's folder"),
         ("", "or a bundle's folder"),
         ("resnet18", "did you mean torchvision:resnet18"),
-        ("net.onnx", "an ONNX file.* or a bundle's folder"),
         ("net.pt", "a weights file.* --weights net.pt"),
         ("net.safetensors", "a weights file.* --weights net.safetensors"),
         ("net.py", "a Python file without a factory"),
@@ -196,7 +195,7 @@ def test_what_is_wrong_with_a_model_file_is_told(
 def test_what_is_no_model_is_told_with_what_would_do(spec: str, said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
         load_model(spec)
-    assert "demo, torchvision:NAME or FILE.py:FACTORY" in str(caught.value)
+    assert "demo, torchvision:NAME, FILE.py:FACTORY or FILE.onnx" in str(caught.value)
 
 
 def test_a_python_file_without_a_factory_is_answered_with_its_functions(write: Write) -> None:

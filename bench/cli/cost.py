@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from bench.cost.torch_subjects import load_model_of
 from edge_tta.cli import options, values
 from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
+from edge_tta.prepare import InputSpec
 
-_INPUT_OPTIONS = ("size", "scale", "mean", "std", "channels")
-_MODEL_OPTIONS = (
-    *("model", "weights", *_INPUT_OPTIONS, "labels"),
-    *("source_frames", "first_frames", "untrained"),
-)
+MODEL_OPTIONS = (*options.MODEL_OPTIONS, "untrained")
+
+
+def input_of(spec: InputSpec) -> dict[str, Any]:
+    """Return the input as options have it, for another process."""
+    return {name: getattr(spec, name) for name in options.INPUT_OPTIONS}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +127,7 @@ def planned(command: Command) -> Iterator[Plan]:
             checkpoint_activations=arguments.checkpoint_activations,
         )
     )
-    model: dict[str, Any] = {name: getattr(arguments, name) for name in _MODEL_OPTIONS}
+    model: dict[str, Any] = {name: getattr(arguments, name) for name in MODEL_OPTIONS}
     name = Path(arguments.model).name + (" (untrained)" if arguments.untrained else "")
     if "onnx" not in arguments.backend:
         yield Plan(cases, model, name)
@@ -134,4 +136,4 @@ def planned(command: Command) -> Iterator[Plan]:
         with command.console.status("Exporting"):
             loaded = load_model_of(arguments)
             cases = stack.enter_context(with_bundles(cases, loaded))
-        yield Plan(cases, {**model, "input": asdict(loaded.input)}, name)
+        yield Plan(cases, {**model, "input": input_of(loaded.input)}, name)

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 INPUT_OPTIONS = ("size", "channels", "scale", "mean", "std")
 """Options of what a network takes, named as `InputSpec` does."""
 
+MODEL_OPTIONS = (
+    *("model", "weights", *INPUT_OPTIONS, "labels"),
+    *("task", "decode", "source_frames", "first_frames"),
+)
+"""What `add_model` adds, and `model_from` reads."""
+
 DEFAULT_METHOD, DEFAULT_PRESET = "nanoadapt", "edge"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import time
@@ -14,6 +13,7 @@ import onnx
 import pytest
 import torch
 
+from bench.cli.cost import MODEL_OPTIONS, input_of
 from bench.cost.bundles import with_bundles
 from bench.cost.case import Case, Work, make_cases
 from bench.cost.latency import (
@@ -275,10 +275,7 @@ def test_ratios_are_to_stock_tent_of_the_same_device_and_threads() -> None:
     assert "ratio_to_stock" not in rows[2]
 
 
-MODEL = {
-    "model": "demo", "weights": None, "size": None, "scale": None, "mean": None, "std": None,
-    "channels": None, "labels": None, "untrained": False,
-}  # fmt: skip
+MODEL = {**dict.fromkeys(MODEL_OPTIONS), "model": "demo", "untrained": False}
 
 
 def test_a_case_that_fails_in_its_process_says_why() -> None:
@@ -373,7 +370,7 @@ def test_a_guarded_method_runs_in_the_guard(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_graphs_of_a_bundle_do_as_much_as_their_case_says() -> None:
     spec = load_model("demo").input
-    maker = OnnxMaker({"input": dataclasses.asdict(spec)}, 1)
+    maker = OnnxMaker({"input": input_of(spec)}, 1)
     image = np.ones((1, 3, spec.size, spec.size), np.float32)
     changed: dict[Work, set[str]] = {}
     for work in (Work.PREDICT, Work.OBSERVE, Work.LEARN, Work.LEARN_IN_LITTLE):

@@ -32,7 +32,7 @@ def test_without_fps_nothing_waits(folder: Folder, monkeypatch: pytest.MonkeyPat
 
 
 def test_help_says_what_fps_does() -> None:
-    assert "at most so many frames per second" in " ".join(call("run", "--help").out.split())
+    assert "at most so many frames per second" in " ".join(call("run", "--help-all").out.split())
 
 
 def test_before_an_error_nothing_is_said_of_no_frames(tmp_path: Path) -> None:
