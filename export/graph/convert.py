@@ -10,6 +10,7 @@ import torch
 from onnx import ModelProto
 from torch import Tensor, fx
 
+from edge_tta import nest
 from edge_tta.errors import ModelError
 from export.graph.emitter import Emitter, Style, Value
 from export.graph.operators import OPERATORS
@@ -110,7 +111,7 @@ class _Conversion:
             args = (torch.empty(args[0].shape, dtype=args[0].dtype), *args[1:])
         if target is aten._efficientzerotensor.default:  # holds no memory that could be read
             return torch.zeros(*args, **kwargs)
-        if not any(isinstance(item, Value) for item in _flat((args, kwargs))):
+        if not any(isinstance(item, Value) for item in nest.leaves((args, kwargs))):
             value = target(*args, **kwargs)
             return value.zero_() if target in _EMPTY else value
         function = OPERATORS.get(target)
@@ -138,14 +139,6 @@ class _Conversion:
         if isinstance(item, fx.Node):
             item = self._known[item]
         return self._emitter.constant(item) if isinstance(item, Tensor) else item
-
-
-def _flat(item: Any) -> list[Any]:
-    if isinstance(item, dict):
-        return [leaf for part in item.values() for leaf in _flat(part)]
-    if isinstance(item, (list, tuple)):
-        return [leaf for part in item for leaf in _flat(part)]
-    return [item]
 
 
 def _outputs(node: fx.Node) -> list[tuple[tuple[int, ...], torch.dtype]]:
