@@ -62,7 +62,8 @@ def open_encoder(path: Path, fps: float, size: tuple[int, int]) -> Encoder | Non
 class _H264:
     def __init__(self, path: Path, container: str, fps: float, size: tuple[int, int]) -> None:
         self._av: Any = importlib.import_module("av")
-        self._file = path.open("wb")  # a name with a colon would be taken for an address
+        # FFmpeg opens it once more by its name, and a relative one with a colon is an address.
+        self._file = path.absolute().open("wb")
         begin_first = {"movflags": "faststart"} if container in ("mp4", "mov") else {}
         with self._failing():
             self._container = self._av.open(self._file, "w", format=container, options=begin_first)
