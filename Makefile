@@ -6,7 +6,7 @@ DEMO ?= demo-out
 # Processes that tests run in, each on one thread.
 WORKERS ?= 2
 
-.PHONY: demo test check docs wheel bundle clean
+.PHONY: demo test check docs docs-release wheel bundle clean
 
 # The main job on the built-in road-sign camera: video, plot, log and state go to DEMO/.
 # So small a network gains nothing from a second thread, and suffers when its core is busy.
@@ -37,6 +37,12 @@ check: $(VENV)/.test
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open build/docs/index.html; with search: $(BIN)/python -m http.server -d build/docs"
+
+# The documentation of this release as a version of the site, on the local branch gh-pages; push it.
+docs-release: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" mike deploy --update-aliases \
+	  "$$($(BIN)/python -c 'import edge_tta; print(edge_tta.__version__)')" latest
+	PATH="$(abspath $(BIN)):$$PATH" mike set-default latest
 
 # The distribution in dist/, checked, and its wheel installed and run in an environment without PyTorch.
 wheel: $(VENV)/.test
