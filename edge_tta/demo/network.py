@@ -77,20 +77,20 @@ def road_signs(graph: Path = SOURCE_GRAPH) -> RoadSignNet:
         ) from error
     proto = load_proto(graph)
     constants = {text(tensor.name): array_of(tensor) for tensor in proto.graph.initializer}
-    # Equal tensors are stored once, so the nodes that use them are gone through, in order.
-    used = [
-        [constants[text(name)] for name in node.input[1:]]
-        for node in proto.graph.node
-        if node.op_type in ("Conv", "BatchNormalization", "Gemm")
-    ]
     network = RoadSignNet()
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
     try:
+        # Equal tensors are stored once, so the nodes that use them are gone through, in order.
+        used = [
+            [constants[text(name)] for name in node.input[1:]]
+            for node in proto.graph.node
+            if node.op_type in ("Conv", "BatchNormalization", "Gemm")
+        ]
         with torch.no_grad():
             for layer, arrays in zip(layers, used, strict=True):
                 for own, array in zip(_tensors(layer), arrays, strict=True):
                     own.copy_(torch.tensor(array.reshape(own.shape)))
-    except (ValueError, RuntimeError):
+    except (KeyError, ValueError):
         raise ModelError(
             f"{graph} does not hold the weights of RoadSignNet; reinstall edge_tta"
         ) from None
