@@ -27,7 +27,8 @@ def status(number: int = 0, **changes: Any) -> dict[str, Any]:
     reading = {"likeliest": [["stop", 0.75], ["<b>yield</b>", 0.25]], "entropy": 0.5}
     return {
         "source": "clip.mp4", "method": "nanoadapt:tent", "frame": number, "name": f"clip#{number}",
-        "of": None, "condition": None, "truth": None, "state": "learning", "why": "accumulating",
+        "of": None, "condition": None, "truth": None, "state": "learning",
+        "why": "learning: 3 of 16 to an update",
         "adapted": reading, "source_network": reading, "ms": {"adapt": 12.5}, "memory_bytes": 2**28,
         "steps": number, "updates": 3, "paused": False, "dropped": 0, "fps": 24.9,
         "saved": {"at_s": None, "there": False, "problem": None, "onnx": False}, "done": [],
