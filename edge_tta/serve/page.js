@@ -31,7 +31,12 @@ function bars(id, reading) {
   list.replaceChildren(...reading.likeliest.map(([name, p]) => {
     const item = element("li");
     const label = element("span", "label");
-    label.append(element("span", "", name), element("span", "", percent(p)));
+    const named = element("span", "", name);
+    if (name in (reading.colours || {})) {
+      named.prepend(element("i", "key"));
+      named.firstChild.style.background = reading.colours[name];
+    }
+    label.append(named, element("span", "", percent(p)));
     const track = element("span", "track");
     const bar = element("i");
     bar.style.width = 100 * Math.max(0, Math.min(1, p ?? 0)) + "%";

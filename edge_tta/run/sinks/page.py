@@ -146,4 +146,5 @@ def _value(accuracy: Accuracy | None) -> float | None:
 
 
 def _shown(reading: Reading) -> dict[str, Any]:
-    return {"likeliest": reading.likeliest, "entropy": reading.entropy}
+    colours = {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in reading.legend}
+    return {"likeliest": reading.likeliest, "entropy": reading.entropy, "colours": colours}
