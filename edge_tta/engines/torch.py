@@ -139,6 +139,24 @@ class TorchEngine:
         """Return outputs at a state."""
         return self.step.predict(batch, state)
 
+    def ready(self, state: State) -> None:
+        """Do nothing: statistics and parameters are read where they are."""
+
+    def pair(self) -> tuple[TorchEngine, TorchEngine]:
+        """Return two engines of the network."""
+        others = (
+            TorchEngine(
+                self.network,
+                self.config,
+                self.input_spec,
+                self.saved,
+                self.activation_checkpointing,
+                self._host_by_task,
+            )
+            for _ in range(2)
+        )
+        return next(others), next(others)
+
     def to_arrays(self, state: State) -> Arrays:
         """Return a state as NumPy's arrays."""
         return {name: value.cpu().numpy() for name, value in state.items()}

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from edge_tta.adapter import Adapter
+from edge_tta.background import Background
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard
 from edge_tta.prepare import Images
@@ -130,6 +131,7 @@ class Predictors:
             compared={name: self._read(logits) for name, logits in compared.items()},
             outcome=outcome,
             why=outcome.value.format(
+                steps=adapter.steps,
                 updates=adapter.updates,
                 position=adapter.position,
                 accumulation=adapter.config.optimizer.accumulation,
@@ -180,6 +182,8 @@ class Predictors:
             return Outcome.UNCHANGED
         if self._guard is not None and not self._guard.adapts:
             return Outcome.NO_NEWS
+        if isinstance(self._adapter, Background):
+            return Outcome.BESIDE
         if not self._adapter.config.trains:
             return Outcome.CALIBRATED
         if not learned:
