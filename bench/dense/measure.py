@@ -88,7 +88,7 @@ def _scored(
     """Return the scores of one stream."""
     classes = adapter.prepare(adapter.input_spec.shape)
     task, truths = adapter.task, data.truths
-    masks, found = Masks(classes, ignored), []
+    masks, detected = Masks(classes, ignored), []
     kept = np.array([k for k in range(classes) if k not in ignored], np.uint8)
     for index, picture in enumerate(data.pictures()):
         image = adapter.input_spec.prepare(corruption.of(picture, index, seed))
@@ -97,11 +97,11 @@ def _scored(
             truth: Any = truths[index]
             masks.add(kept[task.mask(outputs, kept)], truth)
         elif isinstance(task, Detection):
-            found.append(task.boxes(outputs))
+            detected.append(task.boxes(outputs))
         advance()
     if isinstance(task, Segmentation):
         return {"miou": masks.miou(), "error": masks.error()}
     boxes: Any = truths
     if data.targets_only:
-        return {"recall": recall(found, boxes)}
-    return {"map50": map50(found, boxes), "recall": recall(found, boxes)}
+        return {"recall": recall(detected, boxes)}
+    return {"map50": map50(detected, boxes), "recall": recall(detected, boxes)}
