@@ -156,7 +156,7 @@ class ClassFilter:
             self._belief = predicted
             return Belief(alone, self._alone(), self._stay())
         with np.errstate(over="ignore"):
-            p = softmax_in_kind(logits / self._temperatures)
+            p: Array = softmax_in_kind(logits / self._temperatures)
         like = (p / np.maximum(prior.mean, _TINY)) ** np.float32(np.sqrt(novelty))
         like /= (prior.mean * like).sum(-1, keepdims=True)
         predicted *= like[:, None]

@@ -46,6 +46,17 @@ class Filtered:
         self._predictor = predictor
         self.reset_filter()
 
+    def reset_filter(self) -> None:
+        """Forget what was believed, and nothing else."""
+        self.raw: Any = None
+        self.belief: Belief | None = None
+        self.novelty = 1.0
+        self.accuracy = AccuracyEstimate()
+        self._filter: ClassFilter | None = None
+        self._novelty = Novelty()
+        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self._time_s: float | None = None
+
     def __call__(self, images: Any, *, learn: bool = True, time_s: float | None = None) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W), as the predictor takes them.
 
@@ -88,17 +99,6 @@ class Filtered:
         """Go back to the source, and forget what was believed."""
         self._predictor.reset()
         self.reset_filter()
-
-    def reset_filter(self) -> None:
-        """Forget what was believed, and nothing else."""
-        self.raw: Any = None
-        self.belief: Belief | None = None
-        self.novelty = 1.0
-        self.accuracy = AccuracyEstimate()
-        self._filter: ClassFilter | None = None
-        self._novelty = Novelty()
-        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
-        self._time_s: float | None = None
 
     @property
     def stay_s(self) -> float | None:
