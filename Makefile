@@ -31,7 +31,7 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) tests/config tests/engines tests/guard \
-	  tests/method tests/run tests/show --deselect tests/method/test_memory.py
+	  tests/method tests/run tests/show
 
 # The documentation as a site in build/docs; a broken link is an error. A test builds it too.
 docs: $(VENV)/.test
