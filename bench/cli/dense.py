@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.cli.common import Command, Network
 from bench.corruptions import CORRUPTIONS
-from bench.dense.measure import Corruption, measure_dense
+from bench.dense.measure import Corruption, Setting, measure_dense
 from bench.dense.sets import load_dense_set
 from bench.report.document import Table
 from bench.sets import CLEAN
@@ -42,9 +42,7 @@ def measure(command: Command, network: Network) -> int:
             network.model.input,
             data,
             command.methods,
-            corruptions,
-            ignored=arguments.ignore,
-            seed=arguments.seed,
+            Setting(corruptions, arguments.ignore, arguments.seed),
             model=network.name,
             advance=lambda: progress.advance(bar),
         ):
