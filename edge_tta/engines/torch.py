@@ -192,15 +192,16 @@ class TorchEngine:
         Raises:
             ConfigError: an unknown method or preset.
         """
-        layers = self.config.layers
-        shared: dict[str, Any] = {
+        layers, views = self.config.layers, self.config.views
+        chosen: dict[str, Any] = {
             "adapt_from": layers.adapt_from,
             "calibrate_below": layers.calibrate_below,
         }
-        config = make_config(method, preset=preset, **shared)
+        config = make_config(method, preset=preset, **chosen)
         if config.trains:
-            shared |= {"depth": layers.depth, "views": self.config.views.count}
-            config = make_config(method, preset=preset, **shared, seed=self.config.views.seed)
+            chosen |= {"train": layers.train, "depth": layers.depth}
+            chosen |= {"views": views.count, "seed": views.seed}
+            config = make_config(method, preset=preset, **chosen)
         try:
             return self.with_config(config)
         except ConfigError:  # its activations cannot be checkpointed

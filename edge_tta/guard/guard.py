@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_tta.adapter import Adapter
 from edge_tta.guard.judge import Judge
 from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
-from edge_tta.temporal.novelty import Novelty
+from edge_tta.temporal.novelty import Blocks, Novelty, block_means
 
 _EVENTS = 256
 """Latest events that are kept."""
@@ -91,6 +91,7 @@ class Guard:
         adapts: whether the latest frame was enough news to adapt by.
         own: the adapter's logits (N, classes) of the latest call, or prediction.
         compared: the source's logits (N, classes) of the same; None: it did not run.
+        blocks: the images' block means (`edge_tta.temporal.novelty`); None: of a prediction.
         judge: None before the first frame.
         drift: of the parameters, when the source last ran.
         events: the latest, oldest first. happened: how many there have been.
@@ -104,6 +105,7 @@ class Guard:
         self.frames = self.source_frames = self.falls = self.happened = 0
         self.own: Any = None
         self.compared: Any = None
+        self.blocks: Blocks | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -118,7 +120,8 @@ class Guard:
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W); see `Adapter`."""
-        self.adapts = self._is_news(images)
+        self.blocks = block_means(as_array(images))
+        self.adapts = self._is_news(self.blocks)
         own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
         self.own = own
         values = as_array(own)
@@ -129,7 +132,7 @@ class Guard:
         if due or not finite or self._matters():
             self.compared = self._adapter.predict_source(images)
             self.source_frames += n
-            self._compare(images, values, as_array(self.compared))
+            self._compare(self.blocks, values, as_array(self.compared))
         self.frames += n
         self._watch(n, finite)
         if not finite:
@@ -139,6 +142,7 @@ class Guard:
 
     def predict(self, images: Any) -> Any:
         """Return logits as it would answer now; nothing is learned, judged or counted."""
+        self.blocks = None
         self.own = self._adapter.predict(images)
         self.compared = self._adapter.predict_source(images) if self._matters() else None
         if not np.isfinite(as_array(self.own)).all():
@@ -169,9 +173,9 @@ class Guard:
         finally:
             self._adapter.restore(harmful)
 
-    def _is_news(self, images: Any) -> bool:
+    def _is_news(self, blocks: Blocks) -> bool:
         """Return whether there has been enough news since the adapter last adapted."""
-        self._news += sum(self._novelty.update(image) for image in as_array(images))
+        self._news += sum(map(self._novelty.update, blocks))
         if self._news < self._limits.news:
             return False
         self._news = 0.0
@@ -186,11 +190,11 @@ class Guard:
             weight > self._limits.decided and weight * self.judge.disagreement > self._limits.worth
         )
 
-    def _compare(self, images: Any, own: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
+    def _compare(self, blocks: Blocks, own: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
         if self.judge is None:
             self.judge = Judge(own.shape[1])
-        for image, row, other in zip(as_array(images), own, source, strict=True):
-            self.judge.compare(image, row, other)
+        for means, row, other in zip(blocks, own, source, strict=True):
+            self.judge.compare(means, row, other)
         self.drift = self._adapter.drift()
 
     def _blend(self, own: Any, source: Any | None) -> Any:

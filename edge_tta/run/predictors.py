@@ -112,7 +112,7 @@ class Predictors:
             for name in (SOURCE, SOURCE + FILTER)[: 1 + (self._filter is not None)]:
                 self._add(name)
         with stages.timed("filter") if self._filter is not None else nullcontext():
-            filtered = _filtered(self._filter, image, answer, frame, held)
+            filtered = self._filtered(self._filter, image, answer, frame, held)
         compared: dict[str, Any] = {}
         if self._compared or self.source_wanted:
             with stages.timed("compare"):
@@ -171,7 +171,7 @@ class Predictors:
         for name, other in self._others.items():
             said[name] = (other.predict if held and held.empty else other)(image)
         compared = {
-            name: _filtered(by_filter, image, said[name.removesuffix(FILTER)], frame, held)
+            name: self._filtered(by_filter, image, said[name.removesuffix(FILTER)], frame, held)
             for name, by_filter in self._compared.items()
         }
         return source, compared
@@ -193,11 +193,16 @@ class Predictors:
     def _read(self, outputs: Any) -> Reading:
         return self.task.read(outputs, self.classes)
 
-
-def _filtered(
-    by_filter: Filtered | None, image: Images, logits: Any, frame: Frame, held: Outcome | None
-) -> Any:
-    """Return logits filtered, if there is a filter and the picture shows anything."""
-    if by_filter is None or (held is not None and held.empty):
-        return logits
-    return by_filter.update(image, logits, frame.time_s)
+    def _filtered(
+        self,
+        by_filter: Filtered | None,
+        image: Images,
+        logits: Any,
+        frame: Frame,
+        held: Outcome | None,
+    ) -> Any:
+        """Return logits filtered, if there is a filter and the picture shows anything."""
+        if by_filter is None or (held is not None and held.empty):
+            return logits
+        blocks = None if self._guard is None else self._guard.blocks
+        return by_filter.update(image, logits, frame.time_s, blocks=blocks)

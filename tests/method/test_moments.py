@@ -64,9 +64,9 @@ def test_shift_is_exact_for_an_affine_change_of_the_input() -> None:
     # d E[(z - c)^2] is 2 E[z - c] 0.25 + 0.25^2, whose square is left out at first order: put in.
     change = torch.full((4,), 0.25, dtype=torch.float64)
     square = 2 * history[0] * 0.25 + 0.25**2
-    found = moments.shift(history, change, square, torch.ones(4, dtype=torch.float64))
-    torch.testing.assert_close(found[0], moved[0])
-    torch.testing.assert_close(found[1], moved[1])
+    shifted = moments.shift(history, change, square, torch.ones(4, dtype=torch.float64))
+    torch.testing.assert_close(shifted[0], moved[0])
+    torch.testing.assert_close(shifted[1], moved[1])
 
 
 def test_a_short_start_averages_evenly_and_then_forgets_exponentially() -> None:
