@@ -40,7 +40,7 @@ class Limits:
     """How closely the guard looks, and what it takes for harm. Lengths are in frames.
 
     Attributes:
-        every: the source runs at least on one frame of so many.
+        every: the source runs at least on one of so many frames that the adapter adapts by.
         worth: it runs on a frame where its weight times the networks' disagreement is above this;
             below, blending would change next to nothing.
         decided: a weight nearer to 0 or 1 than this is taken for it.
@@ -113,7 +113,7 @@ class Guard:
         self.judge: Judge | None = None
         self.weight = self.drift = 0.0
         self.adapts = True
-        self._novelty, self._news = Novelty(), 0.0
+        self._novelty, self._news, self._adapted = Novelty(), 0.0, 0
         self._good: deque[dict[str, Any]] = deque(maxlen=2)
         self._since_good = self._since_fall = 0
         self._patience = self._limits.patience
@@ -126,8 +126,8 @@ class Guard:
         self.own = own
         values = as_array(own)
         finite = bool(np.isfinite(values).all())
-        n, every = len(values), self._limits.every
-        due = self.frames % every == 0 or self.frames % every + n > every
+        n = len(values)
+        due = self._is_due(n)
         self.compared = None
         if due or not finite or self._matters():
             self.compared = self._adapter.predict_source(images)
@@ -180,6 +180,17 @@ class Guard:
             return False
         self._news = 0.0
         return True
+
+    def _is_due(self, n: int) -> bool:
+        """Return whether the source is to run on n images whatever the judge says.
+
+        Of near-copies both networks say again what they have said.
+        """
+        if not self.adapts:
+            return False
+        at, every = self._adapted % self._limits.every, self._limits.every
+        self._adapted += n
+        return at == 0 or at + n > every
 
     def _matters(self) -> bool:
         """Return whether the source would change the answer."""
