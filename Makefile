@@ -22,7 +22,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 # What to run between two commits: the same but for the slow tests.
 check: $(VENV)/.test
@@ -30,8 +30,8 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) tests/config tests/engines tests/guard \
-	  tests/method tests/run tests/show --deselect tests/method/test_memory.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/config tests/engines \
+	  tests/guard tests/method tests/run tests/show --deselect tests/method/test_memory.py
 
 # The documentation as a site in build/docs; a broken link is an error. A test builds it too.
 docs: $(VENV)/.test

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from edge_tta.adapter import Adapter
+from edge_tta.background import Background, has_spare_core
 from edge_tta.cli import adapted_onnx, options, values
 from edge_tta.cli.loading import load
 from edge_tta.cli.run_options import check, parser
@@ -16,7 +18,7 @@ from edge_tta.cli.telling import progress, tell
 from edge_tta.cli.terminal import terminal
 from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError
-from edge_tta.frames import FrameSource, PacedSource, open_source
+from edge_tta.frames import FrameSource, PacedSource, open_source, seems_live
 from edge_tta.guard import Guard
 from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import SOURCE
@@ -44,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
     keeper = None
     with console.status("Loading the network"):
         loaded = load(arguments)
-        adapter = loaded.adapter
-        classes = Classes(loaded.prepare(), loaded.labels)
+        adapter = _for_the_stream(loaded.adapter, arguments)
+        classes = Classes(loaded.prepare(adapter), loaded.labels)
         assert adapter.task is not None  # it is prepared
         filtered = adapter.task.filtered
         if arguments.masks is not None and adapter.task.name != Segmentation.name:
@@ -64,12 +66,16 @@ def main(argv: Sequence[str]) -> int:
             compare=arguments.compare,
             adapt_every=loaded.adapt_every,
         )
-    if loaded.why:
-        console.print(loaded.why)
+    slow = getattr(adapter.engine, "not_folded", "")
+    for said in (loaded.why, slow and f"slower predictions: {slow}"):
+        if said:
+            console.print(said)
     files = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
     before = {path: _stamp(path) for path in files}
     controls = Controls()
     with StopRequest() as stop, ExitStack() as stack:
+        if isinstance(adapter, Background):
+            stack.enter_context(adapter)
         try:
             with stop.wait():
                 source = stack.enter_context(_open_source(arguments, classes))
@@ -103,6 +109,13 @@ def main(argv: Sequence[str]) -> int:
         if _stamp(path) != before[path]:
             console.print(f"wrote {path}")
     return stop.exit_code
+
+
+def _for_the_stream(adapter: Adapter, arguments: argparse.Namespace) -> Adapter:
+    """Return the adapter, or one that learns beside."""
+    live = has_spare_core() and seems_live(arguments.source)
+    beside = arguments.adapt == "async" or (arguments.adapt is None and live)
+    return Background(adapter) if beside and adapter.config.method != SOURCE else adapter
 
 
 def _open_source(arguments: argparse.Namespace, classes: Classes) -> FrameSource:

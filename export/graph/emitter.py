@@ -82,6 +82,14 @@ class Emitter:
             self._constants[name] = tensor
         return self._made[key]  # type: ignore[no-any-return]
 
+    def variable(self, name: str, tensor: torch.Tensor) -> Value:
+        """An initializer of that name and of its own, however equal to others."""
+        key = ("variable", name)
+        if key not in self._made:
+            self._made[key] = Value(name, tuple(tensor.shape), tensor.dtype)
+            self._constants[name] = tensor.detach().cpu().contiguous()
+        return self._made[key]  # type: ignore[no-any-return]
+
     def op(
         self,
         kind: str,

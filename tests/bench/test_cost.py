@@ -16,6 +16,7 @@ import torch
 from bench.cli.cost import MODEL_OPTIONS, input_of
 from bench.cost.bundles import with_bundles
 from bench.cost.case import Case, Work, make_cases
+from bench.cost.frames import frames_of
 from bench.cost.latency import (
     SETTLING,
     Timing,
@@ -72,6 +73,9 @@ class Slow:
         for stage in ("forward", "backward"):
             time.sleep(self._seconds)
             self._on_stage(stage)
+
+    def learned(self) -> int:
+        return self.seen
 
 
 def test_stock_tent_equals_this_package_s_tent() -> None:
@@ -201,6 +205,7 @@ def test_each_method_runs_on_each_backend_device_and_precision_that_was_asked_fo
         "nanoadapt:tent, observe (onnx)",
         "nanoadapt:tent, learn (onnx)",
         "nanoadapt:tent, learn, profile memory (onnx)",
+        "nanoadapt:tent, beside (onnx)",
     ]
     assert len({(c.label, c.threads) for c in cases}) == len(cases)
 
@@ -223,6 +228,8 @@ def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> 
     assert len(timing.wall) == 7
     assert len(timing.medians) == 3
     row = latency_row(case(), "net", timing, budget_ms=1.0)
+    assert timing.learned == 7 + 3 * SETTLING
+    assert row["learned_per_s"] == pytest.approx(timing.learned / timing.seconds)
     assert row["misses"] == 7
     assert min(timing.stages["forward"]) >= 0.004
     total = sum(row["stages_s"][stage]["mean"] for stage in timing.stages)
@@ -391,18 +398,35 @@ def test_graphs_of_a_bundle_do_as_much_as_their_case_says() -> None:
     maker = OnnxMaker({"input": input_of(spec)}, 1)
     image = np.ones((1, 3, spec.size, spec.size), np.float32)
     changed: dict[Work, set[str]] = {}
-    for work in (Work.PREDICT, Work.OBSERVE, Work.LEARN, Work.LEARN_IN_LITTLE):
+    for work in (Work.PREDICT, Work.OBSERVE, Work.LEARN, Work.LEARN_IN_LITTLE, Work.BESIDE):
         subject = maker.make(case(peer=None, backend="onnx", work=work, place=str(DEMO_BUNDLE)))
         assert isinstance(subject, OnnxSubject)
         subject.frame(image)
-        before = subject._state()
+        before = _state(subject)
         subject.frame(image)
-        after = subject._state()
+        after = _state(subject)
         changed[work] = {name for name in after if (after[name] != before[name]).any()}
         assert subject.sizes(image)["weight_bytes"] > 1000
     assert changed[Work.PREDICT] == set()
     assert set() < changed[Work.OBSERVE] < changed[Work.LEARN]
-    assert changed[Work.LEARN] == changed[Work.LEARN_IN_LITTLE]
+    assert changed[Work.LEARN] == changed[Work.LEARN_IN_LITTLE] == changed[Work.BESIDE]
+
+
+def _state(subject: OnnxSubject) -> dict[str, Any]:
+    subject.learned()  # waits for what goes on beside
+    assert subject._adapter is not None
+    return subject._adapter.state
+
+
+def test_frames_come_at_a_rate_and_learning_beside_is_counted() -> None:
+    spec = load_model("demo").input
+    asked = case(peer=None, backend="onnx", work=Work.BESIDE, place=str(DEMO_BUNDLE))
+    maker = OnnxMaker({"input": input_of(spec)}, 1)
+    loaded = Loaded(asked, maker.make(asked), spec, frames_of(None))
+    timing = loaded.turn(frames=6, uncounted=2, fps=40.0)
+    assert timing.seconds >= 7 / 40
+    assert len(timing.wall) == 6
+    assert 1 <= timing.learned <= 8
 
 
 def test_a_bundle_is_made_and_measured_beside_stock_tent_without_pytorch_in_its_process(

@@ -31,9 +31,9 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
     with process:
         try:
             said = process.stderr.readline()
-            found = re.fullmatch(r"watch at http://127\.0\.0\.1:(\d+)/\n", said)
-            assert found, said
-            port = int(found[1])
+            match = re.fullmatch(r"watch at http://127\.0\.0\.1:(\d+)/\n", said)
+            assert match, said
+            port = int(match[1])
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", "/live")
             answer = connection.getresponse()

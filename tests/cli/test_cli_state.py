@@ -42,8 +42,8 @@ def test_state_after_resume_equals_uninterrupted_run_to_the_bit(
     assert resumed.code == 0
     assert f"resumed {parts} at step {FIRST}" in resumed.err
     _assert_same_tensors(whole, parts)
-    found = load_file(parts)
-    assert any(not np.array_equal(between[name], found[name]) for name in found)
+    state = load_file(parts)
+    assert any(not np.array_equal(between[name], state[name]) for name in state)
     told, told_again = (
         [(r["step"], r["why"], r["raw"]) for r in records(log)]
         for log in (tmp_path / "whole.jsonl", tmp_path / "second.jsonl")
@@ -129,10 +129,10 @@ def test_a_damaged_state_is_refused(
 
 
 def _assert_same_tensors(one: Path, other: Path) -> None:
-    expected, found = load_file(one), load_file(other)
-    assert found.keys() == expected.keys()
+    expected, actual = load_file(one), load_file(other)
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert value.tobytes() == found[name].tobytes(), name
+        assert value.tobytes() == actual[name].tobytes(), name
 
 
 def _assert_refused(where: Path, state: Path, pictures: Path, *words: str, said: str) -> None:

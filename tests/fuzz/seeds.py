@@ -20,8 +20,8 @@ _EXIF = bytes.fromhex("ffe100224578696600004d4d002a00000008000101120003000000010
 
 def seeds(name: str) -> list[bytes]:
     """Good inputs of a target, then what was found."""
-    found = [path.read_bytes() for path in sorted((FOUND / name).glob("*"))]
-    return [*_GOOD.get(name, list)(), *found, *_LARGE.get(name, ())]
+    crashers = [path.read_bytes() for path in sorted((FOUND / name).glob("*"))]
+    return [*_GOOD.get(name, list)(), *crashers, *_LARGE.get(name, ())]
 
 
 def _pictures() -> list[bytes]:

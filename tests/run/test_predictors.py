@@ -12,12 +12,14 @@ import pytest
 from edge_tta.adapter import Adapter
 from edge_tta.config import make_config
 from edge_tta.frames.source import Frame
-from edge_tta.guard import Guard, Limits
+from edge_tta.guard import Guard, Limits, guard
 from edge_tta.prepare import Images
 from edge_tta.run.frame_result import FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
 from edge_tta.run.timing import Stages
 from edge_tta.tasks import Classes
+from edge_tta.temporal import filtered
+from edge_tta.temporal.novelty import block_means
 
 IMAGE = np.zeros((1, 3, 4, 4), np.float32)
 PIXELS = np.zeros((4, 4, 3), np.uint8)
@@ -222,3 +224,19 @@ def test_a_run_without_a_filter_is_compared_with_its_own_method_filtered(method:
     result = _see(predictors)
     assert list(result.readings) == [f"{method}+filter", method]
     assert adapter.runs == {method: 1}
+
+
+def test_guard_and_filter_measure_a_picture_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: Counter[str] = Counter()
+
+    def counting(images: Images) -> Any:
+        measured["pictures"] += len(images)
+        return block_means(images)
+
+    for module in (guard, filtered):
+        monkeypatch.setattr(module, "block_means", counting)
+    beside, alone = (_seeing(limits=limits, filtered=True)[0] for limits in (Limits(), None))
+    for number in range(1, 4):
+        news = [_see(predictors).filter.novelty for predictors in (beside, alone)]  # type: ignore[union-attr]
+        assert news[0] == news[1] == (number == 1)
+        assert measured["pictures"] == 2 * number
