@@ -112,7 +112,8 @@ def _write_names(axes: Axes, points: Sequence[Point]) -> None:
     from matplotlib.transforms import Bbox
 
     centres = [axes.transData.transform((1e3 * p.latency_s, 100 * p.error)) for p in points]
-    room, taken = 12 * axes.figure.dpi / 72, []
+    room = 12 * axes.figure.dpi / 72
+    taken: list[Bbox] = []
     boxes = [Bbox([centre - room, centre + room]) for centre in centres]
     for point, own in zip(points, boxes, strict=True):
         told = point.label + (f"\n{_mib(point)} MiB" if point.memory_bytes is not None else "")
