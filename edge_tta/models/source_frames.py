@@ -24,7 +24,7 @@ from edge_tta.network.onnx_file.restoring import (
     restore,
     sites_of,
 )
-from edge_tta.prepare import Images, InputSpec, Pixels, resize
+from edge_tta.prepare import Images, InputSpec, Pixels
 
 _TOLD_EVERY = 50
 _NPZ = "expected an .npz with one uint8 array (n, H, W, 3) of RGB pictures"
@@ -86,7 +86,7 @@ def images_of(frames: str, spec: InputSpec, most: int) -> Iterator[Images]:
     """
     pictures = _of_npz(Path(frames)) if frames.endswith(".npz") else _of_source(frames, most)
     for picture in itertools.islice(pictures, most):
-        yield spec.normalise(resize(picture, spec.size)[None])
+        yield spec.prepare(picture)
 
 
 def _of_source(frames: str, most: int) -> Iterator[Pixels]:
