@@ -49,6 +49,8 @@ def adapted_file(folded: nn.Module, source: Path) -> Adapted:
             norm = getattr(folded, folded.layer_names[node.outputs[0]]).layer
             parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
             graph.put(node, [part.detach().numpy() for part in parts])
+    for name, value in folded.constants():
+        graph.change(name, value)
     return Adapted(proto, graph.adapted)
 
 
@@ -89,6 +91,19 @@ class _Graph:
                 given.input[place] = new
             else:
                 given.input.append(new)
+
+    def change(self, name: str, value: Array) -> None:
+        """Give a constant another value, for all that read it, if it has another."""
+        maker = self._nodes.get(name)
+        held = self._constants.get(name)
+        if held is None and maker is not None and maker.op_type == "Constant":
+            held = next((a.t for a in maker.attribute if a.name == "value"), None)
+        if held is None:
+            return
+        old = numpy_helper.to_array(held)
+        if not np.array_equal(old.astype(np.float32), value):
+            self.adapted[name] = value.astype(old.dtype)
+            held.CopyFrom(numpy_helper.from_array(self.adapted[name], held.name))
 
     def _check(self, node: Node, name: str) -> None:
         maker = self._nodes.get(name)
