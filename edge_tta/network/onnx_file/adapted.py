@@ -72,12 +72,12 @@ class _Graph:
         given = self._nodes[node.outputs[0].removesuffix(BEFORE)]
         if node.operator == "Gemm":
             values = _as_gemm(given, values)
+        usual = self._type_of(given.input[1], np.dtype(np.float32))
         for place, value in enumerate(values, 1):
             name = given.input[place] if len(given.input) > place else ""
             self._check(node, name)
             old = self._constants.get(name)
-            dtype = np.float32 if old is None else helper.tensor_dtype_to_np_dtype(old.data_type)
-            own = value.astype(dtype)
+            own = value.astype(self._type_of(name, usual))
             if old is not None and self._readers[name] == 1:
                 old.CopyFrom(numpy_helper.from_array(own, name))
                 self.adapted[name] = own
@@ -94,16 +94,24 @@ class _Graph:
 
     def change(self, name: str, value: Array) -> None:
         """Give a constant another value, for all that read it, if it has another."""
-        maker = self._nodes.get(name)
-        held = self._constants.get(name)
-        if held is None and maker is not None and maker.op_type == "Constant":
-            held = next((a.t for a in maker.attribute if a.name == "value"), None)
+        held = self._held(name)
         if held is None:
             return
         old = numpy_helper.to_array(held)
         if not np.array_equal(old.astype(np.float32), value):
             self.adapted[name] = value.astype(old.dtype)
             held.CopyFrom(numpy_helper.from_array(self.adapted[name], held.name))
+
+    def _held(self, name: str) -> onnx.TensorProto | None:
+        """Return where a constant is kept: an initializer, or a node's value."""
+        maker = self._nodes.get(name)
+        if maker is not None and maker.op_type == "Constant":
+            return next((a.t for a in maker.attribute if a.name == "value"), None)
+        return self._constants.get(name)
+
+    def _type_of(self, name: str, usual: np.dtype[Any]) -> np.dtype[Any]:
+        held = self._held(name)
+        return usual if held is None else helper.tensor_dtype_to_np_dtype(held.data_type)
 
     def _check(self, node: Node, name: str) -> None:
         maker = self._nodes.get(name)
