@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         prog="edge-tta bench restored",
         description="Exports a network to ONNX by PyTorch, which folds its BatchNorms, restores "
         "them from source frames, and tells how far its outputs moved and, with --data, how it "
-        "adapts beside the network as trained, one frame at a time.",
+        "adapts beside the network as trained.",
     )
     options.add_model(parser)
     parser.add_argument(
@@ -49,6 +49,13 @@ def parser() -> argparse.ArgumentParser:
     add(parser, "--methods", default="source,nanoadapt:tent")
     add(parser, "--preset")
     parser.add_argument("--order", default="iid", metavar="ORDER[,ORDER...]", help="of classifiers")
+    parser.add_argument(
+        "--batch-size",
+        type=values.count,
+        default=1,
+        metavar="N",
+        help="of classifiers (default: 1)",
+    )
     parser.add_argument("--severity", type=int, choices=range(1, 6), default=5, help="1 to 5")
     parser.add_argument("--corruptions", type=listed(str), metavar="NAME[,NAME...]")
     parser.add_argument("--stride", type=values.count, default=1, help="segment, detect")
@@ -137,7 +144,7 @@ def _streams(arguments: argparse.Namespace, model: Model, classes: int) -> Strea
         )
         check_classes(arguments.data, data, classes)
         orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
-        return Streams(data, orders, seed=arguments.seed)
+        return Streams(data, orders, arguments.batch_size, seed=arguments.seed)
     dense = load_dense_set(arguments.data, model.task.name, arguments.limit, arguments.stride)
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
-    return Streams(dense, (), corruptions, arguments.ignore, arguments.seed)
+    return Streams(dense, corruptions=corruptions, ignored=arguments.ignore, seed=arguments.seed)

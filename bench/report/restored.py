@@ -78,7 +78,8 @@ def _score_table(rows: Sequence[Row], score: str) -> Table:
 
 
 def _line_of(row: Row) -> tuple[str, str, str]:
-    return str(row["model"]), str(row["order"]), str(row["label"])
+    size = f", N={row['batch_size']}" if row["batch_size"] > 1 else ""
+    return str(row["model"]), f"{row['order']}{size}", str(row["label"])
 
 
 def _by_corruption(rows: Sequence[Row], count: int, score: str) -> dict[str, float]:

@@ -22,12 +22,13 @@ class Streams:
 
     Attributes:
         data: of a classifier pictures by corruption, of others plain ones.
-        orders: of a classifier's frames. corruptions: of others.
+        orders: of a classifier's frames. batch_size: of these at a time. corruptions: of others.
         ignored: numbers in masks that are no label.
     """
 
     data: LabelledSet | DenseSet
     orders: Sequence[Order] = ()
+    batch_size: int = 1
     corruptions: Sequence[Corruption] = ()
     ignored: Sequence[int] = ()
     seed: int = 0
@@ -57,7 +58,7 @@ def measure_variant(
     if isinstance(data, LabelledSet):
         run = partial(map, Runner(variant.network, spec, data))
         for order in streams.orders:
-            setting = Setting(order, 1, (streams.seed,))
+            setting = Setting(order, streams.batch_size, (streams.seed,))
             for rows in measure_error(run, data, methods, setting, model=model, advance=advance):
                 yield from (row.as_dict() | about for row in rows)
         return
