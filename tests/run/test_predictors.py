@@ -165,7 +165,7 @@ def test_outcomes_tell_learning_from_calibrating() -> None:
     result = _see(predictors)
     assert (result.outcome, result.why) == (Outcome.UPDATED, "updates so far: 7")
     assert _see(_seeing("norm")[0]).why == "calibrated"
-    assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED"]
+    assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED", "BESIDE"]
     assert [one.name for one in Outcome if one.adapts and not one.learns] == [
         "CALIBRATED",
         "OBSERVED",
