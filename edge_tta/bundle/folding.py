@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from edge_tta.bundle.messages import ENTRY, GRAPH, MODEL, NODE, TENSOR, Message, dims
 from edge_tta.bundle.runtime import Session, open_session, quiet_runtime
+from edge_tta.errors import BundleError, one_line
 
 Array = npt.NDArray[np.float32]
 
@@ -70,25 +71,23 @@ class FoldedSession:
         threads: as of `open_session`.
 
     Raises:
-        UnsuitableError: the optimised graph is not of the form that is known here.
-        BundleError: onnxruntime refuses the graph.
+        UnsuitableError: the optimised graph is not of the form that is known here, or there is no
+            room for it.
     """
 
     def __init__(self, graph: Path, threads: int | None) -> None:
-        runtime = quiet_runtime()
-        with tempfile.TemporaryDirectory(prefix="edge_tta-", ignore_cleanup_errors=True) as folder:
-            optimised = Path(folder) / "optimised.onnx"
-            open_session(graph, threads, "speed", optimised=optimised)
-            try:
+        try:
+            with tempfile.TemporaryDirectory(
+                prefix="edge_tta-", ignore_cleanup_errors=True
+            ) as folder:
+                optimised = Path(folder) / "optimised.onnx"
+                open_session(graph, threads, "speed", optimised=optimised)
                 self._variables = _variables(graph, optimised)
-            except (OSError, ValueError, IndexError, KeyError) as error:
-                raise UnsuitableError(f"{graph}: {error}") from error
-            own = {
-                name: runtime.OrtValue.ortvalue_from_numpy(values)
-                for variable in self._variables
-                for name, values in variable.own.items()
-            }
-            self._session: Session = open_session(optimised, threads, "speed", own=own)
+                self._session: Session = open_session(
+                    optimised, threads, "speed", own=_values_of(self._variables)
+                )
+        except (BundleError, OSError, ValueError, IndexError, KeyError) as error:
+            raise UnsuitableError(f"{graph.name}: {one_line(error, 160)}") from error
         self.names = [item.name for item in self._session.get_outputs()]
 
     def fold(self, vectors: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -151,6 +150,16 @@ class _Variable:
         count, _, row, blocks = self._repeats
         factors = np.broadcast_to(self._scale.reshape(count, 1, 1, blocks), self._repeats)
         np.multiply(self._trained, factors.reshape(count, 1, row * blocks), out=self._weight)
+
+
+def _values_of(variables: Sequence[_Variable]) -> dict[str, Any]:
+    """Return what the session reads, by name, as values of onnxruntime over the same memory."""
+    runtime = quiet_runtime()
+    return {
+        name: runtime.OrtValue.ortvalue_from_numpy(values)
+        for variable in variables
+        for name, values in variable.own.items()
+    }
 
 
 class _Constants:

@@ -48,7 +48,7 @@ class Loaded:
 
     prepare: loads what an adapter's first frame needs; gives the number of classes.
     adapt_every: update interval in frames. why: what was chosen by a budget or by the bundle's
-        advice, in one line; "": nothing.
+        advice, in one line; "": nothing. bundled: it is a bundle.
     """
 
     adapter: Adapter
@@ -56,6 +56,7 @@ class Loaded:
     prepare: Callable[[Adapter], int]
     adapt_every: int
     why: str = ""
+    bundled: bool = False
 
 
 def load(arguments: argparse.Namespace) -> Loaded:
@@ -119,6 +120,7 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
         lambda adapter: adapter.prepare(manifest.image_shape),
         arguments.adapt_every or manifest.advice.adapt_every,
         _advised(arguments, manifest.advice),
+        bundled=True,
     )
 
 

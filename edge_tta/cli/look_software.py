@@ -30,6 +30,7 @@ _PACKAGES = (
     ("av", "recordings that browsers do not play; extra [video]", "av"),
     ("bottle", "no --serve; extra [serve]", "bottle"),
     ("matplotlib", "no --plot; extra [plot]", "matplotlib"),
+    ("argcomplete", "no completion in the shell; extra [completion]", "argcomplete"),
     ("markdown-it-py", "no report.html; extra [plot]", "markdown-it-py"),
 )
 _PROGRAMS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from edge_tta.adapter import Adapter
 from edge_tta.background import Background, has_spare_core
-from edge_tta.cli import options, values
+from edge_tta.cli import adapted_onnx, options, values
 from edge_tta.cli.loading import load
 from edge_tta.cli.run_options import check, parser
 from edge_tta.cli.telling import progress, tell
@@ -82,7 +82,8 @@ def main(argv: Sequence[str]) -> int:
         except Stopped:
             return stop.exit_code
         source.tell = console.print
-        sinks = _sinks(arguments, keeper, controls, stop, console, not filtered)
+        onnx = adapted_onnx.maker(arguments, loaded.bundled)
+        sinks = _sinks(arguments, keeper, controls, stop, console, onnx, not filtered)
         loop = stack.enter_context(Loop(source, predictors, adapter.input_spec, sinks, controls))
         if keeper is not None and keeper.resumed:
             if keeper.recovered is not None:
@@ -94,6 +95,8 @@ def main(argv: Sequence[str]) -> int:
             with progress(loop, console) as tell_progress:
                 for _ in loop.frames(stop):
                     tell_progress()
+            if isinstance(adapter, Background):
+                adapter.wait()  # what the last frame taught is saved too
         except BaseException:
             if loop.tally.frames:
                 tell(loop, told)
@@ -136,11 +139,12 @@ def _sinks(
     controls: Controls,
     stop: StopRequest,
     console: Console,
+    onnx: Callable[[], bytes] | None,
     beside: bool,
 ) -> list[Sink]:
     """Return the sinks asked for; the state is saved before the slow plot is drawn.
 
-    beside: what the source network says is shown too.
+    onnx: makes the adapted network as a file. beside: what the source network says is shown too.
     """
     sinks: list[Sink] = []
     if arguments.plot is not None:
@@ -160,7 +164,7 @@ def _sinks(
         controls.does[Wish.SAVE] = keeper.save_as_asked
         sinks.append(keeper)
     if arguments.serve is not None:
-        sinks.append(PageSink(arguments.serve, controls, console.print, keeper))
+        sinks.append(PageSink(arguments.serve, controls, console.print, keeper, onnx))
     if arguments.alarm_below is not None:
         sinks.append(AlarmSink(arguments.alarm_below, console.print))
     if arguments.masks is not None:

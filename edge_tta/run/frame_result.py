@@ -27,7 +27,7 @@ class Outcome(Enum):
     """Outcome of adaptation on a frame. The value is its text, facts to be filled in."""
 
     UPDATED = "updates so far: {updates}"
-    ACCUMULATED = "accumulating {position}/{accumulation}"
+    ACCUMULATED = "learning: {position} of {accumulation} to an update"
     CALIBRATED = "calibrated"
     NO_NEWS = "nearly the picture before: nothing new to adapt to"
     BESIDE = "learning beside: frames taken {steps}, updates so far: {updates}"

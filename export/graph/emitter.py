@@ -43,7 +43,7 @@ class Emitter:
     """The graph under construction.
 
     weights: takes its constants.
-    style: how convolutions are said. `fast`: as onnxruntime is fastest, some weights also flipped
+    style: how convolutions are said. `fast`: as onnxruntime is fastest, large weights also flipped
         for the backward pass; `compact`: every weight as it is, once; `plain`: as operators that
         other runtimes and optimizers know best.
     """

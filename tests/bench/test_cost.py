@@ -36,7 +36,8 @@ from bench.cost.torch_subjects import Maker, PeerSubject
 from bench.cost.worker import Loaded
 from bench.methods import parse_methods
 from bench.report import make_sections
-from bench.report.cost.tradeoff import points_of
+from bench.report.cost.memory import meanings
+from bench.report.cost.tradeoff import Point, draw, points_of
 from bench.report.document import markdown
 from bench.results import ResultError, Results, read_results
 from bench.untrained import untrained
@@ -322,10 +323,24 @@ def test_the_picture_to_decide_by_joins_error_time_and_memory_by_method() -> Non
         for c, e in (("fog", 0.2), ("snow", 0.4), ("clean", 0.0))
     ]
     rows.append({"label": "a [int8]", "asked": "a", "latency_s": {"p50": 0.5}})
-    rows.append({"label": "a", "asked": "a", "process_peak_bytes": 7, "saved_bytes": 1})
+    rows.append({"label": "a", "asked": "a", "above_import_bytes": 7, "saved_bytes": 1})
     (point,) = points_of(rows)
-    assert (point.label, point.latency_s, point.peak_bytes) == ("a", 0.5, 7)
+    assert (point.label, point.latency_s, point.memory_bytes) == ("a", 0.5, 7)
     assert point.error == pytest.approx(0.3)
+
+
+def test_names_of_methods_that_are_alike_cover_neither_each_other_nor_the_points() -> None:
+    pytest.importorskip("matplotlib")
+    alike = [("source", 44.5, 3.1), ("source+filter", 44.0, 3.3), ("norm", 44.2, 3.6)]
+    points = [Point(label, error / 100, ms / 1e3, 2**24) for label, error, ms in alike]
+    figure = draw(points, "")
+    (axes,) = figure.axes
+    names = [text.get_window_extent() for text in axes.texts]
+    assert len(names) == len(points)
+    for name in names:
+        assert name.count_overlaps([other for other in names if other is not name]) == 0
+        for _, error, ms in alike:
+            assert not name.contains(*axes.transData.transform((ms, error)))
 
 
 def test_untrained_networks_have_statistics_that_fit_their_weights() -> None:
@@ -354,6 +369,9 @@ def test_memory_of_a_fresh_process_says_how_each_figure_was_found_and_what_is_mi
     assert row["above_import_bytes"] == row["process_peak_bytes"] - row["import_bytes"]
     assert row["saved_bytes"] > 0
     assert set(row["how"]) == {name for name in row if name.endswith("_bytes")}
+    told = dict(meanings([row]))
+    assert told["above imports"] == "process peak less imports"
+    assert not [text for text in told.values() if "_bytes" in text]
     assert "## Memory" in markdown(make_sections([read_results(out)]))
 
 

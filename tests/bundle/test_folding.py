@@ -125,6 +125,17 @@ def test_what_onnxruntime_makes_something_else_of_runs_by_graphs_and_says_so(
     assert "unknown layout" in engine.not_folded
 
 
+def test_where_there_is_no_room_for_the_optimised_graph_it_runs_by_graphs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    adapter = fresh()
+    np.testing.assert_array_equal(adapter.predict(IMAGES[0]), _by_graphs().predict(IMAGES[0]))
+    engine = adapter.engine
+    assert isinstance(engine, OnnxEngine)
+    assert "No such file" in engine.not_folded
+
+
 def test_a_bundle_without_folded_graphs_opens_and_says_what_is_missing(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     path = folder / "manifest.json"

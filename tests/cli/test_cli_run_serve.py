@@ -42,7 +42,7 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
             assert seen["state"] == "learning"
             assert len(seen["adapted"]["likeliest"]) == 4
             assert seen["guard"]["falls"] == 0
-            assert seen["saved"] == {"at_s": None, "there": False, "problem": None}
+            assert seen["saved"] == {"at_s": None, "there": False, "problem": None, "onnx": False}
             _ask(port, "pause")
             paused = _until(answer, lambda status: status["state"] == "paused")
             later = _until(answer, lambda status: status["frame"] > paused["frame"] + 5)
@@ -53,6 +53,7 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
             assert done["done"][-1]["problem"] is None
             assert state.exists()
             assert done["saved"]["at_s"] is not None
+            assert done["saved"]["onnx"]
             state.unlink()
             state.mkdir()
             number = _ask(port, "save")

@@ -111,14 +111,14 @@ def test_what_a_network_prints_is_no_record_of_a_resumed_run_either(
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "a folder", "weights"])
-def test_a_damaged_state_is_refused(damage: str, folder: Folder, tmp_path: Path) -> None:
+def test_a_damaged_state_is_refused(
+    damage: str, folder: Folder, demo_weights: Path, tmp_path: Path
+) -> None:
     state, pictures = tmp_path / "state.safetensors", folder(0, 2)
     if damage == "a folder":
         state.mkdir()
     elif damage == "weights":
-        from edge_tta.demo.network import WEIGHTS
-
-        state.write_bytes(WEIGHTS.read_bytes())
+        state.write_bytes(demo_weights.read_bytes())
     else:
         # Saved once: a slow machine would have a save before it to go back to.
         assert call("run", pictures, "--state", state, "--save-every", 1e6).code == 0

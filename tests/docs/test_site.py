@@ -15,7 +15,7 @@ import pytest
 from tests.docs.pages import PAGES, README, ROOT
 
 EXAMPLE = {"edge_tta/method/hosts/pseudo_label.py", "tests/method/hosts/test_pseudo_label.py"}
-OF_OTHER_PROGRAMS = {"--no-deps"}
+OF_OTHER_PROGRAMS = {"--group-add", "--no-deps"}
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

@@ -157,15 +157,15 @@ def test_outcomes_tell_learning_from_calibrating() -> None:
     predictors, adapter = _seeing(adapt_every=2)
     size = adapter.config.optimizer.accumulation
     assert [_see(predictors).why for _ in range(3)] == [
-        f"accumulating 1/{size}",
+        f"learning: 1 of {size} to an update",
         "calibrated; learns every 2 frames",
-        f"accumulating 2/{size}",
+        f"learning: 2 of {size} to an update",
     ]
     adapter.position, adapter.updates, adapter.steps = size - 1, 7, 4
     result = _see(predictors)
     assert (result.outcome, result.why) == (Outcome.UPDATED, "updates so far: 7")
     assert _see(_seeing("norm")[0]).why == "calibrated"
-    assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED"]
+    assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED", "BESIDE"]
     assert [one.name for one in Outcome if one.adapts and not one.learns] == [
         "CALIBRATED",
         "OBSERVED",
