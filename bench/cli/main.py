@@ -13,6 +13,7 @@ KINDS = {
     "guard": ("bench.cli.guard", "the guard on streams that are built to break adaptation"),
     "latency": ("bench.cli.latency", "time of a frame, by stage, beside peers"),
     "memory": ("bench.cli.memory", "peak and saved memory, a fresh process for each case"),
+    "restored": ("bench.cli.restored", "networks that come back from ONNX with BatchNorm folded"),
     "report": ("bench.cli.report", "a page with tables and plots from result files"),
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.report import runs
+from bench.report import restored, runs
 from bench.report.cost import latency, memory, tradeoff
 from bench.report.document import Plot, Section, markdown, plots_of
 from bench.report.error import sections as error_sections
@@ -22,6 +22,7 @@ from edge_tta.files import check_place, write_whole
 PAGE = "report.md"
 HTML = "report.html"
 KINDS: dict[str, tuple[str, Callable[[Sequence[Row], Any], list[Section]]]] = {
+    "source_frames": ("restored", restored.sections),
     "error": ("error", error_sections),
     "stream_error": ("guard", runs.guard_sections),
     "soak": ("soak", runs.soak_sections),

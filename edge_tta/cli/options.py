@@ -250,9 +250,9 @@ def model_from(arguments: argparse.Namespace) -> Model:
     model = dataclasses.replace(
         model, input=model.input.changed(**given), labels=labels, decode=decode
     )
-    model = source_frames.with_batch_norm(model, arguments)
     with contextlib.redirect_stdout(sys.stderr):  # what the network prints is no record
-        return model.with_task(arguments.task)
+        model = model.with_task(arguments.task)
+    return source_frames.with_batch_norm(model, arguments)
 
 
 def check_labels(labels: Sequence[str] | None, classes: int) -> None:

@@ -32,6 +32,7 @@ from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.run.sinks.masks import MaskSink
 from edge_tta.run.sinks.page import PageSink
 from edge_tta.run.sinks.pictures import VideoSink, WindowSink
+from edge_tta.run.sinks.updates import UpdateSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
 from edge_tta.show.video import plays_only_in_players
@@ -84,6 +85,8 @@ def main(argv: Sequence[str]) -> int:
         source.tell = console.print
         onnx = adapted_onnx.maker(arguments, loaded.bundled)
         sinks = _sinks(arguments, keeper, controls, stop, console, onnx, not filtered)
+        if arguments.on_update is not None:
+            sinks.append(_update_sink(arguments, adapter, guard, console))
         loop = stack.enter_context(Loop(source, predictors, adapter.input_spec, sinks, controls))
         if keeper is not None and keeper.resumed:
             if keeper.recovered is not None:
@@ -172,6 +175,23 @@ def _sinks(
     if arguments.jsonl is not None:
         sinks.append(JsonlSink(arguments.jsonl))
     return sinks
+
+
+def _update_sink(
+    arguments: argparse.Namespace, adapter: Adapter, guard: Guard | None, console: Console
+) -> UpdateSink:
+    """Return what hands the file of --model, adapted, to --on-update."""
+    from edge_tta.models.updates import Updates
+
+    latest: list[bytes] = []
+    updates = Updates(
+        adapter,
+        arguments.model,
+        lambda adapted: latest.append(adapted.model.SerializeToString()),
+        guard=guard,
+    )
+    command = arguments.on_update
+    return UpdateSink(command, lambda: latest.pop() if updates() else None, console.print)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from edge_tta.errors import ConfigError
 from edge_tta.files import check_folder, check_place, same_file
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.run.sinks.curve import ErrorCurve
+from edge_tta.run.sinks.updates import words_of
 from edge_tta.serve.place import parse_place, read_token
 from edge_tta.show import JsonlWriter, VideoRecorder
 
@@ -103,6 +104,11 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     add("--state", type=Path, metavar="FILE", help="resumed when it exists, saved as it goes")
     every = "seconds between saves of the state (default: 10)"
     add("--save-every", type=values.positive, default=10.0, metavar="S", help=every)
+    update = (
+        "run CMD with the name of the ONNX file of --model, adapted, behind it, every 16 frames "
+        "that adapt: for an engine of your own"
+    )
+    add("--on-update", metavar="CMD", help=update)
     compare = (
         "methods to compare with, as source,norm+filter; none (default: source and, with a filter, "
         "source+filter where labels exist)"
@@ -130,6 +136,13 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "--alarm-below needs the estimate that the filter gives; leave --filter on"
         )
+    if arguments.on_update is not None:
+        words_of(arguments.on_update)
+        if Path(arguments.model).suffix.lower() != ".onnx":
+            raise ConfigError(
+                f"--on-update hands an ONNX file back, and {arguments.model} is none; give --model "
+                "FILE.onnx"
+            )
     if arguments.serve is not None:
         arguments.serve = parse_place(arguments.serve, _token(arguments))
     for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):

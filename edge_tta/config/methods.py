@@ -105,6 +105,26 @@ def calibrating(config: MethodConfig) -> MethodConfig:
     return from_fields({**to_fields(config), "host": "norm", "views": 0, "taylor": "none"})
 
 
+def affine_only(config: MethodConfig, *, learns: bool) -> MethodConfig:
+    """Return a configuration for a network without statistics: its scales and shifts train alone.
+
+    learns: the network's task has a loss.
+
+    Raises:
+        ConfigError: a method that only calibrates, or whose loss is not the entropy alone.
+    """
+    if config.method == "source":
+        return config
+    if not learns or config.host != "tent":
+        raise ConfigError(
+            "the network has no BatchNorm, so there is nothing to calibrate: only the scales of "
+            f"its other normalisations can train, by entropy; got {config.label}, use --method "
+            "tent for a classifier or segmenter, or source"
+        )
+    fields = {"calibration": "source", "taylor": "none", "gradient": "constant", "diversity": 0.0}
+    return with_fields(config, fields)
+
+
 def with_fields(config: MethodConfig, fields: Mapping[str, Any]) -> MethodConfig:
     """Return a configuration with fields changed, by the names of PLACES."""
     return from_fields({**to_fields(config), **fields})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,15 @@ from torch import nn
 
 from edge_tta.config import MethodConfig
 from edge_tta.engines.torch import TorchEngine
-from edge_tta.errors import ConfigError, ModelError
+from edge_tta.errors import ConfigError
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Task
 
 if TYPE_CHECKING:
     from edge_tta.network.onnx_file import OnnxFile
+
+_log = logging.getLogger(__name__)
 
 
 def torch_engine(
@@ -49,14 +52,14 @@ def read_onnx(path: str | Path, source_images: Any = None) -> OnnxFile:
         ModelError: it cannot be read, or has its BatchNorms folded and there are no images.
     """
     from edge_tta.network.onnx_file import read_file
-    from edge_tta.network.onnx_file.restoring import FOLDED, is_folded, restore
+    from edge_tta.network.onnx_file.restoring import check_statistics, restore
 
     file = read_file(path)
     if source_images is not None:
         images = torch.as_tensor(source_images).detach().float()
         restore(file.module, (images[i : i + 1] for i in range(len(images))))
-    elif is_folded(file.module):
-        raise ModelError(f"{path}: {FOLDED}: source_images=...")
+    elif note := check_statistics(file.module, str(path), "source_images=..."):
+        _log.warning("%s", note)
     return file
 
 

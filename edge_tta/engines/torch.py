@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from edge_tta.checkpoint import Arrays, Header
-from edge_tta.config import MethodConfig, calibrating, make_config, with_fields
+from edge_tta.config import MethodConfig, affine_only, calibrating, make_config, with_fields
 from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State, layer_layout
 from edge_tta.method.step import Step
 from edge_tta.network import checkpointing
+from edge_tta.network.program import Program
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Task
@@ -78,7 +79,7 @@ class TorchEngine:
         if image_shape != self.image_shape:
             program = self.network.program(image_shape, self.saved, self.config.folded_below)
             self.task = program.task
-            self.config = _fitted(self.config, program.task, self._host_by_task)
+            self.config = _fitted(self.config, program, self._host_by_task)
             step = Step(program, self.config)
             if self.activation_checkpointing and self.config.trains:
                 program = checkpointing.checkpointed(
@@ -237,6 +238,8 @@ class TorchEngine:
         statistics = step.statistics(state)
         with torch.no_grad():
             for layer in step.program.layers:
+                if not layer.channels:
+                    continue
                 mean, variance = statistics[layer.name]
                 tensors[layer.mean_name].copy_(mean)
                 tensors[layer.variance_name].copy_(variance)
@@ -257,8 +260,11 @@ def engine_of(adapter: Adapter) -> TorchEngine:
     return adapter.engine
 
 
-def _fitted(config: MethodConfig, task: Task, host_by_task: bool) -> MethodConfig:
-    """Return a configuration as a task needs it. Raises ConfigError where none would do."""
+def _fitted(config: MethodConfig, program: Program, host_by_task: bool) -> MethodConfig:
+    """Return a configuration as a network needs it. Raises ConfigError where none would do."""
+    task = program.task
+    if not program.calibrates:
+        return affine_only(config, learns=task.learns)
     calibrates = host_by_task and config.method == "nanoadapt" and task.host == "norm"
     if config.trains and (calibrates or not task.learns):
         config = calibrating(config)

@@ -12,19 +12,18 @@ import torch
 
 from edge_tta.array_files import open_npz
 from edge_tta.demo.source import DEMO
-from edge_tta.errors import ConfigError, ModelError, SourceError
+from edge_tta.errors import ConfigError, SourceError
 from edge_tta.frames import open_source
 from edge_tta.models.naming import Model
 from edge_tta.network.onnx_file import OnnxNetwork
 from edge_tta.network.onnx_file.restoring import (
-    FOLDED,
     USUAL,
+    check_statistics,
     has_batch_norm,
-    is_folded,
     restore,
     sites_of,
 )
-from edge_tta.prepare import Images, InputSpec, Pixels, resize
+from edge_tta.prepare import Images, InputSpec, Pixels
 
 _TOLD_EVERY = 50
 _NPZ = "expected an .npz with one uint8 array (n, H, W, 3) of RGB pictures"
@@ -54,9 +53,7 @@ def restored(
             )
         return model, ""
     if frames is None:
-        if is_folded(network):
-            raise ModelError(f"{model.name}: {FOLDED}: --source-frames FOLDER|VIDEO|NPZ")
-        return model, ""
+        return model, check_statistics(network, model.name, "--source-frames FOLDER|VIDEO|NPZ")
     if not sites_of(network) and has_batch_norm(network):
         return model, f"{model.name}: every BatchNorm is in the file; no source frames are read"
     wanted = USUAL if most is None else most
@@ -86,7 +83,7 @@ def images_of(frames: str, spec: InputSpec, most: int) -> Iterator[Images]:
     """
     pictures = _of_npz(Path(frames)) if frames.endswith(".npz") else _of_source(frames, most)
     for picture in itertools.islice(pictures, most):
-        yield spec.normalise(resize(picture, spec.size)[None])
+        yield spec.prepare(picture)
 
 
 def _of_source(frames: str, most: int) -> Iterator[Pixels]:

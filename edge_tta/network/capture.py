@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from edge_tta import nest
 from edge_tta.errors import ModelError
+from edge_tta.network.affine import find_affine
 from edge_tta.network.checking import input_advice
 from edge_tta.network.ending import Ending, take_logits
 from edge_tta.network.exporting import export, first_line
@@ -50,10 +51,10 @@ def capture(
         task: what the outputs mean; None: what they look like (`edge_tta.tasks.find_task`).
 
     Raises:
-        ModelError: the network has no BatchNorm, or none named `below`, one that keeps no
-            statistics, one inside a control-flow branch, cannot be exported, does not return
-            tensors (N, ...) or not those of the task, draws random numbers, or answers to an image
-            by the others of its batch.
+        ModelError: the network has no BatchNorm and no other affine part, or none named `below`,
+            one that keeps no statistics, one inside a control-flow branch, cannot be exported, does
+            not return tensors (N, ...) or not those of the task, draws random numbers, or answers
+            to an image by the others of its batch.
     """
     images = _random_images(source, image_shape)
     outputs = _outputs(source, images)
@@ -70,9 +71,20 @@ def capture(
     make_functional(graph)
     owned = _owned(source, values)
     graph_sites = find_sites(graph, owned)
+    affine = [] if graph_sites else find_affine(graph, owned)
+    if not graph_sites and not affine:
+        raise ModelError(
+            "the model holds no BatchNorm with running statistics, and no scale behind another "
+            "normalisation, so there is nothing to adapt; expected a network with BatchNorm layers "
+            "that are not folded or frozen"
+        )
     for one, other in zip(expected, nest.leaves(_outputs(source, images)), strict=True):
         _check_outputs(graph, one, other)
     ending = take_logits(graph, expected[0]) if task.filtered else Ending(1)
+    if below and affine:
+        raise ModelError(
+            "layers can be folded below a BatchNorm, and the model has none; leave adapt_from out"
+        )
     if below:
         graph_sites = fold_below(graph, values, graph_sites, below)
     predecessors = Predecessors(graph, owned, {id(site.node): site.index for site in graph_sites})
@@ -80,7 +92,7 @@ def capture(
     sites = tuple(
         Site(site.index, site.layer, *predecessors.of(site.node), strides[site.node])
         for site in graph_sites
-    )
+    ) or tuple(Site(site.index, site.layer, stride=strides[site.node]) for site in affine)
     parameters = _trainable(sites, dict(values.values()))
     plain, watching = (
         open_graph(module, values, graph_sites, predecessors, parameters, watch)

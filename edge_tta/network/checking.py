@@ -62,7 +62,7 @@ def check_module(model: nn.Module) -> None:
 
     Raises:
         ModelError: quantised, pruned or reparametrised by hooks, or without anything that could
-            be a BatchNorm's running statistics.
+            be a BatchNorm's running statistics, or the scale of another normalisation.
     """
     for name, module in model.named_modules():
         if type(module).__module__.startswith(_QUANTISED):
@@ -78,8 +78,11 @@ def check_module(model: nn.Module) -> None:
         _refuse_hooks(name, module)
     untrained = [*model.buffers(), *(p for p in model.parameters() if not p.requires_grad)]
     if not any(is_lazy(t) or (t.ndim == 1 and t.is_floating_point()) for t in untrained):
-        other = {type(m).__name__ for m in model.modules() if isinstance(m, _NORMALISATIONS)}
-        instead = f" (it normalises by {', '.join(sorted(other))})" if other else ""
+        other = [m for m in model.modules() if isinstance(m, _NORMALISATIONS)]
+        if any(m.weight is not None for m in other):
+            return
+        names = sorted({type(m).__name__ for m in other})
+        instead = f" (it normalises by {', '.join(names)}, without a scale)" if other else ""
         raise ModelError(
             f"the model holds no BatchNorm with running statistics{instead}, so there is nothing "
             "to adapt; expected a network with BatchNorm layers that are not folded away"

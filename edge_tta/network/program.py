@@ -27,7 +27,8 @@ class BatchNorm:
     """One BatchNorm layer as trained. C channels; `mean` and `variance` are the source statistics.
 
     `weight` and `bias` are the parameter names, None where the layer has no affine part;
-    `mean_name` and `variance_name` are the buffers' names.
+    `mean_name` and `variance_name` are the buffers' names. The affine part of a normalisation that
+    keeps no statistics (`edge_tta.network.affine`) has 0 channels of them.
     """
 
     name: str
@@ -199,6 +200,11 @@ class Program:
         """Return all fixed tensors: weights, source parameters and statistics."""
         statistics = [t for layer in self.layers for t in (layer.mean, layer.variance)]
         return [*self.plain.buffers(), *self.parameters.values(), *statistics]
+
+    @property
+    def calibrates(self) -> bool:
+        """Return True where there are statistics to calibrate."""
+        return any(layer.channels for layer in self.layers)
 
     @property
     def device(self) -> torch.device:

@@ -55,7 +55,7 @@ def find_sites(graph: fx.Graph, values: Values) -> list[GraphSite]:
     """Return all BatchNorm calls in the graph's order.
 
     Raises:
-        ModelError: none, or one that keeps no statistics, or damaged ones.
+        ModelError: one that keeps no statistics, or damaged ones.
     """
     layers: dict[str, BatchNorm] = {}
     sites: list[GraphSite] = []
@@ -97,11 +97,6 @@ def find_sites(graph: fx.Graph, values: Values) -> list[GraphSite]:
                 "everything else; give each its own statistics, or call one twice"
             )
         sites.append(GraphSite(len(sites), node, known))
-    if not sites:
-        raise ModelError(
-            "the model holds no BatchNorm with running statistics, so there is nothing to adapt; "
-            "expected a network with BatchNorm layers that are not folded or frozen"
-        )
     for site in sites:
         mean, variance = site.layer.mean, site.layer.variance
         if not bool(torch.isfinite(mean + variance).all() & (variance >= 0).all()):

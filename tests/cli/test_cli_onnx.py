@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -98,3 +100,32 @@ def test_frames_that_do_not_do_are_told_of() -> None:
     assert_refused(call(*run, "all.onnx", *none), "holds no pictures")
     weights = ("--weights", "net.onnx")
     assert_one_line_of_advice(call(*run, "all.onnx", *weights), "leave --weights out")
+
+
+@pytest.mark.usefixtures("files")
+def test_every_update_is_handed_to_a_command_as_the_users_own_file() -> None:
+    Path("take.py").write_text(
+        "import onnx, shutil, sys\n"
+        "onnx.checker.check_model(onnx.load(sys.argv[2]))\n"
+        "shutil.copy(sys.argv[2], sys.argv[1])\n"
+    )
+    frames = ("--model", "net.onnx", "--source-frames", "good.npz", "--guard", "off")
+    Path("clip").mkdir()
+    for place, picture in enumerate(np.random.default_rng(1).integers(0, 99, (33, 12, 12, 3))):
+        cv2.imwrite(f"clip/{place:02d}.png", picture)
+    command = f"{sys.executable} take.py taken.onnx"
+    ran = call("run", "clip", *frames, "--max-frames", 18, "--on-update", command)
+    assert ran.code == 0, ran.err
+    before, after = onnx.load("net.onnx").graph, onnx.load("taken.onnx").graph
+    assert list(before.node) == list(after.node)
+    old, new = (
+        {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+        for graph in (before, after)
+    )
+    assert old.keys() == new.keys()
+    assert any(not np.allclose(old[name], new[name], atol=1e-3) for name in old)
+    failing = f"{sys.executable} -c 'raise SystemExit(3)'"
+    ran = call("run", "clip", *frames, "--on-update", failing)
+    assert ran.code == 0, ran.err
+    assert ran.err.count("failed (exit code 3); the run goes on") == 1
+    assert_one_line_of_advice(call("run", "demo", "--on-update", "x"), "none; give --model")

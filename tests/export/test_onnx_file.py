@@ -12,6 +12,7 @@ from torch import nn
 
 from edge_tta import Adapter
 from edge_tta.errors import ModelError
+from edge_tta.network.onnx_file.adapted import adapted_file
 from export.onnx_file import write_adapted
 from tests.network.onnx_file.graphs import by_onnxruntime, exported, images_of, model, node, written
 from tests.networks import Residual, with_statistics
@@ -84,3 +85,25 @@ def test_quantised_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"Conv node .* has quantised weights"):
         write_adapted(adapted(source), source, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_file_in_half_precision_stays_in_it(tmp_path: Path) -> None:
+    constants = {"w": images_of(4, 3, 3, 3).astype(np.float16)}
+    nodes = [
+        node("Cast", "x", "h", to=onnx.TensorProto.FLOAT16),
+        node("Conv", "h w", "c"),
+        node("Relu", "c", "r"),
+        node("GlobalAveragePool", "r", "p"),
+        node("Flatten", "p", "f"),
+        node("Cast", "f", "y", to=onnx.TensorProto.FLOAT),
+    ]
+    source = written(tmp_path / "net.onnx", model(nodes, constants, shape=("n", 3, 12, 12)))
+    adapter, out = adapted(source), tmp_path / "out.onnx"
+    found = adapted_file(adapter.folded(), source)
+    kinds = {tensor.name: tensor.data_type for tensor in found.model.graph.initializer}
+    assert kinds["w"] == onnx.TensorProto.FLOAT16
+    assert found.weights.keys() == kinds.keys()
+    out.write_bytes(found.model.SerializeToString())
+    image = (IMAGES[:1] * 0.3 + 1).numpy()
+    (made,) = by_onnxruntime(out, image)
+    np.testing.assert_allclose(made, adapter.predict(image).detach(), rtol=2e-2, atol=2e-2)

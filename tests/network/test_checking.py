@@ -50,8 +50,8 @@ def _quantised() -> nn.Module:
         (_quantised, r"is quantised.* \(fc\); expected the float network"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "holds no BatchNorm"),
         (
-            lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.LayerNorm(4)),
-            r"holds no BatchNorm .*\(it normalises by GroupNorm, LayerNorm\)",
+            lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4, affine=False)),
+            r"holds no BatchNorm .*\(it normalises by GroupNorm, without a scale\)",
         ),
     ],
     ids=["pruned", "weight_norm", "spectral_norm", "quantised", "no norm", "other norms"],

@@ -109,6 +109,11 @@ class OnnxNetwork(nn.Module):
                 known.pop(name, None)
         return known
 
+    def constants(self) -> list[tuple[str, Host]]:
+        """Return constants that are computed with, by their names in the file."""
+        names = self._buffer_names.items()
+        return [(name, getattr(self, buffer).detach().cpu().numpy()) for name, buffer in names]
+
     def insert_behind(self, node: Node, layer: nn.Module, operator: str) -> str:
         """Put a layer behind a node's output, in front of all that reads it; return its name."""
         output = node.outputs[0]

@@ -30,12 +30,6 @@ FEWEST = 8
 USUAL = 500
 """Source frames that are enough."""
 
-FOLDED = (
-    "its BatchNorms are folded into its convolutions, so that there are no statistics to "
-    "calibrate; give unlabelled frames of good conditions, some hundred"
-)
-"""What is wrong with a network that has none, and what to do; how is for the caller to say."""
-
 _LINEAR = {"Conv", "ConvTranspose", "Gemm"}
 _THROUGH = {"QuantizeLinear", "DequantizeLinear", "Identity", "Dropout"}
 _BEHIND = ACTIVATIONS | {
@@ -82,14 +76,45 @@ def sites_of(network: OnnxNetwork) -> list[Node]:
     ]
 
 
-def is_folded(network: OnnxNetwork) -> bool:
-    """Return True where a network has no BatchNorm, and places where one could be restored."""
-    return not has_batch_norm(network) and bool(sites_of(network))
+def check_statistics(network: OnnxNetwork, name: str, give: str) -> str:
+    """Return what to tell of a network of which some BatchNorms may be folded; "": nothing.
+
+    Args:
+        name: of the network. give: how source frames are given.
+
+    Raises:
+        ModelError: all are folded.
+    """
+    sites, kept = sites_of(network), _count(network, {"BatchNormalization"})
+    if not sites or (not kept and _normalises(network)):
+        return ""
+    if kept:
+        return (
+            f"{name}: {kept} BatchNorms are in the file, and {len(sites)} more convolutions or "
+            "Gemms have none and stay as they are; if theirs are folded into them, unlabelled "
+            f"frames of good conditions give these back: {give}"
+        )
+    raise ModelError(
+        f"{name}: its BatchNorms are folded into its convolutions, so that there are no statistics "
+        "to calibrate; give unlabelled frames of good conditions, some hundred: " + give
+    )
+
+
+def _normalises(network: OnnxNetwork) -> bool:
+    """Return True where a network normalises otherwise: in one node, or by x / sqrt(variance)."""
+    roots = {node.outputs[0] for node in network.nodes if node.operator == "Sqrt"}
+    divides = any(n.operator == "Div" and n.inputs[1] in roots for n in network.nodes)
+    others = {"LayerNormalization", "GroupNormalization", "InstanceNormalization"}
+    return divides or bool(_count(network, others))
+
+
+def _count(network: OnnxNetwork, operators: set[str]) -> int:
+    return sum(node.operator in operators for node in network.nodes)
 
 
 def has_batch_norm(network: OnnxNetwork) -> bool:
     """Return True where a network has a BatchNorm."""
-    return any(node.operator == "BatchNormalization" for node in network.nodes)
+    return _count(network, {"BatchNormalization"}) > 0
 
 
 def restore(

@@ -71,6 +71,13 @@ def test_a_normalisation_in_the_graph_is_left_to_it(
     assert (spec.scale, set(spec.mean), set(spec.std)) == (scale, {0.0}, {1.0})
 
 
+def test_a_product_in_front_is_a_normalisation_too(tmp_path: Path) -> None:
+    nodes = [node("Mul", "x k", "m"), *conv_of("m")]
+    proto = model(nodes, WEIGHT | {"k": np.full((1, 3, 1, 1), 1 / 255, np.float32)})
+    spec = read_file(written(tmp_path / "net.onnx", proto)).input
+    assert (spec.scale, set(spec.mean), set(spec.std)) == (1.0, {0.0}, {1.0})
+
+
 def test_channels_last_and_whole_numbers_are_taken(tmp_path: Path) -> None:
     nodes = [
         node("Cast", "x", "f", to=1),

@@ -13,6 +13,7 @@ from edge_tta import Adapter
 from edge_tta.errors import ModelError
 from edge_tta.network.onnx_file import read_file, restore
 from edge_tta.network.onnx_file.operators.normalisation import BatchNorm
+from edge_tta.network.onnx_file.restoring import check_statistics
 from tests.network.onnx_file.graphs import exported, images_of, model, node, written
 from tests.networks import Plain, Residual, with_statistics
 
@@ -122,3 +123,15 @@ def test_values_that_are_not_finite_are_told_of(tmp_path: Path) -> None:
     path = exported(with_statistics(Plain()), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="not finite on the source frames"):
         restore(read_file(path).module, one_by_one(IMAGES * float("nan")))
+
+
+def test_networks_folded_in_part_are_told_of(tmp_path: Path) -> None:
+    network = read_file(exported(with_statistics(Gated()), tmp_path / "all.onnx")).module
+    with pytest.raises(ModelError, match=r"net: its BatchNorms are folded .*: --frames"):
+        check_statistics(network, "net", "--frames")
+    # The exporter leaves the BatchNorm behind a linear layer.
+    network = read_file(exported(with_statistics(Plain()), tmp_path / "part.onnx")).module
+    told = check_statistics(network, "net", "--frames")
+    assert told.startswith("net: 1 BatchNorms are in the file, and 2 more convolutions or Gemms")
+    restore(network, one_by_one(IMAGES))
+    assert check_statistics(network, "net", "--frames") == ""

@@ -1,0 +1,1 @@
+"""Networks that come back from ONNX files with their BatchNorms folded, beside themselves."""
