@@ -6,7 +6,7 @@ DEMO ?= demo-out
 # Processes that tests run in, each on one thread.
 WORKERS ?= 2
 
-.PHONY: demo test check docs bundle clean
+.PHONY: demo test check docs docs-release wheel bundle clean
 
 # The main job on the built-in road-sign camera: video, plot, log and state go to DEMO/.
 # So small a network gains nothing from a second thread, and suffers when its core is busy.
@@ -22,7 +22,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 # What to run between two commits: the same but for the slow tests.
 check: $(VENV)/.test
@@ -30,21 +30,36 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) tests/config tests/engines tests/guard \
-	  tests/method tests/run tests/show --deselect tests/method/test_memory.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/config tests/engines \
+	  tests/guard tests/method tests/run tests/show --deselect tests/method/test_memory.py
 
 # The documentation as a site in build/docs; a broken link is an error. A test builds it too.
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open build/docs/index.html; with search: $(BIN)/python -m http.server -d build/docs"
 
+# The documentation of this release as a version of the site, on the local branch gh-pages; push it.
+docs-release: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" mike deploy --update-aliases \
+	  "$$($(BIN)/python -c 'import edge_tta; print(edge_tta.__version__)')" latest
+	PATH="$(abspath $(BIN)):$$PATH" mike set-default latest
+
+# The distribution in dist/, checked, and its wheel installed and run in an environment without PyTorch.
+wheel: $(VENV)/.test
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/pytest -q -s -m installed tests/docs
+
 # The demo's bundle, which is part of the package: after a change of the step or the preset `edge`.
 bundle: $(VENV)/.test
-	rm -rf edge_tta/demo/bundle
-	$(BIN)/edge-tta export bundle --model demo --with source,norm --out edge_tta/demo/bundle
+	rm -rf build/bundle
+	$(BIN)/edge-tta export bundle --model demo --with source,norm --out build/bundle
+	rm -rf edge_tta/demo/bundle && mv build/bundle edge_tta/demo/bundle
 
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[plot]'

@@ -10,7 +10,7 @@ import numpy as np
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import check_matches, check_tensors, load_state, save_state
 from edge_tta.config import MethodConfig
-from edge_tta.engines.base import Engine, State
+from edge_tta.engines.base import Engine, State, stepped
 from edge_tta.engines.choosing import OfModules, engine_for, torch_module
 from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.prepare import Images, InputSpec
@@ -103,15 +103,8 @@ class Adapter:
             ConfigError: `fisher_weight` is set and `estimate_fisher` has not been called.
         """
         batch = self._prepared(images, finite=True)
-        if learn and self.config.trains:
-            self._check_fisher()
-            count = self.config.views.count
-            if count:
-                rng = np.random.default_rng([self.config.views.seed, self.steps])
-                batch = self.engine.with_views(batch, count, rng)
-            logits, self._state = self.engine.learn(batch, self._state, 1 + count)
-        else:
-            logits, self._state = self.engine.observe(batch, self._state)
+        self._check_fisher(learn)
+        logits, self._state = stepped(self.engine, batch, self._state, learn)
         self._has_seen = self.changed = True
         return logits
 
@@ -291,8 +284,8 @@ class Adapter:
     def _counter(self, name: str) -> int:
         return int(self._state[name]) if name in self._state else 0
 
-    def _check_fisher(self) -> None:
-        fisher = self._state.get("host.fisher")
+    def _check_fisher(self, learn: bool) -> None:
+        fisher = self._state.get("host.fisher") if learn else None
         if fisher is not None and not bool(fisher.any()):
             raise ConfigError(
                 f"fisher_weight = {self.config.loss.fisher_weight:g} needs the Fisher diagonal; "

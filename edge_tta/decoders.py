@@ -30,8 +30,7 @@ def read_decode(path: str | Path) -> Decode:
             f"{path} cannot be run: {type(error).__name__}: {one_line(error, 160)}; expected a "
             "Python file with decode(outputs)"
         ) from error
-    decode = getattr(module, "decode", None)
+    decode: Decode | None = getattr(module, "decode", None)
     if not callable(decode):
         raise ModelError(f"{path} has no function decode; write decode(outputs)")
-    found: Decode = decode
-    return found
+    return decode

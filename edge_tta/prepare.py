@@ -154,7 +154,11 @@ class InputSpec:
             frames = gray.reshape(*frames.shape[:3], 1)
         elif self.channels is Channels.BGR:
             frames = frames[..., ::-1]
-        values = np.ascontiguousarray(frames.transpose(0, 3, 1, 2), dtype=np.float32)
+        return self.of_pixels(frames.transpose(0, 3, 1, 2))
+
+    def of_pixels(self, channels: npt.NDArray[Any]) -> Images:
+        """Return images of the network's channels (n, C, H, W), from 0 to 255."""
+        values = np.array(channels, dtype=np.float32, order="C")
         values *= np.float32(1 / self.scale)
         mean, std = self._columns()
         values -= mean

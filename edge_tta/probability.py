@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 
 def as_array(logits: Any) -> npt.NDArray[Any]:
@@ -17,10 +18,14 @@ def as_array(logits: Any) -> npt.NDArray[Any]:
 
 def softmax(logits: npt.NDArray[Any]) -> Vector:
     """Probabilities (n, C) of logits (n, C) in float64; NaN where those are not finite."""
-    values = logits.astype(np.float64)
+    return softmax_in_kind(logits.astype(np.float64))
+
+
+def softmax_in_kind(logits: npt.NDArray[Real]) -> npt.NDArray[Real]:
+    """Probabilities (..., C) of logits (..., C) in their own precision, as `softmax`."""
     with np.errstate(invalid="ignore", over="ignore"):
-        exponentials = np.exp(values - values.max(-1, keepdims=True))
-        p: Vector = exponentials / exponentials.sum(-1, keepdims=True)
+        exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+        p: npt.NDArray[Real] = exponentials / exponentials.sum(-1, keepdims=True)
     return p
 
 

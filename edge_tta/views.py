@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge_tta.prepare import Channels, Images, InputSpec
 
-# One picture (H, W, C) float32 in 0..255.
+# One picture (H, W, C), float32; for colours RGB in 0..255.
 Picture = npt.NDArray[np.float32]
 Augmentation = Callable[[Picture, np.random.Generator], Picture]
 
@@ -77,28 +77,31 @@ def make_views(images: Images, count: int, spec: InputSpec, rng: np.random.Gener
     """
     if not count:
         return images.copy()
-    n, channels = images.shape[:2]
-    out = np.empty((n, 1 + count, *images.shape[1:]), np.float32)
-    out[:, 0] = images
-    choices = GEOMETRIC + COLOUR if channels == 3 else GEOMETRIC
-    # The spec's channels may differ from the images'; geometry does not need pixel units.
-    in_pixels = channels == len(spec.mean)
-    pictures = spec.pixels(images) if in_pixels else images
-    to_rgb = -1 if spec.channels is Channels.BGR else 1
-    for i in range(n):
-        picture = np.ascontiguousarray(pictures[i].transpose(1, 2, 0)[..., ::to_rgb])
+    n, *shape = images.shape
+    views = np.empty((n, 1 + count, *shape), np.float32)
+    views[:, 0] = images
+    choices = GEOMETRIC + COLOUR if shape[0] == len(spec.mean) == 3 else GEOMETRIC
+    for of_image in views:
+        picture = np.ascontiguousarray(of_image[0].transpose(1, 2, 0))
         order = np.concatenate([rng.permutation(len(choices)) for _ in range(-(-count // 3))])
         for k, which in enumerate(order[:count]):
-            out[i, 1 + k] = choices[which](picture, rng)[..., ::to_rgb].transpose(2, 0, 1)
-    return _renormalised(out, spec) if in_pixels else out.reshape(-1, *images.shape[1:])
+            if choices[which] in COLOUR:
+                view = _recoloured(picture, choices[which], spec, rng)
+            else:
+                view = choices[which](picture, rng)
+            of_image[1 + k] = view.transpose(2, 0, 1)
+    return views.reshape(-1, *shape)
 
 
-def _renormalised(out: Images, spec: InputSpec) -> Images:
-    """Views from 0..255 to the network's units; the frames themselves stay to the bit."""
-    mean = np.asarray(spec.mean, np.float32).reshape(1, 1, -1, 1, 1)
-    std = np.asarray(spec.std, np.float32).reshape(1, 1, -1, 1, 1)
-    out[:, 1:] = (out[:, 1:] / np.float32(spec.scale) - mean) / std
-    return out.reshape(-1, *out.shape[2:])
+def _recoloured(
+    picture: Picture, augmentation: Augmentation, spec: InputSpec, rng: np.random.Generator
+) -> Picture:
+    """Return a normalised picture with other colours, which are made in RGB from 0 to 255."""
+    to_rgb = -1 if spec.channels is Channels.BGR else 1
+    pixels = spec.pixels(picture.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
+    changed = augmentation(pixels[..., ::to_rgb], rng)[..., ::to_rgb]
+    recoloured: Picture = spec.of_pixels(changed.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
+    return recoloured
 
 
 def _restore(result: npt.NDArray[np.generic], like: Picture) -> Picture:

@@ -54,10 +54,10 @@ def folded_weights(adapter: Adapter, image_shape: tuple[int, ...]) -> dict[str, 
     images = torch.randn((2, *image_shape), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = nest.leaves(adapter.predict(images))
-        found = nest.leaves(folded(images.to(expected[0].device)))
+        outputs = nest.leaves(folded(images.to(expected[0].device)))
     worst = max(
         float((own - wanted).abs().max() / wanted.abs().max())
-        for own, wanted in zip(found, expected, strict=True)
+        for own, wanted in zip(outputs, expected, strict=True)
     )
     if not worst <= PARITY:
         raise ModelError(f"the folded network differs from the adapter by {worst:.2g} (relative)")

@@ -14,6 +14,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.bundle.manifest import (
     Advice,
     FileRecord,
+    FoldedRecord,
     Manifest,
     MethodRecord,
     TensorSpec,
@@ -26,6 +27,7 @@ from edge_tta.models import Model
 from edge_tta.prepare import Images
 from export.graph.convert import convert, refuse_unsupported
 from export.graph.emitter import Style
+from export.graph.in_place import trace_folded
 from export.graph.operators import OPERATORS
 from export.graph.repeats import repeat_cheap
 from export.graph.trace import Traced, plain_step, trace_learn, trace_observe, trace_predict
@@ -192,7 +194,7 @@ def _traced(adapter: Adapter, shape: tuple[int, ...]) -> dict[str, Traced]:
         graphs["predict"] = trace_predict(step, shape, OPERATORS)
     if adapter.config.trains:
         graphs["learn"] = trace_learn(step, shape, OPERATORS)
-    return graphs
+    return graphs | trace_folded(step, shape, OPERATORS)
 
 
 def _record(
@@ -215,6 +217,11 @@ def _record(
         learn=names.get("learn"),
         predict=names.get("predict", names["observe"]),
         compact=names.get("compact"),
+        folded=FoldedRecord(
+            names["folded"], names["fold"], names.get("measuring"), names.get("calibrate")
+        )
+        if "folded" in names
+        else None,
         state=f"{stem}state.safetensors",
         layout={n: TensorSpec(value.shape, str(value.dtype)) for n, value in arrays.items()},
         preset=Path(preset).name,

@@ -54,6 +54,6 @@ def _difference(adapter: Adapter, data: bytes, shape: tuple[int, ...]) -> float:
     for _ in range(3):
         images = rng.normal(size=(1, *shape)).astype(np.float32)
         expected = map(as_array, nest.leaves(adapter.predict(images)))
-        for found, wanted in zip(session.run(None, {"images": images}), expected, strict=True):
-            worst = max(worst, float(np.abs(found - wanted).max() / np.abs(wanted).max()))
+        for output, wanted in zip(session.run(None, {"images": images}), expected, strict=True):
+            worst = max(worst, float(np.abs(output - wanted).max() / np.abs(wanted).max()))
     return worst

@@ -12,8 +12,10 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from edge_tta.config import LossConfig, methods
+from edge_tta.demo.network import road_signs
 from edge_tta.method.hosts import Host, eata, sar
 
 torch.set_num_threads(1)
@@ -31,6 +33,14 @@ def outside_data() -> Path:
     if not (Path(folder) / "zoo").is_dir() or not (Path(folder) / "data").is_dir():
         pytest.skip(f"EDGE_TTA_DATA={folder} holds no zoo/ and data/ folders")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def demo_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo network's weights, as a user's file."""
+    path = tmp_path_factory.mktemp("demo") / "weights.safetensors"
+    save_file(road_signs().state_dict(), path)
+    return path
 
 
 def _surer(make: Callable[[LossConfig], Host], table: LossConfig) -> Host:

@@ -138,13 +138,13 @@ def test_the_file_of_a_resnet20_size_network_is_small(tmp_path: Path) -> None:
     stem = [nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
     model = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
     weights = 4 * sum(parameter.numel() for parameter in model.parameters())
-    found = {}
+    sizes = {}
     for preset in ("edge", "paper"):
         adapting = Adapter(with_statistics(model), preset=preset)
         adapting(torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
         adapting.save(tmp_path / preset)
-        found[preset] = (tmp_path / preset).stat().st_size
-    assert found["edge"] < 4 * 688 * 10 + 16_384
-    assert found["edge"] < weights / 20
-    assert found["paper"] < 4 / 9 * weights + 4 * 688 * 12 + 16_384
-    assert found["paper"] < 600_000
+        sizes[preset] = (tmp_path / preset).stat().st_size
+    assert sizes["edge"] < 4 * 688 * 10 + 16_384
+    assert sizes["edge"] < weights / 20
+    assert sizes["paper"] < 4 / 9 * weights + 4 * 688 * 12 + 16_384
+    assert sizes["paper"] < 600_000

@@ -64,9 +64,9 @@ def test_outputs_are_the_networks_own_in_form_and_value(name: str) -> None:
     for images in _stream(2):
         with torch.no_grad():
             expected = model(images)
-        found = adapter(images)
-        assert nest.form_of(found) == nest.form_of(expected)
-        for own, wanted in zip(nest.leaves(found), nest.leaves(expected), strict=True):
+        outputs = adapter(images)
+        assert nest.form_of(outputs) == nest.form_of(expected)
+        for own, wanted in zip(nest.leaves(outputs), nest.leaves(expected), strict=True):
             torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-4)
     assert adapter.task is not None
     assert adapter.task.name == name.split()[0]
@@ -129,6 +129,6 @@ def test_the_folded_network_is_the_adapted_one() -> None:
         adapter(image)
     folded, image = adapter.folded(), _stream(1)[0]
     with torch.no_grad():
-        found = folded(image)
-    for own, wanted in zip(nest.leaves(found), nest.leaves(adapter.predict(image)), strict=True):
+        outputs = folded(image)
+    for own, wanted in zip(nest.leaves(outputs), nest.leaves(adapter.predict(image)), strict=True):
         torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-4)

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.sets import load_set
-from edge_tta.demo.network import WEIGHTS
 from edge_tta.demo.spec import INPUT, LABELS
 from edge_tta.errors import ModelError
 from edge_tta.models import load_model
@@ -59,9 +58,9 @@ def test_the_demo_network_takes_other_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(difference, torch.ones(2, len(LABELS)))
 
 
-def test_damaged_demo_weights_are_told(tmp_path: Path) -> None:
+def test_damaged_demo_weights_are_told(demo_weights: Path, tmp_path: Path) -> None:
     file = tmp_path / "own.safetensors"
-    file.write_bytes(WEIGHTS.read_bytes()[:1000])
+    file.write_bytes(demo_weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="loaded safely"):
         load_model("demo", file)
     torch.save(nn.Linear(2, 2).state_dict(), file.with_suffix(".pt"))

@@ -48,17 +48,17 @@ def test_the_centre_square_is_kept_by_area_averages(height: int, width: int) -> 
     means = frame[: height // factor * factor, : width // factor * factor].astype(float)
     means = means.reshape(height // factor, factor, width // factor, factor, 3).mean((1, 3))
     top, left = (means.shape[0] - 8) // 2, (means.shape[1] - 8) // 2
-    found = resize(frame, 8)
-    assert np.abs(found - means[top : top + 8, left : left + 8]).max() <= 1
+    resized = resize(frame, 8)
+    assert np.abs(resized - means[top : top + 8, left : left + 8]).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 7), (7, 3), (123, 457), (9, 8), (8, 8)])
 @pytest.mark.parametrize("size", [1, 8, 33])
 def test_any_frame_becomes_a_square_of_the_size(shape: tuple[int, int], size: int) -> None:
     plain = np.full((*shape, 3), (10, 100, 250), np.uint8)
-    found = resize(plain, size)
-    assert found.shape == (size, size, 3)
-    assert (found == plain[0, 0]).all()
+    resized = resize(plain, size)
+    assert resized.shape == (size, size, 3)
+    assert (resized == plain[0, 0]).all()
 
 
 def test_shapes_are_not_distorted() -> None:
@@ -118,10 +118,10 @@ def test_a_line_of_pixels_is_cut_before_it_is_enlarged(shape: tuple[int, ...]) -
     frame = np.zeros(shape, np.uint8)
     middle = tuple(slice(n // 2 - 1, n // 2 + 2) if n > 3 else slice(None) for n in shape[:2])
     frame[middle] = 200
-    found = resize(frame, 224)
-    assert found.shape == (224, 224, 3)
-    assert found[112, 112, 0] == 200
-    assert found.base is None or found.base.nbytes < 224 * 224 * 3 * 10
+    resized = resize(frame, 224)
+    assert resized.shape == (224, 224, 3)
+    assert resized[112, 112, 0] == 200
+    assert resized.base is None or resized.base.nbytes < 224 * 224 * 3 * 10
 
 
 def test_pictures_of_ordinary_shape_are_resized_whole() -> None:

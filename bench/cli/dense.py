@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.cli.common import Command, Network
 from bench.corruptions import CORRUPTIONS
-from bench.dense.measure import Corruption, measure_dense
+from bench.dense.measure import Corruption, Setting, measure_dense
 from bench.dense.sets import load_dense_set
 from bench.report.document import Table
 from bench.sets import CLEAN
@@ -42,9 +42,7 @@ def measure(command: Command, network: Network) -> int:
             network.model.input,
             data,
             command.methods,
-            corruptions,
-            ignored=arguments.ignore,
-            seed=arguments.seed,
+            Setting(corruptions, arguments.ignore, arguments.seed),
             model=network.name,
             advance=lambda: progress.advance(bar),
         ):
@@ -63,15 +61,15 @@ def corruptions_from(names: Sequence[str], severity: int) -> list[Corruption]:
     Raises:
         ConfigError: an unknown name, or a severity that is not 1 to 5.
     """
-    found = []
+    corruptions = []
     for text in names:
         name, _, own = text.partition(":")
         if name not in (CLEAN, *CORRUPTIONS):
             raise ConfigError(f"unknown corruption {name!r}{did_you_mean(name, CORRUPTIONS)}")
         if own not in ("", "1", "2", "3", "4", "5"):
             raise ConfigError(f"the severity of {text!r} must be 1 to 5")
-        found.append(Corruption(name, 0 if name == CLEAN else int(own or severity)))
-    return found
+        corruptions.append(Corruption(name, 0 if name == CLEAN else int(own or severity)))
+    return corruptions
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], score: str) -> Table:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from bench.cli import dense
 from bench.cli.common import Command, add, listed
 from bench.cli.report import report
 from bench.drift import load_drift_set
-from bench.error import ErrorRow, Runner, Setting, in_processes, mean_of, measure_error
+from bench.error import ErrorRow, Run, Runner, Setting, in_processes, mean_of, measure_error
 from bench.methods import SYNTAX
 from bench.orders import parse_order
 from bench.report import check_report_folder
@@ -116,29 +118,34 @@ def main(argv: Sequence[str]) -> int:
             sets[drifts] = command.pictures(network, load, only=only)
     rows: list[ErrorRow] = []
     plain: list[dict[str, object]] = []
-    with command.progress() as progress:
-        for order in orders:
-            data = sets[order.name == "drift"]
-            frames = len(data) * len(data.corruptions) * order.repeats
+    with command.progress() as progress, ExitStack() as opened:
+        runs: dict[bool, Run] = {}
+        for drifts, data in sets.items():
+            resets = any(order.resets for order in orders if (order.name == "drift") == drifts)
             streams = len(methods) * arguments.seeds * len(arguments.batch_size)
-            streams *= len(data.corruptions) if order.resets else 1
-            make = partial(_runner, arguments, data)
-            with in_processes(make, _processes(arguments, streams)) as run:
-                for batch_size in arguments.batch_size:
-                    title = f"{order}, N={batch_size}"
-                    task = progress.add_task(title, total=len(methods) * arguments.seeds * frames)
-                    for measured in measure_error(
-                        run,
-                        data,
-                        methods,
-                        Setting(order, batch_size, command.seeds),
-                        model=network.name,
-                        advance=partial(progress.advance, task),
-                    ):
-                        rows += measured
-                        plain += [row.as_dict() for row in measured]
-                        progress.console.print(_line(measured))
-                        command.write(plain)
+            streams *= len(data.corruptions) if resets else 1
+            processes = in_processes(
+                partial(_runner, arguments, data), _processes(arguments, streams)
+            )
+            runs[drifts] = opened.enter_context(processes)
+        for order, batch_size in itertools.product(orders, arguments.batch_size):
+            drifts = order.name == "drift"
+            frames = len(sets[drifts]) * len(sets[drifts].corruptions) * order.repeats
+            task = progress.add_task(
+                f"{order}, N={batch_size}", total=len(methods) * arguments.seeds * frames
+            )
+            for measured in measure_error(
+                runs[drifts],
+                sets[drifts],
+                methods,
+                Setting(order, batch_size, command.seeds),
+                model=network.name,
+                advance=partial(progress.advance, task),
+            ):
+                rows += measured
+                plain += [row.as_dict() for row in measured]
+                progress.console.print(_line(measured))
+                command.write(plain)
     for title, table in error_tables(rows):
         command.show(table, title)
     if arguments.report is not None:

@@ -35,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
         "--turns", type=values.count, default=5, metavar="N", help="to share the frames out over"
     )
     parser.add_argument(
+        "--fps",
+        type=values.positive,
+        metavar="F",
+        help="frames come at this rate, as a camera's (default: without a pause)",
+    )
+    parser.add_argument(
         "--budget-ms", type=values.positive, metavar="MS", help="count the frames that take longer"
     )
     return parser
@@ -55,7 +61,8 @@ def main(argv: Sequence[str]) -> int:
         groups = itertools.groupby(plan.cases, key=lambda case: (case.device, case.threads))
         for (device, threads), group in groups:
             task = progress.add_task(f"{device}, {threads or 'all'} threads", total=None)
-            with ready(list(group), plan.model, arguments.source, leave_out) as turns:
+            given = plan.model, arguments.source, leave_out, arguments.fps
+            with ready(list(group), *given) as turns:
                 progress.update(task, total=len(turns) * arguments.turns)
                 timings = measure_latency(
                     [turn for _, turn in turns],

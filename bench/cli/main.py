@@ -23,6 +23,12 @@ def main(argv: Sequence[str]) -> int:
     if argv and argv[0] in KINDS:
         code: int = importlib.import_module(KINDS[argv[0]][0]).main(argv[1:])
         return code
+    parser().parse_args(argv)
+    return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The kinds, whose own parsers know the options."""
     parser = argparse.ArgumentParser(
         prog="edge-tta bench",
         description="Measures methods on this machine.",
@@ -31,5 +37,4 @@ def main(argv: Sequence[str]) -> int:
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     for name, (_, what) in KINDS.items():
         kinds.add_parser(name, help=what, add_help=False)
-    parser.parse_args(argv)
-    return 2
+    return parser

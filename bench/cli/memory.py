@@ -8,9 +8,9 @@ from typing import Any
 
 from bench.cli.common import Command
 from bench.cli.cost import add_options, planned
-from bench.cost.memory import HOW, measure_memory
+from bench.cost.memory import measure_memory
 from bench.cost.process import MeasureError
-from bench.report.cost.memory import table
+from bench.report.cost.memory import meanings, table
 from edge_tta.cli import values
 from edge_tta.cli.help import CommandParser
 
@@ -51,6 +51,6 @@ def main(argv: Sequence[str]) -> int:
     if not rows:
         raise failed[-1]
     command.show(table(rows), "MiB")
-    for name, how in (rows[0].get("how") or HOW).items():
+    for name, how in meanings(rows):
         console.print(f"{name}: {how}", style="dim", highlight=False)
     return 0

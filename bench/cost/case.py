@@ -21,6 +21,7 @@ class Work(str, Enum):
 
     LEARN_IN_LITTLE = "learn, profile memory"
     PREDICT = "predict"
+    BESIDE = "beside"
     OBSERVE = "observe"
     LEARN = "learn"
     FOLDED = "folded"
@@ -46,7 +47,7 @@ class Case:
         saved: precision of the activations saved for backward (`edge_tta.adapter`).
         checkpoint_activations: segments of activation checkpointing, or `auto`; 0: none.
         work: what is done with a frame. PyTorch adapts as the method says; a bundle's graphs are
-            measured one by one.
+            measured one by one, and `beside`: it predicts, and a thread learns.
     """
 
     label: str
@@ -160,7 +161,7 @@ def _bundle_cases(methods: Mapping[str, MethodConfig]) -> Iterator[Case]:
             works = [Work.FOLDED]
         else:
             works = [Work.PREDICT, Work.OBSERVE]
-            works += [Work.LEARN, Work.LEARN_IN_LITTLE] if config.trains else []
+            works += [Work.LEARN, Work.LEARN_IN_LITTLE, Work.BESIDE] if config.trains else []
         for work in works:
             yield Case(
                 f"{label}, {work.value}",

@@ -28,18 +28,25 @@ SETTLING = 2
 
 @dataclass
 class Timing:
-    """Times of one case; seconds, a value a frame; `medians` has one a turn."""
+    """Times of one case; seconds, a value a frame; `medians` has one a turn.
+
+    `learned` frames were learned from in `seconds` of all turns.
+    """
 
     wall: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
     medians: list[float] = field(default_factory=list)
+    learned: int = 0
+    seconds: float = 0.0
 
     def add(self, turn: Timing) -> None:
         """Appends the frames of a turn."""
         self.wall += turn.wall
         self.processor += turn.processor
         self.medians.append(float(np.median(turn.wall)))
+        self.learned += turn.learned
+        self.seconds += turn.seconds
         for name, seconds in turn.stages.items():
             self.stages.setdefault(name, []).extend(seconds)
 
@@ -116,6 +123,7 @@ def latency_row(case: Case, model: str, timing: Timing, budget_ms: float | None)
         "latency_s": {**summary(wall), "raw": [round(float(v), 6) for v in wall]},
         "processor_s": summary(np.asarray(timing.processor)),
         "fps": float(len(wall) / wall.sum()),
+        "learned_per_s": timing.learned / timing.seconds if timing.seconds else 0.0,
         "stages_s": {name: summary(np.asarray(v)) for name, v in timing.stages.items()},
         "drift": drift(wall),
         "unstable": instability(timing, case),

@@ -11,6 +11,7 @@ from bench.cost.case import Case, Work
 from bench.cost.subjects import OnStage, Subject
 from bench.methods import predictor_of
 from edge_tta.adapter import Adapter
+from edge_tta.background import Background
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.engines.onnx import OnnxEngine
@@ -44,6 +45,9 @@ class Maker:
         profile = "memory" if case.work is Work.LEARN_IN_LITTLE else "speed"
         bundle = Bundle(folder, threads=self._threads, profile=profile)
         adapter = Adapter(OnnxEngine(bundle))
+        if case.work is Work.BESIDE:
+            beside = Background(adapter)
+            return OnnxSubject(beside, folder / bundle.manifest.weights, beside, beside.wait)
         run: Any
         run, _ = predictor_of(adapter, case.asked)
         if case.work is Work.PREDICT:
@@ -51,7 +55,7 @@ class Maker:
         elif case.work is Work.OBSERVE:
             run = partial(run, learn=False)
         weights = folder / bundle.manifest.weights
-        return OnnxSubject(run, weights, lambda: adapter.state)
+        return OnnxSubject(run, weights, adapter)
 
     def _folded(self, path: Path) -> Subject:
         runtime = quiet_runtime()
@@ -59,16 +63,25 @@ class Maker:
         chosen.intra_op_num_threads = self._threads or 0
         chosen.log_severity_level = 3
         session = runtime.InferenceSession(str(path), chosen, providers=["CPUExecutionProvider"])
-        return OnnxSubject(lambda image: session.run(None, {"images": image}), path, dict)
+        return OnnxSubject(lambda image: session.run(None, {"images": image}), path)
 
 
 class OnnxSubject:
-    """A call of onnxruntime, whose stages cannot be told apart."""
+    """A call of onnxruntime, whose stages cannot be told apart.
+
+    Args:
+        adapter: behind it; None: there is none.
+        wait: for what goes on beside.
+    """
 
     def __init__(
-        self, run: Callable[[Images], object], weights: Path, state: Callable[[], dict[str, Any]]
+        self,
+        run: Callable[[Images], object],
+        weights: Path,
+        adapter: Adapter | None = None,
+        wait: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run, self._weights, self._state = run, weights, state
+        self._run, self._weights, self._adapter, self._wait = run, weights, adapter, wait
         self._on_stage: OnStage = lambda stage: None
 
     def listen(self, on_stage: OnStage) -> None:
@@ -78,6 +91,11 @@ class OnnxSubject:
         self._run(image)
         self._on_stage("whole step")
 
+    def learned(self) -> int:
+        self._wait()
+        return 0 if self._adapter is None else self._adapter.steps
+
     def sizes(self, image: Images) -> dict[str, int]:
-        state = sum(value.nbytes for value in self._state().values())
+        held = {} if self._adapter is None else self._adapter.state
+        state = sum(value.nbytes for value in held.values())
         return {"state_bytes": state, "weight_bytes": self._weights.stat().st_size}

@@ -72,9 +72,13 @@ class Worker:
         self._label = case.label
         self.ask("load", case=case.as_dict())
 
-    def turn(self, index: int, frames: int, uncounted: int) -> Timing:
-        """Times frames of the case that was loaded so many cases after the first."""
-        return Timing(**self.ask("turn", index=index, frames=frames, uncounted=uncounted))
+    def turn(self, index: int, fps: float | None, frames: int, uncounted: int) -> Timing:
+        """Times frames of the case that was loaded so many cases after the first.
+
+        fps: at which they come; None: without a pause.
+        """
+        given = {"index": index, "frames": frames, "uncounted": uncounted, "fps": fps}
+        return Timing(**self.ask("turn", **given))
 
     def ask(self, order: str, **arguments: Any) -> dict[str, Any]:
         """The answer to an order of `bench.cost.worker.Bench`."""
@@ -103,13 +107,18 @@ class Worker:
 
 @contextlib.contextmanager
 def ready(
-    cases: Sequence[Case], model: Mapping[str, Any], source: str | None, on_failure: OnFailure
+    cases: Sequence[Case],
+    model: Mapping[str, Any],
+    source: str | None,
+    on_failure: OnFailure,
+    fps: float | None = None,
 ) -> Iterator[list[tuple[Case, Turn]]]:
     """Cases of one device and number of threads, each with how it takes a turn.
 
     Those on PyTorch share a process, and the fixed weights there. A graph of a bundle has its own:
     its profile is that of the whole process.
 
+    fps: at which frames come; None: without a pause.
     on_failure: called for each case that cannot run, which is left out.
     """
     with contextlib.ExitStack() as stack:
@@ -121,11 +130,11 @@ def ready(
                 if case.backend == "onnx":
                     own = stack.enter_context(Worker(case, model, source))
                     own.load(case)
-                    turns.append((case, partial(own.turn, 0)))
+                    turns.append((case, partial(own.turn, 0, fps)))
                     continue
                 shared = shared or stack.enter_context(Worker(case, model, source))
                 shared.load(case)
-                turns.append((case, partial(shared.turn, count)))
+                turns.append((case, partial(shared.turn, count, fps)))
                 count += 1
             except MeasureError as error:
                 on_failure(error)

@@ -21,6 +21,9 @@ class Subject(Protocol):
     def frame(self, image: Images) -> None:
         """Adapts to an image (1, 3, size, size) and predicts."""
 
+    def learned(self) -> int:
+        """Frames learned from so far, when what goes on beside has ended."""
+
     def sizes(self, image: Images) -> dict[str, int]:
         """Bytes by the names of `bench.cost.memory.HOW`, where they can be told: of what is there
         between frames, and of what a step on `image` saves for backward.

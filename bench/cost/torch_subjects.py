@@ -93,6 +93,9 @@ class AdapterSubject:
     def frame(self, image: Images) -> None:
         self._run(image)
 
+    def learned(self) -> int:
+        return self._adapter.steps
+
     def sizes(self, image: Images) -> dict[str, int]:
         return sizes(self, image, self._step.program.tensors(), self._adapter.state.values())
 
@@ -108,6 +111,9 @@ class PeerSubject:
 
     def frame(self, image: Images) -> None:
         self._peer(torch.from_numpy(image).to(self._device))
+
+    def learned(self) -> int:
+        return 0
 
     def sizes(self, image: Images) -> dict[str, int]:
         module, optimizer = self._peer.model, getattr(self._peer, "optimizer", None)

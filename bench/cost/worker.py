@@ -44,9 +44,9 @@ class Bench:
         self._loaded.append(loaded)
         return {}
 
-    def turn(self, index: int, frames: int, uncounted: int) -> dict[str, Any]:
-        """Times frames of a case, after some that do not count."""
-        return asdict(self._loaded[index].turn(frames, uncounted))
+    def turn(self, index: int, frames: int, uncounted: int, fps: float | None) -> dict[str, Any]:
+        """Times frames of a case, after some that do not count. fps: None: without a pause."""
+        return asdict(self._loaded[index].turn(frames, uncounted, fps))
 
     def memory(self, frames: int) -> dict[str, Any]:
         """Figures of the only case, by the names of `bench.cost.memory.HOW`; how the peak is known;
@@ -100,12 +100,16 @@ class Loaded:
         """Runs the next frame."""
         self.subject.frame(self.image())
 
-    def turn(self, frames: int, uncounted: int) -> Timing:
-        """Times of `frames` frames, after `uncounted` ones."""
+    def turn(self, frames: int, uncounted: int, fps: float | None = None) -> Timing:
+        """Times of `frames` frames, after `uncounted` ones; they come at `fps`, or at once."""
         self.subject.listen(self._clock)
-        timing = Timing()
+        timing, before, began = Timing(), self.subject.learned(), time.perf_counter()
         for k in range(uncounted + frames):
+            if fps is not None:
+                time.sleep(max(0.0, began + k / fps - time.perf_counter()))
             self._timed(timing if k >= uncounted else Timing())
+        timing.seconds = time.perf_counter() - began
+        timing.learned = self.subject.learned() - before
         return timing
 
     def _timed(self, timing: Timing) -> None:

@@ -35,31 +35,37 @@ class Corruption:
         return corrupt(picture, self.name, self.severity, seed, **how)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Corruptions of the pictures, in turn, their seed, and numbers in masks that are no label."""
+
+    corruptions: Sequence[Corruption]
+    ignored: Sequence[int] = ()
+    seed: int = 0
+
+
 def measure_dense(
     network: SourceNetwork,
     spec: InputSpec,
     data: DenseSet,
     methods: Mapping[str, MethodConfig],
-    corruptions: Sequence[Corruption],
+    setting: Setting,
     *,
-    ignored: Sequence[int] = (),
-    seed: int = 0,
     model: str,
     advance: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each method and corruption, as they are measured.
 
     Args:
-        ignored: numbers in masks that are no label.
         advance: called at each frame.
 
     Raises:
         ConfigError: a method that trains, and a task without a loss.
     """
     for label, config in methods.items():
-        for corruption in corruptions:
+        for corruption in setting.corruptions:
             adapter = adapter_of(network, config, spec, "float16")
-            scores = _scored(adapter, data, corruption, ignored, seed, advance)
+            scores = _scored(adapter, data, corruption, setting, advance)
             method = adapter.config
             yield {
                 "method": method.method,
@@ -71,7 +77,7 @@ def measure_dense(
                 "severity": corruption.severity,
                 "batch_size": 1,
                 "order": "natural",
-                "seed": seed,
+                "seed": setting.seed,
                 "n": len(data),
                 **scores,
             }
@@ -81,27 +87,26 @@ def _scored(
     adapter: Adapter,
     data: DenseSet,
     corruption: Corruption,
-    ignored: Sequence[int],
-    seed: int,
+    setting: Setting,
     advance: Callable[[], None],
 ) -> dict[str, float]:
     """Return the scores of one stream."""
     classes = adapter.prepare(adapter.input_spec.shape)
     task, truths = adapter.task, data.truths
-    masks, found = Masks(classes, ignored), []
-    kept = np.array([k for k in range(classes) if k not in ignored], np.uint8)
+    masks, detected = Masks(classes, setting.ignored), []
+    kept = np.array([k for k in range(classes) if k not in setting.ignored], np.uint8)
     for index, picture in enumerate(data.pictures()):
-        image = adapter.input_spec.prepare(corruption.of(picture, index, seed))
+        image = adapter.input_spec.prepare(corruption.of(picture, index, setting.seed))
         outputs = adapter(image)
         if isinstance(task, Segmentation):
             truth: Any = truths[index]
             masks.add(kept[task.mask(outputs, kept)], truth)
         elif isinstance(task, Detection):
-            found.append(task.boxes(outputs))
+            detected.append(task.boxes(outputs))
         advance()
     if isinstance(task, Segmentation):
         return {"miou": masks.miou(), "error": masks.error()}
     boxes: Any = truths
     if data.targets_only:
-        return {"recall": recall(found, boxes)}
-    return {"map50": map50(found, boxes), "recall": recall(found, boxes)}
+        return {"recall": recall(detected, boxes)}
+    return {"map50": map50(detected, boxes), "recall": recall(detected, boxes)}

@@ -73,8 +73,8 @@ def overlaps(boxes: Array, others: Array, crowd: npt.NDArray[np.bool_]) -> Array
     shared = (high - low).clip(0).prod(2)
     areas, of_others = ((part[:, 2:] - part[:, :2]).prod(1) for part in (boxes, others))
     union = areas[:, None] + np.where(crowd, 0, of_others[None] - shared)
-    found: Array = shared / np.maximum(union, 1e-12)
-    return found
+    shares: Array = shared / np.maximum(union, 1e-12)
+    return shares
 
 
 def map50(predicted: Sequence[Boxes], truths: Sequence[Truth]) -> float:
@@ -86,15 +86,15 @@ def map50(predicted: Sequence[Boxes], truths: Sequence[Truth]) -> float:
 
 def recall(predicted: Sequence[Boxes], truths: Sequence[Truth]) -> float:
     """Return the share of the boxes given that one of SHOWN_FROM and their class covers."""
-    found = total = 0
+    covered = total = 0
     for boxes, truth in zip(predicted, truths, strict=True):
         shown = boxes.above(SHOWN_FROM)
         no_crowd = np.zeros(len(shown.scores), bool)
         fits = overlaps(truth.corners, shown.corners.astype(float), no_crowd)
         same = truth.classes[:, None] == shown.classes[None]
-        found += int(((fits >= LEAST_OVERLAP) & same).any(1).sum())
+        covered += int(((fits >= LEAST_OVERLAP) & same).any(1).sum())
         total += len(truth.classes)
-    return found / total if total else float("nan")
+    return covered / total if total else float("nan")
 
 
 def _average_precision(predicted: Sequence[Boxes], truths: Sequence[Truth], k: int) -> float:

@@ -107,10 +107,10 @@ def _reader(
     data, ends = arrays["label_png" if packed == "label" else packed], arrays[f"{packed}_off"]
 
     def read(i: int) -> Array:
-        found = cv2.imdecode(data[ends[i] : ends[i + 1]], flag)
-        if found is None:
+        pixels = cv2.imdecode(data[ends[i] : ends[i + 1]], flag)
+        if pixels is None:
             raise ValueError(f"picture {i}, which cannot be decoded")
-        return np.asarray(found, np.uint8)
+        return np.asarray(pixels, np.uint8)
 
     return read
 

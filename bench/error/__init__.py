@@ -3,6 +3,15 @@
 from bench.error.intervals import Mean, mean_of
 from bench.error.measure import Setting, measure_error
 from bench.error.rows import ErrorRow
-from bench.error.streams import Runner, in_processes
+from bench.error.streams import Run, Runner, in_processes
 
-__all__ = ["ErrorRow", "Mean", "Runner", "Setting", "in_processes", "mean_of", "measure_error"]
+__all__ = [
+    "ErrorRow",
+    "Mean",
+    "Run",
+    "Runner",
+    "Setting",
+    "in_processes",
+    "mean_of",
+    "measure_error",
+]

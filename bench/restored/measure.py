@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from bench.dense.measure import Corruption, measure_dense
+from bench.dense.measure import Setting as Pictures
 from bench.dense.sets import DenseSet
 from bench.error import Runner, Setting, measure_error
 from bench.orders import Order
@@ -67,9 +68,7 @@ def measure_variant(
         spec,
         data,
         methods,
-        streams.corruptions,
-        ignored=streams.ignored,
-        seed=streams.seed,
+        Pictures(streams.corruptions, streams.ignored, streams.seed),
         model=model,
         advance=lambda: advance(1),
     ):

@@ -16,8 +16,8 @@ def test_the_loss_is_the_mean_cross_entropy_of_sure_images_with_their_predicted_
         if p.max() >= CONFIDENCE:
             sure.append(-p[p.argmax()].log())
     assert 0 < len(sure) < len(logits)
-    wanted, found = torch.stack(sure).mean(), loss(logits, {}).losses.mean()
-    torch.testing.assert_close(found, wanted)
+    wanted, actual = torch.stack(sure).mean(), loss(logits, {}).losses.mean()
+    torch.testing.assert_close(actual, wanted)
     (wanted_gradient,) = torch.autograd.grad(wanted, logits)
-    (found_gradient,) = torch.autograd.grad(found, logits)
-    torch.testing.assert_close(found_gradient, wanted_gradient)
+    (actual_gradient,) = torch.autograd.grad(actual, logits)
+    torch.testing.assert_close(actual_gradient, wanted_gradient)

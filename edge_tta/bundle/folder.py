@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from pathlib import Path
 
@@ -58,6 +59,12 @@ class Bundle:
     def fingerprint(self) -> str:
         """SHA-256 of the network's weights."""
         return self.manifest.source_sha256
+
+    def with_threads(self, threads: int) -> Bundle:
+        """Return the same bundle for another number of threads; its files stay checked."""
+        other = copy.copy(self)
+        other.threads = threads
+        return other
 
     def session(self, graph: str) -> Session:
         """Return a session of one of the graphs."""

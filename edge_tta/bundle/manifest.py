@@ -15,6 +15,9 @@ from edge_tta.files import write_whole
 from edge_tta.prepare import Channels, Fit, InputSpec
 from edge_tta.small_files import MIB, check_ordinary, read_small
 
+NEW = "new."
+"""Outputs of the state are named so, and otherwise as the inputs."""
+
 FORMAT = "edge_tta-bundle"
 VERSION = 2
 MANIFEST = "manifest.json"
@@ -40,6 +43,23 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
+class FoldedRecord:
+    """File names of a method's folded graphs (`edge_tta.bundle.folding`).
+
+    Attributes:
+        network: images to outputs.
+        fold: state to what its variable convolutions multiply and add.
+        measuring: images to outputs and moments, or None: no frame can be observed so.
+        calibrate: outputs, moments and state to the state after the frame, or None.
+    """
+
+    network: str
+    fold: str
+    measuring: str | None
+    calibrate: str | None
+
+
+@dataclass(frozen=True)
 class MethodRecord:
     """One method of the bundle.
 
@@ -52,6 +72,8 @@ class MethodRecord:
         layout: the state's tensors, which are inputs of the graphs; an output `new.NAME` is NAME
             after the frame, and what has no such output stays as it is.
         preset: as it was named at export.
+        folded: graphs that do what predict and observe do, faster; None: there are none, as in
+            bundles of earlier versions.
     """
 
     observe: str
@@ -61,11 +83,14 @@ class MethodRecord:
     state: str
     layout: Mapping[str, TensorSpec]
     preset: str
+    folded: FoldedRecord | None = None
 
     @property
     def graphs(self) -> tuple[str, ...]:
         """All graphs' file names."""
-        names = (self.observe, self.learn, self.predict, self.compact)
+        names = [self.observe, self.learn, self.predict, self.compact]
+        if self.folded is not None:
+            names += asdict(self.folded).values()
         return tuple(dict.fromkeys(name for name in names if name))
 
 
@@ -119,6 +144,12 @@ class Manifest:
     advice: Advice = Advice()
     task: str = "classify"
     form: nest.Form = None
+
+
+def output_names(form: nest.Form) -> list[str]:
+    """Return names of the graphs' outputs, without the state: `logits`, or `output.0` and on."""
+    count = nest.tensors_in(form)
+    return ["logits"] if form is None else [f"output.{i}" for i in range(count)]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -180,6 +211,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
                 for name, (shape, dtype) in record["layout"].items()
             },
             preset=_text(record["preset"]),
+            folded=_folded(record.get("folded")),
         )
         for label, record in fields["methods"].items()
     }
@@ -224,6 +256,13 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         task=_text(fields.get("task", Manifest.task)),
         form=nest.checked_form(fields.get("form")),
     )
+
+
+def _folded(given: Mapping[str, Any] | None) -> FoldedRecord | None:
+    if given is None:
+        return None
+    more = (None if given[key] is None else _text(given[key]) for key in ("measuring", "calibrate"))
+    return FoldedRecord(_text(given["network"]), _text(given["fold"]), *more)
 
 
 def _is_plain(name: str) -> bool:

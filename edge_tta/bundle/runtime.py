@@ -54,13 +54,23 @@ def check_threads(threads: int) -> None:
         )
 
 
-def open_session(graph: Path, threads: int | None, profile: str) -> Session:
+def open_session(
+    graph: Path,
+    threads: int | None,
+    profile: str,
+    *,
+    optimised: Path | None = None,
+    own: Mapping[str, Any] | None = None,
+) -> Session:
     """Return a session of a graph that has been checked.
 
     Args:
         threads: of one operator; None: as many as there are cores.
         profile: `speed`, or `memory`: weights stay mapped from their file and are not repacked,
             freed memory goes back at once; slower.
+        optimised: where to write what becomes of the graph here.
+        own: constants by name that lie in the caller's memory (OrtValue), of a graph that was
+            written so.
 
     Raises:
         BundleError: onnxruntime is missing or refuses the graph.
@@ -76,17 +86,30 @@ def open_session(graph: Path, threads: int | None, profile: str) -> Session:
         check_threads(threads)
         options.intra_op_num_threads = threads
     if profile == "memory":
-        # The graphs are as they are meant to be; what optimizers make of them keeps more.
-        level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.graph_optimization_level = level
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
         _return_freed_memory()
-        options.add_session_config_entry("session.disable_prepacking", "1")
     elif profile != "speed":
         raise ConfigError(f"unknown profile {profile!r}; expected one of {', '.join(PROFILES)}")
+    if profile == "memory" or own is not None:
+        # The graphs are as they are meant to be; what optimizers make of them keeps more.
+        level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    for name, value in (own or {}).items():
+        options.add_initializer(name, value)
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
+        for key, value in (("file_name", f"{optimised.name}.data"), ("min_size_in_bytes", "1024")):
+            options.add_session_config_entry(
+                f"session.optimized_model_external_initializers_{key}", value
+            )
+    # Small constants that are equal would become one, which cannot be changed each for itself.
+    keeps = ["ConstantSharing"] if optimised is not None else None
     try:
-        session = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(
+            str(graph), options, providers=["CPUExecutionProvider"], disabled_optimizers=keeps
+        )
     except Exception as error:
         raise BundleError(
             f"onnxruntime {runtime.__version__} cannot load {graph}: {one_line(error, 200)}; "

@@ -46,16 +46,17 @@ _FIXED = (
 class Loaded:
     """An adapter and what is known about its network.
 
-    prepare: loads what the first frame needs; gives the number of classes.
+    prepare: loads what an adapter's first frame needs; gives the number of classes.
     adapt_every: update interval in frames. why: what was chosen by a budget or by the bundle's
-        advice, in one line; "": nothing.
+        advice, in one line; "": nothing. bundled: it is a bundle.
     """
 
     adapter: Adapter
     labels: tuple[str, ...] | None
-    prepare: Callable[[], int]
+    prepare: Callable[[Adapter], int]
     adapt_every: int
     why: str = ""
+    bundled: bool = False
 
 
 def load(arguments: argparse.Namespace) -> Loaded:
@@ -116,9 +117,10 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
     return Loaded(
         adapter,
         labels,
-        lambda: adapter.prepare(manifest.image_shape),
+        lambda adapter: adapter.prepare(manifest.image_shape),
         arguments.adapt_every or manifest.advice.adapt_every,
         _advised(arguments, manifest.advice),
+        bundled=True,
     )
 
 
@@ -165,7 +167,11 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
     model = options.model_from(arguments)
     adapter, adapt_every, why = _adapter_of(arguments, model)
     return Loaded(
-        adapter, model.labels, lambda: _prepared(adapter, model.input.shape), adapt_every, why
+        adapter,
+        model.labels,
+        lambda adapter: _prepared(adapter, model.input.shape),
+        adapt_every,
+        why,
     )
 
 

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 
 from edge_tta.cli.finding import Finding
+from edge_tta.cli.loading import DEMO_BUNDLE
+from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import EdgeTTAError
 from edge_tta.frames import open_source
 from edge_tta.show import VideoRecorder, display_problem
@@ -28,6 +30,7 @@ _PACKAGES = (
     ("av", "recordings that browsers do not play; extra [video]", "av"),
     ("bottle", "no --serve; extra [serve]", "bottle"),
     ("matplotlib", "no --plot; extra [plot]", "matplotlib"),
+    ("argcomplete", "no completion in the shell; extra [completion]", "argcomplete"),
     ("markdown-it-py", "no report.html; extra [plot]", "markdown-it-py"),
 )
 _PROGRAMS = (
@@ -75,6 +78,11 @@ def onnxruntime() -> Iterator[Finding]:
     providers = runtime.get_available_providers()
     names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
     yield Finding("onnxruntime", f"{runtime.__version__} ({names})")
+    engine = OnnxEngine(DEMO_BUNDLE)
+    image = np.zeros((1, *engine.image_shape), np.float32)
+    engine.predict(image, engine.initial_state())
+    advice = "predictions take longer; try another version" if engine.not_folded else ""
+    yield Finding("weights in place", engine.not_folded or "yes", advice)
 
 
 def programs() -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from edge_tta import __version__
+from edge_tta.cli import completion
 from edge_tta.errors import EdgeTTAError, one_line
 
 # name: (module, what it does). Imported when called: only `run` needs a network, `bench` and
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        if completion.ASKED in os.environ:
+            completion.answer(_parser(), COMMANDS)
         if not arguments or arguments[0] not in COMMANDS:
             return _top_level(arguments)
         command = importlib.import_module(COMMANDS[arguments[0]][0])
@@ -71,7 +74,7 @@ def _fail(said: str, code: int = FAILED) -> int:
     return code
 
 
-def _top_level(arguments: Sequence[str]) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-tta",
         description="Keeps a BatchNorm network accurate on the device itself, frame by frame.",
@@ -81,6 +84,11 @@ def _top_level(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (_, what) in COMMANDS.items():
         commands.add_parser(name, help=what, add_help=False)
+    return parser
+
+
+def _top_level(arguments: Sequence[str]) -> int:
+    parser = _parser()
     if not arguments:
         parser.print_help(sys.stderr)
     else:

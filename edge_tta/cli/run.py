@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
 from edge_tta.adapter import Adapter
-from edge_tta.cli import options, values
+from edge_tta.background import Background, has_spare_core
+from edge_tta.cli import adapted_onnx, options, values
 from edge_tta.cli.loading import load
 from edge_tta.cli.run_options import check, parser
 from edge_tta.cli.telling import progress, tell
 from edge_tta.cli.terminal import terminal
 from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError
-from edge_tta.frames import FrameSource, PacedSource, open_source
+from edge_tta.frames import FrameSource, PacedSource, open_source, seems_live
 from edge_tta.guard import Guard
 from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import SOURCE
@@ -46,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
     keeper = None
     with console.status("Loading the network"):
         loaded = load(arguments)
-        adapter = loaded.adapter
-        classes = Classes(loaded.prepare(), loaded.labels)
+        adapter = _for_the_stream(loaded.adapter, arguments)
+        classes = Classes(loaded.prepare(adapter), loaded.labels)
         assert adapter.task is not None  # it is prepared
         filtered = adapter.task.filtered
         if arguments.masks is not None and adapter.task.name != Segmentation.name:
@@ -66,19 +67,24 @@ def main(argv: Sequence[str]) -> int:
             compare=arguments.compare,
             adapt_every=loaded.adapt_every,
         )
-    if loaded.why:
-        console.print(loaded.why)
+    slow = getattr(adapter.engine, "not_folded", "")
+    for said in (loaded.why, slow and f"slower predictions: {slow}"):
+        if said:
+            console.print(said)
     files = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
     before = {path: _stamp(path) for path in files}
     controls = Controls()
     with StopRequest() as stop, ExitStack() as stack:
+        if isinstance(adapter, Background):
+            stack.enter_context(adapter)
         try:
             with stop.wait():
                 source = stack.enter_context(_open_source(arguments, classes))
         except Stopped:
             return stop.exit_code
         source.tell = console.print
-        sinks = _sinks(arguments, keeper, controls, stop, console, not filtered)
+        onnx = adapted_onnx.maker(arguments, loaded.bundled)
+        sinks = _sinks(arguments, keeper, controls, stop, console, onnx, not filtered)
         if arguments.on_update is not None:
             sinks.append(_update_sink(arguments, adapter, guard, console))
         loop = stack.enter_context(Loop(source, predictors, adapter.input_spec, sinks, controls))
@@ -92,6 +98,8 @@ def main(argv: Sequence[str]) -> int:
             with progress(loop, console) as tell_progress:
                 for _ in loop.frames(stop):
                     tell_progress()
+            if isinstance(adapter, Background):
+                adapter.wait()  # what the last frame taught is saved too
         except BaseException:
             if loop.tally.frames:
                 tell(loop, told)
@@ -106,6 +114,13 @@ def main(argv: Sequence[str]) -> int:
         if _stamp(path) != before[path]:
             console.print(f"wrote {path}")
     return stop.exit_code
+
+
+def _for_the_stream(adapter: Adapter, arguments: argparse.Namespace) -> Adapter:
+    """Return the adapter, or one that learns beside."""
+    live = has_spare_core() and seems_live(arguments.source)
+    beside = arguments.adapt == "async" or (arguments.adapt is None and live)
+    return Background(adapter) if beside and adapter.config.method != SOURCE else adapter
 
 
 def _open_source(arguments: argparse.Namespace, classes: Classes) -> FrameSource:
@@ -127,11 +142,12 @@ def _sinks(
     controls: Controls,
     stop: StopRequest,
     console: Console,
+    onnx: Callable[[], bytes] | None,
     beside: bool,
 ) -> list[Sink]:
     """Return the sinks asked for; the state is saved before the slow plot is drawn.
 
-    beside: what the source network says is shown too.
+    onnx: makes the adapted network as a file. beside: what the source network says is shown too.
     """
     sinks: list[Sink] = []
     if arguments.plot is not None:
@@ -151,7 +167,7 @@ def _sinks(
         controls.does[Wish.SAVE] = keeper.save_as_asked
         sinks.append(keeper)
     if arguments.serve is not None:
-        sinks.append(PageSink(arguments.serve, controls, console.print, keeper))
+        sinks.append(PageSink(arguments.serve, controls, console.print, keeper, onnx))
     if arguments.alarm_below is not None:
         sinks.append(AlarmSink(arguments.alarm_below, console.print))
     if arguments.masks is not None:

@@ -50,6 +50,12 @@ def parser() -> argparse.ArgumentParser:
     learning = parser.add_argument_group("learning")
     every = "learn on every Q-th frame (default: what a bundle advises, else 1)"
     learning.add_argument("--adapt-every", type=values.count, metavar="Q", help=every)
+    when = (
+        "learn from the newest frame in a thread beside, so that no frame waits, or from every "
+        "frame before the next, as a repeatable run needs (default: async for cameras and streams "
+        "where there is more than one core, else sync)"
+    )
+    learning.add_argument("--adapt", choices=("async", "sync"), help=when)
     saved = "precision of the tensors saved for the backward pass (default: float16)"
     learning.add_argument("--saved", choices=SAVED, help=saved)
     options.add_checkpointing(learning)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torch
 from torch import Tensor, nn
 
 from edge_tta.demo.spec import LABELS
 from edge_tta.errors import ModelError
 
-WEIGHTS = Path(__file__).with_name("weights.safetensors")
+SOURCE_GRAPH = Path(__file__).parent / "bundle" / "source.observe.onnx"
+"""The network as trained, in the demo's bundle: its weights are in the package once."""
 
 _WIDTHS = (16, 32, 64, 96)
 
@@ -63,17 +63,46 @@ class RoadSignNet(nn.Module):
         return logits
 
 
-def road_signs(weights: Path = WEIGHTS) -> RoadSignNet:
+def road_signs(graph: Path = SOURCE_GRAPH) -> RoadSignNet:
     """The trained network in evaluation mode, on the CPU.
 
-    Raises `ModelError` when the weights are missing, damaged, or of another network.
+    Raises `ModelError` when the graph of a bundle is missing, damaged, or of another network.
     """
-    network = RoadSignNet()
-    remedy = "reinstall edge_tta, or train them: python -m edge_tta.demo.train --out FILE"
     try:
-        network.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise ModelError(f"no demo weights at {weights}; {remedy}") from None
-    except (OSError, SafetensorError, RuntimeError):
-        raise ModelError(f"{weights} does not hold the weights of RoadSignNet; {remedy}") from None
+        from edge_tta.network.onnx_file.loading import array_of, load_proto, text
+    except ImportError as error:
+        raise ModelError(
+            "the demo's network in PyTorch needs the package onnx; install it: "
+            "pip install 'edge-tta[torch]'"
+        ) from error
+    proto = load_proto(graph)
+    constants = {text(tensor.name): array_of(tensor) for tensor in proto.graph.initializer}
+    network = RoadSignNet()
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
+    try:
+        # Equal tensors are stored once, so the nodes that use them are gone through, in order.
+        used = [
+            [constants[text(name)] for name in node.input[1:]]
+            for node in proto.graph.node
+            if node.op_type in ("Conv", "BatchNormalization", "Gemm")
+        ]
+        with torch.no_grad():
+            for layer, arrays in zip(layers, used, strict=True):
+                for own, array in zip(_tensors(layer), arrays, strict=True):
+                    own.copy_(torch.tensor(array.reshape(own.shape)))
+    except (KeyError, ValueError):
+        raise ModelError(
+            f"{graph} does not hold the weights of RoadSignNet; reinstall edge_tta"
+        ) from None
     return network.eval()
+
+
+def _tensors(layer: nn.Conv2d | nn.BatchNorm2d | nn.Linear) -> list[Tensor]:
+    """A layer's tensors, as ONNX's operator takes them."""
+    if isinstance(layer, nn.BatchNorm2d):
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        return [layer.weight, layer.bias, layer.running_mean, layer.running_var]
+    if isinstance(layer, nn.Linear):
+        return [layer.weight.T, layer.bias]
+    return [layer.weight]

@@ -75,6 +75,17 @@ class Engine(Protocol):
         """Return outputs at a state."""
         ...
 
+    def ready(self, state: State) -> None:
+        """Make the next prediction at a state as fast as those after it.
+
+        Another thread may predict meanwhile.
+        """
+        ...
+
+    def pair(self) -> tuple[Engine, Engine]:
+        """Return two engines of this network and method: to predict alone, and to learn beside."""
+        ...
+
     def to_arrays(self, state: State) -> Arrays:
         """Return a state as NumPy's arrays, for files."""
         ...
@@ -94,3 +105,14 @@ class Engine(Protocol):
     def with_method(self, method: str, preset: str | Path) -> Engine:
         """Return an engine of the same network with a method by name, its other options as here."""
         ...
+
+
+def stepped(engine: Engine, batch: Any, state: State, learn: bool) -> tuple[Any, State]:
+    """Return outputs and new state of an engine's batch; learn: with the backward pass."""
+    if not (learn and engine.config.trains):
+        return engine.observe(batch, state)
+    views = engine.config.views
+    if views.count:
+        rng = np.random.default_rng([views.seed, int(state["steps"])])
+        batch = engine.with_views(batch, views.count, rng)
+    return engine.learn(batch, state, 1 + views.count)

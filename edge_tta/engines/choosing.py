@@ -58,6 +58,8 @@ def engine_for(
         label = make_config(method, host or _DEFAULT_HOST).label
         return OnnxEngine(model, method if host is None else label)
     if isinstance(model, Engine):
+        if (method, host, of_modules) != ("nanoadapt", None, _SETTLED):
+            raise ConfigError("an engine has its method and options already; give it alone")
         return model
     if of_modules.saved not in SAVED:
         raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {of_modules.saved!r}")

@@ -10,17 +10,16 @@ import numpy as np
 
 from edge_tta import nest
 from edge_tta.bundle.folder import Bundle
-from edge_tta.bundle.manifest import REMEDY
+from edge_tta.bundle.folding import UnsuitableError
+from edge_tta.bundle.manifest import NEW, REMEDY, output_names
 from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig
 from edge_tta.config.fields import from_dict
+from edge_tta.engines.folded import FoldedNetwork
 from edge_tta.errors import BundleError, ConfigError
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.tasks import Task
 from edge_tta.views import make_views
-
-NEW = "new."
-"""Outputs of the state are named so, and otherwise as the inputs."""
 
 
 class OnnxEngine:
@@ -31,12 +30,20 @@ class OnnxEngine:
         method: label of one of its methods, as `nanoadapt:tent`, or the part before the colon;
             None: its first.
 
+        learns: load the graph that learns when it is prepared.
+
+    Attributes:
+        not_folded: why predictions and observations run by graphs that take the state as input,
+            which is slower; "": they do not.
+
     Raises:
         BundleError: the bundle is damaged.
         ConfigError: it does not hold the method.
     """
 
-    def __init__(self, bundle: Bundle | str | Path, method: str | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle | str | Path, method: str | None = None, *, learns: bool = True
+    ) -> None:
         self.network = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         manifest = self.network.manifest
         fits = (
@@ -61,6 +68,11 @@ class OnnxEngine:
         self.input_spec: InputSpec = manifest.input
         self.image_shape: tuple[int, ...] = manifest.image_shape
         self._graphs: dict[str, _Graph] = {}
+        self._folded: FoldedNetwork | None = None
+        self._learns = learns
+        self.not_folded = "" if self._record.folded else "the bundle holds no folded graphs"
+        if self.network.profile == "memory":
+            self.not_folded = "the profile memory keeps each weight once"
 
     def prepare(self, image_shape: tuple[int, ...]) -> int:
         """Load what the first call needs; return the number of classes.
@@ -74,7 +86,10 @@ class OnnxEngine:
                 f"the bundle is for images {manifest.image_shape}, got {tuple(image_shape)}; "
                 "leave --size out, or export a bundle of that size"
             )
-        self._graph("learn" if self.config.trains else "observe")
+        if self._learns and self.config.trains:
+            self._graph("learn")
+        elif self._folded_network() is None:
+            self._graph("observe" if self._learns else "predict")
         return manifest.classes
 
     def batch(self, images: Any) -> Images:
@@ -99,6 +114,9 @@ class OnnxEngine:
 
     def observe(self, batch: Images, state: Arrays) -> tuple[Any, Arrays]:
         """Return outputs and new state; see `edge_tta.method.step`."""
+        folded = self._folded_network()
+        if folded is not None and folded.observes:
+            return folded.observe(batch, state)
         return self._graph("observe").run(batch, state)
 
     def learn(self, batch: Images, state: Arrays, views: int) -> tuple[Any, Arrays]:
@@ -107,7 +125,22 @@ class OnnxEngine:
 
     def predict(self, batch: Images, state: Arrays) -> Any:
         """Return outputs at a state."""
+        folded = self._folded_network()
+        if folded is not None:
+            return folded.predict(batch, state)
         return self._graph("predict").run(batch, state)[0]
+
+    def ready(self, state: Arrays) -> None:
+        """Fold a state into a network that does not predict at the moment."""
+        folded = self._folded_network()
+        if folded is not None:
+            folded.ready(state)
+
+    def pair(self) -> tuple[OnnxEngine, OnnxEngine]:
+        """Return two engines: one loads no graph that learns, the other has one thread."""
+        alone = self.network.with_threads(self.network.threads or 1)
+        label = self.config.label
+        return OnnxEngine(self.network, label, learns=False), OnnxEngine(alone, label)
 
     def to_arrays(self, state: Arrays) -> Arrays:
         """Return the state."""
@@ -139,6 +172,16 @@ class OnnxEngine:
         """Return an engine of another method of the bundle; its preset is the bundle's."""
         return OnnxEngine(self.network, method)
 
+    def _folded_network(self) -> FoldedNetwork | None:
+        """Return what is faster than the graphs of predict and observe, where it works here."""
+        if self._folded is None and not self.not_folded:
+            assert self._record.folded is not None
+            try:
+                self._folded = FoldedNetwork(self.network, self._record.folded, self._source)
+            except UnsuitableError as error:
+                self.not_folded = str(error)
+        return self._folded
+
     def _graph(self, kind: Literal["observe", "learn", "predict"]) -> _Graph:
         record = self._record
         name = {"predict": record.predict, "learn": record.learn, "observe": record.observe}[kind]
@@ -149,12 +192,6 @@ class OnnxEngine:
         if name not in self._graphs:
             self._graphs[name] = _Graph(self.network, name, self._source)
         return self._graphs[name]
-
-
-def output_names(form: nest.Form) -> list[str]:
-    """Return names of the graphs' outputs, without the state: `logits`, or `output.0` and on."""
-    count = nest.tensors_in(form)
-    return ["logits"] if form is None else [f"output.{i}" for i in range(count)]
 
 
 class _Graph:

@@ -140,6 +140,24 @@ class TorchEngine:
         """Return outputs at a state."""
         return self.step.predict(batch, state)
 
+    def ready(self, state: State) -> None:
+        """Do nothing: statistics and parameters are read where they are."""
+
+    def pair(self) -> tuple[TorchEngine, TorchEngine]:
+        """Return two engines of the network."""
+        others = (
+            TorchEngine(
+                self.network,
+                self.config,
+                self.input_spec,
+                self.saved,
+                self.activation_checkpointing,
+                self._host_by_task,
+            )
+            for _ in range(2)
+        )
+        return next(others), next(others)
+
     def to_arrays(self, state: State) -> Arrays:
         """Return a state as NumPy's arrays."""
         return {name: value.cpu().numpy() for name, value in state.items()}
@@ -175,15 +193,16 @@ class TorchEngine:
         Raises:
             ConfigError: an unknown method or preset.
         """
-        layers = self.config.layers
-        shared: dict[str, Any] = {
+        layers, views = self.config.layers, self.config.views
+        chosen: dict[str, Any] = {
             "adapt_from": layers.adapt_from,
             "calibrate_below": layers.calibrate_below,
         }
-        config = make_config(method, preset=preset, **shared)
+        config = make_config(method, preset=preset, **chosen)
         if config.trains:
-            shared |= {"depth": layers.depth, "views": self.config.views.count}
-            config = make_config(method, preset=preset, **shared, seed=self.config.views.seed)
+            chosen |= {"train": layers.train, "depth": layers.depth}
+            chosen |= {"views": views.count, "seed": views.seed}
+            config = make_config(method, preset=preset, **chosen)
         try:
             return self.with_config(config)
         except ConfigError:  # its activations cannot be checkpointed

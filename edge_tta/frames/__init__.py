@@ -1,7 +1,7 @@
 """Streams of frames: cameras, videos, pictures, addresses."""
 
 from edge_tta.frames.capture import LiveSource
-from edge_tta.frames.opening import open_source
+from edge_tta.frames.opening import open_source, seems_live
 from edge_tta.frames.pacing import PacedSource
 from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels, RateLimit
 
@@ -14,4 +14,5 @@ __all__ = [
     "Pixels",
     "RateLimit",
     "open_source",
+    "seems_live",
 ]

@@ -91,6 +91,21 @@ def open_source(
     return _open_path(spec, path, pick, classes, reconnect_s)
 
 
+def seems_live(spec: str) -> bool:
+    """Tell from its name alone whether frames of a source would be lost that are not read in time.
+
+    Videos behind an address seem so too.
+    """
+    address = _SCHEME.match(spec.strip())
+    scheme = address[1].lower() if address else ""
+    return (
+        (spec.isascii() and spec.strip().isdecimal())
+        or spec.strip().startswith("/dev/video")
+        or " ! " in spec
+        or scheme in {*_PIPELINES, *SCHEMES}
+    )
+
+
 def _open_path(
     spec: str, path: Path, pick: Pick, classes: Sequence[str] | None, reconnect_s: float
 ) -> FrameSource:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_tta.adapter import Adapter
 from edge_tta.guard.judge import Judge
 from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
-from edge_tta.temporal.novelty import Novelty
+from edge_tta.temporal.novelty import Blocks, Novelty, block_means
 
 _EVENTS = 256
 """Latest events that are kept."""
@@ -40,7 +40,7 @@ class Limits:
     """How closely the guard looks, and what it takes for harm. Lengths are in frames.
 
     Attributes:
-        every: the source runs at least on one frame of so many.
+        every: the source runs at least on one of so many frames that the adapter adapts by.
         worth: it runs on a frame where its weight times the networks' disagreement is above this;
             below, blending would change next to nothing.
         decided: a weight nearer to 0 or 1 than this is taken for it.
@@ -91,6 +91,7 @@ class Guard:
         adapts: whether the latest frame was enough news to adapt by.
         own: the adapter's logits (N, classes) of the latest call, or prediction.
         compared: the source's logits (N, classes) of the same; None: it did not run.
+        blocks: the images' block means (`edge_tta.temporal.novelty`); None: of a prediction.
         judge: None before the first frame.
         drift: of the parameters, when the source last ran.
         events: the latest, oldest first. happened: how many there have been.
@@ -104,6 +105,7 @@ class Guard:
         self.frames = self.source_frames = self.falls = self.happened = 0
         self.own: Any = None
         self.compared: Any = None
+        self.blocks: Blocks | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -111,25 +113,26 @@ class Guard:
         self.judge: Judge | None = None
         self.weight = self.drift = 0.0
         self.adapts = True
-        self._novelty, self._news = Novelty(), 0.0
+        self._novelty, self._news, self._adapted = Novelty(), 0.0, 0
         self._good: deque[dict[str, Any]] = deque(maxlen=2)
         self._since_good = self._since_fall = 0
         self._patience = self._limits.patience
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W); see `Adapter`."""
-        self.adapts = self._is_news(images)
+        self.blocks = block_means(as_array(images))
+        self.adapts = self._is_news(self.blocks)
         own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
         self.own = own
         values = as_array(own)
         finite = bool(np.isfinite(values).all())
-        n, every = len(values), self._limits.every
-        due = self.frames % every == 0 or self.frames % every + n > every
+        n = len(values)
+        due = self._is_due(n)
         self.compared = None
         if due or not finite or self._matters():
             self.compared = self._adapter.predict_source(images)
             self.source_frames += n
-            self._compare(images, values, as_array(self.compared))
+            self._compare(self.blocks, values, as_array(self.compared))
         self.frames += n
         self._watch(n, finite)
         if not finite:
@@ -139,6 +142,7 @@ class Guard:
 
     def predict(self, images: Any) -> Any:
         """Return logits as it would answer now; nothing is learned, judged or counted."""
+        self.blocks = None
         self.own = self._adapter.predict(images)
         self.compared = self._adapter.predict_source(images) if self._matters() else None
         if not np.isfinite(as_array(self.own)).all():
@@ -169,13 +173,24 @@ class Guard:
         finally:
             self._adapter.restore(harmful)
 
-    def _is_news(self, images: Any) -> bool:
+    def _is_news(self, blocks: Blocks) -> bool:
         """Return whether there has been enough news since the adapter last adapted."""
-        self._news += sum(self._novelty.update(image) for image in as_array(images))
+        self._news += sum(map(self._novelty.update, blocks))
         if self._news < self._limits.news:
             return False
         self._news = 0.0
         return True
+
+    def _is_due(self, n: int) -> bool:
+        """Return whether the source is to run on n images whatever the judge says.
+
+        Of near-copies both networks say again what they have said.
+        """
+        if not self.adapts:
+            return False
+        at, every = self._adapted % self._limits.every, self._limits.every
+        self._adapted += n
+        return at == 0 or at + n > every
 
     def _matters(self) -> bool:
         """Return whether the source would change the answer."""
@@ -186,11 +201,11 @@ class Guard:
             weight > self._limits.decided and weight * self.judge.disagreement > self._limits.worth
         )
 
-    def _compare(self, images: Any, own: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
+    def _compare(self, blocks: Blocks, own: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
         if self.judge is None:
             self.judge = Judge(own.shape[1])
-        for image, row, other in zip(as_array(images), own, source, strict=True):
-            self.judge.compare(image, row, other)
+        for means, row, other in zip(blocks, own, source, strict=True):
+            self.judge.compare(means, row, other)
         self.drift = self._adapter.drift()
 
     def _blend(self, own: Any, source: Any | None) -> Any:

@@ -27,11 +27,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.prepare import Images
 from edge_tta.probability import Vector, entropy, softmax
 from edge_tta.temporal.accuracy import AccuracyEstimate
 from edge_tta.temporal.class_filter import ClassFilter
-from edge_tta.temporal.novelty import Novelty
+from edge_tta.temporal.novelty import Blocks, Novelty
 from edge_tta.temporal.running import Running
 
 MEMORY = 40
@@ -50,24 +49,27 @@ class Judge:
 
     Attributes:
         adapted, source: what is measured of each of them.
+        weight: of the source in the answer, 0..1; the adapted network has the rest.
     """
 
     def __init__(self, classes: int) -> None:
         self.adapted, self.source = _Network(classes), _Network(classes)
         self._novelty = Novelty()
         self._disagreement = Running(MEMORY)
+        self.weight = _weight(self.advantage)
 
-    def compare(self, image: Images, adapted: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
-        """Add a frame (channels, H, W) with both networks' logits (C,).
+    def compare(self, blocks: Blocks, adapted: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
+        """Add a frame, its block means (channels, rows, columns), with both networks' logits (C,).
 
         Logits that are not finite say nothing of which network is right more often.
         """
         if not (np.isfinite(adapted).all() and np.isfinite(source).all()):
             return
-        novelty = self._novelty.update(image)
+        novelty = self._novelty.update(blocks)
         self.adapted.add(adapted, novelty)
         self.source.add(source, novelty)
         self._disagreement.add(float(adapted.argmax() != source.argmax()))
+        self.weight = _weight(self.advantage)
 
     @property
     def disagreement(self) -> float:
@@ -82,10 +84,10 @@ class Judge:
         more_right = source.accuracy.mean_of_frames - adapted.accuracy.mean_of_frames
         return known * more_right + INFORMATION * (source.information - adapted.information)
 
-    @property
-    def weight(self) -> float:
-        """Weight of the source in the answer, 0..1; the adapted network has the rest."""
-        return 0.5 * (1 + math.tanh((self.advantage - CREDIT) / WIDTH / 2))
+
+def _weight(advantage: float) -> float:
+    """Return the logistic function of an advantage, without overflow."""
+    return 0.5 * (1 + math.tanh((advantage - CREDIT) / WIDTH / 2))
 
 
 class _Network:

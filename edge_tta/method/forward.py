@@ -156,10 +156,11 @@ class Forward:
         return finite_or_old(new, state)
 
     def _frame_moments(self, z: Tensor, centre: Tensor, kernels: Kernels) -> Moments:
-        """Return the moments (N * C,) of each frame of z, views together."""
+        """Return the moments (N * C,) of each frame of z, views together, at sampled positions."""
+        z = moments.sampled(z)
         if self._frames == 1:
             return kernels.moments(z, centre)
-        by_frame = z.view(self._frames, -1, *z.shape[1:]).transpose(0, 1).flatten(1, 2)
+        by_frame = z.reshape(self._frames, -1, *z.shape[1:]).transpose(0, 1).flatten(1, 2)
         return kernels.moments(by_frame, centre.repeat(self._frames))
 
     def _frame_list(self) -> list[Moments]:

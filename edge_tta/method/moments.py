@@ -20,6 +20,10 @@ from torch import Tensor
 
 from edge_tta.network.kernels import Moments as Moments
 
+# Rows, or columns, that a frame's moments are measured at, at least: neighbours say much the same,
+# and every pass over a large map costs.
+LEAST_ROWS = 10
+
 # Smallest calibrated variance, relative to the source's. A first-order shift (Eq. 8) can pass zero.
 VARIANCE_FLOOR = 1e-4
 
@@ -37,6 +41,25 @@ def blend(history: Moments, batch: Moments, smoothing: Tensor) -> Moments:
         smoothing * offset + weight * batch_offset,
         smoothing * variance + weight * batch_variance + smoothing * weight * gap * gap,
     )
+
+
+def sampling_stride(side: int) -> int:
+    """Return k: of a map's side, every k-th row (or column) is measured, the first and last too.
+
+    Padding gives a map's edges statistics of their own, which cancel where both are measured alike:
+    k divides side - 1, and is 1 where nothing else does.
+    """
+    steps = range(1, max(2, (side - 1) // (LEAST_ROWS - 1) + 1))
+    return max(k for k in steps if (side - 1) % k == 0)
+
+
+def sampled(z: Tensor) -> Tensor:
+    """Return the positions of z (N, C, *spatial) that a frame's moments are measured at, a view."""
+    for axis in range(2, z.ndim):
+        k = sampling_stride(z.shape[axis])
+        if k > 1:
+            z = z[(slice(None),) * axis + (slice(None, None, k),)]
+    return z
 
 
 def pooled(batches: Sequence[Moments]) -> Moments:

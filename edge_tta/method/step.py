@@ -43,7 +43,7 @@ class Step:
     """The step of one method on one program. Holds nothing that changes.
 
     `on_stage` is told the name of each stage that has ended, for measurements: prepare, forward,
-    backward, update.
+    backward, update. `observing` is the setting of passes that learn nothing.
 
     Args:
         program: captured with `config.folded_below`.
@@ -74,7 +74,7 @@ class Step:
         self._learning = make_setting(
             program, self.calibration, config.calibration, set(self.parameters.names)
         )
-        self._observing = self._learning.without_gradient()
+        self.observing = self._learning.without_gradient()
 
     def initial_state(self) -> State:
         """Return the state before the first frame."""
@@ -94,7 +94,7 @@ class Step:
         """Return the outputs of frames with the state's parameters and statistics."""
         used = self.calibration.statistics(state)
         with torch.no_grad():
-            hook = Fixed(self.program, self._values(state), used)
+            hook = Fixed(self.program, self.values(state), used)
             return self.program.run(images, hook)
 
     def observe(self, images: Tensor, state: State, *, views: int = 1) -> tuple[Outputs, State]:
@@ -110,7 +110,7 @@ class Step:
             return self._by_micro_batch(self.observe, images, state, views)
         self.on_stage("prepare")
         with torch.no_grad():
-            forward = self._forward(self._observing, state, self._values(state), images, views)
+            forward = self._forward(self.observing, state, self.values(state), images, views)
             outputs = forward.run(images)
             self.on_stage("forward")
             votes = self.program.votes(outputs)
@@ -174,6 +174,11 @@ class Step:
         """Return the trained parameters before the first frame, (P,)."""
         return self.parameters.join({n: self.program.parameters[n] for n in self.parameters.names})
 
+    def values(self, state: State) -> Mapping[str, Tensor]:
+        """Return the trained parameters of a state, by name."""
+        vector = state.get("opt.parameters")
+        return {} if vector is None else self.parameters.split(vector)
+
     def statistics(self, state: State) -> dict[str, Statistics]:
         """Return mean and variance that each layer normalises with, by name, (C,) each."""
         return statistics_by_layer(self.program, self.calibration.statistics(state))
@@ -191,10 +196,6 @@ class Step:
         if change is not None and (self._traced or bool((change != 0).any())):
             changes = self.parameters.split(change)
         return Forward(setting, state, values, changes, len(images) // views)
-
-    def _values(self, state: State) -> Mapping[str, Tensor]:
-        vector = state.get("opt.parameters")
-        return {} if vector is None else self.parameters.split(vector)
 
     def _is_large(self, images: Tensor, views: int) -> bool:
         return 0 < self._micro_batch < len(images) // views

@@ -158,9 +158,9 @@ def _outputs(source: nn.Module, images: Tensor) -> Any:
                 f"the model cannot take images of shape {tuple(images.shape)}: "
                 f"{first_line(error)}; {input_advice(source, images)}"
             ) from error
-    found = nest.leaves(outputs)
-    if not found or not all(
-        isinstance(t, Tensor) and t.shape[:1] == images.shape[:1] for t in found
+    tensors = nest.leaves(outputs)
+    if not tensors or not all(
+        isinstance(t, Tensor) and t.shape[:1] == images.shape[:1] for t in tensors
     ):
         raise ModelError(
             f"the model returns {_described(outputs)}; expected a tensor (N, ...), or lists and "
@@ -264,8 +264,8 @@ def _agree(
 ) -> bool:
     with torch.no_grad():
         try:
-            found = nest.leaves(program.run(images, AsTrained(program), watch=watch))
-            outputs = [ending.outputs(output) for output in found]
+            leaves = nest.leaves(program.run(images, AsTrained(program), watch=watch))
+            outputs = [ending.outputs(output) for output in leaves]
         except (RuntimeError, IndexError):  # shapes that fit two images only
             return False
     return all(

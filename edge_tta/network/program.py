@@ -190,12 +190,11 @@ class Program:
 
     def votes(self, outputs: Any) -> Tensor:
         """Return the task's class votes (N * P, K) of outputs; one of a single class, if none."""
-        votes = self.task.votes(outputs)
+        votes: Tensor | None = self.task.votes(outputs)
         if votes is None:
             first = nest.leaves(outputs)[0]
             votes = first.new_zeros((len(first), 1))
-        found: Tensor = votes
-        return found
+        return votes
 
     def tensors(self) -> list[Tensor]:
         """Return all fixed tensors: weights, source parameters and statistics."""

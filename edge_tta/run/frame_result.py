@@ -27,9 +27,10 @@ class Outcome(Enum):
     """Outcome of adaptation on a frame. The value is its text, facts to be filled in."""
 
     UPDATED = "updates so far: {updates}"
-    ACCUMULATED = "accumulating {position}/{accumulation}"
+    ACCUMULATED = "learning: {position} of {accumulation} to an update"
     CALIBRATED = "calibrated"
     NO_NEWS = "nearly the picture before: nothing new to adapt to"
+    BESIDE = "learning beside: frames taken {steps}, updates so far: {updates}"
     OBSERVED = "calibrated; learns every {adapt_every} frames"
     BLACK = "black picture: nothing to learn from"
     BLANK = "blank picture: nothing to learn from"
@@ -38,8 +39,8 @@ class Outcome(Enum):
 
     @property
     def learns(self) -> bool:
-        """Return True where there was a backward pass."""
-        return self in (Outcome.UPDATED, Outcome.ACCUMULATED)
+        """Return True where there was a backward pass, or is to be one."""
+        return self in (Outcome.UPDATED, Outcome.ACCUMULATED, Outcome.BESIDE)
 
     @property
     def adapts(self) -> bool:

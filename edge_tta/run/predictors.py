@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from edge_tta.adapter import Adapter
+from edge_tta.background import Background
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard
 from edge_tta.prepare import Images
@@ -111,7 +112,7 @@ class Predictors:
             for name in (SOURCE, SOURCE + FILTER)[: 1 + (self._filter is not None)]:
                 self._add(name)
         with stages.timed("filter") if self._filter is not None else nullcontext():
-            filtered = _filtered(self._filter, image, answer, frame, held)
+            filtered = self._filtered(self._filter, image, answer, frame, held)
         compared: dict[str, Any] = {}
         if self._compared or self.source_wanted:
             with stages.timed("compare"):
@@ -130,6 +131,7 @@ class Predictors:
             compared={name: self._read(logits) for name, logits in compared.items()},
             outcome=outcome,
             why=outcome.value.format(
+                steps=adapter.steps,
                 updates=adapter.updates,
                 position=adapter.position,
                 accumulation=adapter.config.optimizer.accumulation,
@@ -169,7 +171,7 @@ class Predictors:
         for name, other in self._others.items():
             said[name] = (other.predict if held and held.empty else other)(image)
         compared = {
-            name: _filtered(by_filter, image, said[name.removesuffix(FILTER)], frame, held)
+            name: self._filtered(by_filter, image, said[name.removesuffix(FILTER)], frame, held)
             for name, by_filter in self._compared.items()
         }
         return source, compared
@@ -180,6 +182,8 @@ class Predictors:
             return Outcome.UNCHANGED
         if self._guard is not None and not self._guard.adapts:
             return Outcome.NO_NEWS
+        if isinstance(self._adapter, Background):
+            return Outcome.BESIDE
         if not self._adapter.config.trains:
             return Outcome.CALIBRATED
         if not learned:
@@ -189,11 +193,16 @@ class Predictors:
     def _read(self, outputs: Any) -> Reading:
         return self.task.read(outputs, self.classes)
 
-
-def _filtered(
-    by_filter: Filtered | None, image: Images, logits: Any, frame: Frame, held: Outcome | None
-) -> Any:
-    """Return logits filtered, if there is a filter and the picture shows anything."""
-    if by_filter is None or (held is not None and held.empty):
-        return logits
-    return by_filter.update(image, logits, frame.time_s)
+    def _filtered(
+        self,
+        by_filter: Filtered | None,
+        image: Images,
+        logits: Any,
+        frame: Frame,
+        held: Outcome | None,
+    ) -> Any:
+        """Return logits filtered, if there is a filter and the picture shows anything."""
+        if by_filter is None or (held is not None and held.empty):
+            return logits
+        blocks = None if self._guard is None else self._guard.blocks
+        return by_filter.update(image, logits, frame.time_s, blocks=blocks)

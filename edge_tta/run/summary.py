@@ -12,6 +12,8 @@ from edge_tta.tasks import Classes
 from edge_tta.temporal.accuracy import MEMORY, in_words
 
 _TITLES = {"norm": "Pred BN (norm)"}
+_LONGEST_METHOD = len("nanoadapt:tent+filter")
+"""Characters; longer names are folded."""
 
 
 def summary_table(tally: Tally, adapted: str, classes: Classes) -> Table:
@@ -19,8 +21,10 @@ def summary_table(tally: Tally, adapted: str, classes: Classes) -> Table:
 
     Without labels: what can be seen without them. Neither of it says which method is right.
     """
+    names = tally.errors if tally.labelled else tally.predicted
     table = Table(title=f"{tally.frames} frames", title_justify="left", header_style="bold")
-    table.add_column("method", no_wrap=True)
+    longest = max((len(_TITLES.get(name, name)) for name in names), default=0)
+    table.add_column("method", width=min(longest, _LONGEST_METHOD), overflow="fold")
     if tally.labelled:
         _add_errors(table, tally, adapted)
     else:
@@ -31,19 +35,21 @@ def summary_table(tally: Tally, adapted: str, classes: Classes) -> Table:
 def _add_errors(table: Table, tally: Tally, adapted: str) -> None:
     conditions = tally.conditions()
     columns = [None, *(conditions if len(conditions) > 1 else ())]
-    for condition in columns:
-        table.add_column(condition or "error %", justify="right")
     source = tally.errors.get(SOURCE)
     own = adapted, adapted + FILTER
-    for name, errors in sorted(tally.errors.items(), key=lambda item: item[0] in own):
-        cells = [_number(100 * errors.error(condition), 1) for condition in columns]
+    methods = sorted(tally.errors.items(), key=lambda item: item[0] in own)
+    rows = [[_number(100 * errors.error(c), 1) for c in columns] for _, errors in methods]
+    for condition, cells in zip(columns, zip(*rows, strict=True), strict=True):
+        widest = max(map(len, cells))  # on a narrow terminal, names give way to figures
+        table.add_column(condition or "error %", justify="right", min_width=widest, overflow="fold")
+    for (name, errors), row in zip(methods, rows, strict=True):
         better = name in own and source is not None and errors.error() < source.error()
-        table.add_row(_TITLES.get(name, name), *cells, style="green" if better else None)
+        table.add_row(_TITLES.get(name, name), *row, style="green" if better else None)
 
 
 def _add_unlabelled(table: Table, tally: Tally, adapted: str, classes: Classes) -> None:
-    table.add_column("entropy (nats)", justify="right")
-    table.add_column("classes", justify="right")
+    table.add_column("entropy (nats)", justify="right", min_width=5, overflow="fold")
+    table.add_column("classes", justify="right", overflow="fold")
     table.add_column("most often", no_wrap=True)
     own = adapted, adapted + FILTER
     for name, predicted in sorted(tally.predicted.items(), key=lambda item: item[0] in own):

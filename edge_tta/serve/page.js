@@ -31,7 +31,12 @@ function bars(id, reading) {
   list.replaceChildren(...reading.likeliest.map(([name, p]) => {
     const item = element("li");
     const label = element("span", "label");
-    label.append(element("span", "", name), element("span", "", percent(p)));
+    const named = element("span", "", name);
+    if (name in (reading.colours || {})) {
+      named.prepend(element("i", "key"));
+      named.firstChild.style.background = reading.colours[name];
+    }
+    label.append(named, element("span", "", percent(p)));
     const track = element("span", "track");
     const bar = element("i");
     bar.style.width = 100 * Math.max(0, Math.min(1, p ?? 0)) + "%";
@@ -122,6 +127,7 @@ function control(status) {
   $("save").title = can.save ? "" : "Start the run with --state FILE to save";
   text("pause", status.paused ? "Resume" : "Pause");
   $("download").hidden = !(status.saved && status.saved.there);
+  $("onnx").hidden = !(status.saved && status.saved.onnx);
   const newest = status.done[status.done.length - 1];
   if (newest && newest.number > told) {
     const own = asked && status.done.find((done) => done.number === asked.number);
@@ -168,6 +174,24 @@ $("pause").addEventListener("click", () => ask(willPause() ? "resume" : "pause")
 $("save").addEventListener("click", () => ask("save"));
 $("reset").addEventListener("click", () => {
   if (confirm("Forget everything that was learned?")) ask("reset");
+});
+
+/** The adapted network takes seconds to make: what becomes of it is told meanwhile. */
+$("onnx").addEventListener("click", async (event) => {
+  event.preventDefault();
+  outcome("Making the ONNX file of the saved state…");
+  try {
+    const answer = await fetch("/adapted.onnx");
+    if (!answer.ok) throw new Error((await answer.text()).trim());
+    const link = element("a");
+    link.href = URL.createObjectURL(await answer.blob());
+    link.download = "adapted.onnx";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    outcome("The ONNX file is downloaded.");
+  } catch (error) {
+    outcome("No ONNX file: " + error.message, true);
+  }
 });
 
 function disabled() {

@@ -1,4 +1,4 @@
-"""The server: page, one stream a viewer (picture and status together), buttons, the saved state."""
+"""The server: page, one stream a viewer (picture and status together), buttons, downloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_tta.closing import Closing
-from edge_tta.errors import ConfigError
+from edge_tta.errors import ConfigError, EdgeTTAError
 from edge_tta.serve.access import Access, RefusedError, asked_token, cookie_name
 from edge_tta.serve.hub import Hub
 from edge_tta.serve.listening import listen
@@ -27,7 +27,7 @@ _FILES = {
 _MOST_STREAMS = 16
 _EVERY_S = 1 / 15
 _SILENCE_S = 5.0
-_STATE = "state.safetensors"
+_STATE, _ONNX = "state.safetensors", "adapted.onnx"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; img-src 'self' blob: data:; "
@@ -47,16 +47,22 @@ class PageServer(Closing):
         ask: told `pause`, `resume`, `reset` or `save` when somebody presses a button; returns the
             number of the wish.
         state: the file that downloads give; None: there is none.
+        onnx: makes the adapted network as an ONNX file, for one viewer at a time; None: it cannot.
 
     Raises:
         ConfigError: the port is taken or the host is not this machine's, or bottle is missing.
     """
 
     def __init__(
-        self, place: Place, hub: Hub, ask: Callable[[str], int], state: Path | None = None
+        self,
+        place: Place,
+        hub: Hub,
+        ask: Callable[[str], int],
+        state: Path | None = None,
+        onnx: Callable[[], bytes] | None = None,
     ) -> None:
         self._hub = hub
-        self._server = listen(place, _with_headers(_application(place, hub, ask, state)))
+        self._server = listen(place, _with_headers(_application(place, hub, ask, state, onnx)))
         self.url = place.url(self._server.server_port)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="page", daemon=True
@@ -71,14 +77,20 @@ class PageServer(Closing):
         self._thread.join()
 
 
-def _application(place: Place, hub: Hub, ask: Callable[[str], int], state: Path | None) -> Any:
+def _application(
+    place: Place,
+    hub: Hub,
+    ask: Callable[[str], int],
+    state: Path | None,
+    onnx: Callable[[], bytes] | None,
+) -> Any:
     try:
         import bottle
     except ImportError as error:
         raise ConfigError("--serve needs bottle: pip install 'edge-tta[serve]'") from error
     app = bottle.Bottle()
     access = Access(place)
-    streams = threading.BoundedSemaphore(_MOST_STREAMS)
+    streams, making = threading.BoundedSemaphore(_MOST_STREAMS), threading.Lock()
     request, response = bottle.request, bottle.response
 
     def refuse(code: int, why: str) -> Any:
@@ -133,14 +145,30 @@ def _application(place: Place, hub: Hub, ask: Callable[[str], int], state: Path 
             data = b""
         if not data:
             raise refuse(404, "no state has been saved yet")
+        return given(data, _STATE)
+
+    def adapted() -> bytes:
+        if onnx is None:
+            raise refuse(404, "this run cannot make an ONNX file")
+        if not making.acquire(blocking=False):
+            raise refuse(503, "the file is being made for somebody else; try again in a minute")
+        try:
+            return given(onnx(), _ONNX)
+        except EdgeTTAError as error:
+            raise refuse(500, str(error)) from None
+        finally:
+            making.release()
+
+    def given(data: bytes, name: str) -> bytes:
         response.content_type = "application/octet-stream"
-        response.set_header("Content-Disposition", f'attachment; filename="{_STATE}"')
+        response.set_header("Content-Disposition", f'attachment; filename="{name}"')
         return data
 
     app.route("/", callback=file)
     app.route("/<name:re:[a-z]+[.](css|js)>", callback=file)
     app.route("/live", callback=live)
     app.route(f"/{_STATE}", callback=saved)
+    app.route(f"/{_ONNX}", callback=adapted)
     app.route("/ask/<wish>", "POST", press)
     return app
 

@@ -51,7 +51,8 @@ class Overlay:
     label, confidence: the adapted network's prediction and its probability, 0..1.
     entropy: of the prediction, in nats. entropy_share: the same over its largest value, 0..1.
     fps: frames per second of the whole loop.
-    state: what the adaptation does, such as "accumulating 7/16"; tone: the colour of its dot.
+    state: what the adaptation does, such as "learning: 7 of 16 to an update".
+    tone: the colour of its dot.
     source_label, source_confidence: what the network as trained says.
     truth: the true class, spelled like the labels.
     condition: such as "fog 5".
@@ -95,8 +96,12 @@ def draw(pixels: Pixels, info: Overlay) -> Pixels:
 
 
 def printable(text: str) -> str:
-    """Text in the characters that OpenCV's fonts have: ASCII; accents go, the rest becomes "?"."""
-    decomposed = unicodedata.normalize("NFKD", " ".join(text.split())).translate(_ASCII_FOR)
+    """Text in the characters that OpenCV's fonts have: ASCII; accents go, the rest becomes "?".
+
+    Underscores of class names are spaces.
+    """
+    words = text.replace("_", " ").split()
+    decomposed = unicodedata.normalize("NFKD", " ".join(words)).translate(_ASCII_FOR)
     return "".join(
         char if " " <= char <= "~" else "?"
         for char in decomposed
@@ -215,8 +220,11 @@ def _draw_bottom(pen: _Pen, info: Overlay, left: int, right: int) -> None:
     for (title, label, confidence), (start, end) in zip(said, places, strict=True):
         if two:
             pen.text(title, start, top + pen.px(21), 0.4, _DIM)
+            if confidence is not None:
+                pen.text_before("SURE TO", end, top + pen.px(21), 0.4, _DIM)
         y = top + pen.px(32 + 20 * two)
-        _draw_prediction(pen, label, confidence, info.truth, start, end, y)
+        sure = "" if two else " sure"
+        _draw_prediction(pen, label, confidence, sure, info.truth, start, end, y)
     if footer:
         _draw_footer(pen, info, left, right, pen.height - pen.px(13))
 
@@ -225,6 +233,7 @@ def _draw_prediction(
     pen: _Pen,
     label: str,
     confidence: float | None,
+    sure: str,
     truth: str | None,
     left: int,
     right: int,
@@ -237,7 +246,7 @@ def _draw_prediction(
         pen.dot(start + pen.px(7), y - pen.px(7), 7, colour)
         start += pen.px(23)
     if confidence is not None:
-        number = f"{100 * confidence:.0f}%" if math.isfinite(confidence) else "n/a"
+        number = f"{100 * confidence:.0f}%{sure}" if math.isfinite(confidence) else "n/a"
         end = pen.text_before(number, end, y, size, _WHITE, _BOLD) - pen.px(12)
         pen.bar(left, right, y + pen.px(10), confidence, colour)
     if pen.width_of(printable(label), size, _BOLD) > end - start:
@@ -256,7 +265,7 @@ def _draw_footer(pen: _Pen, info: Overlay, left: int, right: int, y: int) -> Non
         pen.bar(bar, right, y - pen.px(8), info.entropy_share, _AMBER)
         right = bar - pen.px(10)
     if info.entropy is not None or info.entropy_share is not None:
-        right = pen.text_before("entropy", right, y, size, _DIM) - pen.px(16)
+        right = pen.text_before("entropy (0: sure)", right, y, size, _DIM) - pen.px(16)
     if info.truth is not None:
         truth = pen.fitted(f"truth: {info.truth}", right - left, size)
         pen.text(truth, left, y, size, _WHITE)

@@ -33,8 +33,8 @@ def task_named(name: str, decode: Decode | None = None) -> Task:
 
 def find_task(outputs: Any, image_shape: Sequence[int]) -> Task:
     """Return the task that outputs for images (channels, H, W) look like; boxes look like none."""
-    found = (make() for name, make in TASKS.items() if name != Detection.name)
-    return next(task for task in found if not task.takes(outputs, image_shape))
+    tasks = (make() for name, make in TASKS.items() if name != Detection.name)
+    return next(task for task in tasks if not task.takes(outputs, image_shape))
 
 
 __all__ = [

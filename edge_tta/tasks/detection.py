@@ -90,13 +90,13 @@ class BoxReading(Reading):
     def drawn(self, pixels: Pixels, colour: Colour | None = None) -> list[DrawnBox]:
         """Return the boxes as they are drawn onto a frame, the best last; None: by class."""
         height, width = pixels.shape[:2]
-        found = []
+        boxes = []
         for corners, score, k in zip(*(part[::-1] for part in self.boxes), strict=True):
             ends = corners * (width, height, width, height)
             left, top, right, bottom = (round(float(end)) for end in ends)
             text = f"{self.classes.name(int(k))} {score:.0%}"
-            found.append(DrawnBox(left, top, right, bottom, text, colour or colour_of(int(k))))
-        return found
+            boxes.append(DrawnBox(left, top, right, bottom, text, colour or colour_of(int(k))))
+        return boxes
 
 
 class Detection:
@@ -146,8 +146,8 @@ class Detection:
         try:
             here = mapped(lambda t: t.cpu() if hasattr(t, "cpu") else t, outputs)
             ((corners, scores, numbers),) = self._decode(here)
-            found = (as_array(part) for part in (corners, scores, numbers))
-            return _thinned(*found)
+            arrays = (as_array(part) for part in (corners, scores, numbers))
+            return _thinned(*arrays)
         except Exception as error:  # whatever a user's function raises
             raise ModelError(
                 f"decode fails with {type(error).__name__}: {one_line(error, 160)}; expected "

@@ -46,12 +46,8 @@ class AccuracyEstimate:
 
     def __init__(self, memory: float = MEMORY) -> None:
         self._memory = memory
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the frames."""
-        self._frame, self._answer = Running(self._memory), Running(self._memory)
-        self._alone, self._stay = Running(self._memory), Running(self._memory)
+        self._frame, self._answer = Running(memory), Running(memory)
+        self._alone, self._stay = Running(memory), Running(memory)
 
     def add(self, belief: Belief, predicted: int) -> None:
         """Add a frame: what is believed after it, and the class that it says alone."""

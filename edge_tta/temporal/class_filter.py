@@ -41,6 +41,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edge_tta.probability import softmax_in_kind
+
 Array = npt.NDArray[np.float32]
 
 STAYS = (0.5, 0.8, 0.9, 0.95, 0.98)
@@ -119,15 +121,11 @@ class ClassFilter:
         self._first = np.full((len(TEMPERATURES), len(STAYS)), (1 - ALONE) / count)
         count = len(TEMPERATURES) * len(DRIFTS)
         self._first_drifting = np.full((len(TEMPERATURES), len(DRIFTS)), ALONE / 2 / count)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        shape = len(TEMPERATURES), len(STAYS), self._classes
-        self._belief: Array = np.full(shape, 1 / self._classes, np.float32)
+        shape = len(TEMPERATURES), len(STAYS), classes
+        self._belief: Array = np.full(shape, 1 / classes, np.float32)
         self._weights, self._drifting = self._first, self._first_drifting
         self._without_drift = ALONE / 2
-        self._prior = _first_prior(self._classes)
+        self._prior = _first_prior(classes)
         self._pace = 1.0
         self.log_evidence = 0.0
 
@@ -153,12 +151,12 @@ class ClassFilter:
         prior = self._prior
         stays = np.minimum(self._stays**exponent, _MOST_STAY)
         predicted = self._predicted(prior.mean[:, None], novelty, stays)
-        alone = _softmax(logits)
+        alone = softmax_in_kind(logits)
         if not np.isfinite(alone).all():
             self._belief = predicted
             return Belief(alone, self._alone(), self._stay())
         with np.errstate(over="ignore"):
-            p = _softmax(logits / self._temperatures)
+            p: Array = softmax_in_kind(logits / self._temperatures)
         like = (p / np.maximum(prior.mean, _TINY)) ** np.float32(np.sqrt(novelty))
         like /= (prior.mean * like).sum(-1, keepdims=True)
         predicted *= like[:, None]
@@ -212,10 +210,3 @@ def _first_prior(classes: int) -> _Prior:
     """Return the prior before the first frame: all classes alike."""
     uniform = np.full((len(TEMPERATURES), classes), 1 / classes, np.float32)
     return _Prior(uniform, uniform[:, None].repeat(len(DRIFTS), 1))
-
-
-def _softmax(logits: Array) -> Array:
-    with np.errstate(invalid="ignore", over="ignore"):
-        p = np.exp(logits - logits.max(-1, keepdims=True))
-        shares: Array = p / p.sum(-1, keepdims=True)
-    return shares

@@ -10,7 +10,7 @@ import numpy as np
 from edge_tta.probability import as_array, in_kind, log_probabilities
 from edge_tta.temporal.accuracy import AccuracyEstimate
 from edge_tta.temporal.class_filter import Belief, ClassFilter
-from edge_tta.temporal.novelty import Novelty
+from edge_tta.temporal.novelty import Blocks, Novelty, block_means
 
 _INTERVALS = 64
 """Latest intervals between frames, of which the usual one is the median."""
@@ -44,6 +44,10 @@ class Filtered:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
+        self.reset_filter()
+
+    def reset_filter(self) -> None:
+        """Forget what was believed, and nothing else."""
         self.raw: Any = None
         self.belief: Belief | None = None
         self.novelty = 1.0
@@ -62,16 +66,29 @@ class Filtered:
                 what was believed counts less, by the time gone by.
         """
         self.raw = self._predictor(images, learn=learn)
-        return self.update(images, self.raw, time_s)
+        of_guard = getattr(self._predictor, "blocks", None)
+        return self.update(images, self.raw, time_s, blocks=of_guard)
 
-    def update(self, images: Any, logits: Any, time_s: float | None = None) -> Any:
-        """Return the filtered logits of images that the predictor has answered with `logits`."""
+    def update(
+        self,
+        images: Any,
+        logits: Any,
+        time_s: float | None = None,
+        *,
+        blocks: Blocks | None = None,
+    ) -> Any:
+        """Return the filtered logits of images that the predictor has answered with `logits`.
+
+        blocks: the images' block means, where they are known.
+        """
+        if blocks is None:
+            blocks = block_means(as_array(images))
         interval = self._interval(time_s, len(logits))
         answers = []
-        for image, row in zip(as_array(images), as_array(logits), strict=True):
+        for means, row in zip(blocks, as_array(logits), strict=True):
             if self._filter is None:
                 self._filter = ClassFilter(len(row))
-            self.novelty = self._novelty.update(image)
+            self.novelty = self._novelty.update(means)
             self.belief = self._filter.update(row, novelty=self.novelty, interval=interval)
             if np.isfinite(self.belief.p).all():
                 self.accuracy.add(self.belief, int(row.argmax()))
@@ -82,14 +99,6 @@ class Filtered:
         """Go back to the source, and forget what was believed."""
         self._predictor.reset()
         self.reset_filter()
-
-    def reset_filter(self) -> None:
-        """Forget what was believed, and nothing else."""
-        self.raw, self.belief, self.novelty = None, None, 1.0
-        self._filter, self._time_s = None, None
-        self._novelty.reset()
-        self.accuracy.reset()
-        self._intervals.clear()
 
     @property
     def stay_s(self) -> float | None:

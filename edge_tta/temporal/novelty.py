@@ -9,10 +9,13 @@ a sensor's noise. The root is what measured best (docs/background/temporal.md).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.prepare import Images
+Blocks = npt.NDArray[np.float64]
+"""Block means (..., rows, columns) of images (..., H, W)."""
 
 GRID = 4
 MEMORY = 300
@@ -26,20 +29,15 @@ class Novelty:
     """Tells how much each frame of a stream is news, in [0, 1]; the first is all news."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the stream."""
-        self._last: npt.NDArray[np.float64] | None = None
+        self._last: Blocks | None = None
         self._mean = self._variance = np.zeros(())
         self._frames = FIRST_FRAMES
 
-    def update(self, image: Images) -> float:
-        """Return the novelty of the next frame (channels, H, W), normalised.
+    def update(self, blocks: Blocks) -> float:
+        """Return the novelty of the next frame, of its block means (channels, rows, columns).
 
         A frame of another shape than the one before is all news.
         """
-        blocks = _block_means(image)
         last, self._last = self._last, blocks
         if last is None or last.shape != blocks.shape:
             self._mean, self._variance = blocks, np.full(blocks.shape, FIRST_VARIANCE)
@@ -54,18 +52,18 @@ class Novelty:
         return _novelty(blocks - last, self._variance)
 
 
-def _novelty(gap: npt.NDArray[np.float64], variance: npt.NDArray[np.float64]) -> float:
+def _novelty(gap: Blocks, variance: Blocks) -> float:
     distance = float(np.mean(gap * gap / (2 * variance + 1e-9)))
     return float(min(1.0, distance**0.25))
 
 
-def _block_means(image: Images) -> npt.NDArray[np.float64]:
-    """Return the means (channels, rows, columns) over at most GRID x GRID blocks."""
-    height, width = image.shape[-2:]
+def block_means(images: npt.NDArray[Any]) -> Blocks:
+    """Return the means of normalised images (..., H, W) over at most GRID x GRID blocks of each."""
+    height, width = images.shape[-2:]
     rows, columns = _starts(height), _starts(width)
-    sums = np.add.reduceat(np.add.reduceat(image, rows, -2), columns, -1)
+    sums = np.add.reduceat(np.add.reduceat(images, rows, -2), columns, -1)
     sizes = np.outer(np.diff([*rows, height]), np.diff([*columns, width]))
-    means: npt.NDArray[np.float64] = sums / sizes
+    means: Blocks = sums / sizes
     return means
 
 

@@ -11,6 +11,7 @@ from onnx import ModelProto
 from torch import Tensor, fx
 
 from edge_tta import nest
+from edge_tta.bundle.folding import VARIABLE
 from edge_tta.errors import ModelError
 from export.graph.emitter import Emitter, Style, Value
 from export.graph.operators import OPERATORS
@@ -86,7 +87,9 @@ class _Conversion:
                 if label != "images":
                     self._reached.add(node)
             elif node.op == "get_attr":
-                self._known[node] = getattr(module, node.target)
+                name, tensor = str(node.target), getattr(module, str(node.target))
+                variable = name.startswith(VARIABLE)
+                self._known[node] = self._emitter.variable(name, tensor) if variable else tensor
             elif node.op == "output":
                 outputs = [self._value(item) for item in node.args[0]]
             elif node.users:

@@ -43,7 +43,7 @@ class Emitter:
     """The graph under construction.
 
     weights: takes its constants.
-    style: how convolutions are said. `fast`: as onnxruntime is fastest, some weights also flipped
+    style: how convolutions are said. `fast`: as onnxruntime is fastest, large weights also flipped
         for the backward pass; `compact`: every weight as it is, once; `plain`: as operators that
         other runtimes and optimizers know best.
     """
@@ -80,6 +80,14 @@ class Emitter:
             name = self._name("c")
             self._made[key] = Value(name, tuple(tensor.shape), tensor.dtype)
             self._constants[name] = tensor
+        return self._made[key]  # type: ignore[no-any-return]
+
+    def variable(self, name: str, tensor: torch.Tensor) -> Value:
+        """An initializer of that name and of its own, however equal to others."""
+        key = ("variable", name)
+        if key not in self._made:
+            self._made[key] = Value(name, tuple(tensor.shape), tensor.dtype)
+            self._constants[name] = tensor.detach().cpu().contiguous()
         return self._made[key]  # type: ignore[no-any-return]
 
     def op(

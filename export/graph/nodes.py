@@ -15,6 +15,11 @@ def centred_batch_norm_backward(*args: Any) -> Any:
     return aten.native_batch_norm_backward.default(*args)
 
 
+def channel_means(u: torch.Tensor) -> torch.Tensor:
+    """Return means of u (1, C, *spatial) over its positions, (1, C, 1, ...)."""
+    return u.mean([*range(2, u.ndim)], keepdim=True)
+
+
 BATCH_NORMS = (aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default)
 BATCH_NORM_GRADIENTS = (aten.native_batch_norm_backward.default, centred_batch_norm_backward)
 

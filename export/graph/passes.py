@@ -40,11 +40,17 @@ def is_finite_everywhere(x: Tensor) -> Tensor:
     return torch.isfinite(x).all()
 
 
+def drop_aliases(module: fx.GraphModule) -> None:
+    """The first pass alone, in place."""
+    _drop_aliases(module.graph)
+    module.graph.eliminate_dead_code()
+
+
 def improve(module: fx.GraphModule) -> None:
     """All passes, in place."""
     graph = module.graph
     _drop_aliases(graph)
-    constants = _Constants(module)
+    constants = Constants(module)
     for node in list(graph.nodes):
         if node.target is aten.mean.dim:
             statistics = _statistics(node)
@@ -71,7 +77,7 @@ def _drop_aliases(graph: fx.Graph) -> None:
             graph.erase_node(node)
 
 
-class _Constants:
+class Constants:
     """Tensors that do not depend on the inputs, of nodes that hold or compute them."""
 
     def __init__(self, module: fx.GraphModule) -> None:
@@ -86,9 +92,9 @@ class _Constants:
             self._found[node] = self._value(node)
         return self._found[node]
 
-    def add(self, graph: fx.Graph, value: Tensor) -> fx.Node:
-        """A node that holds a new constant."""
-        name = f"_shifted_{len(self._found)}"
+    def add(self, graph: fx.Graph, value: Tensor, name: str | None = None) -> fx.Node:
+        """A node that holds a new constant, of a name of its own."""
+        name = name or f"_added_{len(self._found)}"
         self._module.register_buffer(name, value, persistent=False)
         node = graph.get_attr(name)
         self._found[node] = value
@@ -118,7 +124,7 @@ class _Statistics:
     norms: tuple[fx.Node, ...]
 
 
-def _centre(graph: fx.Graph, statistics: _Statistics, constants: _Constants) -> None:
+def _centre(graph: fx.Graph, statistics: _Statistics, constants: Constants) -> None:
     """One of the two ways of the module's head."""
     z = statistics.z
     weight = constants.of(z.args[1]) if z.target is aten.convolution.default else None
@@ -139,7 +145,7 @@ def _by_input(
     statistics: _Statistics,
     weight: Tensor,
     bias: Tensor | None,
-    constants: _Constants,
+    constants: Constants,
 ) -> None:
     """Pointwise: centred by its own bias."""
     z, mean = statistics.z, statistics.mean

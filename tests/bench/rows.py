@@ -44,7 +44,7 @@ def row(
 
 def methods_of(rows: Iterable[ErrorRow]) -> dict[str, MethodConfig]:
     """The configuration of each label."""
-    return parse_methods(",".join(dict.fromkeys(found.label for found in rows)))
+    return parse_methods(",".join(dict.fromkeys(one.label for one in rows)))
 
 
 def result_file(
@@ -62,7 +62,7 @@ def result_file(
         "command": f"edge-tta bench error --json {path.name}",
         "environment": MACHINE,
         "methods": methods,
-        "results": [found.as_dict() for found in rows],
+        "results": [one.as_dict() for one in rows],
         **changes,
     }
     path.write_text(json.dumps(content))

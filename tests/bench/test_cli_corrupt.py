@@ -114,15 +114,15 @@ def test_an_npz_becomes_a_cifar_c_folder_of_five_severities(clean: Path, tmp_pat
             np.testing.assert_array_equal(data.corruptions[name], expected)
 
 
-@pytest.mark.parametrize(("severity", "found"), [("4", (4,)), ("all", (1, 2, 3, 4, 5))])
+@pytest.mark.parametrize(("severity", "levels"), [("4", (4,)), ("all", (1, 2, 3, 4, 5))])
 def test_a_folder_becomes_a_tree(
-    severity: str, found: tuple[int, ...], folder: Path, tmp_path: Path
+    severity: str, levels: tuple[int, ...], folder: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "tree"
     words = ("--corruption", f"{','.join(NAMES)},clean", "--severity", severity)
     assert call("corrupt", folder, target, *words).code == 0
     order = np.argsort(LABELS, kind="stable")
-    for level in found:
+    for level in levels:
         data = load_set(target, SIZE, severity=level, classes=CLASSES)
         assert (set(data.corruptions), data.severity) == ({*NAMES, CLEAN}, level)
         np.testing.assert_array_equal(data.labels, LABELS[order])
@@ -164,12 +164,12 @@ def test_size_is_cut_before_corrupting(
     words = ("--corruption", "contrast", "--size", 17)
     if source == "npz":
         call("corrupt", clean, tmp_path / "out.npz", *words)
-        found = load_set(tmp_path / "out.npz", 17).corruptions["contrast"]
+        pictures = load_set(tmp_path / "out.npz", 17).corruptions["contrast"]
     else:
         call("corrupt", folder, tmp_path / "out", *words)
-        found = load_set(tmp_path / "out", 17, classes=CLASSES).corruptions["contrast"]
+        pictures = load_set(tmp_path / "out", 17, classes=CLASSES).corruptions["contrast"]
         smaller = smaller[np.argsort(LABELS, kind="stable")]
-    np.testing.assert_array_equal(found, corrupt(smaller, "contrast", 5, 0))
+    np.testing.assert_array_equal(pictures, corrupt(smaller, "contrast", 5, 0))
 
 
 def test_own_frost_is_used(clean: Path, tmp_path: Path) -> None:

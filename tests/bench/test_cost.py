@@ -16,6 +16,7 @@ import torch
 from bench.cli.cost import MODEL_OPTIONS, input_of
 from bench.cost.bundles import with_bundles
 from bench.cost.case import Case, Work, make_cases
+from bench.cost.frames import frames_of
 from bench.cost.latency import (
     SETTLING,
     Timing,
@@ -35,7 +36,8 @@ from bench.cost.torch_subjects import Maker, PeerSubject
 from bench.cost.worker import Loaded
 from bench.methods import parse_methods
 from bench.report import make_sections
-from bench.report.cost.tradeoff import points_of
+from bench.report.cost.memory import meanings
+from bench.report.cost.tradeoff import Point, draw, points_of
 from bench.report.document import markdown
 from bench.results import ResultError, Results, read_results
 from bench.untrained import untrained
@@ -71,6 +73,9 @@ class Slow:
         for stage in ("forward", "backward"):
             time.sleep(self._seconds)
             self._on_stage(stage)
+
+    def learned(self) -> int:
+        return self.seen
 
 
 def test_stock_tent_equals_this_package_s_tent() -> None:
@@ -200,6 +205,7 @@ def test_each_method_runs_on_each_backend_device_and_precision_that_was_asked_fo
         "nanoadapt:tent, observe (onnx)",
         "nanoadapt:tent, learn (onnx)",
         "nanoadapt:tent, learn, profile memory (onnx)",
+        "nanoadapt:tent, beside (onnx)",
     ]
     assert len({(c.label, c.threads) for c in cases}) == len(cases)
 
@@ -222,6 +228,8 @@ def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> 
     assert len(timing.wall) == 7
     assert len(timing.medians) == 3
     row = latency_row(case(), "net", timing, budget_ms=1.0)
+    assert timing.learned == 7 + 3 * SETTLING
+    assert row["learned_per_s"] == pytest.approx(timing.learned / timing.seconds)
     assert row["misses"] == 7
     assert min(timing.stages["forward"]) >= 0.004
     total = sum(row["stages_s"][stage]["mean"] for stage in timing.stages)
@@ -315,10 +323,24 @@ def test_the_picture_to_decide_by_joins_error_time_and_memory_by_method() -> Non
         for c, e in (("fog", 0.2), ("snow", 0.4), ("clean", 0.0))
     ]
     rows.append({"label": "a [int8]", "asked": "a", "latency_s": {"p50": 0.5}})
-    rows.append({"label": "a", "asked": "a", "process_peak_bytes": 7, "saved_bytes": 1})
+    rows.append({"label": "a", "asked": "a", "above_import_bytes": 7, "saved_bytes": 1})
     (point,) = points_of(rows)
-    assert (point.label, point.latency_s, point.peak_bytes) == ("a", 0.5, 7)
+    assert (point.label, point.latency_s, point.memory_bytes) == ("a", 0.5, 7)
     assert point.error == pytest.approx(0.3)
+
+
+def test_names_of_methods_that_are_alike_cover_neither_each_other_nor_the_points() -> None:
+    pytest.importorskip("matplotlib")
+    alike = [("source", 44.5, 3.1), ("source+filter", 44.0, 3.3), ("norm", 44.2, 3.6)]
+    points = [Point(label, error / 100, ms / 1e3, 2**24) for label, error, ms in alike]
+    figure = draw(points, "")
+    (axes,) = figure.axes
+    names = [text.get_window_extent() for text in axes.texts]
+    assert len(names) == len(points)
+    for name in names:
+        assert name.count_overlaps([other for other in names if other is not name]) == 0
+        for _, error, ms in alike:
+            assert not name.contains(*axes.transData.transform((ms, error)))
 
 
 def test_untrained_networks_have_statistics_that_fit_their_weights() -> None:
@@ -347,6 +369,9 @@ def test_memory_of_a_fresh_process_says_how_each_figure_was_found_and_what_is_mi
     assert row["above_import_bytes"] == row["process_peak_bytes"] - row["import_bytes"]
     assert row["saved_bytes"] > 0
     assert set(row["how"]) == {name for name in row if name.endswith("_bytes")}
+    told = dict(meanings([row]))
+    assert told["above imports"] == "process peak less imports"
+    assert not [text for text in told.values() if "_bytes" in text]
     assert "## Memory" in markdown(make_sections([read_results(out)]))
 
 
@@ -373,18 +398,35 @@ def test_graphs_of_a_bundle_do_as_much_as_their_case_says() -> None:
     maker = OnnxMaker({"input": input_of(spec)}, 1)
     image = np.ones((1, 3, spec.size, spec.size), np.float32)
     changed: dict[Work, set[str]] = {}
-    for work in (Work.PREDICT, Work.OBSERVE, Work.LEARN, Work.LEARN_IN_LITTLE):
+    for work in (Work.PREDICT, Work.OBSERVE, Work.LEARN, Work.LEARN_IN_LITTLE, Work.BESIDE):
         subject = maker.make(case(peer=None, backend="onnx", work=work, place=str(DEMO_BUNDLE)))
         assert isinstance(subject, OnnxSubject)
         subject.frame(image)
-        before = subject._state()
+        before = _state(subject)
         subject.frame(image)
-        after = subject._state()
+        after = _state(subject)
         changed[work] = {name for name in after if (after[name] != before[name]).any()}
         assert subject.sizes(image)["weight_bytes"] > 1000
     assert changed[Work.PREDICT] == set()
     assert set() < changed[Work.OBSERVE] < changed[Work.LEARN]
-    assert changed[Work.LEARN] == changed[Work.LEARN_IN_LITTLE]
+    assert changed[Work.LEARN] == changed[Work.LEARN_IN_LITTLE] == changed[Work.BESIDE]
+
+
+def _state(subject: OnnxSubject) -> dict[str, Any]:
+    subject.learned()  # waits for what goes on beside
+    assert subject._adapter is not None
+    return subject._adapter.state
+
+
+def test_frames_come_at_a_rate_and_learning_beside_is_counted() -> None:
+    spec = load_model("demo").input
+    asked = case(peer=None, backend="onnx", work=Work.BESIDE, place=str(DEMO_BUNDLE))
+    maker = OnnxMaker({"input": input_of(spec)}, 1)
+    loaded = Loaded(asked, maker.make(asked), spec, frames_of(None))
+    timing = loaded.turn(frames=6, uncounted=2, fps=40.0)
+    assert timing.seconds >= 7 / 40
+    assert len(timing.wall) == 6
+    assert 1 <= timing.learned <= 8
 
 
 def test_a_bundle_is_made_and_measured_beside_stock_tent_without_pytorch_in_its_process(

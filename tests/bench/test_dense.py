@@ -78,8 +78,8 @@ def test_a_second_box_on_a_target_is_false_and_one_in_a_crowd_is_nothing() -> No
 
 def test_recall_asks_for_class_score_and_overlap() -> None:
     truth = _truth((0, 0, 0.4, 0.4, 0, False), (0.5, 0.5, 0.9, 0.9, 1, False))
-    found = _boxes((0, 0, 0.4, 0.4, 0.9, 0), (0.5, 0.5, 0.9, 0.9, 0.2, 1))
-    assert recall([found], [truth]) == 0.5
+    boxes = _boxes((0, 0, 0.4, 0.4, 0.9, 0), (0.5, 0.5, 0.9, 0.9, 0.2, 1))
+    assert recall([boxes], [truth]) == 0.5
     assert recall([_boxes()], [truth]) == 0
 
 
@@ -108,8 +108,8 @@ def test_a_folder_and_an_npz_of_the_same_pictures_are_the_same_set(
         for place in (folder, path):
             data = load_dense_set(place, task, limit, stride)
             assert len(data) == len(chosen)
-            for found, i in zip(data.pictures(), chosen, strict=True):
-                np.testing.assert_array_equal(found, pictures[i])
+            for picture, i in zip(data.pictures(), chosen, strict=True):
+                np.testing.assert_array_equal(picture, pictures[i])
             for truth, i in zip(data.truths, chosen, strict=True):
                 if isinstance(truth, Truth):
                     assert truth.classes.tolist() == [i] * i

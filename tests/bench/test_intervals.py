@@ -63,16 +63,16 @@ def test_no_rows_have_no_mean() -> None:
 
 def test_the_mean_of_one_corruption_and_seed_has_that_row_s_interval() -> None:
     own = row("tent", "fog", 0.2)
-    found = mean_of([own])
-    assert (found.low, found.high) == pytest.approx((own.error_low, own.error_high))
+    mean = mean_of([own])
+    assert (mean.low, mean.high) == pytest.approx((own.error_low, own.error_high))
 
 
 def test_intervals_of_corruptions_are_combined_as_independent() -> None:
     """K equal corruptions: the width of one by sqrt(K)."""
     own = row("tent", "fog", 0.3)
-    found = mean_of([row("tent", str(k), 0.3) for k in range(9)])
-    assert found.error - found.low == pytest.approx((0.3 - own.error_low) / 3)
-    assert found.high - found.error == pytest.approx((own.error_high - 0.3) / 3)
+    mean = mean_of([row("tent", str(k), 0.3) for k in range(9)])
+    assert mean.error - mean.low == pytest.approx((0.3 - own.error_low) / 3)
+    assert mean.high - mean.error == pytest.approx((own.error_high - 0.3) / 3)
 
 
 def test_the_interval_holds_the_mean_of_95_of_100_draws() -> None:
@@ -82,8 +82,8 @@ def test_the_interval_holds_the_mean_of_95_of_100_draws() -> None:
     inside = 0
     for errors in drawn:
         rows = [row("tent", str(k), e, pictures=200) for k, e in enumerate(errors)]
-        found = mean_of(rows)
-        inside += found.low <= truth.mean() <= found.high
+        mean = mean_of(rows)
+        inside += mean.low <= truth.mean() <= mean.high
     assert 0.94 < inside / len(drawn) < 0.96
 
 
@@ -96,10 +96,10 @@ def test_seeds_that_agree_do_not_narrow_the_interval() -> None:
 
 def test_seeds_that_differ_add_student_s_interval() -> None:
     seeds = (0.30, 0.36, 0.42)
-    found = mean_of([row("tent", "fog", by_seed=seeds), row("tent", "snow", by_seed=seeds)])
+    mean = mean_of([row("tent", "fog", by_seed=seeds), row("tent", "snow", by_seed=seeds)])
     order = 4.3027 * 0.06 / math.sqrt(3)  # the standard deviation of these three is 0.06
     picture = (0.36 - wilson(0.36, 100)[0]) / math.sqrt(2)
-    assert found.error - found.low == pytest.approx(math.hypot(order, picture), rel=1e-4)
+    assert mean.error - mean.low == pytest.approx(math.hypot(order, picture), rel=1e-4)
 
 
 def test_a_picture_that_stands_still_counts_once() -> None:
@@ -108,5 +108,5 @@ def test_a_picture_that_stands_still_counts_once() -> None:
 
 
 def test_the_interval_stays_within_0_and_1() -> None:
-    found = mean_of([row("tent", "fog", by_seed=(0.0, 1.0))])
-    assert (found.low, found.high) == (0.0, 1.0)
+    mean = mean_of([row("tent", "fog", by_seed=(0.0, 1.0))])
+    assert (mean.low, mean.high) == (0.0, 1.0)

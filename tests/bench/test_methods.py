@@ -12,17 +12,17 @@ from edge_tta.errors import ConfigError
 
 
 def test_plain_names_are_the_methods_in_the_order_given() -> None:
-    found = parse_methods(" tent, source ,norm,nanoadapt,nanoadapt:norm ")
-    assert list(found) == ["tent", "source", "norm", "nanoadapt", "nanoadapt:norm"]
-    assert found["tent"] == make_config("tent")
-    assert found["nanoadapt"] == make_config("nanoadapt", "tent", "edge")
-    assert found["nanoadapt:norm"] == make_config("nanoadapt", "norm", "edge")
+    methods = parse_methods(" tent, source ,norm,nanoadapt,nanoadapt:norm ")
+    assert list(methods) == ["tent", "source", "norm", "nanoadapt", "nanoadapt:norm"]
+    assert methods["tent"] == make_config("tent")
+    assert methods["nanoadapt"] == make_config("nanoadapt", "tent", "edge")
+    assert methods["nanoadapt:norm"] == make_config("nanoadapt", "norm", "edge")
 
 
 def test_a_method_without_a_preset_takes_the_one_for_all() -> None:
-    found = parse_methods("nanoadapt:tent,nanoadapt:tent@edge", "paper")
-    assert found["nanoadapt:tent"] == make_config("nanoadapt", preset="paper")
-    assert found["nanoadapt:tent@edge"] == make_config("nanoadapt", preset="edge")
+    methods = parse_methods("nanoadapt:tent,nanoadapt:tent@edge", "paper")
+    assert methods["nanoadapt:tent"] == make_config("nanoadapt", preset="paper")
+    assert methods["nanoadapt:tent@edge"] == make_config("nanoadapt", preset="edge")
 
 
 def test_a_preset_may_be_a_file(tmp_path: Path) -> None:
@@ -42,27 +42,27 @@ def test_fields_win_over_the_preset_and_keep_their_type() -> None:
 
 
 def test_a_field_with_several_values_is_a_method_each() -> None:
-    found = parse_methods("nanoadapt+views=0|2+smoothing=0.9|0.99,norm")
-    assert list(found) == [
+    methods = parse_methods("nanoadapt+views=0|2+smoothing=0.9|0.99,norm")
+    assert list(methods) == [
         "nanoadapt+views=0+smoothing=0.9",
         "nanoadapt+views=0+smoothing=0.99",
         "nanoadapt+views=2+smoothing=0.9",
         "nanoadapt+views=2+smoothing=0.99",
         "norm",
     ]
-    assert found["nanoadapt+views=2+smoothing=0.99"] == make_config(views=2, smoothing=0.99)
+    assert methods["nanoadapt+views=2+smoothing=0.99"] == make_config(views=2, smoothing=0.99)
 
 
 def test_an_ablation_is_the_host_and_the_paper_s_parts_one_by_one() -> None:
-    found = parse_methods("source,ablation:tent,tent")
-    assert list(found) == [
+    methods = parse_methods("source,ablation:tent,tent")
+    assert list(methods) == [
         "source", "tent", "tent+DBC", "tent+EWGA", "tent+DBC+EWGA", "tent+DBC+EWGA+PCG",
     ]  # fmt: skip
     paper = make_config("nanoadapt", "tent", "paper")
     m, lr = paper.calibration.smoothing, paper.optimizer.learning_rate
-    assert found["tent"] == make_config("tent")
-    assert found["tent+DBC+EWGA+PCG"] == paper
-    for label, config in found.items():
+    assert methods["tent"] == make_config("tent")
+    assert methods["tent+DBC+EWGA+PCG"] == paper
+    for label, config in methods.items():
         if label.startswith("tent"):
             calibration, optimizer = config.calibration, config.optimizer
             assert (calibration.smoothing == m) == ("DBC" in label)
@@ -75,8 +75,8 @@ def test_an_ablation_is_the_host_and_the_paper_s_parts_one_by_one() -> None:
 
 
 def test_a_host_that_does_not_train_has_dbc_only() -> None:
-    found = parse_methods("ablation:norm")
-    assert found == {
+    methods = parse_methods("ablation:norm")
+    assert methods == {
         "norm": make_config("norm"),
         "norm+DBC": make_config("nanoadapt", "norm", "paper"),
     }
@@ -88,8 +88,8 @@ def test_a_host_that_does_not_train_has_dbc_only() -> None:
 def test_scaled_is_the_published_rate_for_its_batch_and_a_share_below(
     method: str, batch: int
 ) -> None:
-    found = parse_methods(f"{method},{method}@scaled,{method}@scaled+alpha=0.2")
-    plain, scaled, other = found.values()
+    methods = parse_methods(f"{method},{method}@scaled,{method}@scaled+alpha=0.2")
+    plain, scaled, other = methods.values()
     assert plain == make_config(method)
     assert plain.optimizer.reference_batch == 0
     assert scaled == make_config(method, reference_batch=batch)
@@ -132,9 +132,11 @@ def test_what_is_not_understood_is_told(text: str, said: str) -> None:
 
 
 def test_guard_and_filter_stand_around_a_method_and_change_nothing_in_it() -> None:
-    found = parse_methods("source+filter,nanoadapt:tent+guard+filter,nanoadapt:tent+smoothing=0.9")
-    labels = list(found)
+    methods = parse_methods(
+        "source+filter,nanoadapt:tent+guard+filter,nanoadapt:tent+smoothing=0.9"
+    )
+    labels = list(methods)
     assert [is_filtered(label) for label in labels] == [True, True, False]
     assert [is_guarded(label) for label in labels] == [False, True, False]
-    assert found[labels[0]] == make_config("source")
-    assert found[labels[1]] == make_config("nanoadapt", "tent")
+    assert methods[labels[0]] == make_config("source")
+    assert methods[labels[1]] == make_config("nanoadapt", "tent")

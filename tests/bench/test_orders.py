@@ -115,9 +115,9 @@ def test_classes_come_in_runs_of_the_length_asked_for(length: int) -> None:
     rests = {label: np.count_nonzero(label == LABELS) % length for label in range(4)}
     blocks = [(int(k), len(list(g))) for k, g in itertools.groupby(LABELS[order].tolist())]
     for label, rest in rests.items():
-        found = [size % length for k, size in blocks if k == label]
-        assert sorted(found)[:-1] == [0] * (len(found) - 1)
-        assert max(found) == rest
+        rests = [size % length for k, size in blocks if k == label]
+        assert sorted(rests)[:-1] == [0] * (len(rests) - 1)
+        assert max(rests) == rest
 
 
 def test_runs_come_in_random_order() -> None:

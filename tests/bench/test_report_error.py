@@ -35,15 +35,15 @@ VIEWS = [f"{PAPER}+views={k}" for k in range(5)]
 
 def _results(rows: Iterable[ErrorRow], methods: str = "") -> ErrorResults:
     rows = list(rows)
-    labels = list(dict.fromkeys(found.label for found in rows))
+    labels = list(dict.fromkeys(one.label for one in rows))
     configs = parse_methods(methods or ",".join(labels))
     fields = {label: to_fields(config) for label, config in configs.items()}
-    sources = [found.label for found in rows if found.method == "source"]
+    sources = [one.label for one in rows if one.method == "source"]
     return ErrorResults(rows, fields, Look(labels, sources))
 
 
-def _tables(found: Section) -> list[Table]:
-    return [part for part in found.parts if isinstance(part, Table)]
+def _tables(section: Section) -> list[Table]:
+    return [part for part in section.parts if isinstance(part, Table)]
 
 
 def _legend(figure: Figure) -> list[str]:
@@ -116,8 +116,8 @@ def test_the_legend_names_all_methods_outside_the_axes() -> None:
 def test_more_than_eight_methods_are_shared_out_over_plots_with_source_in_each() -> None:
     labels = ["source", *(f"tent+learning_rate={k}e-3" for k in range(1, 11)), "norm"]
     results = _results(row(label, "fog", 0.3) for label in labels)
-    (found,) = by_corruption(results)
-    plots = plots_of([found])
+    (section,) = by_corruption(results)
+    plots = plots_of([section])
     assert [plot.name for plot in plots] == ["corruptions-iid-n1-1", "corruptions-iid-n1-2"]
     legends = [_legend(plot.draw()) for plot in plots]
     assert all("source" in legend for legend in legends)
@@ -132,15 +132,15 @@ def test_cells_more_than_a_point_worse_than_source_are_marked_and_counted() -> N
         for k, label in enumerate(("source", "tent"))
     )
     assert negative_transfer(results, "iid", 1) == (2, 4)
-    (found,) = by_corruption(results)
-    cells = dict(_tables(found)[1].rows)
+    (section,) = by_corruption(results)
+    cells = dict(_tables(section)[1].rows)
     assert cells == {
         "clean": "**+10.0 ▲**",
         "frost": "-20.0",
         "snow": "+1.0",
         "fog": "**+1.1 ▲**",
     }
-    assert any(isinstance(part, str) and "(2 of 4)" in part for part in found.parts)
+    assert any(isinstance(part, str) and "(2 of 4)" in part for part in section.parts)
 
 
 def test_a_difference_that_is_not_known_is_empty() -> None:
@@ -179,8 +179,8 @@ def test_the_mean_is_drawn_against_the_batch_size_on_a_log_axis() -> None:
 
 def test_one_batch_size_makes_no_section() -> None:
     assert list(by_batch_size(_results([row("tent", "fog")]))) == []
-    (found,) = by_batch_size(_sizes())
-    (table,) = _tables(found)
+    (section,) = by_batch_size(_sizes())
+    (table,) = _tables(section)
     assert table.header[1:] == ["N = 1", "N = 10", "N = 200"]
     assert [cell.split()[0] for cell in table.rows[1][1:]] == ["85.0", "45.0", "25.0"]
 
@@ -256,8 +256,8 @@ def _ablation(labels: Iterable[str], methods: str) -> ErrorResults:
 
 def test_the_ablation_has_the_host_alone_first_and_batch_sizes_across() -> None:
     labels = ["tent", "tent+DBC", "tent+EWGA", "tent+DBC+EWGA", "tent+DBC+EWGA+PCG"]
-    (found,) = by_part(_ablation(labels[::-1], "ablation:tent"))
-    (table,) = _tables(found)
+    (section,) = by_part(_ablation(labels[::-1], "ablation:tent"))
+    (table,) = _tables(section)
     assert table.header == [
         *("mean error % (95 %)", "DBC", "EWGA", "PCG", "iid, N = 1", "iid, N = 10"),
     ]
@@ -276,17 +276,17 @@ def test_the_ablation_has_the_host_alone_first_and_batch_sizes_across() -> None:
 def test_an_ablation_is_told_by_fields_under_any_label() -> None:
     plain = f"{PAPER}+views=0+gradient=calibrated"
     labels = ["tent", plain, PAPER, "nanoadapt:tent"]
-    (found,) = ablations(_ablation(labels, ",".join(labels)).methods).values()
-    assert list(found.values()) == ["tent", plain, PAPER]  # the preset `edge` differs in more
+    (parts,) = ablations(_ablation(labels, ",".join(labels)).methods).values()
+    assert list(parts.values()) == ["tent", plain, PAPER]  # the preset `edge` differs in more
 
 
 def test_the_paper_s_constants_stand_for_all_parts_where_a_sensitivity_was_measured_too() -> None:
     labels = ["tent", "tent+DBC", *VIEWS[:3], *SMOOTHING, VIEWS[4]]
     methods = ",".join(["ablation:tent", *SMOOTHING, *VIEWS])
-    (found,) = ablations(
+    (parts,) = ablations(
         {label: to_fields(c) for label, c in parse_methods(methods).items() if label in labels}
     ).values()
-    assert found[frozenset({"DBC", "EWGA", "PCG"})] == SMOOTHING[-1]
+    assert parts[frozenset({"DBC", "EWGA", "PCG"})] == SMOOTHING[-1]
 
 
 def test_two_methods_are_no_ablation() -> None:
@@ -298,9 +298,9 @@ def test_two_methods_are_no_ablation() -> None:
 
 def test_methods_that_differ_in_one_number_are_a_series() -> None:
     methods = parse_methods(",".join(["source", "tent", *VIEWS, *reversed(SMOOTHING)]))
-    found = series_of({label: to_fields(config) for label, config in methods.items()})
-    assert [series.field for series in found] == ["smoothing", "views"]
-    smoothing, views = found
+    all_series = series_of({label: to_fields(config) for label, config in methods.items()})
+    assert [series.field for series in all_series] == ["smoothing", "views"]
+    smoothing, views = all_series
     assert list(smoothing.labels) == [0.9, 0.92, 0.94, 0.96, 0.98]
     assert list(smoothing.labels.values())[:4] == SMOOTHING[:4]
     assert smoothing.labels[0.98] == VIEWS[3]  # the same method, named first
@@ -331,8 +331,8 @@ def test_a_series_is_drawn_against_its_values_for_each_batch_size() -> None:
     np.testing.assert_allclose(eight.get_ydata(orig=False), [20, 30, 40, 50, 60])
     assert _legend(figure) == ["source", "N = 1", "N = 8"]
     assert axes.get_xlabel() == "views k"
-    (found,) = by_value(results)
-    (table,) = _tables(found)
+    (section,) = by_value(results)
+    (table,) = _tables(section)
     assert table.header[1:] == ["0", "1", "2", "3", "4"]
     assert [cells[0] for cells in table.rows] == ["iid, N = 1", "iid, N = 8"]
 
@@ -350,10 +350,10 @@ def test_many_variants_are_left_out_of_the_other_plots() -> None:
     labels = ["source", "norm", "nanoadapt:tent", *SMOOTHING, *VIEWS]
     results = _results(row(label, "fog", 0.3) for label in labels)
     assert set(variants(results)) == {*SMOOTHING, *VIEWS}
-    (found,) = by_corruption(results, variants(results))
-    (plot,) = plots_of([found])
+    (section,) = by_corruption(results, variants(results))
+    (plot,) = plots_of([section])
     assert _legend(plot.draw()) == ["source", "norm", "nanoadapt:tent"]
-    shown = {cell for table in _tables(found) for cell in table.header}
+    shown = {cell for table in _tables(section) for cell in table.header}
     assert {f"`{label}`" for label in labels} <= shown  # the figures are all there
 
 
@@ -382,15 +382,20 @@ def test_networks_sets_and_severities_are_apart_but_drift_joins_its_set() -> Non
         row("tent", "fog", model="big"),
         row("tent", "fog", order="drift", severity=0),
     ]
-    found = group(rows, {}, Look(["tent"]))
-    assert [results.title for results in found] == [
+    groups = group(rows, {}, Look(["tent"]))
+    assert [results.title for results in groups] == [
         "`zoo.py:net` on `some`, severity 5",
         "`zoo.py:net` on `some`, severity 3",
         "`zoo.py:net` on `other`, severity 5",
         "`big` on `some`, severity 5",
     ]
-    assert [results.orders for results in found] == [("iid", "drift"), ("iid",), ("iid",), ("iid",)]
-    assert len({results.prefix for results in found}) == 4
+    assert [results.orders for results in groups] == [
+        ("iid", "drift"),
+        ("iid",),
+        ("iid",),
+        ("iid",),
+    ]
+    assert len({results.prefix for results in groups}) == 4
 
 
 def test_names_of_plots_are_unique_and_fit_for_files() -> None:
@@ -402,10 +407,10 @@ def test_names_of_plots_are_unique_and_fit_for_files() -> None:
         for size in (1, 10)
     ]
     methods = parse_methods(",".join(["source", "tent", *VIEWS]))
-    found = sections(
+    page = sections(
         [one.as_dict() for one in rows], {name: to_fields(c) for name, c in methods.items()}
     )
-    names = [plot.name for plot in plots_of(found)]
+    names = [plot.name for plot in plots_of(page)]
     assert len(names) == len(set(names)) > 10
     assert all(name.replace("-", "").replace(".", "").isalnum() for name in names)
 
@@ -419,6 +424,6 @@ def test_all_errors_zero_or_one_can_be_drawn(seeds: int) -> None:
         for order in ("iid", "mixed")
         for size in (1, 4)
     )
-    for found in (by_order(results), *by_batch_size(results), *by_corruption(results)):
-        for plot in plots_of([found]):
+    for section in (by_order(results), *by_batch_size(results), *by_corruption(results)):
+        for plot in plots_of([section]):
             plot.draw().draw_without_rendering()

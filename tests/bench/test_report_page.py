@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from bench.report import writing
 from bench.report.page import html_page
 from edge_tta.config.fields import to_fields
 from tests.bench.rows import MACHINE, methods_of, result_file, row
@@ -57,8 +58,12 @@ def test_the_page_has_means_differences_and_what_it_was_measured_with(tmp_path: 
     assert "| `r.json` | 18 | 0 | abc1234 |" in page
 
 
-def test_results_of_the_repository_can_be_reported_together(tmp_path: Path) -> None:
+def test_results_of_the_repository_can_be_reported_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the README quotes is in the page of its file; other files measured parts again."""
+    # Every plot is drawn; turning 75 of them into pixels takes most of the time and shows no more.
+    monkeypatch.setattr(writing, "picture", lambda plot: str(plot.draw()).encode())
     (quoted,) = (path for path in RESULTS if path.name == "cifar10_resnet20_edge.json")
     page = _page(quoted, out=tmp_path / "quoted")
     rows = [

@@ -30,14 +30,14 @@ KEYS = {
 
 
 def test_the_environment_says_what_was_measured_with() -> None:
-    found = environment()
-    assert set(found) == KEYS
-    assert found["edge_tta"] == edge_tta.__version__
-    assert found["torch"] == torch.__version__
-    assert found["threads"] == torch.get_num_threads()
-    assert found["processor"]
-    assert isinstance(found["cores"], int)
-    json.dumps(found)
+    machine = environment()
+    assert set(machine) == KEYS
+    assert machine["edge_tta"] == edge_tta.__version__
+    assert machine["torch"] == torch.__version__
+    assert machine["threads"] == torch.get_num_threads()
+    assert machine["processor"]
+    assert isinstance(machine["cores"], int)
+    json.dumps(machine)
 
 
 def test_outside_a_checkout_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,12 +50,12 @@ def test_a_result_file_holds_command_environment_methods_and_rows(tmp_path: Path
     rows = [{"method": "tent", "error": 0.25}, {"method": "norm", "error": float("nan")}]
     methods = {"tent": {"smoothing": 0.0}}
     write_results(path, make_results("r", ["bench", "error", "--methods", "a b"], rows, methods))
-    found = json.loads(path.read_text())
-    assert list(found) == ["schema", "command", "environment", "methods", "results"]
-    assert found["schema"] == SCHEMA == 1
-    assert found["command"] == "edge-tta bench error --methods 'a b'"
-    assert found["methods"] == methods
-    assert found["results"] == [rows[0], {"method": "norm", "error": None}]
+    content = json.loads(path.read_text())
+    assert list(content) == ["schema", "command", "environment", "methods", "results"]
+    assert content["schema"] == SCHEMA == 1
+    assert content["command"] == "edge-tta bench error --methods 'a b'"
+    assert content["methods"] == methods
+    assert content["results"] == [rows[0], {"method": "norm", "error": None}]
     lines = path.read_text().splitlines()
     assert sum("tent" in line and "0.25" in line for line in lines) == 1  # a line a row
 

@@ -60,9 +60,9 @@ def test_a_budget_that_cannot_be_met_names_the_least_that_can(
 
 
 def test_learning_more_often_or_with_more_views_than_asked_for_is_never_chosen() -> None:
-    found = choices(COSTS, 2, 3)
-    assert max(choice.views for choice in found) == 2
-    assert min(choice.adapt_every for choice in found) == 3
+    offered = choices(COSTS, 2, 3)
+    assert max(choice.views for choice in offered) == 2
+    assert min(choice.adapt_every for choice in offered) == 3
 
 
 def test_costs_are_measured_on_the_network_itself() -> None:

@@ -11,7 +11,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.models import load_model
 from export.bundle import export_bundle
 
-FRAMES = 1000
+FRAMES = 500
 
 
 def test_errors_of_both_executors_differ_by_at_most_a_fifth_of_a_point(
@@ -29,6 +29,6 @@ def test_errors_of_both_executors_differ_by_at_most_a_fifth_of_a_point(
         image = model.input.prepare(frame)
         wrong["torch"] += int(adapter(image).argmax() != label)
         wrong["onnx"] += int(bundle(image).argmax() != label)
-    assert adapter.updates == bundle.updates > 50
+    assert adapter.updates == bundle.updates > 25
     assert abs(wrong["torch"] - wrong["onnx"]) <= 0.002 * FRAMES, wrong
     print(f"errors of {FRAMES}: {wrong}")

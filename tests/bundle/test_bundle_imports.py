@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_tta.bundle.folder import Bundle
+from edge_tta.cli.loading import DEMO_BUNDLE
+from edge_tta.demo.network import road_signs
+from edge_tta.network.capture import fingerprint_of
 from tests.cli.commands import ROOT, call, records
 
 _RUN = """
@@ -75,6 +79,10 @@ def test_what_needs_torch_says_so_in_one_line(words: tuple[str, ...]) -> None:
 def test_corruptions_need_no_torch() -> None:
     found, _ = _without_torch("corrupt", "--help")
     assert found["code"] == 0
+
+
+def test_the_demo_network_is_that_of_the_packaged_bundle() -> None:
+    assert fingerprint_of(road_signs()) == Bundle(DEMO_BUNDLE).fingerprint
 
 
 def test_the_packaged_bundle_predicts_what_the_demo_network_predicts(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from edge_tta.demo.network import WEIGHTS
 from tests.cli.commands import assert_one_line_of_advice, call
 from tests.cli.conftest import Folder
 
@@ -20,14 +19,14 @@ def state(folder: Folder, tmp_path: Path) -> Path:
 
 
 def test_folded_weights_run_and_a_delta_is_a_part_of_them(
-    state: Path, folder: Folder, tmp_path: Path
+    state: Path, folder: Folder, demo_weights: Path, tmp_path: Path
 ) -> None:
     folded, delta = tmp_path / "folded.safetensors", tmp_path / "delta.safetensors"
     for kind, out in (("folded", folded), ("delta", delta)):
         result = call("export", kind, "--model", "demo", "--state", state, "--out", out)
         assert result.code == 0
         assert result.out.startswith(f"{out}: ")
-    whole, part, source = load_file(folded), load_file(delta), load_file(WEIGHTS)
+    whole, part, source = load_file(folded), load_file(delta), load_file(demo_weights)
     assert set(source) - set(whole) == set()
     changed = {name for name in source if (source[name] != whole[name]).any()}
     assert set(part) == changed != set()
@@ -35,9 +34,11 @@ def test_folded_weights_run_and_a_delta_is_a_part_of_them(
 
 
 @pytest.mark.parametrize("over", ["state", "weights"])
-def test_what_is_read_is_not_written_over(over: str, state: Path, tmp_path: Path) -> None:
+def test_what_is_read_is_not_written_over(
+    over: str, state: Path, demo_weights: Path, tmp_path: Path
+) -> None:
     weights = tmp_path / "weights.safetensors"
-    weights.write_bytes(WEIGHTS.read_bytes())
+    weights.write_bytes(demo_weights.read_bytes())
     out = state if over == "state" else weights
     before = out.read_bytes()
     words = ("--model", "demo", "--weights", weights, "--state", state, "--out", out)

@@ -73,7 +73,11 @@ def test_the_log_has_a_record_a_frame_with_the_documented_keys(demo: tuple[Path,
 
 def test_the_log_tells_of_updates_once_a_window(demo: tuple[Path, Result]) -> None:
     why = [record["why"] for record in records(demo[0] / "out.jsonl")]
-    assert why[14:17] == ["accumulating 15/16", "updates so far: 1", "accumulating 1/16"]
+    assert why[14:17] == [
+        "learning: 15 of 16 to an update",
+        "updates so far: 1",
+        "learning: 1 of 16 to an update",
+    ]
     assert [at for at, text in enumerate(why) if text.startswith("updates so far")] == [15, 31]
 
 

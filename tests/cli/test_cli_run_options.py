@@ -45,7 +45,7 @@ def test_adapt_every_learns_on_every_third_frame_only(folder: Folder, tmp_path: 
     words = ("--adapt-every", 3, "--jsonl", log, "--state", state)
     assert call("run", folder(0, 8), *words).code == 0
     seen = records(log)
-    learned = [r["frame"] for r in seen if r["why"].startswith("accumulating")]
+    learned = [r["frame"] for r in seen if r["why"].startswith("learning")]
     assert learned == [0, 3, 6]
     assert {r["why"] for r in seen if r["frame"] not in learned} == {
         "calibrated; learns every 3 frames"

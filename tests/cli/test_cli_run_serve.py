@@ -31,9 +31,9 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
     with process:
         try:
             said = process.stderr.readline()
-            found = re.fullmatch(r"watch at http://127\.0\.0\.1:(\d+)/\n", said)
-            assert found, said
-            port = int(found[1])
+            match = re.fullmatch(r"watch at http://127\.0\.0\.1:(\d+)/\n", said)
+            assert match, said
+            port = int(match[1])
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", "/live")
             answer = connection.getresponse()
@@ -42,7 +42,7 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
             assert seen["state"] == "learning"
             assert len(seen["adapted"]["likeliest"]) == 4
             assert seen["guard"]["falls"] == 0
-            assert seen["saved"] == {"at_s": None, "there": False, "problem": None}
+            assert seen["saved"] == {"at_s": None, "there": False, "problem": None, "onnx": False}
             _ask(port, "pause")
             paused = _until(answer, lambda status: status["state"] == "paused")
             later = _until(answer, lambda status: status["frame"] > paused["frame"] + 5)
@@ -53,6 +53,7 @@ def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Pa
             assert done["done"][-1]["problem"] is None
             assert state.exists()
             assert done["saved"]["at_s"] is not None
+            assert done["saved"]["onnx"]
             state.unlink()
             state.mkdir()
             number = _ask(port, "save")

@@ -42,8 +42,8 @@ def test_state_after_resume_equals_uninterrupted_run_to_the_bit(
     assert resumed.code == 0
     assert f"resumed {parts} at step {FIRST}" in resumed.err
     _assert_same_tensors(whole, parts)
-    found = load_file(parts)
-    assert any(not np.array_equal(between[name], found[name]) for name in found)
+    state = load_file(parts)
+    assert any(not np.array_equal(between[name], state[name]) for name in state)
     told, told_again = (
         [(r["step"], r["why"], r["raw"]) for r in records(log)]
         for log in (tmp_path / "whole.jsonl", tmp_path / "second.jsonl")
@@ -111,14 +111,14 @@ def test_what_a_network_prints_is_no_record_of_a_resumed_run_either(
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "a folder", "weights"])
-def test_a_damaged_state_is_refused(damage: str, folder: Folder, tmp_path: Path) -> None:
+def test_a_damaged_state_is_refused(
+    damage: str, folder: Folder, demo_weights: Path, tmp_path: Path
+) -> None:
     state, pictures = tmp_path / "state.safetensors", folder(0, 2)
     if damage == "a folder":
         state.mkdir()
     elif damage == "weights":
-        from edge_tta.demo.network import WEIGHTS
-
-        state.write_bytes(WEIGHTS.read_bytes())
+        state.write_bytes(demo_weights.read_bytes())
     else:
         # Saved once: a slow machine would have a save before it to go back to.
         assert call("run", pictures, "--state", state, "--save-every", 1e6).code == 0
@@ -129,10 +129,10 @@ def test_a_damaged_state_is_refused(damage: str, folder: Folder, tmp_path: Path)
 
 
 def _assert_same_tensors(one: Path, other: Path) -> None:
-    expected, found = load_file(one), load_file(other)
-    assert found.keys() == expected.keys()
+    expected, actual = load_file(one), load_file(other)
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert value.tobytes() == found[name].tobytes(), name
+        assert value.tobytes() == actual[name].tobytes(), name
 
 
 def _assert_refused(where: Path, state: Path, pictures: Path, *words: str, said: str) -> None:

@@ -37,11 +37,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
 
 
 def test_every_finding_that_is_not_well_says_how_to_mend_it() -> None:
-    found = list(findings())
+    everything = list(findings())
     assert {"machine", "memory", "disk", "PyTorch", "OpenCV", "video .mp4"} <= {
-        finding.what for finding in found
+        finding.what for finding in everything
     }
-    for finding in found:
+    for finding in everything:
         assert finding.found
         assert finding.ok or finding.advice, finding
         assert "\n" not in finding.found + finding.advice
@@ -74,9 +74,9 @@ def test_the_json_is_the_same_as_the_table() -> None:
 @pytest.mark.parametrize(("mode", "number", "well"), [("MAXN_SUPER", 2, True), ("15W", 0, False)])
 def test_a_jetsons_power_mode_is_told(program, mode: str, number: int, well: bool) -> None:  # type: ignore[no-untyped-def]
     program("nvpmodel", JETSON.format(mode, number))
-    found = {finding.what: finding for finding in look_machine.power()}["power mode"]
-    assert (found.found, found.ok) == (mode, well)
-    assert ("nvpmodel -m N" in found.advice) == (not well)
+    finding = {finding.what: finding for finding in look_machine.power()}["power mode"]
+    assert (finding.found, finding.ok) == (mode, well)
+    assert ("nvpmodel -m N" in finding.advice) == (not well)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_a_jetsons_power_mode_is_told(program, mode: str, number: int, well: boo
 )
 def test_a_weak_power_supply_is_told(program, bits: str, said: str) -> None:  # type: ignore[no-untyped-def]
     program("vcgencmd", f"throttled={bits}")
-    found = {finding.what: finding for finding in look_machine.power()}["power supply"]
-    assert found.found == said
-    assert found.ok == (said == "enough")
+    finding = {finding.what: finding for finding in look_machine.power()}["power supply"]
+    assert finding.found == said
+    assert finding.ok == (said == "enough")
 
 
 def test_a_sleepy_governor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,8 +99,8 @@ def test_a_sleepy_governor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(look_machine, "GOVERNOR", str(governor))
     for name, well in (("powersave", False), ("schedutil", True)):
         governor.write_text(name + "\n")
-        found = {finding.what: finding for finding in look_machine.power()}["CPU governor"]
-        assert (found.found, found.ok) == (name, well)
+        finding = {finding.what: finding for finding in look_machine.power()}["CPU governor"]
+        assert (finding.found, finding.ok) == (name, well)
 
 
 def test_the_memory_is_what_a_container_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,12 +109,12 @@ def test_the_memory_is_what_a_container_leaves(monkeypatch: pytest.MonkeyPatch) 
         "/sys/fs/cgroup/memory.max": "max",
     }
     monkeypatch.setattr(look_machine, "read", system.get)
-    (found,) = look_machine.memory()
-    assert (found.found, found.ok) == ("6.0 GiB of 8.0 GiB available", True)
+    (finding,) = look_machine.memory()
+    assert (finding.found, finding.ok) == ("6.0 GiB of 8.0 GiB available", True)
     system["/sys/fs/cgroup/memory.max"] = str(2**30)
     system["/sys/fs/cgroup/memory.current"] = str(2**29)
-    (found,) = look_machine.memory()
-    assert (found.found, found.ok) == ("0.5 GiB of 1.0 GiB available", False)
+    (finding,) = look_machine.memory()
+    assert (finding.found, finding.ok) == ("0.5 GiB of 1.0 GiB available", False)
 
 
 def test_two_wheels_of_opencv_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,9 +124,9 @@ def test_two_wheels_of_opencv_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "version",
         lambda name: "4.8" if name.startswith("opencv-python") else real(name),
     )
-    found = next(iter(look_software.opencv()))
-    assert not found.ok
-    assert found.advice.startswith("pip uninstall opencv-python opencv-python-headless;")
+    finding = next(iter(look_software.opencv()))
+    assert not finding.ok
+    assert finding.advice.startswith("pip uninstall opencv-python opencv-python-headless;")
 
 
 def test_a_device_that_gives_no_picture_is_told_with_its_name(
@@ -137,11 +137,11 @@ def test_a_device_that_gives_no_picture_is_told_with_its_name(
     (tmp_path / "names" / "video0" / "name").write_text("USB Camera\n")
     monkeypatch.setattr(look_cameras, "_DEVICES", str(tmp_path))
     monkeypatch.setattr(look_cameras, "_NAMES", str(tmp_path / "names"))
-    (found,) = look_cameras.cameras()
-    assert found.what == f"camera {tmp_path / 'video0'}"
-    assert not found.ok
-    assert found.found.startswith("USB Camera: ")
-    assert found.advice
+    (finding,) = look_cameras.cameras()
+    assert finding.what == f"camera {tmp_path / 'video0'}"
+    assert not finding.ok
+    assert finding.found.startswith("USB Camera: ")
+    assert finding.advice
 
 
 def test_programs_that_fail_or_hang_say_nothing(program) -> None:  # type: ignore[no-untyped-def]

@@ -173,12 +173,12 @@ def test_fog(table: TableName, severity: int) -> None:
 
     scale = reach**2
     wanted = (scale * ((off_middle**2).mean(axis=1) + spread.mean())).mean()
-    found = ((result + 0.5 - clean) ** 2).mean(axis=(1, 2, 3))
+    squares = ((result + 0.5 - clean) ** 2).mean(axis=(1, 2, 3))
     error = 5 * math.hypot(
-        found.std() / math.sqrt(n), scale.mean() * spread.std() / math.sqrt(len(spread))
+        squares.std() / math.sqrt(n), scale.mean() * spread.std() / math.sqrt(len(spread))
     )
     assert error < 0.35 * wanted
-    assert found.mean() == pytest.approx(wanted, abs=error)
+    assert squares.mean() == pytest.approx(wanted, abs=error)
 
 
 FROSTED = (
@@ -212,9 +212,9 @@ def test_drawn_frost_is_as_strong_as_the_published_photographs(
             square += share @ (frosted - LEVELS[:, None]) ** 2 @ weight / 15
     # Each picture gets one photograph, so pictures, not values, are the sample. The drawn panes
     # may differ in tint by 4 levels on average.
-    means, found = result.mean(axis=(1, 2, 3)), ((result - clean) ** 2).mean(axis=(1, 2, 3))
+    means, squares = result.mean(axis=(1, 2, 3)), ((result - clean) ** 2).mean(axis=(1, 2, 3))
     assert means.mean() == pytest.approx(mean - 0.5, abs=5 * means.std() / math.sqrt(n) + 4 * b)
-    assert decibel(found.mean()) == pytest.approx(decibel(square), abs=0.8)
+    assert decibel(squares.mean()) == pytest.approx(decibel(square), abs=0.8)
 
 
 @every_cell

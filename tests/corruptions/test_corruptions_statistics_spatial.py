@@ -187,7 +187,7 @@ def test_glass_blur_is_as_strong_as_the_published_loop(table: TableName, severit
 
     clean = scenes(8, side)
     rng = np.random.default_rng(severity)
-    found = []
+    images = []
     for picture in clean:
         values = np.floor(blurred(picture.astype(float)) + 1e-9)
         for _ in range(int(passes)):
@@ -195,8 +195,8 @@ def test_glass_blur_is_as_strong_as_the_published_loop(table: TableName, severit
             offset = rng.integers(-reach, reach, size=(2, inner, inner))
             origin = published_shuffle(side, side, reach, offset)
             values = values.reshape(-1, 3)[origin].reshape(side, side, 3)
-        found.append(np.floor(blurred(values) + 1e-9))
-    wanted = np.array(found)
+        images.append(np.floor(blurred(values) + 1e-9))
+    wanted = np.array(images)
     many = 6
     results = [corrupt(clean, "glass_blur", severity, seed, table=table) for seed in range(many)]
     assert np.mean(results) == pytest.approx(wanted.mean(), abs=0.4)
@@ -293,8 +293,8 @@ def test_pixelate_takes_what_differs_within_a_cell(table: TableName, severity: i
         # Halves are rounded up: a quarter of a level for cells two wide, or high; less for others.
         assert -0.05 < after.mean() - before.mean() < 0.55
         assert after.var() == pytest.approx(before.var() - lost, rel=0.02)
-        found = mse(before, after)
-        assert lost - 1e-9 <= found < lost + 0.35
+        error = mse(before, after)
+        assert lost - 1e-9 <= error < lost + 0.35
     assert result.shape == clean.shape
 
 

@@ -8,13 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edge_tta.demo import train
 from edge_tta.demo.conditions import CONDITIONS, Frame
-from edge_tta.demo.network import WEIGHTS, RoadSignNet, road_signs
+from edge_tta.demo.network import SOURCE_GRAPH, RoadSignNet, road_signs
 from edge_tta.demo.spec import INPUT, LABELS
 from edge_tta.demo.stream import CLEAR, DemoFrame
 from edge_tta.errors import ModelError, OutputError
+from edge_tta.models.naming import load_model
 from edge_tta.prepare import resize
+from tests.demo import training
 
 CleanSet = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -36,10 +37,6 @@ def test_network_is_small_frozen_and_answers_one_logit_a_class(network: RoadSign
     assert sum(p.numel() for p in network.parameters()) <= 350_000
     assert not any(module.training for module in network.modules())
     assert network(torch.zeros(2, 3, INPUT.size, INPUT.size)).shape == (2, len(LABELS))
-
-
-def test_packaged_weights_are_small() -> None:
-    assert WEIGHTS.stat().st_size <= 1_500_000
 
 
 def test_at_least_97_percent_of_unseen_clean_frames_are_recognised(
@@ -71,19 +68,21 @@ def test_statistics_of_the_condition_lower_the_error(name: str, clean: CleanSet)
     assert wrong(network, frames, labels) < 0.6 * frozen
 
 
-def test_missing_and_foreign_weights_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no demo weights at .*; reinstall"):
-        road_signs(tmp_path / "none.safetensors")
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(b"not weights")
-    with pytest.raises(ModelError, match="does not hold the weights of RoadSignNet"):
+def test_missing_damaged_and_foreign_graphs_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no file"):
+        road_signs(tmp_path / "none.onnx")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"not a graph")
+    with pytest.raises(ModelError, match="is no ONNX file"):
         road_signs(damaged)
+    with pytest.raises(ModelError, match="does not hold the weights of RoadSignNet; reinstall"):
+        road_signs(SOURCE_GRAPH.with_name("norm.predict.onnx"))
 
 
 def test_training_twice_gives_the_same_weights(clean: CleanSet) -> None:
     small = np.stack([resize(frame, INPUT.size) for frame in clean[0][:192]])
     first, second = (
-        train.train(small, clean[1][:192], 1, 5, lambda _: None).state_dict() for _ in range(2)
+        training.train(small, clean[1][:192], 1, 5, lambda _: None).state_dict() for _ in range(2)
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -91,15 +90,16 @@ def test_training_twice_gives_the_same_weights(clean: CleanSet) -> None:
 def test_training_says_how_well_it_went_and_writes_one_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "weights"
+    path = tmp_path / "weights.safetensors"
     assert (
-        train.main(["--out", str(path), "--frames", "96", "--epochs", "1", "--threads", "1"]) == 0
+        training.main(["--out", str(path), "--frames", "96", "--epochs", "1", "--threads", "1"])
+        == 0
     )
     assert "clean held-out accuracy" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [path]
-    assert not road_signs(path).training
+    assert not load_model("demo", path).module.training
 
 
 def test_training_into_no_folder_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"no folder .*; create it first"):
-        train.main(["--out", str(tmp_path / "none" / "weights")])
+        training.main(["--out", str(tmp_path / "none" / "weights")])

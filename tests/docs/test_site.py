@@ -15,7 +15,7 @@ import pytest
 from tests.docs.pages import PAGES, README, ROOT
 
 EXAMPLE = {"edge_tta/method/hosts/pseudo_label.py", "tests/method/hosts/test_pseudo_label.py"}
-OF_OTHER_PROGRAMS = {"--no-deps"}
+OF_OTHER_PROGRAMS = {"--group-add", "--no-deps"}
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
@@ -66,6 +66,16 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
         re.findall(r"\b(?:edge_tta|export|bench|tests|configs)/[\w/.-]*\w", page.read_text())
     )
     assert not {name for name in named - EXAMPLE if not (ROOT / name).exists()}
+
+
+def test_what_the_way_of_a_frame_names_is_in_the_code() -> None:
+    files = [path for top in ("edge_tta", "export") for path in ROOT.glob(f"{top}/**/*.py")]
+    words = set(re.findall(r"\w+", " ".join(path.read_text() for path in files)))
+    page = (ROOT / "docs" / "contributing" / "one-frame.md").read_text()
+    named = re.findall(r"`([A-Za-z_][\w.]*)(?=[`(])", page)
+    parts = {part for name in named if not name.endswith(".py") for part in name.split(".")}
+    assert len(parts) > 80
+    assert not parts - words
 
 
 def test_pages_that_the_code_names_are_there() -> None:

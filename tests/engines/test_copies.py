@@ -15,7 +15,14 @@ from edge_tta.prepare import InputSpec
 from tests.adapters import WINDOW, assert_same, shared, stream
 
 SPEC = InputSpec(size=8, scale=255.0, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-CHOSEN = {"adapt_from": "bn1", "calibrate_below": True, "depth": 2, "views": 2, "seed": 5}
+CHOSEN = {
+    "adapt_from": "bn1",
+    "calibrate_below": True,
+    "train": "affine+conv",
+    "depth": 2,
+    "views": 2,
+    "seed": 5,
+}
 LABELS = [m for m in METHODS if m != "nanoadapt"] + [f"nanoadapt:{host}" for host in HOSTS]
 
 
@@ -96,3 +103,13 @@ def test_a_state_of_another_adapter_that_is_restored_may_be_saved(tmp_path) -> N
     third = first.fresh_copy()
     third.load(tmp_path / "state")
     assert_same(third.state, first.state)
+
+
+@pytest.mark.parametrize(
+    "option", [{"method": "tent"}, {"host": "eata"}, {"learning_rate": 0.5}, {"saved": "int8"}]
+)
+def test_an_engine_has_its_method_and_options(option: dict[str, Any]) -> None:
+    engine = _adapter().engine
+    assert Adapter(engine).engine is engine
+    with pytest.raises(ConfigError, match="give it alone"):
+        Adapter(engine, **option)

@@ -69,7 +69,7 @@ def test_folded_weights_in_the_plain_network_answer_as_the_adapter(
 
 
 def test_a_delta_on_the_source_weights_is_the_folded_network(
-    adapted: tuple[str, Adapter, Path], tmp_path: Path
+    adapted: tuple[str, Adapter, Path], demo_weights: Path, tmp_path: Path
 ) -> None:
     name, adapter, state = adapted
     out = tmp_path / "delta.safetensors"
@@ -88,7 +88,7 @@ def test_a_delta_on_the_source_weights_is_the_folded_network(
     assert bool(owners & norms)
     if name != "convolutions":
         assert owners <= norms
-        assert out.stat().st_size < 0.1 * Path(_weights_file()).stat().st_size
+        assert out.stat().st_size < 0.1 * demo_weights.stat().st_size
     statistics_only = name in ("norm", "nanoadapt:norm")
     assert any(key.endswith(".bias") for key in delta) != statistics_only
 
@@ -194,9 +194,3 @@ def test_a_place_that_does_not_do_is_told(
     adapter.save(tmp_path / "state.safetensors")
     words = ("--state", tmp_path / "state.safetensors", "--out", tmp_path / out)
     assert_one_line_of_advice(call("export", "folded", "--model", "demo", *words), said)
-
-
-def _weights_file() -> Path:
-    from edge_tta.demo.network import WEIGHTS
-
-    return WEIGHTS

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from export.graph.convert import convert
 from export.graph.emitter import Style
-from export.graph.operators import OPERATORS
+from export.graph.operators import OPERATORS, convolution_gradients
 from export.graph.passes import improve
 from export.graph.trace import Traced
 from export.graph.weights import WeightFile
@@ -77,6 +77,15 @@ def test_convolutions_and_their_input_gradients(
 
     _assert_same(convolve, _random(1, 4, size, size), style)
     _assert_same(convolve, _random(2, 4, size, size), style)
+
+
+@pytest.mark.parametrize("most", [0, 1 << 19])
+def test_a_flipped_kernel_is_the_same_stored_or_made_at_load(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution_gradients, "_FLIPPED_AT_LOAD", most)
+    weight = _random(6, 4, 3, 5)
+    _assert_same(lambda x: functional.conv2d(x, weight, padding=1), _random(1, 4, 8, 9))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def _after_power_cuts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, heed_sync: bool = True
 ) -> list[tuple[int | None, bool]]:
     """Steps of the state found after a cut at each moment of a save, and whether it had ended."""
-    path, found = tmp_path / "state.safetensors", tmp_path / "found.safetensors"
+    path, left = tmp_path / "state.safetensors", tmp_path / "left.safetensors"
     adapter = Adapter(network("plain"), "norm")
     adapter(torch.zeros(1, 3, 8, 8))
     adapter.save(path)
@@ -38,8 +38,8 @@ def _after_power_cuts(
         adapter.save(path)
     results = []
     for data, done in images(old, recorder.events):
-        found.write_bytes(data)
-        results.append((_steps(found), done))
+        left.write_bytes(data)
+        results.append((_steps(left), done))
     return results
 
 

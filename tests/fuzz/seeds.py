@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_tta.demo.network import WEIGHTS
+from edge_tta.demo.network import road_signs
 from tests.frames.media import textured
 from tests.fuzz.targets import a_state
 
@@ -20,8 +20,8 @@ _EXIF = bytes.fromhex("ffe100224578696600004d4d002a00000008000101120003000000010
 
 def seeds(name: str) -> list[bytes]:
     """Good inputs of a target, then what was found."""
-    found = [path.read_bytes() for path in sorted((FOUND / name).glob("*"))]
-    return [*_GOOD.get(name, list)(), *found, *_LARGE.get(name, ())]
+    crashers = [path.read_bytes() for path in sorted((FOUND / name).glob("*"))]
+    return [*_GOOD.get(name, list)(), *crashers, *_LARGE.get(name, ())]
 
 
 def _pictures() -> list[bytes]:
@@ -60,10 +60,11 @@ def _weights() -> list[bytes]:
     import io
 
     import torch
+    from safetensors.torch import save
 
     buffer = io.BytesIO()
     torch.save({"a.weight": torch.zeros(2, 2)}, buffer)
-    return [buffer.getvalue(), WEIGHTS.read_bytes()[:4096]]
+    return [buffer.getvalue(), save(road_signs().state_dict())[:4096]]
 
 
 def _state_of(config: bytes) -> bytes:

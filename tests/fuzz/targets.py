@@ -183,8 +183,8 @@ def labels(data: bytes) -> None:
     """A labels.csv."""
     with told():
         names = ClassNames(("cat", "dog"))
-        found = read_labels(file_of(data, "labels.csv"), names)
-        assert all(label in (0, 1) for label in found.values())
+        labels = read_labels(file_of(data, "labels.csv"), names)
+        assert all(label in (0, 1) for label in labels.values())
 
 
 @target
@@ -200,8 +200,8 @@ def source(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     if text.strip() in STANDARD_INPUT:
         return
-    with _offline(), told(), open_source(text, max_frames=1, reconnect_s=0.0) as found:
-        found.read()
+    with _offline(), told(), open_source(text, max_frames=1, reconnect_s=0.0) as frames:
+        frames.read()
 
 
 @target
@@ -246,6 +246,6 @@ def _offline() -> Iterator[None]:
         yield
 
 
-for found in pkgutil.iter_modules([str(Path(__file__).parent)]):
-    if found.name.startswith("targets_"):
-        importlib.import_module(f"{__package__}.{found.name}")
+for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+    if module.name.startswith("targets_"):
+        importlib.import_module(f"{__package__}.{module.name}")

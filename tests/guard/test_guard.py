@@ -216,13 +216,25 @@ def test_batches_are_compared_once_in_so_many_frames_at_least(n: int) -> None:
     def batch(frame: int, age: int = 0) -> Logits:
         return np.concatenate([sure(frame + i) for i in range(n)])
 
-    guard = Guard(Scripted(batch, batch))
+    guard, rng = Guard(Scripted(batch, batch)), np.random.default_rng(0)
     for _ in range(40):
-        logits = guard(np.zeros((n, 12, 8, 8), np.float32))
+        logits = guard(rng.normal(size=(n, 12, 8, 8)).astype(np.float32))
         assert logits.shape == (n, CLASSES)
     assert guard.frames == 40 * n
     assert guard.source_frames >= guard.frames // max(LIMITS.every, n)
     assert guard.falls == 0
+
+
+def test_of_near_copies_the_source_is_not_asked() -> None:
+    guard, rng = Guard(Scripted(lambda frame, age: mixed(frame))), np.random.default_rng(0)
+    pictures = rng.normal(size=(40, 1, 3, 8, 8)).astype(np.float32)
+    adapted = 0
+    for picture in pictures:
+        for _ in range(5):
+            guard(picture)
+            adapted += guard.adapts
+    assert 40 <= adapted < 80
+    assert guard.source_frames <= adapted // LIMITS.every + 20
 
 
 def test_limits_can_be_chosen() -> None:

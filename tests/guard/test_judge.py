@@ -9,6 +9,7 @@ import pytest
 
 from edge_tta.guard.judge import CREDIT, INFORMATION, MEMORY, WIDTH, Judge
 from edge_tta.temporal import ClassFilter, Novelty
+from edge_tta.temporal.novelty import block_means
 
 RNG = np.random.default_rng(3)
 
@@ -34,8 +35,9 @@ def test_advantage_is_that_of_the_equations(run: int) -> None:
     believed: list[list[float]] = [[], []]
     alone: list[float] = []
     for picture, *rows in zip(pictures, adapted, source, strict=True):
-        judge.compare(picture, *rows)
-        news = novelty.update(picture)
+        blocks = block_means(picture)
+        judge.compare(blocks, *rows)
+        news = novelty.update(blocks)
         for i, (by_filter, row) in enumerate(zip(filters, rows, strict=True)):
             belief = by_filter.update(row, novelty=news)
             believed[i].append(float(belief.p[row.argmax()]))
@@ -51,7 +53,7 @@ def test_advantage_is_that_of_the_equations(run: int) -> None:
 
 def test_what_is_not_finite_tells_nothing() -> None:
     judge = Judge(3)
-    picture = np.zeros((3, 8, 8), np.float32)
-    judge.compare(picture, np.array([np.nan, 0, 0]), np.array([1.0, 0, 0]))
-    judge.compare(picture, np.array([1.0, 0, 0]), np.array([np.inf, 0, 0]))
+    blocks = np.zeros((3, 4, 4))
+    judge.compare(blocks, np.array([np.nan, 0, 0]), np.array([1.0, 0, 0]))
+    judge.compare(blocks, np.array([1.0, 0, 0]), np.array([np.inf, 0, 0]))
     assert judge.advantage == 0

@@ -88,12 +88,12 @@ class Reference:
         """theta^l of Eq. 8: the parameters just before a BatchNorm that are trained."""
         conv, earlier = BEFORE[name]
         module = getattr(self.net, conv)
-        found = []
+        parameters = []
         if self.conv_trained:
-            found += [module.weight] + ([] if module.bias is None else [module.bias])
+            parameters += [module.weight] + ([] if module.bias is None else [module.bias])
         for bn in earlier:
-            found += [self.bns[bn].weight, self.bns[bn].bias]
-        return found
+            parameters += [self.bns[bn].weight, self.bns[bn].bias]
+        return parameters
 
     def __call__(self, images: Tensor, views: int) -> Tensor:
         net, m = self.net, self.m

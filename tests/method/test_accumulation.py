@@ -14,8 +14,8 @@ from edge_tta.method import accumulation
 def test_position_weights_equal_the_published_ramp(steps: int) -> None:
     for i in range(1, steps + 1):
         r = (math.log(steps) + math.log(i)) / (2 * math.log(steps))
-        found = accumulation.position_weight(torch.tensor(i), steps)
-        assert float(found) == pytest.approx(r / steps, rel=1e-6)
+        weight = accumulation.position_weight(torch.tensor(i), steps)
+        assert float(weight) == pytest.approx(r / steps, rel=1e-6)
     assert float(accumulation.position_weight(torch.tensor(steps), steps)) == pytest.approx(
         1 / steps
     )

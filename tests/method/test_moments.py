@@ -64,9 +64,9 @@ def test_shift_is_exact_for_an_affine_change_of_the_input() -> None:
     # d E[(z - c)^2] is 2 E[z - c] 0.25 + 0.25^2, whose square is left out at first order: put in.
     change = torch.full((4,), 0.25, dtype=torch.float64)
     square = 2 * history[0] * 0.25 + 0.25**2
-    found = moments.shift(history, change, square, torch.ones(4, dtype=torch.float64))
-    torch.testing.assert_close(found[0], moved[0])
-    torch.testing.assert_close(found[1], moved[1])
+    shifted = moments.shift(history, change, square, torch.ones(4, dtype=torch.float64))
+    torch.testing.assert_close(shifted[0], moved[0])
+    torch.testing.assert_close(shifted[1], moved[1])
 
 
 def test_a_short_start_averages_evenly_and_then_forgets_exponentially() -> None:
@@ -80,3 +80,18 @@ def test_a_short_start_averages_evenly_and_then_forgets_exponentially() -> None:
 def test_first_batch_replaces_the_source_statistics_when_asked() -> None:
     at = [float(moments.smoothing_at(torch.tensor(t), 0.9, 0, "first")) for t in range(2)]
     assert at == [0.0, pytest.approx(0.9)]
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 14, 28, 32, 56, 112, 160, 224])
+def test_sampled_rows_are_evenly_spaced_from_edge_to_edge_and_enough(side: int) -> None:
+    rows = moments.sampled(torch.arange(side).view(1, 1, side)).flatten()
+    assert (rows[0], rows[-1]) == (0, side - 1)
+    assert len(set(rows.diff().tolist())) <= 1
+    assert len(rows) >= min(side, moments.LEAST_ROWS)
+
+
+def test_edges_that_cancel_in_the_whole_map_cancel_in_the_sample() -> None:
+    z = torch.zeros((1, 1, 56, 56))
+    z[..., 0, :], z[..., -1, :] = 1.0, -1.0
+    assert len(moments.sampled(z)[0, 0]) < 56
+    assert moments.sampled(z).mean() == z.mean() == 0

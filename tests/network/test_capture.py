@@ -75,9 +75,9 @@ def _assert_equal(program: Program, model: nn.Module, images: Tensor) -> Source:
     expected = model(images.clone())
     for watch in (False, True):
         hook = Source(program)
-        found = program.run(images, hook, watch=watch)
+        outputs = program.run(images, hook, watch=watch)
         atol = 1e-5 * float(expected.abs().max())
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=atol)
+        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=atol)
     return hook
 
 
@@ -232,8 +232,8 @@ def test_unusual_networks_are_captured_for_any_number_of_images(name: str) -> No
     for n in (1, 4):
         images = _images(n)
         expected = model(images.clone()).reshape(n, 4)
-        found = program.run(images, Source(program))
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        outputs = program.run(images, Source(program))
+        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-4)
 
 
 def _dropped(net: Any, x: Tensor) -> Tensor:

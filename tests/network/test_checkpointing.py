@@ -52,10 +52,10 @@ def learned(net: nn.Module, segments: int | str, **options: object) -> tuple[Ten
     return logits, adapter.state, segments_of(adapter, (3, 16, 16))
 
 
-def assert_same(found: State, wanted: State) -> None:
-    assert found.keys() == wanted.keys()
+def assert_same(actual: State, wanted: State) -> None:
+    assert actual.keys() == wanted.keys()
     for key, value in wanted.items():
-        torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-6, msg=key)
+        torch.testing.assert_close(actual[key], value, rtol=1e-5, atol=1e-6, msg=key)
 
 
 @pytest.mark.parametrize("saved", ["stock", "float16"])
@@ -65,10 +65,10 @@ def test_logits_gradients_and_statistics_are_those_of_a_network_run_once(
 ) -> None:
     net = built(name)
     wanted, state, _ = learned(net, 0, saved=saved)
-    logits, found, number = learned(net, "auto", saved=saved)
+    logits, actual, number = learned(net, "auto", saved=saved)
     assert number > 2
     torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-6)
-    assert_same(found, state)
+    assert_same(actual, state)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_so_they_are_with_other_hosts_views_and_trained_parameters(
     options: dict[str, object], everywhere: None
 ) -> None:
     wanted, state, _ = learned(network("residual"), 0, **options)
-    logits, found, _ = learned(network("residual"), "auto", **options)
+    logits, actual, _ = learned(network("residual"), "auto", **options)
     torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-6)
-    assert_same(found, state)
+    assert_same(actual, state)
 
 
 @pytest.mark.parametrize("name", ["residual", "concatenating"])
@@ -98,9 +98,9 @@ def test_under_autocast_they_are_so_to_the_rounding_of_bfloat16(
 ) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         wanted, state, _ = learned(network(name), 0, accumulation=100)
-        logits, found, _ = learned(network(name), "auto", accumulation=100)
+        logits, actual, _ = learned(network(name), "auto", accumulation=100)
     torch.testing.assert_close(logits, wanted, rtol=0.05, atol=0.05)
-    assert distance(found["opt.gradient"], state["opt.gradient"]) < 0.1
+    assert distance(actual["opt.gradient"], state["opt.gradient"]) < 0.1
 
 
 class Deep(nn.Module):
@@ -185,9 +185,9 @@ def test_a_plan_is_the_best_of_all(seed: int, most: int | None) -> None:
         for rest in itertools.combinations(range(1, n), k)
     ]  # fmt: skip
     least = min(most_saved(inputs, saved, way) for way in ways)
-    found = cutting.plan(inputs, saved, most)
-    assert len(found) <= (most or n)
-    assert most_saved(inputs, saved, found) <= least * (1 + 1 / 128) + 1
+    segments = cutting.plan(inputs, saved, most)
+    assert len(segments) <= (most or n)
+    assert most_saved(inputs, saved, segments) <= least * (1 + 1 / 128) + 1
 
 
 def test_what_a_batchnorm_writes_over_is_no_place_to_cut(everywhere: None) -> None:
@@ -217,10 +217,10 @@ def test_a_residual_that_a_batchnorm_reads_is_a_place_to_cut(everywhere: None) -
 
     net = with_statistics(Identity())
     wanted, state, _ = learned(net, 0, saved="float32")
-    logits, found, number = learned(net, "auto", saved="float32")
+    logits, actual, number = learned(net, "auto", saved="float32")
     assert number > 2
     torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-6)
-    assert_same(found, state)
+    assert_same(actual, state)
 
 
 @pytest.mark.parametrize(("field", "value"), [("gradient", "proxy"), ("taylor", "affine")])

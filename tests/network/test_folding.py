@@ -24,8 +24,8 @@ def test_a_folded_program_computes_what_the_network_computes(net: str) -> None:
         assert [layer.name for layer in program.layers] == layers[place:]
         assert [site.index for site in program.sites] == list(range(len(program.sites)))
         for watch in (False, True):
-            found = program.run(images, AsTrained(program), watch=watch)
-            torch.testing.assert_close(found, model(images), atol=1e-9, rtol=1e-9)
+            outputs = program.run(images, AsTrained(program), watch=watch)
+            torch.testing.assert_close(outputs, model(images), atol=1e-9, rtol=1e-9)
 
 
 def test_a_batch_norm_with_no_convolution_in_front_stays_with_its_constants() -> None:

@@ -95,8 +95,8 @@ def learned(net: nn.Module, saved: str, **options: object) -> tuple[Tensor, Stat
     return logits, adapter.state
 
 
-def distance(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).norm() / wanted.norm())
+def distance(gradient: Tensor, wanted: Tensor) -> float:
+    return float((gradient - wanted).norm() / wanted.norm())
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_gradients_statistics_and_logits_are_those_of_stock_autograd(name: str, 
     net = built(name)
     wanted, state = learned(net, "stock", gradient=path)
     for saved, tolerance in TOLERANCE.items():
-        logits, found = learned(net, saved, gradient=path)
+        logits, lean = learned(net, saved, gradient=path)
         torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-5)
         for key in (
             "calib.recent_offset",
@@ -117,8 +117,8 @@ def test_gradients_statistics_and_logits_are_those_of_stock_autograd(name: str, 
             "calib.lasting_offset",
             "calib.spread",
         ):
-            torch.testing.assert_close(found[key], state[key], rtol=1e-4, atol=1e-5)
-        assert distance(found["opt.gradient"], state["opt.gradient"]) < tolerance, saved
+            torch.testing.assert_close(lean[key], state[key], rtol=1e-4, atol=1e-5)
+        assert distance(lean["opt.gradient"], state["opt.gradient"]) < tolerance, saved
 
 
 @pytest.mark.parametrize("preset", ["paper", "edge"])
@@ -128,10 +128,10 @@ def test_taylor_terms_and_trained_convolutions_are_as_with_stock_autograd(
 ) -> None:
     net = built("residual")
     wanted, state = learned(net, "stock", preset=preset, taylor="affine", **options)
-    logits, found = learned(net, "float32", preset=preset, taylor="affine", **options)
+    logits, lean = learned(net, "float32", preset=preset, taylor="affine", **options)
     torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-5)
     for key, value in state.items():
-        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(lean[key], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MORE)
@@ -140,12 +140,12 @@ def test_float64_gradients_are_exact_whatever_gamma_is(name: str) -> None:
     lean = lean_program(plain, Precision.FLOAT32, channels_last=True)
     config = Adapter(built(name), reliable_below=0.0, accumulation=100).config
     images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
-    found = []
+    gradients = []
     for program in (plain, lean):
         step = Step(program, config)
-        found.append(step.learn(images, step.initial_state())[1]["opt.gradient"])
+        gradients.append(step.learn(images, step.initial_state())[1]["opt.gradient"])
     # Single channels: a thin one must not hide behind the others.
-    torch.testing.assert_close(found[1], found[0], rtol=1e-7, atol=1e-12)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-7, atol=1e-12)
 
 
 def kept_bytes(net: nn.Module, saved: str) -> int:
@@ -201,15 +201,13 @@ def test_under_autocast_gradients_are_as_exact_as_those_of_stock_autograd(
     with torch.autocast("cpu", torch.bfloat16):
         wanted, state = learned(net, "stock", gradient=path)
         for saved in TOLERANCE:
-            logits, found = learned(net, saved, gradient=path)
+            logits, lean = learned(net, saved, gradient=path)
             assert logits.dtype is wanted.dtype is torch.bfloat16
             # bfloat16 has a relative rounding error of 2^-9.
             torch.testing.assert_close(logits, wanted, rtol=0.05, atol=0.05)
-            assert distance(found["calib.recent_offset"], state["calib.recent_offset"]) < 1e-2, (
-                saved
-            )
+            assert distance(lean["calib.recent_offset"], state["calib.recent_offset"]) < 1e-2, saved
             own = distance(state["opt.gradient"], exact)
-            assert distance(found["opt.gradient"], exact) < 1.5 * own + TOLERANCE[saved] + 1e-2, (
+            assert distance(lean["opt.gradient"], exact) < 1.5 * own + TOLERANCE[saved] + 1e-2, (
                 saved
             )
 

@@ -39,11 +39,11 @@ EXPECTED: dict[str, list[tuple[str | None, list[int]]]] = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_linear_map_and_the_batchnorms_before_it_are_found(name: str) -> None:
     program = capture(frozen(network(name)), (3, 12, 12))
-    found = [
+    predecessors = [
         (site.linear.weight if site.linear else None, sorted(path.source for path in site.paths))
         for site in program.sites
     ]
-    assert found == EXPECTED[name]
+    assert predecessors == EXPECTED[name]
 
 
 def test_options_of_the_convolutions_are_kept() -> None:

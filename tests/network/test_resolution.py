@@ -58,8 +58,8 @@ class Sliced(nn.Module):
 
 
 def test_slices_pools_and_gates_are_followed() -> None:
-    found = _strides(with_statistics(Sliced()))
-    assert found == {"bn1": 4, "bn2": 4, "gate_bn": 4, "bn3": 16, "bn4": 16}
+    strides = _strides(with_statistics(Sliced()))
+    assert strides == {"bn1": 4, "bn2": 4, "gate_bn": 4, "bn3": 16, "bn4": 16}
 
 
 def test_the_last_stage_of_a_resnet_is_layer4() -> None:

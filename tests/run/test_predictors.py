@@ -12,12 +12,14 @@ import pytest
 from edge_tta.adapter import Adapter
 from edge_tta.config import make_config
 from edge_tta.frames.source import Frame
-from edge_tta.guard import Guard, Limits
+from edge_tta.guard import Guard, Limits, guard
 from edge_tta.prepare import Images
 from edge_tta.run.frame_result import FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
 from edge_tta.run.timing import Stages
 from edge_tta.tasks import Classes
+from edge_tta.temporal import filtered
+from edge_tta.temporal.novelty import block_means
 
 IMAGE = np.zeros((1, 3, 4, 4), np.float32)
 PIXELS = np.zeros((4, 4, 3), np.uint8)
@@ -155,15 +157,15 @@ def test_outcomes_tell_learning_from_calibrating() -> None:
     predictors, adapter = _seeing(adapt_every=2)
     size = adapter.config.optimizer.accumulation
     assert [_see(predictors).why for _ in range(3)] == [
-        f"accumulating 1/{size}",
+        f"learning: 1 of {size} to an update",
         "calibrated; learns every 2 frames",
-        f"accumulating 2/{size}",
+        f"learning: 2 of {size} to an update",
     ]
     adapter.position, adapter.updates, adapter.steps = size - 1, 7, 4
     result = _see(predictors)
     assert (result.outcome, result.why) == (Outcome.UPDATED, "updates so far: 7")
     assert _see(_seeing("norm")[0]).why == "calibrated"
-    assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED"]
+    assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED", "BESIDE"]
     assert [one.name for one in Outcome if one.adapts and not one.learns] == [
         "CALIBRATED",
         "OBSERVED",
@@ -222,3 +224,19 @@ def test_a_run_without_a_filter_is_compared_with_its_own_method_filtered(method:
     result = _see(predictors)
     assert list(result.readings) == [f"{method}+filter", method]
     assert adapter.runs == {method: 1}
+
+
+def test_guard_and_filter_measure_a_picture_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: Counter[str] = Counter()
+
+    def counting(images: Images) -> Any:
+        measured["pictures"] += len(images)
+        return block_means(images)
+
+    for module in (guard, filtered):
+        monkeypatch.setattr(module, "block_means", counting)
+    beside, alone = (_seeing(limits=limits, filtered=True)[0] for limits in (Limits(), None))
+    for number in range(1, 4):
+        news = [_see(predictors).filter.novelty for predictors in (beside, alone)]  # type: ignore[union-attr]
+        assert news[0] == news[1] == (number == 1)
+        assert measured["pictures"] == 2 * number

@@ -98,14 +98,14 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 
 def test_outside_the_main_thread_signals_are_left_alone() -> None:
-    found: list[object] = []
+    seen: list[object] = []
 
     def work() -> None:
         with StopRequest() as stop:
-            found.append(signal.getsignal(signal.SIGTERM))
-            found.append(bool(stop))
+            seen.append(signal.getsignal(signal.SIGTERM))
+            seen.append(bool(stop))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [signal.SIG_DFL, False]
+    assert seen == [signal.SIG_DFL, False]

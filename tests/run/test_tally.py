@@ -107,9 +107,21 @@ def test_without_labels_the_table_tells_of_entropy_and_classes_by_method() -> No
     ]
 
 
-def _printed(tally: Tally, names: tuple[str, ...] | None = None) -> list[str]:
+def test_on_a_narrow_terminal_names_are_folded_and_figures_whole() -> None:
+    conditions = ["clear", "fog", "night", "motion blur", "glare", "rain"]
+    tally = Tally(frames=6, labelled=6)
+    for name in ("source", "nanoadapt:of_a_long_name+filter"):
+        tally.errors[name] = _errors(*((condition == "fog", condition) for condition in conditions))
+    lines = _printed(tally, width=80)
+    figures = "16.7|0.0|100.0|0.0|0.0|0.0|0.0"
+    rows = [line for line in lines if figures in line]
+    assert rows == [f"source|{figures}", f"nanoadapt:of_a_long_n|{figures}"]
+    assert lines[-1] == "ame+filter"
+
+
+def _printed(tally: Tally, names: tuple[str, ...] | None = None, *, width: int = 200) -> list[str]:
     """Lines of the table, cells separated by |, without rules."""
-    console = Console(width=200, color_system=None)
+    console = Console(width=width, color_system=None)
     with console.capture() as capture:
         console.print(summary_table(tally, "nanoadapt:tent", Classes(2, names)))
     lines = [line for line in capture.get().splitlines() if line[0] not in "┏┡└├"]

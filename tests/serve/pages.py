@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ def status(number: int = 0, **changes: Any) -> dict[str, Any]:
     reading = {"likeliest": [["stop", 0.75], ["<b>yield</b>", 0.25]], "entropy": 0.5}
     return {
         "source": "clip.mp4", "method": "nanoadapt:tent", "frame": number, "name": f"clip#{number}",
-        "of": None, "condition": None, "truth": None, "state": "learning", "why": "accumulating",
+        "of": None, "condition": None, "truth": None, "state": "learning",
+        "why": "learning: 3 of 16 to an update",
         "adapted": reading, "source_network": reading, "ms": {"adapt": 12.5}, "memory_bytes": 2**28,
         "steps": number, "updates": 3, "paused": False, "dropped": 0, "fps": 24.9,
-        "saved": {"at_s": None, "there": False, "problem": None}, "done": [], "guard": None,
-        "answer": None, **changes,
+        "saved": {"at_s": None, "there": False, "problem": None, "onnx": False}, "done": [],
+        "guard": None, "answer": None, **changes,
     }  # fmt: skip
 
 
@@ -47,10 +48,11 @@ class Page:
         token: str | None = None,
         port: int = 0,
         state: Path | None = None,
+        onnx: Callable[[], bytes] | None = None,
     ) -> None:
         self.hub = Hub()
         self.asked: list[str] = []
-        self.server = PageServer(Place(host, port, token), self.hub, self.ask, state)
+        self.server = PageServer(Place(host, port, token), self.hub, self.ask, state, onnx)
         self.port = int(self.server.url.split("?")[0].rstrip("/").rpartition(":")[2])
 
     def ask(self, wish: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,16 @@ def test_the_page_shows_both_predictions_the_picture_and_the_figures(
     page.publish(4)
     _until(tab, lambda: tab.evaluate("document.getElementById('picture').naturalWidth") == 64)
     assert said == []
+
+
+def test_a_class_has_the_colour_that_it_is_painted_in(browser: Any, page: Page) -> None:
+    reading = {"likeliest": [["road", 0.6], ["sky", 0.4]], "entropy": 0.1}
+    page.publish(5, adapted={**reading, "colours": {"road": "#102030"}})
+    tab = _open(browser, page, [])
+    tab.wait_for_selector("#adapted .label .key")
+    colour = "getComputedStyle(document.querySelector('#adapted .label .key')).backgroundColor"
+    assert tab.evaluate(colour) == "rgb(16, 32, 48)"
+    assert tab.locator("#adapted .label .key").count() == 1
 
 
 @pytest.mark.parametrize("width", [360, 390, 844, 1280])
@@ -216,6 +227,27 @@ def test_a_new_token_and_a_full_house_are_told_and_mended(browser: Any) -> None:
                 break
             tab.wait_for_timeout(100)
         assert tab.is_hidden("#banner")
+
+
+def test_three_tabs_beside_dead_viewers_all_see_the_run_and_any_of_them_steers_it(
+    browser: Any, page: Page
+) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):  # these never read what they asked for
+            dead = stack.enter_context(socket.create_connection(("127.0.0.1", page.port)))
+            dead.sendall(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        context = browser.new_context()
+        tabs = [context.new_page() for _ in range(3)]
+        for tab in tabs:
+            tab.goto(page.server.url, wait_until="commit")
+        page.publish(30)
+        for tab in tabs:
+            tab.wait_for_selector("#name:has-text('clip#30')")
+        tabs[2].click("#pause")
+        _until(tabs[2], lambda: page.asked == ["pause"])
+        page.publish(31, state="paused", paused=True)
+        for tab in tabs:
+            tab.wait_for_selector("body[data-state=paused]")
 
 
 def test_a_hidden_page_holds_no_stream(browser: Any, page: Page) -> None:

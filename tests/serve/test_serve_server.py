@@ -401,3 +401,33 @@ def _wait(true: object, doing: object = None) -> None:
         if doing is not None:
             doing()  # type: ignore[operator]
         time.sleep(0.02)
+
+
+def test_the_adapted_network_is_made_for_one_viewer_at_a_time_and_failures_are_told() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> bytes:
+        begun.set()
+        assert go_on.wait(20)
+        return b"graph"
+
+    def failing() -> bytes:
+        raise ConfigError("the disk is full")
+
+    with serving(onnx=slow) as page:
+        got: list[tuple[int, dict[str, str], bytes]] = []
+        first = threading.Thread(target=lambda: got.append(page.request("/adapted.onnx")))
+        first.start()
+        assert begun.wait(20)
+        assert page.request("/adapted.onnx")[0] == 503
+        go_on.set()
+        first.join()
+        assert (got[0][0], got[0][2]) == (200, b"graph")
+        assert "adapted.onnx" in got[0][1]["Content-Disposition"]
+        assert page.request("/adapted.onnx")[0] == 200
+    with serving(onnx=failing) as page:
+        code, headers, body = page.request("/adapted.onnx")
+        assert (code, body) == (500, b"the disk is full\n")
+        assert "Content-Disposition" not in headers
+    with serving() as page:
+        assert page.request("/adapted.onnx")[0] == 404

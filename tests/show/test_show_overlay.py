@@ -169,6 +169,7 @@ def test_long_labels_do_not_reach_the_confidence() -> None:
         ("x \u2014 \u201cy\u201d", 'x - "y"'),
         ("\u732b", "?"),
         ("plain ~!", "plain ~!"),
+        ("traffic_light", "traffic light"),
     ],
 )
 def test_text_becomes_ascii(text: str, expected: str) -> None:

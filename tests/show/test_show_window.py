@@ -133,11 +133,11 @@ def test_a_key_closes_the_window(display: str, key: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("DISPLAY", display)
     assert display_problem() is None
     with _player(display) as child:
-        found = _xdotool(display, "search", "--name", "edge-tta test").split()
-        assert found
+        windows = _xdotool(display, "search", "--name", "edge-tta test").split()
+        assert windows
         deadline = time.monotonic() + 5
         while child.poll() is None and time.monotonic() < deadline:
-            _xdotool(display, "key", "--window", found[-1], key)
+            _xdotool(display, "key", "--window", windows[-1], key)
             time.sleep(0.05)
         assert child.poll() == 0
         output, errors = child.communicate()

@@ -257,14 +257,6 @@ def test_logits_that_are_not_finite_are_passed_on_and_change_no_weight() -> None
     assert by_filter.update(np.zeros(4)).p.argmax() == 0
 
 
-def test_reset_forgets_everything() -> None:
-    by_filter = _sure_of_class_0()
-    by_filter.reset()
-    row = np.array([0.0, 1.0, 0.0, 0.0])
-    np.testing.assert_array_equal(by_filter.update(row).p, ClassFilter(4).update(row).p)
-    assert by_filter.log_evidence == ClassFilter(4).log_evidence or abs(by_filter.log_evidence) < 1
-
-
 @pytest.mark.parametrize("far", [50.0, 1e10, 3e38])
 @pytest.mark.parametrize("interval", [0.0, 1e-9, 1.0, 1e9])
 def test_no_finite_logits_and_no_gap_leave_anything_but_a_distribution(

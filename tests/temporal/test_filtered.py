@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edge_tta.temporal import ClassFilter, Filtered, Novelty
+from edge_tta.temporal.novelty import block_means
 from tests.adapters import adapter, assert_same, stream
 
 CLASSES = 3
@@ -46,7 +47,7 @@ def test_it_is_the_class_filter_on_the_logits_and_the_novelty_of_the_images(size
     )
     by_filter, novelty = ClassFilter(CLASSES), Novelty()
     for answer, row, picture in zip(answers, rows, pictures, strict=True):
-        belief = by_filter.update(row, novelty=novelty.update(picture))
+        belief = by_filter.update(row, novelty=novelty.update(block_means(picture)))
         np.testing.assert_allclose(np.exp(answer), belief.p, rtol=1e-5)
     np.testing.assert_array_equal(filtered.raw, rows[-size:])
 

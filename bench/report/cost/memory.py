@@ -42,15 +42,13 @@ def sections(rows: Sequence[Row], methods: Row) -> list[Section]:
         ResultError: a row is not as `bench memory` writes it.
     """
     rows = read_rows("memory", rows, _FIELDS)
-    how = {name: text for row in rows for name, text in row["how"].items()}
-    meanings = [[_SIZES[name], how[name]] for name in _shown(rows) if name in how]
     parts: list[Part] = [
         Plot("memory", "Peak of the process, and what is saved for backward", partial(draw, rows)),
         "MiB, each case in a fresh process. `/ stock`: over stock PyTorch Tent's. `start`: seconds "
         "from the start of the process to its first prediction.",
         table(rows),
         "What each figure is:",
-        Table(["figure", "how"], meanings, figures=False),
+        Table(["figure", "how"], meanings(rows), figures=False),
     ]
     return [Section("Memory", parts)]
 
@@ -65,6 +63,19 @@ def table(rows: Sequence[Row]) -> Table:
         columns["start"] = lambda row: f"{row['start_s']:.1f}" if "start_s" in row else ""
     shown: Columns = columns
     return Table.of(shown, rows)
+
+
+def meanings(rows: Sequence[Row]) -> list[list[str]]:
+    """What each figure of the table is, under the name it has there."""
+    how = {name: text for row in rows for name, text in row.get("how", {}).items()}
+    told = []
+    for name in _shown(rows):
+        if name in how:
+            text = how[name]
+            for field, title in _SIZES.items():
+                text = text.replace(field, title)
+            told.append([_SIZES[name], text])
+    return told
 
 
 def draw(rows: Sequence[Row]) -> Figure:

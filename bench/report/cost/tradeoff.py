@@ -13,17 +13,21 @@ from bench.report.look import SOURCE, Look, new_figure
 from bench.results import Row
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Point:
-    """One method: error 0..1 (mean over corruptions), p50 in seconds, peak in bytes."""
+    """One method: error 0..1 (mean over corruptions), p50 in seconds, memory in bytes.
+
+    memory_bytes: peak above the imports, which are alike for all and far more; None: not known.
+    """
 
     label: str
     error: float
     latency_s: float
-    peak_bytes: int | None
+    memory_bytes: int | None
 
 
 def sections(rows: Sequence[Row]) -> list[Section]:
@@ -41,17 +45,17 @@ def sections(rows: Sequence[Row]) -> list[Section]:
         title = f"Error, time and memory: {model}"
         parts: list[Part] = [
             Plot(name, title, partial(draw, points, title)),
-            "Lower and further left is better; the area of a point is the peak of its process. "
-            "Errors are means over the corruptions, one frame at a time, in the first order "
-            "measured.",
-            Table(["method", "error %", "ms a frame (p50)", "process peak MiB"], body),
+            "Lower and further left is better; the area of a point is the peak of its process "
+            "above the imports. Errors are means over the corruptions, one frame at a time, in the "
+            "first order measured.",
+            Table(["method", "error %", "ms a frame (p50)", "MiB above imports"], body),
         ]
         own.append(Section(title, parts))
     return own
 
 
 def _mib(point: Point) -> str:
-    return "" if point.peak_bytes is None else f"{point.peak_bytes / 2**20:.0f}"
+    return "" if point.memory_bytes is None else f"{point.memory_bytes / 2**20:.0f}"
 
 
 def points_of(rows: Sequence[Row]) -> list[Point]:
@@ -62,11 +66,11 @@ def points_of(rows: Sequence[Row]) -> list[Point]:
     for label in dict.fromkeys(str(row["label"]) for row in errors):
         own = [r for r in errors if r["label"] == label and r["order"] == order]
         own = [r for r in own if r["corruption"] != "clean"] or own
-        time, size = (_whole(rows, f, label) for f in ("latency_s", "process_peak_bytes"))
+        time, size = (_whole(rows, f, label) for f in ("latency_s", "above_import_bytes"))
         if own and time:
             error = sum(r["error"] for r in own) / len(own)
-            peak = size["process_peak_bytes"] if size else None
-            points.append(Point(label, error, time["latency_s"]["p50"], peak))
+            memory = size["above_import_bytes"] if size else None
+            points.append(Point(label, error, time["latency_s"]["p50"], memory))
     return points
 
 
@@ -77,23 +81,59 @@ def _whole(rows: Sequence[Row], field: str, label: str) -> Row | None:
 
 
 def draw(points: Sequence[Point], title: str) -> Figure:
-    """Time to the right, error upwards, area by peak; names beside the points."""
+    """Time to the right, error upwards, area by memory; names beside the points, apart."""
     figure, axes = new_figure(8.6, 5.0)
     look = Look([p.label for p in points], [p.label for p in points if p.label == "source"])
-    most = max((p.peak_bytes or 0 for p in points), default=0)
+    most = max((p.memory_bytes or 0 for p in points), default=0)
     for point in points:
-        area = 90.0 if not most or point.peak_bytes is None else 600 * point.peak_bytes / most
+        area = 90.0 if not most or not point.memory_bytes else 600 * point.memory_bytes / most
         colour = SOURCE if point.label == "source" else look.colour(point.label)
         x, y = 1e3 * point.latency_s, 100 * point.error
         axes.scatter([x], [y], s=area, color=colour, alpha=0.45, edgecolors=colour, linewidths=1.4)
         axes.scatter([x], [y], s=9, color=colour)
-        told = point.label + (f"\n{_mib(point)} MiB" if point.peak_bytes is not None else "")
-        axes.annotate(
-            told, (x, y), xytext=(0, 15), textcoords="offset points", ha="center", fontsize=8.5
-        )
-    axes.margins(0.16, 0.2)
+    axes.margins(0.16)
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=112 * max((p.error for p in points), default=1.0))
     axes.grid()
     axes.set(xlabel="ms a frame (median)", ylabel="error (%)", title=title)
+    _write_names(axes, points)
     return figure
+
+
+# Offsets of a name from its point in typographic points, and how it is aligned, best first.
+_PLACES = (
+    *((0, 16, "center"), (0, -30, "center"), (18, -8, "left"), (-18, -8, "right")),
+    *((22, 20, "left"), (-22, 20, "right"), (22, -34, "left"), (-22, -34, "right")),
+)
+
+
+def _write_names(axes: Axes, points: Sequence[Point]) -> None:
+    """Put each name where it covers no point and no other name, as far as there is such a place."""
+    from matplotlib.transforms import Bbox
+
+    centres = [axes.transData.transform((1e3 * p.latency_s, 100 * p.error)) for p in points]
+    room = 12 * axes.figure.dpi / 72
+    taken: list[Bbox] = []
+    boxes = [Bbox([centre - room, centre + room]) for centre in centres]
+    for point, own in zip(points, boxes, strict=True):
+        told = point.label + (f"\n{_mib(point)} MiB" if point.memory_bytes is not None else "")
+        others = [*taken, *(box for box in boxes if box is not own)]
+        tried = []
+        for right, up, side in _PLACES:
+            place = (1e3 * point.latency_s, 100 * point.error)
+            name = axes.annotate(
+                *(told, place, (right, up)),
+                textcoords="offset points",
+                ha=side,
+                fontsize=8.5,
+            )
+            covered = name.get_window_extent()
+            outside = not (axes.bbox.y0 <= covered.y0 and covered.y1 <= axes.bbox.y1)
+            tried.append((covered.count_overlaps(others) + outside, name, covered))
+            if not tried[-1][0]:
+                break
+        best = min(tried, key=lambda one: one[0])
+        for one in tried:
+            if one is not best:
+                one[1].remove()
+        taken.append(best[2])

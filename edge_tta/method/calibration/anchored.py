@@ -119,6 +119,10 @@ class Anchored:
         used, _ = self.shrunk(unpacked(state))
         return used
 
+    def expected(self, state: State) -> Tensor:
+        """Return the recent ones."""
+        return state["calib.recent_offset"]
+
     def rule(self, state: State) -> None:
         """Return none: the estimate is used as it was before the frame."""
 

@@ -54,6 +54,10 @@ class Calibration(Protocol):
         """Return the statistics that a state stands for, (C,) each, of all layers."""
         ...
 
+    def expected(self, state: State) -> Tensor:
+        """Return what the means of the next frame will be near, as offsets, (C,) of all layers."""
+        ...
+
     def rule(self, state: State) -> Rule | None:
         """Return how the layers choose in the pass that begins with a state.
 
@@ -88,6 +92,10 @@ class OneHistory:
     def statistics(self, state: State) -> Moments:
         """Return the history."""
         return state["calib.offset"], state["calib.variance"]
+
+    def expected(self, state: State) -> Tensor:
+        """Return the history's."""
+        return state["calib.offset"]
 
     def shifted(self, state: State, shift: Callable[[Moments], Moments]) -> State:
         """Return nothing: the rule has had the shifted history."""

@@ -94,6 +94,10 @@ class Framewise:
         gap, ratio = (factor * part for part in stream)
         return self._moments(gap, ratio, self._source, self._eps)
 
+    def expected(self, state: State) -> Tensor:
+        """Return the stream's."""
+        return state["calib.gap"] * self._source.sqrt()
+
     def rule(self, state: State) -> Rule:
         """Return the formula above, of the stream with the frame in it."""
         counts, layers = self._counts, len(self._names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from edge_tta.method.calibration.base import Collected
 from edge_tta.method.state import State
@@ -28,6 +29,10 @@ class Source:
     def statistics(self, state: State) -> Moments:
         """Return the source's statistics."""
         return self._statistics
+
+    def expected(self, state: State) -> Tensor:
+        """Return the source's."""
+        return self._statistics[0]
 
     def rule(self, state: State) -> None:
         """Return none."""

@@ -23,6 +23,7 @@ class PageSink(Sink):
     """A page at a place; `tell` is called with the line that says where.
 
     keeper: of the run's state, which the page saves and gives; None: there is none.
+    onnx: makes the adapted network of that state as an ONNX file; None: it cannot be made.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class PageSink(Sink):
         controls: Controls,
         tell: Callable[[str], None],
         keeper: StateKeeper | None = None,
+        onnx: Callable[[], bytes] | None = None,
     ) -> None:
+        self._onnx = onnx
         self._place, self._controls, self._tell, self._keeper = place, controls, tell, keeper
         self._hub = Hub()
         self._events: deque[dict[str, Any]] = deque(maxlen=12)
@@ -42,7 +45,7 @@ class PageSink(Sink):
     def open(self, source: FrameSource) -> None:
         self._source = source
         state = None if self._keeper is None else self._keeper.path
-        self._server = PageServer(self._place, self._hub, self._controls.ask, state)
+        self._server = PageServer(self._place, self._hub, self._controls.ask, state, self._onnx)
         self._tell(f"watch at {self._server.url}")
 
     def take(self, result: FrameResult) -> None:
@@ -102,13 +105,14 @@ class PageSink(Sink):
         }
 
     def _saved(self) -> dict[str, Any] | None:
-        """When the state was last saved, and why that failed; None: the run keeps none."""
+        """When the state was last saved, why that failed, what it can be had as; None: none is."""
         if self._keeper is None:
             return None
         at_s = self._keeper.saved_s
         when = None if at_s is None else self._hub.time_s(at_s)
         there = self._keeper.resumed or at_s is not None
-        return {"at_s": when, "there": there, "problem": self._keeper.problem}
+        told = {"at_s": when, "there": there, "problem": self._keeper.problem}
+        return {**told, "onnx": there and self._onnx is not None}
 
     def _of_wish(self, done: Done) -> dict[str, Any]:
         at_s = self._hub.time_s(done.at_s)
@@ -142,4 +146,5 @@ def _value(accuracy: Accuracy | None) -> float | None:
 
 
 def _shown(reading: Reading) -> dict[str, Any]:
-    return {"likeliest": reading.likeliest, "entropy": reading.entropy}
+    colours = {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in reading.legend}
+    return {"likeliest": reading.likeliest, "entropy": reading.entropy, "colours": colours}

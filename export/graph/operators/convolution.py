@@ -45,7 +45,7 @@ def convolution(
             "ConvTranspose", inputs, *out[0], output_padding=padding, **geometry.attributes()
         )
     if is_product(e, a, weight, geometry) and not is_folded:
-        return _product(e, out, _every(e, a, out[0][0], geometry.stride), weight, bias)
+        return _product(e, out, every(e, a, out[0][0], geometry.stride), weight, bias)
     return e.op("Conv", inputs, *out[0], **geometry.attributes())
 
 
@@ -67,7 +67,7 @@ def matrices(e: Emitter, weight: Value, a: Value) -> list[Value]:
     return [matrix, e.reshape(a, (a.shape[1], math.prod(a.shape[2:])))]
 
 
-def _every(e: Emitter, a: Value, shape: tuple[int, ...], stride: Sequence[int]) -> Value:
+def every(e: Emitter, a: Value, shape: tuple[int, ...], stride: Sequence[int]) -> Value:
     """Positions of a stride. A pool over one position is faster than a slice."""
     if set(stride) == {1}:
         return a

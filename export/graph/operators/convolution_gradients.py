@@ -19,6 +19,10 @@ from export.graph.operators.convolution import Geometry, is_product, matrices
 from export.graph.operators.shapes import interleaved, spaced
 from export.graph.operators.table import Outputs, aten, emits
 
+# Bytes of a kernel up to which onnxruntime flips it when it loads the graph. The copy of a larger
+# one is in the file, which can be mapped.
+_FLIPPED_AT_LOAD = 1 << 19
+
 
 @emits(aten.convolution_backward.default)
 def convolution_backward(
@@ -76,7 +80,7 @@ def input_gradient(
         if min(ends) >= 0:
             return e.op(
                 "Conv",
-                [wide, e.constant(_flipped(values, groups))],
+                [wide, _flipped_kernel(e, weight, values, groups)],
                 shape,
                 grad.dtype,
                 strides=[1 for _ in kernel],
@@ -105,6 +109,18 @@ def _spaced(e: Emitter, grad: Value, stride: Sequence[int]) -> Value:
     for axis, step in enumerate(stride, 2):
         grad = spaced(e, grad, axis, step) if step > 1 else grad
     return grad
+
+
+def _flipped_kernel(e: Emitter, weight: Value, values: torch.Tensor, groups: int) -> Value:
+    """The kernel flipped, whose numbers are known; a small one is not stored a second time."""
+    if groups > 1 or values.nbytes > _FLIPPED_AT_LOAD:
+        return e.constant(_flipped(values, groups))
+    swapped = (weight.shape[1], weight.shape[0], *weight.shape[2:])
+    axes = list(range(2, len(swapped)))
+    moved = e.op("Transpose", [weight], swapped, weight.dtype, perm=[1, 0, *axes])
+    ends = [[-1 for _ in axes], [-size - 1 for size in swapped[2:]], axes, [-1 for _ in axes]]
+    cut = [e.constant(values, torch.int64) for values in ends]
+    return e.op("Slice", [moved, *cut], swapped, weight.dtype)
 
 
 def _flipped(weight: torch.Tensor, groups: int) -> torch.Tensor:

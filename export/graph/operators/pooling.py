@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from export.graph.emitter import Emitter, Value
+from export.graph.nodes import channel_means
 from export.graph.operators.convolution import Geometry
 from export.graph.operators.convolution_gradients import input_gradient
 from export.graph.operators.table import Outputs, aten, emits
@@ -66,6 +67,12 @@ def avg_pool_backward(
     weight = e.constant(torch.full((channels, 1, *size), 1 / math.prod(size)))
     geometry = Geometry(stride, padding, (1, 1), False, (0, 0), channels)
     return input_gradient(e, grad, a.shape, weight, geometry)
+
+
+@emits(channel_means)
+def means_of_channels(e: Emitter, out: Outputs, u: Value) -> Value:
+    """A global pool, which stays in onnxruntime's blocks; reductions do not."""
+    return e.op("GlobalAveragePool", [u], *out[0])
 
 
 class _Maxima(NamedTuple):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from export.graph.emitter import Emitter, Value
+from export.graph.operators.convolution import every
 from export.graph.operators.table import Outputs, aten, emits
 
 
@@ -79,6 +80,9 @@ def part(
     """Slice along an axis: every step-th from start to end."""
     if a.shape == out[0][0] and step == 1:
         return a
+    is_map = len(a.shape) == 4 and axis in (2, 3) and a.dtype == torch.float32
+    if step > 1 and is_map and not start and out[0][0][axis] == -(-a.shape[axis] // step):
+        return every(e, a, out[0][0], [step if place == axis else 1 for place in (2, 3)])
     last = np.iinfo(np.int64).max if end is None else end
     given = [e.constant([v], torch.int64) for v in (start or 0, last, axis, step)]
     return e.op("Slice", [a, *given], *out[0])
@@ -114,15 +118,19 @@ def index(e: Emitter, out: Outputs, a: Value, places: Sequence[Value | None]) ->
     if len(named) != 1 or named[0][1].dtype not in (torch.int64, torch.int32):
         raise NotImplementedError("indexing along several axes, or by truths")
     axis, place = named[0]
-    if len(a.shape) == 1 and len(place.shape) == 1:
-        # As fast as a copy; Gather is not.
-        return e.op("GatherElements", [a, place], *out[0], axis=0)
-    return e.op("Gather", [a, place], *out[0], axis=axis)
+    return _selected(e, out, a, axis, place)
 
 
 @emits(aten.index_select.default)
 def index_select(e: Emitter, out: Outputs, a: Value, axis: int, place: Value) -> Value:
     """Places along an axis."""
+    return _selected(e, out, a, axis, place)
+
+
+def _selected(e: Emitter, out: Outputs, a: Value, axis: int, place: Value) -> Value:
+    if len(a.shape) == 1 and len(place.shape) == 1:
+        # As fast as a copy; Gather is not.
+        return e.op("GatherElements", [a, place], *out[0], axis=0)
     return e.op("Gather", [a, place], *out[0], axis=axis % max(1, len(a.shape)))
 
 

@@ -58,12 +58,12 @@ def test_weight_jacobian_equals_autograd(case: tuple[int, ...]) -> None:
     mean, square = torch.autograd.functional.jacobian(
         lambda w: _statistics(closed_forms.apply_linear(a, w, bias, linear), centre), weight
     )
-    found = closed_forms.weight_jacobian(_centred(z, centre), a, tuple(weight.shape), linear)
+    jacobian = closed_forms.weight_jacobian(_centred(z, centre), a, tuple(weight.shape), linear)
     per_group = 8 // linear.groups
     for o in range(8):
         rows = slice(o // per_group * weight.shape[1], (o // per_group + 1) * weight.shape[1])
-        torch.testing.assert_close(found.mean[rows], mean[o, o])
-        torch.testing.assert_close(found.square[o], square[o, o])
+        torch.testing.assert_close(jacobian.mean[rows], mean[o, o])
+        torch.testing.assert_close(jacobian.square[o], square[o, o])
     # No output channel depends on another's weights.
     assert mean.sum() == pytest.approx(float(sum(mean[o, o].sum() for o in range(8))))
 
@@ -85,9 +85,9 @@ def test_channel_jacobian_equals_autograd_over_gamma_and_beta(case: tuple[int, .
     path = fx.symbolic_trace(nn.SiLU())
     for which, tangent in enumerate((x, torch.ones_like(x))):
         field = closed_forms.field_of(path, y, (), tangent)
-        found = closed_forms.channel_jacobian(_centred(z, centre), field, weight, linear)
+        jacobian = closed_forms.channel_jacobian(_centred(z, centre), field, weight, linear)
         change = torch.linspace(-0.3, 0.4, 4, dtype=torch.float64)
-        moved = closed_forms.channel_change(found, change, linear.groups)
+        moved = closed_forms.channel_change(jacobian, change, linear.groups)
         torch.testing.assert_close(moved.mean, expected[0][which] @ change)
         torch.testing.assert_close(moved.square, expected[1][which] @ change)
 

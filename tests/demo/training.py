@@ -1,7 +1,9 @@
-"""Trains the demo network on clean renders: `python -m edge_tta.demo.train --out FILE --seed 0`.
+"""Trains the demo network on clean renders: `python -m tests.demo.training --out FILE --seed 0`.
 
 No adverse condition and no noise or blur is shown in training: only the pose, size, light and
-roadside that `signs.render` varies. What the network cannot do in fog is therefore honest.
+roadside that `signs.render` varies. What the network cannot do in fog is therefore honest. The
+package has the weights in the demo's bundle: `edge-tta export bundle --model demo --weights FILE
+--with source,norm --out edge_tta/demo/bundle`.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ def train(
 
 def main(arguments: list[str] | None = None) -> int:
     """Renders, trains, measures and writes; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m edge_tta.demo.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.demo.training", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file for the weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=9600, help="clean training frames")
@@ -123,7 +125,9 @@ def main(arguments: list[str] | None = None) -> int:
             small, labels, options.epochs, options.seed, lambda n: progress.advance(steps, n)
         )
     console.print(f"clean held-out accuracy {accuracy(network, unseen, truth):.2%}")
-    write_whole(options.out, save(network.state_dict()))
+    # Counters of batches are no part of the network, and its graph has none.
+    weights = {name: t for name, t in network.state_dict().items() if t.is_floating_point()}
+    write_whole(options.out, save(weights))
     console.print(f"wrote {options.out}")
     return 0
 

@@ -1,0 +1,132 @@
+"""A bundle's folded networks: predictions and observations at the speed of the frozen network."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from edge_tta import nest
+from edge_tta.bundle.folder import Bundle
+from edge_tta.bundle.folding import MEASURED_CENTRE, FoldedSession
+from edge_tta.bundle.manifest import NEW, FoldedRecord, output_names
+from edge_tta.checkpoint import Arrays
+from edge_tta.prepare import Images
+
+
+class FoldedNetwork:
+    """One method of a bundle, its state folded into the network's weights where that changes.
+
+    The source has a network of its own, so that it costs no folding beside the adapted one.
+
+    Args:
+        source: the state before the first frame.
+
+    Raises:
+        UnsuitableError: not with this onnxruntime.
+        BundleError: the bundle is damaged.
+    """
+
+    def __init__(self, bundle: Bundle, record: FoldedRecord, source: Arrays) -> None:
+        self._bundle, self._record = bundle, record
+        self._fold: Any = bundle.session(record.fold)
+        self._of_state = [item.name for item in self._fold.get_inputs()]
+        self._vectors = [item.name for item in self._fold.get_outputs()]
+        # What the latest observation has told of the state after it.
+        self._latest: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
+        self._lock = threading.Lock()
+        self._source = self._loaded(record.network)
+        self._bring(self._source, source)
+        # The one that predicts, and after `ready` the one for the next state.
+        self._adapted: list[_Loaded] = []
+        self._measuring: _Loaded | None = None
+        self._calibrate: Any = None
+
+    @property
+    def observes(self) -> bool:
+        """Tell whether frames can be observed too: the statistics used are known before."""
+        return self._record.calibrate is not None
+
+    def predict(self, images: Images, state: Arrays) -> Any:
+        """Return outputs at a state."""
+        return nest.built(self._bundle.manifest.form, self._with(state).session.run(images))
+
+    def observe(self, images: Images, state: Arrays) -> tuple[Any, Arrays]:
+        """Return outputs and new state."""
+        record, form = self._record, self._bundle.manifest.form
+        assert record.calibrate is not None
+        assert record.measuring is not None
+        if self._measuring is None:
+            self._measuring = self._loaded(record.measuring)
+            self._calibrate = self._bundle.session(record.calibrate)
+        self._bring(self._measuring, state)
+        values = self._measuring.session.run(images)
+        measured = dict(zip(self._measuring.session.names, values, strict=True))
+        measured |= {MEASURED_CENTRE: self._measuring.centre, **state}
+        given = {item.name: measured[item.name] for item in self._calibrate.get_inputs()}
+        names = [item.name for item in self._calibrate.get_outputs()]
+        answers = dict(zip(names, self._calibrate.run(names, given), strict=True))
+        vectors = {name: answers.pop(name) for name in self._vectors}
+        new = {**state, **{name.removeprefix(NEW): value for name, value in answers.items()}}
+        self._latest = self._key(new), vectors
+        return nest.built(form, values[: len(output_names(form))]), new
+
+    def ready(self, state: Arrays) -> None:
+        """Fold a state into a network that does not predict, while another thread may predict."""
+        key = self._key(state)
+        with self._lock:
+            if any(_same(loaded.state, key) for loaded in (self._source, *self._adapted)):
+                return
+            spare = self._adapted.pop() if len(self._adapted) > 1 else None
+        if spare is None:
+            spare = self._loaded(self._record.network)
+        self._bring(spare, state)
+        with self._lock:
+            self._adapted.append(spare)
+
+    def _with(self, state: Arrays) -> _Loaded:
+        """Return a network that has a state in it; until the next call `ready` leaves it alone."""
+        key = self._key(state)
+        if _same(self._source.state, key):
+            return self._source
+        with self._lock:
+            for loaded in self._adapted:
+                if _same(loaded.state, key):
+                    self._adapted.sort(key=lambda other: other is not loaded)
+                    return loaded
+            loaded = self._adapted[0] if self._adapted else self._loaded(self._record.network)
+            self._adapted[:1] = [loaded]
+        self._bring(loaded, state)
+        return loaded
+
+    def _bring(self, loaded: _Loaded, state: Arrays) -> None:
+        """Fold a state into a network, which may have it already."""
+        key = self._key(state)
+        if not _same(loaded.state, key):
+            of, vectors = self._latest
+            if not _same(of, key):
+                given = dict(zip(self._of_state, key, strict=True))
+                values = self._fold.run(self._vectors, given)
+                vectors = dict(zip(self._vectors, values, strict=True))
+            loaded.session.fold(vectors)
+            loaded.state, loaded.centre = key, vectors["centre"]
+
+    def _key(self, state: Arrays) -> tuple[Any, ...]:
+        """Return the arrays that decide: a new state has new ones where it differs."""
+        return tuple(state[name] for name in self._of_state)
+
+    def _loaded(self, graph: str) -> _Loaded:
+        return _Loaded(FoldedSession(self._bundle.folder / graph, self._bundle.threads))
+
+
+class _Loaded:
+    """A network, the arrays of the state in its weights, () at first, and that state's `centre`."""
+
+    def __init__(self, session: FoldedSession) -> None:
+        self.session = session
+        self.state: tuple[Any, ...] = ()
+        self.centre: Any = None
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Tell whether two states are of these very arrays, if of any."""
+    return bool(one) and all(map(lambda a, b: a is b, one, other))
