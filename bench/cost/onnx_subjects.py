@@ -44,7 +44,8 @@ class Maker:
             return self._folded(folder / FOLDED)
         profile = "memory" if case.work is Work.LEARN_IN_LITTLE else "speed"
         bundle = Bundle(folder, threads=self._threads, profile=profile)
-        adapter = Adapter(OnnxEngine(bundle))
+        learns = case.work not in (Work.PREDICT, Work.OBSERVE)
+        adapter = Adapter(OnnxEngine(bundle, learns=learns))
         if case.work is Work.BESIDE:
             beside = Background(adapter)
             return OnnxSubject(beside, folder / bundle.manifest.weights, beside, beside.wait)

@@ -88,6 +88,8 @@ class OnnxEngine:
             )
         if self._learns and self.config.trains:
             self._graph("learn")
+        elif self._learns and not (self._record.folded and self._record.folded.calibrate):
+            self._graph("observe")
         elif self._folded_network() is None:
             self._graph("observe" if self._learns else "predict")
         return manifest.classes
