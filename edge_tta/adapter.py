@@ -240,7 +240,9 @@ class Adapter:
         """
         if not self._has_seen:
             raise StateError("nothing to save yet: the adapter has seen no image")
-        save_state(path, self.engine.to_arrays(self._state), self.engine.header(self.steps))
+        state = self._state  # one, even where a thread sets the next
+        steps = int(state["steps"])
+        save_state(path, self.engine.to_arrays(state), self.engine.header(steps))
 
     def load(self, path: str | Path) -> None:
         """Continue from a saved state, exactly, whichever engine it was saved with.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,33 +46,38 @@ class Background(Adapter, Closing):
         self._times_set = 0  # the state, by the caller: what is being learned is then of no use
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="edge_tta learning", daemon=True)
-        self._thread.start()
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W) at the present state.
 
         They are learned from afterwards, unless newer ones come before. Arguments and errors as of
-        `Adapter`; what fails in learning is raised by the next call.
+        `Adapter`; what has failed in learning is raised by the next call.
+
+        Raises:
+            ValueError: it is closed.
         """
         batch = self._prepared(images, finite=True)
         self._check_fisher(learn)
         with self._changing:
-            if self._problem is not None:
-                raise self._problem
-            self._work = _Work(batch, learn)
+            if self._closed:
+                raise ValueError("it is closed: it learns no more")
+            self._raise_problem()
+            # The caller may use its array for the next frame.
+            self._work = _Work(copy.deepcopy(batch), learn)
             self._changing.notify_all()
+        if not self._thread.is_alive():
+            self._thread.start()
         self._has_seen = True
         return self.engine.predict(batch, self._state)
 
     def wait(self) -> None:
-        """Wait until the newest frame has been learned from.
+        """Wait until the newest frame has been learned from, if it is not closed.
 
         Raises what failed in learning.
         """
         with self._changing:
             self._changing.wait_for(lambda: self._problem or not (self._work or self._busy))
-            if self._problem is not None:
-                raise self._problem
+            self._raise_problem()
 
     def reset(self) -> None:
         """Go back to the source: everything learned from the stream is forgotten."""
@@ -87,47 +94,59 @@ class Background(Adapter, Closing):
         with self._setting():
             super().load(path)
 
+    def estimate_fisher(self, images: Any, batch_size: int = 1) -> None:
+        """Learn which parameters matter to the source; see `Adapter.estimate_fisher`."""
+        with self._setting():
+            super().estimate_fisher(images, batch_size)
+
     def close(self) -> None:
         """End the thread, after the frame that it is learning from."""
         with self._changing:
-            self._closed = True
+            self._closed, self._work = True, None
             self._changing.notify_all()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     @contextlib.contextmanager
-    def _setting(self) -> Any:
+    def _setting(self) -> Iterator[None]:
+        """The block sets the state; where that fails, learning goes on as if nothing had been."""
         with self._changing:
+            yield
             self._times_set += 1
             self._work = None
-            yield
+
+    def _raise_problem(self) -> None:
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            raise problem
 
     def _run(self) -> None:
         with contextlib.suppress(AttributeError, OSError):  # Linux alone has it by thread
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        try:
-            while (taken := self._next()) is not None:
-                work, state, times_set = taken
+        while (taken := self._next()) is not None:
+            work, state, times_set = taken
+            new, problem = None, None
+            try:
                 self._learner.prepare(tuple(work.batch.shape[1:]))
-                _, state = stepped(self._learner, work.batch, state, work.learn)
-                self.engine.ready(state)
-                with self._changing:
-                    if times_set == self._times_set:
-                        self._state, self.changed = state, True
-                    self._busy = False
-                    self._changing.notify_all()
-        except BaseException as error:
+                _, new = stepped(self._learner, work.batch, state, work.learn)
+                self.engine.ready(new)
+            except Exception as error:  # whatever it is, the next call raises it
+                problem = error
             with self._changing:
-                self._problem, self._busy = error, False
+                if problem is not None:
+                    self._problem = problem
+                elif new is not None and times_set == self._times_set:
+                    self._state, self.changed = new, True
+                self._busy = False
                 self._changing.notify_all()
 
     def _next(self) -> tuple[_Work, State, int] | None:
         """Wait for a frame; return it with the state to learn at; None: closed."""
         with self._changing:
             self._changing.wait_for(lambda: self._closed or self._work is not None)
-            if self._closed:
+            if self._work is None:
                 return None
             work, self._work, self._busy = self._work, None, True
-            assert work is not None
             return work, self._state, self._times_set
 
 

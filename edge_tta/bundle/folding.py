@@ -44,6 +44,7 @@ KINDS: tuple[Kind, ...] = ("bias", "shift", "centre")
 
 _TAG = 1 << 22
 _FLOAT = 1
+_CONVOLUTIONS = {"Conv", "FusedConv"}
 _BLOCKS = (1, 4, 8, 16, 32, 64)
 # Scales are repeated so often at most, for numpy to multiply long rows.
 _LONG_ROW = 64
@@ -86,7 +87,7 @@ class FoldedSession:
                 self._session: Session = open_session(
                     optimised, threads, "speed", own=_values_of(self._variables)
                 )
-        except (BundleError, OSError, ValueError, IndexError, KeyError) as error:
+        except (BundleError, OSError, ValueError, IndexError, KeyError, OverflowError) as error:
             raise UnsuitableError(f"{graph.name}: {one_line(error, 160)}") from error
         self.names = [item.name for item in self._session.get_outputs()]
 
@@ -163,15 +164,19 @@ def _values_of(variables: Sequence[_Variable]) -> dict[str, Any]:
 
 
 class _Constants:
-    """Constants of an ONNX file by name, and its nodes' inputs; large ones are mapped."""
+    """Constants of an ONNX file, large ones mapped, and its convolutions' inputs by name."""
 
     def __init__(self, path: Path) -> None:
         self._folder = path.parent
         (part,) = Message(memoryview(path.read_bytes()), MODEL).parts("graph")
         graph = Message(part, GRAPH)
-        self.inputs = [Message(node, NODE).texts("inputs") for node in graph.parts("nodes")]
+        nodes = (Message(node, NODE) for node in graph.parts("nodes"))
+        self.convolutions = [
+            node.texts("inputs") for node in nodes if {*node.texts("operator")} & _CONVOLUTIONS
+        ]
         tensors = (Message(tensor, TENSOR) for tensor in graph.parts("tensors"))
         self._tensors = {"".join(tensor.texts("name")): tensor for tensor in tensors}
+        self.variables = {name for name in self._tensors if name.startswith(VARIABLE)}
 
     def floats(self, name: str) -> Array | None:
         """Return a constant, float32, read only; None: it is none, or of another type."""
@@ -195,13 +200,15 @@ def _variables(graph: Path, optimised: Path) -> list[_Variable]:
     """
     before, after = _Constants(graph), _Constants(optimised)
     variables: dict[tuple[int, Kind], _Variable] = {}
-    for names in after.inputs:
+    for names in after.convolutions:
         bias = after.floats(names[2]) if len(names) > 2 else None
-        if bias is None or not bias.size or bias[0] < _TAG:
+        if bias is None or bias.ndim != 1 or not bias.size or not _TAG <= bias[0] < 2 * _TAG:
             continue
         index, number = divmod(int(bias[0]) - _TAG, len(KINDS))
         key = index, KINDS[number]
         weight, channels = after.floats(names[1]), int(np.count_nonzero(bias))
+        if not np.array_equal(bias[:channels], variable_tag(*key, channels)):
+            raise ValueError(f"something was added to the bias of site {index}")
         trained = before.floats(variable_weight(*key))
         if weight is None or trained is None or key in variables:
             raise ValueError(f"the weight of site {index} is no constant of its own")
@@ -210,7 +217,7 @@ def _variables(graph: Path, optimised: Path) -> list[_Variable]:
         variables[key] = _Variable(key[1], names[1:3], weight, layout, (channels, len(bias)))
     own = [name for variable in variables.values() for name in variable.own]
     counts = {index: variable.channels for (index, _), variable in variables.items()}
-    if len(set(own)) < len(own) or sorted(counts) != list(range(len(counts))):
+    if len(set(own)) < len(own) or {variable_weight(*key) for key in variables} != before.variables:
         raise ValueError("sites share a constant, or are missing")
     begins = list(itertools.accumulate((counts[index] for index in sorted(counts)), initial=0))
     for (index, _), variable in variables.items():
@@ -223,6 +230,7 @@ def _layout(weight: Array, trained: Array, channels: int) -> tuple[int, int, int
 
     trained: as it was, (channels without padding, values).
     """
+    fitting = []
     for blocks in _BLOCKS:
         if channels % blocks == 0 and weight.size % channels == 0:
             shape = (channels // blocks, weight.size // channels, blocks)
@@ -231,8 +239,11 @@ def _layout(weight: Array, trained: Array, channels: int) -> tuple[int, int, int
                 _same_values(rows[row // blocks, :, row % blocks], trained[row])
                 for row in {0, len(trained) // 2, len(trained) - 1}
             ):
-                return shape
-    raise ValueError("a weight is in an unknown layout")
+                fitting.append(shape)
+    # With one value a channel, all layouts are the same.
+    if not fitting or (len(fitting) > 1 and fitting[0][1] > 1):
+        raise ValueError("a weight is in an unknown layout")
+    return fitting[0]
 
 
 def _same_values(row: Array, trained: Array) -> bool:

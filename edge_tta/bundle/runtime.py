@@ -104,8 +104,10 @@ def open_session(
             options.add_session_config_entry(
                 f"session.optimized_model_external_initializers_{key}", value
             )
-    # Small constants that are equal would become one, which cannot be changed each for itself.
-    keeps = ["ConstantSharing"] if optimised is not None else None
+    # Equal small constants would become one, and constants behind a convolution part of its own:
+    # neither could be changed then.
+    fusions = ["ConstantSharing", "ConvAddFusion", "ConvMulFusion"]
+    keeps = fusions if optimised is not None else None
     try:
         session = runtime.InferenceSession(
             str(graph), options, providers=["CPUExecutionProvider"], disabled_optimizers=keeps

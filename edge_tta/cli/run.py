@@ -67,10 +67,8 @@ def main(argv: Sequence[str]) -> int:
             compare=arguments.compare,
             adapt_every=loaded.adapt_every,
         )
-    slow = getattr(adapter.engine, "not_folded", "")
-    for said in (loaded.why, slow and f"slower predictions: {slow}"):
-        if said:
-            console.print(said)
+    if loaded.why:
+        console.print(loaded.why)
     files = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
     before = {path: _stamp(path) for path in files}
     controls = Controls()
@@ -98,6 +96,8 @@ def main(argv: Sequence[str]) -> int:
             with progress(loop, console) as tell_progress:
                 for _ in loop.frames(stop):
                     tell_progress()
+                    if loop.tally.frames == 1:
+                        _say_if_slow(adapter, console)
             if isinstance(adapter, Background):
                 adapter.wait()  # what the last frame taught is saved too
         except BaseException:
@@ -192,6 +192,13 @@ def _update_sink(
     )
     command = arguments.on_update
     return UpdateSink(command, lambda: latest.pop() if updates() else None, console.print)
+
+
+def _say_if_slow(adapter: Adapter, console: Console) -> None:
+    """Say why a bundle predicts slower than it could; it is known after the first frame."""
+    why = getattr(adapter.engine, "not_folded", "")
+    if why:
+        console.print(f"slower predictions: {why}")
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -34,17 +34,21 @@ class FoldedNetwork:
         # What the latest observation has told of the state after it.
         self._latest: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
         self._lock = threading.Lock()
-        self._source = self._loaded(record.network)
-        self._bring(self._source, source)
-        # The one that predicts, and after `ready` the one for the next state.
+        self._source_state = self._key(source)
+        self._source: _Loaded | None = None
+        # The one that predicts, and the one for the next state.
         self._adapted: list[_Loaded] = []
         self._measuring: _Loaded | None = None
         self._calibrate: Any = None
 
-    @property
-    def observes(self) -> bool:
-        """Tell whether frames can be observed too: the statistics used are known before."""
-        return self._record.calibrate is not None
+    def load(self, *, observing: bool) -> None:
+        """Load what the first frame needs: to observe it, or to predict while another thread makes
+        the next state ready."""
+        if observing:
+            self._load_measuring()
+            return
+        while len(self._adapted) < 2:
+            self._adapted.append(self._loaded(self._record.network))
 
     def predict(self, images: Images, state: Arrays) -> Any:
         """Return outputs at a state."""
@@ -52,16 +56,11 @@ class FoldedNetwork:
 
     def observe(self, images: Images, state: Arrays) -> tuple[Any, Arrays]:
         """Return outputs and new state."""
-        record, form = self._record, self._bundle.manifest.form
-        assert record.calibrate is not None
-        assert record.measuring is not None
-        if self._measuring is None:
-            self._measuring = self._loaded(record.measuring)
-            self._calibrate = self._bundle.session(record.calibrate)
-        self._bring(self._measuring, state)
-        values = self._measuring.session.run(images)
-        measured = dict(zip(self._measuring.session.names, values, strict=True))
-        measured |= {MEASURED_CENTRE: self._measuring.centre, **state}
+        form, measuring = self._bundle.manifest.form, self._load_measuring()
+        self._bring(measuring, state)
+        values = measuring.session.run(images)
+        measured = dict(zip(measuring.session.names, values, strict=True))
+        measured |= {MEASURED_CENTRE: measuring.centre, **state}
         given = {item.name: measured[item.name] for item in self._calibrate.get_inputs()}
         names = [item.name for item in self._calibrate.get_outputs()]
         answers = dict(zip(names, self._calibrate.run(names, given), strict=True))
@@ -74,7 +73,8 @@ class FoldedNetwork:
         """Fold a state into a network that does not predict, while another thread may predict."""
         key = self._key(state)
         with self._lock:
-            if any(_same(loaded.state, key) for loaded in (self._source, *self._adapted)):
+            ready = (self._source_state, *(loaded.state for loaded in self._adapted))
+            if any(_same(held, key) for held in ready):
                 return
             spare = self._adapted.pop() if len(self._adapted) > 1 else None
         if spare is None:
@@ -86,7 +86,10 @@ class FoldedNetwork:
     def _with(self, state: Arrays) -> _Loaded:
         """Return a network that has a state in it; until the next call `ready` leaves it alone."""
         key = self._key(state)
-        if _same(self._source.state, key):
+        if _same(self._source_state, key):
+            if self._source is None:
+                self._source = self._loaded(self._record.network)
+            self._bring(self._source, state)
             return self._source
         with self._lock:
             for loaded in self._adapted:
@@ -97,6 +100,14 @@ class FoldedNetwork:
             self._adapted[:1] = [loaded]
         self._bring(loaded, state)
         return loaded
+
+    def _load_measuring(self) -> _Loaded:
+        assert self._record.calibrate is not None
+        assert self._record.measuring is not None
+        if self._measuring is None:
+            self._measuring = self._loaded(self._record.measuring)
+            self._calibrate = self._bundle.session(self._record.calibrate)
+        return self._measuring
 
     def _bring(self, loaded: _Loaded, state: Arrays) -> None:
         """Fold a state into a network, which may have it already."""

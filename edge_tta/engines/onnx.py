@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from edge_tta.errors import BundleError, ConfigError
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.tasks import Task
 from edge_tta.views import make_views
+
+Answer = TypeVar("Answer")
 
 
 class OnnxEngine:
@@ -70,8 +73,10 @@ class OnnxEngine:
         self._graphs: dict[str, _Graph] = {}
         self._folded: FoldedNetwork | None = None
         self._learns = learns
-        self.not_folded = "" if self._record.folded else "the bundle holds no folded graphs"
-        if self.network.profile == "memory":
+        self.not_folded = ""
+        if self._record.folded is None:
+            self.not_folded = "the bundle is of an earlier version, or its layers cannot be folded"
+        elif self.network.profile == "memory":
             self.not_folded = "the profile memory keeps each weight once"
 
     def prepare(self, image_shape: tuple[int, ...]) -> int:
@@ -90,7 +95,11 @@ class OnnxEngine:
             self._graph("learn")
         elif self._learns and not (self._record.folded and self._record.folded.calibrate):
             self._graph("observe")
-        elif self._folded_network() is None:
+        elif self._learns:
+            self._folding(lambda folded: folded.load(observing=True))
+        else:
+            self._folding(lambda folded: folded.load(observing=False))
+        if self.not_folded and not self._graphs:
             self._graph("observe" if self._learns else "predict")
         return manifest.classes
 
@@ -116,9 +125,10 @@ class OnnxEngine:
 
     def observe(self, batch: Images, state: Arrays) -> tuple[Any, Arrays]:
         """Return outputs and new state; see `edge_tta.method.step`."""
-        folded = self._folded_network()
-        if folded is not None and folded.observes:
-            return folded.observe(batch, state)
+        if self._record.folded is not None and self._record.folded.calibrate is not None:
+            done = self._folding(lambda folded: folded.observe(batch, state))
+            if done is not None:
+                return done
         return self._graph("observe").run(batch, state)
 
     def learn(self, batch: Images, state: Arrays, views: int) -> tuple[Any, Arrays]:
@@ -127,22 +137,21 @@ class OnnxEngine:
 
     def predict(self, batch: Images, state: Arrays) -> Any:
         """Return outputs at a state."""
-        folded = self._folded_network()
-        if folded is not None:
-            return folded.predict(batch, state)
-        return self._graph("predict").run(batch, state)[0]
+        outputs = self._folding(lambda folded: folded.predict(batch, state))
+        return self._graph("predict").run(batch, state)[0] if outputs is None else outputs
 
     def ready(self, state: Arrays) -> None:
         """Fold a state into a network that does not predict at the moment."""
-        folded = self._folded_network()
-        if folded is not None:
-            folded.ready(state)
+        self._folding(lambda folded: folded.ready(state))
 
     def pair(self) -> tuple[OnnxEngine, OnnxEngine]:
         """Return two engines: one loads no graph that learns, the other has one thread."""
         alone = self.network.with_threads(self.network.threads or 1)
         label = self.config.label
-        return OnnxEngine(self.network, label, learns=False), OnnxEngine(alone, label)
+        engines = OnnxEngine(self.network, label, learns=False), OnnxEngine(alone, label)
+        for engine in engines:
+            engine._source = self._source  # by which the source's state is known
+        return engines
 
     def to_arrays(self, state: Arrays) -> Arrays:
         """Return the state."""
@@ -174,15 +183,18 @@ class OnnxEngine:
         """Return an engine of another method of the bundle; its preset is the bundle's."""
         return OnnxEngine(self.network, method)
 
-    def _folded_network(self) -> FoldedNetwork | None:
-        """Return what is faster than the graphs of predict and observe, where it works here."""
-        if self._folded is None and not self.not_folded:
-            assert self._record.folded is not None
-            try:
+    def _folding(self, run: Callable[[FoldedNetwork], Answer]) -> Answer | None:
+        """Return what is faster than the graphs of predict and observe; None: not here."""
+        if self.not_folded:
+            return None
+        assert self._record.folded is not None
+        try:
+            if self._folded is None:
                 self._folded = FoldedNetwork(self.network, self._record.folded, self._source)
-            except UnsuitableError as error:
-                self.not_folded = str(error)
-        return self._folded
+            return run(self._folded)
+        except UnsuitableError as error:
+            self.not_folded, self._folded = str(error), None
+            return None
 
     def _graph(self, kind: Literal["observe", "learn", "predict"]) -> _Graph:
         record = self._record

@@ -22,7 +22,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx
 
-from edge_tta.bundle.folding import MEAN, SQUARE, Kind, variable_tag, variable_weight
+from edge_tta.bundle.folding import MEAN, SQUARE, VARIABLE, Kind, variable_tag, variable_weight
 from edge_tta.method.folding import observes_folded
 from edge_tta.method.moments import sampling_stride
 from edge_tta.method.step import Step
@@ -124,6 +124,17 @@ class _Folding:
             channels = sum(site.layer.channels for site in self._sites)
             value = torch.empty((1, channels, 1, 1))
             with self._graph.inserting_before(output):
+                means = [
+                    node
+                    if node.meta["val"].ndim == 4
+                    else made(
+                        self._graph,
+                        aten.view.default,
+                        (node, [1, -1, 1, 1]),
+                        node.meta["val"].view(1, -1, 1, 1),
+                    )
+                    for node in means
+                ]
                 whole = made(self._graph, aten.cat.default, (list(means), 1), value)
                 joined.append(made(self._graph, aten.view.default, (whole, [-1]), value.view(-1)))
         output.args = ((*cast(Any, output.args[0]), *joined),)
@@ -144,6 +155,8 @@ class _Folding:
     def _linear(self, z: fx.Node) -> tuple[Tensor, Tensor] | None:
         """Return weight and bias of the convolution in front; None: it cannot take a site up."""
         if z.target is not aten.convolution.default or z.args[6] or len(z.users) != 1:
+            return None
+        if str(cast(fx.Node, z.args[1]).target).startswith(VARIABLE):  # of the site in front
             return None
         weight, bias = (self._constants.of(node) for node in z.args[1:3])
         if weight is None or (bias is None and z.args[2] is not None):
@@ -175,7 +188,7 @@ class _Folding:
         name = variable_weight(index, kind)
         return (
             self._constants.add(self._graph, weight, name),
-            self._constants.add(self._graph, tag, f"{name}_tag"),
+            self._constants.add(self._graph, tag, f"tag_of_{name}"),
         )
 
     def _replace(self, norm: fx.Node, y: fx.Node) -> None:

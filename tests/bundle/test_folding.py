@@ -94,15 +94,25 @@ def test_a_state_is_made_ready_while_another_predicts() -> None:
     expected = by_graphs.predict(IMAGES[2])
     engine.predict(IMAGES[2], first)
 
+    engine.ready(second)
+    problems: list[Exception] = []
+
     def fold() -> None:
-        for k in range(40):
-            engine.ready({**second, "calib.spread": second["calib.spread"] * (1 + k / 40)})
+        try:
+            for k in range(60):
+                engine.ready({**second, "calib.spread": second["calib.spread"] * (1 + k / 60)})
+        except Exception as error:
+            problems.append(error)
 
     folding = threading.Thread(target=fold)
     folding.start()
-    for _ in range(40):
+    times = 0
+    while folding.is_alive() or times < 5:
         np.testing.assert_allclose(engine.predict(IMAGES[2], first), expected, atol=1e-5)
+        times += 1
     folding.join()
+    assert not problems
+    engine.ready(second)
     by_graphs.restore(second)
     np.testing.assert_allclose(
         engine.predict(IMAGES[2], second), by_graphs.predict(IMAGES[2]), atol=1e-5
@@ -146,7 +156,7 @@ def test_a_bundle_without_folded_graphs_opens_and_says_what_is_missing(tmp_path:
     engine = OnnxEngine(folder)
     adapter = Adapter(engine)
     np.testing.assert_array_equal(adapter(IMAGES[0]), _by_graphs()(IMAGES[0]))
-    assert "no folded graphs" in engine.not_folded
+    assert "earlier version" in engine.not_folded
 
 
 def test_the_profile_memory_keeps_each_weight_once() -> None:
@@ -156,6 +166,23 @@ def test_the_profile_memory_keeps_each_weight_once() -> None:
     adapter.predict(IMAGES[0])
     assert engine._folded is None
     assert "memory" in engine.not_folded
+
+
+def test_what_becomes_unsuitable_later_runs_by_graphs_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adapter, by_graphs = fresh(), _by_graphs()
+    adapter.predict(IMAGES[0])  # the source's network is loaded
+
+    def unsuitable(*arguments: Any) -> None:
+        raise UnsuitableError("no room")
+
+    monkeypatch.setattr(edge_tta.engines.folded, "FoldedSession", unsuitable)
+    for image in IMAGES[:2]:
+        for one in (adapter, by_graphs):
+            one(image)
+        np.testing.assert_array_equal(adapter.predict(image), by_graphs.predict(image))
+        np.testing.assert_array_equal(adapter(image, learn=False), by_graphs(image, learn=False))
 
 
 @pytest.mark.parametrize("blocks", [1, 4, 8, 16])
@@ -176,6 +203,12 @@ def test_weights_in_no_layout_of_blocks_are_refused() -> None:
     trained = rng.normal(size=(8, 9)).astype(np.float32)
     with pytest.raises(ValueError, match="unknown layout"):
         _layout(rng.permutation(trained.ravel()).reshape(8, 9), trained, 8)
+
+
+def test_equal_weights_in_blocks_tell_no_layout() -> None:
+    with pytest.raises(ValueError, match="unknown layout"):
+        _layout(np.ones((16, 1, 3, 3), np.float32), np.ones((16, 9), np.float32), 16)
+    assert _layout(np.ones((16, 1, 1, 1), np.float32), np.ones((16, 1), np.float32), 16)
 
 
 def test_tags_of_sites_and_kinds_differ_and_are_exact() -> None:

@@ -12,6 +12,7 @@ import torch
 
 from edge_tta.adapter import Adapter
 from edge_tta.background import Background
+from edge_tta.bundle.folding import FoldedSession
 from edge_tta.errors import BundleError
 from edge_tta.guard import Guard
 from tests.adapters import WINDOW, adapter, assert_same, stream
@@ -120,8 +121,9 @@ def test_what_fails_in_learning_is_raised_by_the_next_call() -> None:
         background(IMAGES[1])
         with pytest.raises(BundleError, match="free memory"):
             background.wait()
+        background(IMAGES[2])
         with pytest.raises(BundleError, match="free memory"):
-            background(IMAGES[2])
+            background.wait()
 
 
 def test_it_saves_and_a_guard_judges_it_as_the_adapter(tmp_path: Any) -> None:
@@ -140,3 +142,50 @@ def test_it_saves_and_a_guard_judges_it_as_the_adapter(tmp_path: Any) -> None:
         {name: torch.from_numpy(value) for name, value in again.state.items()},
         {name: torch.from_numpy(np.asarray(value)) for name, value in state.items()},
     )
+
+
+def test_the_callers_array_may_be_used_again() -> None:
+    like = _adapter("onnx")
+    with Background(_adapter("onnx")) as background:
+        buffer = np.empty_like(_images("onnx")[0])
+        for image in _images("onnx")[:4]:
+            like(image)
+            buffer[...] = image
+            background(buffer)
+            buffer[...] = np.nan
+            background.wait()
+        for name, value in like.state.items():
+            np.testing.assert_array_equal(background.state[name], value, err_msg=name)
+
+
+def test_of_a_prepared_adapter_the_source_is_known_and_folded_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folds = []
+    fold = FoldedSession.fold
+
+    def counted(self: FoldedSession, vectors: Any) -> None:
+        folds.append(self)
+        fold(self, vectors)
+
+    monkeypatch.setattr(FoldedSession, "fold", counted)
+    adapter = _adapter("onnx")
+    adapter.prepare((3, 8, 8))
+    with Background(adapter) as background:
+        background(IMAGES[0].numpy())
+        background.wait()
+        for image in _images("onnx"):
+            background.predict_source(image)
+            background.predict(image)
+        assert len(folds) == 2  # the source's network, and the adapted one
+
+
+def test_once_closed_it_says_so_and_waiting_ends() -> None:
+    background = Background(_adapter("torch"))
+    background(IMAGES[0])
+    background(IMAGES[1])
+    background.close()
+    background.wait()
+    background.close()
+    with pytest.raises(ValueError, match="closed"):
+        background(IMAGES[2])

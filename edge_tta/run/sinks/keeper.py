@@ -91,7 +91,11 @@ class StateKeeper(Sink):
         Raises OutputError or StateError when it cannot; what was saved before stays.
         """
         if self._adapter.changed:
-            with keeping_previous(self.path):
-                self._guarded.save(self.path)
-            self._adapter.changed = False
+            self._adapter.changed = False  # before: a thread may learn meanwhile
+            try:
+                with keeping_previous(self.path):
+                    self._guarded.save(self.path)
+            except BaseException:
+                self._adapter.changed = True
+                raise
             self.saved_s = time.monotonic()
