@@ -28,7 +28,9 @@ class FoldedNetwork:
 
     def __init__(self, bundle: Bundle, record: FoldedRecord, source: Arrays) -> None:
         self._bundle, self._record = bundle, record
-        self._fold: Any = bundle.session(record.fold)
+        # Of vectors: a second thread has nothing to do there, and waits on a core of the network's.
+        self._small = bundle.with_threads(1)
+        self._fold: Any = self._small.session(record.fold)
         self._of_state = [item.name for item in self._fold.get_inputs()]
         self._vectors = [item.name for item in self._fold.get_outputs()]
         # What the latest observation has told of the state after it.
@@ -106,7 +108,7 @@ class FoldedNetwork:
         assert self._record.measuring is not None
         if self._measuring is None:
             self._measuring = self._loaded(self._record.measuring)
-            self._calibrate = self._bundle.session(self._record.calibrate)
+            self._calibrate = self._small.session(self._record.calibrate)
         return self._measuring
 
     def _bring(self, loaded: _Loaded, state: Arrays) -> None:
