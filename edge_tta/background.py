@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_tta.adapter import Adapter
+from edge_tta.bundle.runtime import usable_cores
 from edge_tta.closing import Closing
 from edge_tta.engines.base import State, stepped
 
@@ -152,6 +153,4 @@ class Background(Adapter, Closing):
 
 def has_spare_core() -> bool:
     """Tell whether this process may use more than one core."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0)) > 1
-    return (os.cpu_count() or 1) > 1
+    return usable_cores() > 1

@@ -38,6 +38,13 @@ class Session:
         return values
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    with contextlib.suppress(AttributeError):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def check_threads(threads: int) -> None:
     """Refuses more threads than make sense here: thousands of them stall the machine.
 

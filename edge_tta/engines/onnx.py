@@ -13,6 +13,7 @@ from edge_tta import nest
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.folding import UnsuitableError
 from edge_tta.bundle.manifest import NEW, REMEDY, output_names
+from edge_tta.bundle.runtime import usable_cores
 from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig
 from edge_tta.config.fields import from_dict
@@ -145,10 +146,14 @@ class OnnxEngine:
         self._folding(lambda folded: folded.ready(state))
 
     def pair(self) -> tuple[OnnxEngine, OnnxEngine]:
-        """Return two engines: one loads no graph that learns, the other has one thread."""
-        alone = self.network.with_threads(self.network.threads or 1)
-        label = self.config.label
-        engines = OnnxEngine(self.network, label, learns=False), OnnxEngine(alone, label)
+        """Return two engines: one loads no graph that learns, the other has one thread.
+
+        Unless threads were chosen, predictions leave one core to what is learned.
+        """
+        label, threads = self.config.label, self.network.threads
+        predicting = self.network.with_threads(threads or max(1, usable_cores() - 1))
+        learning = self.network.with_threads(threads or 1)
+        engines = OnnxEngine(predicting, label, learns=False), OnnxEngine(learning, label)
         for engine in engines:
             engine._source = self._source  # by which the source's state is known
         return engines

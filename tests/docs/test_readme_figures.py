@@ -64,24 +64,29 @@ def test_batches_of_200_are_those_measured() -> None:
 
 
 def test_costs_are_those_measured() -> None:
-    names = {
-        "source, folded": "frozen onnxruntime",  # as the files of that time call it
-        "edge_tta bundle, a frame that calibrates": "bundle observe",
-        "edge_tta bundle, a frame that learns": "bundle learn",
-        "the same with": "bundle learn, memory",
-        "Tent in PyTorch": "torch tent",
+    works = {
+        "source, folded": "source, folded",
+        "edge_tta bundle, a frame that predicts": "nanoadapt:tent, predict",
+        "edge_tta bundle, a frame that calibrates": "nanoadapt:tent, observe",
+        "edge_tta bundle, a frame that learns": "nanoadapt:tent, learn",
+        "the same with": "nanoadapt:tent, learn, profile memory",
+        "Tent in PyTorch": "tent-stock",
     }
-    networks = [_rows("bundle_resnet50"), _rows("bundle_mobilenet_v2")]
-    for row, method in names.items():
+    for row, label in works.items():
         cells = iter(_line(row))
-        for rows in networks:
-            at = {(r["method"], r["measure"]): r for r in rows}
-            ms = 1e3 * at[method, "latency"]["p50_s"]
-            tent_ms = 1e3 * at["torch tent", "latency"]["p50_s"]
-            peak = at[method, "memory"]["process_peak_bytes"]
+        for network in ("resnet50", "mobilenet_v2"):
+            times, sizes = (
+                {
+                    r["label"].removesuffix(" (onnx)"): r
+                    for r in _rows(f"{kind}_bundle_{network}{n}")
+                }
+                for kind, n in (("latency", "_1"), ("memory", ""))
+            )
+            ms = 1e3 * times[label]["latency_s"]["p50"]
+            tent_ms = 1e3 * times["tent-stock"]["latency_s"]["p50"]
             assert float(next(cells)) == pytest.approx(ms, rel=0.01, abs=0.0501)
             assert float(next(cells)) == pytest.approx(ms / tent_ms, abs=0.00501)
-            assert next(cells) == f"{peak / 1e6:.0f}"
+            assert next(cells) == f"{sizes[label]['process_peak_bytes'] / 1e6:.0f}"
 
 
 @pytest.mark.parametrize(
