@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.bundle.messages import ENTRY, GRAPH, MODEL, NODE, TENSOR, Message, dims
+from edge_tta.bundle.messages import GRAPH, MODEL, NODE, TENSOR, Message, dims, external
 from edge_tta.bundle.runtime import Session, open_session, quiet_runtime
 from edge_tta.errors import BundleError, one_line
 
@@ -183,10 +183,9 @@ class _Constants:
         tensor = self._tensors.get(name)
         if tensor is None or tensor.get("type") != [_FLOAT]:
             return None
-        entries = [Message(entry, ENTRY) for entry in tensor.parts("external")]
-        if not entries:
+        place = external(tensor)
+        if not place:
             return np.frombuffer(b"".join(tensor.parts("raw")), np.float32).reshape(dims(tensor))
-        place = {"".join(e.texts("key")): "".join(e.texts("value")) for e in entries}
         file, offset = self._folder / place["location"], int(place.get("offset", "0"))
         return np.memmap(file, np.float32, "r", offset, tuple(dims(tensor)))
 

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from edge_tta.bundle.messages import (
     ATTRIBUTE,
-    ENTRY,
     GRAPH,
     MODEL,
     NODE,
     TENSOR,
     Message,
     dims,
+    external,
 )
 from edge_tta.errors import BundleError, quoted
 
@@ -106,19 +106,18 @@ def _check_tensor(tensor: Message, name: str, file: _File) -> None:
     if not width or any(not 0 <= side < 1 << 40 for side in sides):
         raise BundleError(f"{what} has an unknown type or a negative size; {_AGAIN}")
     size = width * math.prod(sides)
-    entries = [Message(entry, ENTRY) for entry in tensor.parts("external")]
-    external = {"".join(e.texts("key")): "".join(e.texts("value")) for e in entries}
-    if not external and 1 not in tensor.get("location", ()):
+    place = external(tensor)
+    if not place and 1 not in tensor.get("location", ()):
         raw = sum(map(len, tensor.parts("raw")))
         if raw != size:
             raise BundleError(f"{what} has {raw} bytes, expected {size}; {_AGAIN}")
         return
-    if external.get("location") != file.weights:
+    if place.get("location") != file.weights:
         raise BundleError(
-            f"{file.path} takes {quoted(name)} from {quoted(external.get('location'))}; expected "
+            f"{file.path} takes {quoted(name)} from {quoted(place.get('location'))}; expected "
             f"{file.weights} in the bundle's own folder; {_AGAIN}"
         )
-    offset, length = int(external.get("offset", "0")), int(external.get("length", "-1"))
+    offset, length = int(place.get("offset", "0")), int(place.get("length", "-1"))
     if length != size or offset < 0 or offset + length > file.weights_bytes:
         raise BundleError(
             f"{what} wants {size} bytes at {offset} of {file.weights}, which has "

@@ -80,6 +80,12 @@ def packed(data: memoryview) -> Iterator[int]:
         yield value
 
 
+def external(tensor: Message) -> dict[str, str]:
+    """Return where a tensor is stored, of a message by TENSOR; empty: in the file itself."""
+    entries = (Message(entry, ENTRY) for entry in tensor.parts("external"))
+    return {"".join(e.texts("key")): "".join(e.texts("value")) for e in entries}
+
+
 def dims(tensor: Message) -> list[int]:
     """Return a tensor's sides, of a message by TENSOR."""
     sides: list[int] = []

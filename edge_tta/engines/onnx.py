@@ -94,12 +94,10 @@ class OnnxEngine:
             )
         if self._learns and self.config.trains:
             self._graph("learn")
-        elif self._learns and not (self._record.folded and self._record.folded.calibrate):
+        elif self._learns and not self._observes_folded:
             self._graph("observe")
-        elif self._learns:
-            self._folding(lambda folded: folded.load(observing=True))
         else:
-            self._folding(lambda folded: folded.load(observing=False))
+            self._folding(lambda folded: folded.load(observing=self._learns))
         if self.not_folded and not self._graphs:
             self._graph("observe" if self._learns else "predict")
         return manifest.classes
@@ -126,7 +124,7 @@ class OnnxEngine:
 
     def observe(self, batch: Images, state: Arrays) -> tuple[Any, Arrays]:
         """Return outputs and new state; see `edge_tta.method.step`."""
-        if self._record.folded is not None and self._record.folded.calibrate is not None:
+        if self._observes_folded:
             done = self._folding(lambda folded: folded.observe(batch, state))
             if done is not None:
                 return done
@@ -187,6 +185,12 @@ class OnnxEngine:
     def with_method(self, method: str, preset: str | Path) -> OnnxEngine:
         """Return an engine of another method of the bundle; its preset is the bundle's."""
         return OnnxEngine(self.network, method)
+
+    @property
+    def _observes_folded(self) -> bool:
+        """Whether the bundle has graphs to observe a frame by folding."""
+        folded = self._record.folded
+        return folded is not None and folded.calibrate is not None
 
     def _folding(self, run: Callable[[FoldedNetwork], Answer]) -> Answer | None:
         """Return what is faster than the graphs of predict and observe; None: not here."""
