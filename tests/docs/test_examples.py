@@ -11,7 +11,7 @@ import pytest
 
 from edge_tta.cli.loading import DEMO_BUNDLE
 from edge_tta.demo.spec import LABELS
-from edge_tta.demo.stream import clean_set
+from tests.demo.signs import labelled_signs
 from tests.docs.pages import ROOT
 from tests.frames.media import textured
 
@@ -62,14 +62,7 @@ def test_a_bundle_goes_on_where_it_stopped(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_pictures_with_labels_give_the_error_of_each_method(tmp_path: Path) -> None:
-    folder = tmp_path / "signs"
-    folder.mkdir()
-    frames, labels = clean_set(12, seed=30_001)
-    rows = ["file,label"]
-    for number, (frame, label) in enumerate(zip(frames, labels, strict=True)):
-        cv2.imwrite(str(folder / f"{number}.png"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        rows.append(f"{number}.png,{LABELS[label]}")
-    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    folder = labelled_signs(tmp_path)
     example = _example("evaluate")
     example.METHODS, example.CORRUPTIONS = "source,norm", "fog"  # fewer, to be quick
     found = example.main([str(folder)])
