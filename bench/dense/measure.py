@@ -12,6 +12,7 @@ from bench.adapters import adapter_of
 from bench.corruptions import corrupt
 from bench.dense.metrics import Masks, map50, recall
 from bench.dense.sets import DenseSet
+from bench.methods import predictor_of
 from bench.sets import CLEAN
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
@@ -65,7 +66,7 @@ def measure_dense(
     for label, config in methods.items():
         for corruption in setting.corruptions:
             adapter = adapter_of(network, config, spec, "float16")
-            scores = _scored(adapter, data, corruption, setting, advance)
+            scores = _scored(adapter, label, data, corruption, setting, advance)
             method = adapter.config
             yield {
                 "method": method.method,
@@ -85,6 +86,7 @@ def measure_dense(
 
 def _scored(
     adapter: Adapter,
+    label: str,
     data: DenseSet,
     corruption: Corruption,
     setting: Setting,
@@ -94,10 +96,11 @@ def _scored(
     classes = adapter.prepare(adapter.input_spec.shape)
     task, truths = adapter.task, data.truths
     masks, detected = Masks(classes, setting.ignored), []
+    predict, _ = predictor_of(adapter, label)
     kept = np.array([k for k in range(classes) if k not in setting.ignored], np.uint8)
     for index, picture in enumerate(data.pictures()):
         image = adapter.input_spec.prepare(corruption.of(picture, index, setting.seed))
-        outputs = adapter(image)
+        outputs = predict(image)
         if isinstance(task, Segmentation):
             truth: Any = truths[index]
             masks.add(kept[task.mask(outputs, kept)], truth)

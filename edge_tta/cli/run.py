@@ -36,7 +36,7 @@ from edge_tta.run.sinks.updates import UpdateSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
 from edge_tta.show.video import plays_only_in_players
-from edge_tta.tasks import Classes, Segmentation
+from edge_tta.tasks import Classes, Comparable, Segmentation
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
         filtered = adapter.task.filtered
         if arguments.masks is not None and adapter.task.name != Segmentation.name:
             raise ConfigError(f"--masks is for segmenters, and this is {adapter.task.name}")
-        guarded = arguments.guard == "on" and adapter.config.method != SOURCE and filtered
+        judged = filtered or isinstance(adapter.task, Comparable)
+        guarded = arguments.guard == "on" and adapter.config.method != SOURCE and judged
         guard = Guard(adapter) if guarded else None
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)

@@ -26,8 +26,8 @@ class CalibrationConfig:
             the source as far as chance explains their distance from it), `mixed` (alpha-BN: 1 -
             alpha of the source's and alpha of the batch's, of means and of variances, without
             memory), `renormalised` (DELTA's TBR: running means and standard deviations, used before
-            they are updated with the batch), `framewise` (each frame's own, as far as the stream's
-            distance from the source exceeds what frames differ by), or `source` (the source's).
+            they are updated with the batch), `framewise` (the stream's and each frame's own, in
+            layers of fine resolution), or `source` (the source's).
         smoothing: m of Eq. 5, the weight on the old statistics, in [0, 1].
         prior_frames: short start. The smoothing of step t (from 0) is at most
             1 - 1 / (t + prior_frames + 1): the source statistics count as that many frames, and the
@@ -36,7 +36,7 @@ class CalibrationConfig:
         initial: statistics before the first frame (paper: silent): `source`, or `first`, the first
             batch's own.
         alpha: share of the batch in `mixed`, in [0, 1]; in `framewise` that of the frame
-            in the means, the rest being the stream's.
+            in the means, the rest being the stream's; 0 there: the statistics are those before it.
         anchor: how much of the frames' spread the lasting statistics hold by chance where the
             stream has shown one class only, >= 0; the more various its classes, the less. 0: none.
             This and the following up to tracking_rate are for `anchored` alone.
@@ -45,9 +45,9 @@ class CalibrationConfig:
         lasting_smoothing: `smoothing` of the lasting statistics, in [0, 1].
         tracking_rate: how far the lasting statistics follow the recent ones at each step where
             those are not shrunk, in [0, 1].
-        onset: `framewise`: a layer whose distance over spread is below this share of the largest
-            in front of it stays at the source, in [0, 1].
-        strength: `framewise`: share of the way from the source that is gone at most, in [0, 1].
+        strength: `framewise`: share of the way from the source to the stream, in [0, 1].
+        coarsest: `framewise`: layers whose map has less than one of so many of the image's
+            positions stay the source's, >= 1.
         gradient: through the statistics `constant` (not at all), `calibrated` (as Eq. 5 blends
             them: 1 - m of the batch's), `proxy` (Eq. 12: forward with the calibrated ones,
             backward as through the batch's own), or `renormalised` (DELTA's TBR: the same, the
@@ -69,8 +69,8 @@ class CalibrationConfig:
     dead_zone: float = 0.15
     lasting_smoothing: float = 0.998
     tracking_rate: float = 0.5
-    onset: float = 0.3
     strength: float = 1.0
+    coarsest: float = 64.0
     gradient: str = "constant"
     taylor: str = "none"
     jacobian: str = "history"
@@ -83,11 +83,12 @@ class CalibrationConfig:
         check_choice("gradient", self.gradient, gradients)
         check_choice("taylor", self.taylor, ("none", "affine", "conv", "affine+conv"))
         check_choice("jacobian", self.jacobian, ("history", "latest"))
-        shares = ("smoothing", "alpha", "lasting_smoothing", "tracking_rate", "onset", "strength")
+        shares = ("smoothing", "alpha", "lasting_smoothing", "tracking_rate", "strength")
         for name in shares:
             check_number(name, getattr(self, name), 0.0, 1.0)
         for name in ("prior_frames", "anchor", "recent_anchor", "dead_zone"):
             check_number(name, getattr(self, name), 0.0, math.inf)
+        check_number("coarsest", self.coarsest, 1.0, math.inf)
         if self.kind in ("mixed", "framewise", "source") and self.taylor != "none":
             raise ConfigError(
                 f"taylor = {self.taylor!r} shifts running statistics, and calibration = "

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_tta.adapter import Adapter
+from edge_tta.guard.comparison import Comparison
 from edge_tta.guard.judge import Judge
+from edge_tta.nest import leaves, mapped
 from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
+from edge_tta.tasks import Comparable
 from edge_tta.temporal.novelty import Blocks, Novelty, block_means
 
 _EVENTS = 256
@@ -81,6 +83,9 @@ class Guard:
     Frames that are nearly the one before say nothing new of the conditions, and too much of what
     they show: the adapter only predicts then.
 
+    Of masks and boxes each answer is one network's, whichever seems to make more of the frames
+    (`edge_tta.guard.comparison`), and every frame is adapted by.
+
     Args:
         adapter: what predicts and adapts; the guard alone calls it from now on.
 
@@ -89,8 +94,8 @@ class Guard:
         weight: of the source in the latest answer, 0..1.
         frames, source_frames: images seen, and those that the source network ran on too.
         adapts: whether the latest frame was enough news to adapt by.
-        own: the adapter's logits (N, classes) of the latest call, or prediction.
-        compared: the source's logits (N, classes) of the same; None: it did not run.
+        own: the adapter's outputs of the latest call, or prediction.
+        compared: the source's of the same; None: it did not run.
         blocks: the images' block means (`edge_tta.temporal.novelty`); None: of a prediction.
         judge: None before the first frame.
         drift: of the parameters, when the source last ran.
@@ -110,7 +115,7 @@ class Guard:
 
     def _begin(self) -> None:
         self.fallen: str | None = None
-        self.judge: Judge | None = None
+        self.judge: Judge | Comparison | None = None
         self.weight = self.drift = 0.0
         self.adapts = True
         self._novelty, self._news, self._adapted = Novelty(), 0.0, 0
@@ -119,20 +124,19 @@ class Guard:
         self._patience = self._limits.patience
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
-        """Return logits (N, classes) of images (N, channels, H, W); see `Adapter`."""
+        """Return logits (N, classes), or other outputs, of images (N, channels, H, W); see
+        `Adapter`."""
         self.blocks = block_means(as_array(images))
-        self.adapts = self._is_news(self.blocks)
+        self.adapts = self._is_news(self.blocks) or self._comparable() is not None
         own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
         self.own = own
-        values = as_array(own)
-        finite = bool(np.isfinite(values).all())
-        n = len(values)
+        finite, n = _finite(own), len(self.blocks)
         due = self._is_due(n)
         self.compared = None
         if due or not finite or self._matters():
             self.compared = self._adapter.predict_source(images)
             self.source_frames += n
-            self._compare(self.blocks, values, as_array(self.compared))
+            self._compare(self.blocks, own, self.compared)
         self.frames += n
         self._watch(n, finite)
         if not finite:
@@ -141,11 +145,11 @@ class Guard:
         return self._blend(own, self.compared)
 
     def predict(self, images: Any) -> Any:
-        """Return logits as it would answer now; nothing is learned, judged or counted."""
+        """Return outputs as it would answer now; nothing is learned, judged or counted."""
         self.blocks = None
         self.own = self._adapter.predict(images)
         self.compared = self._adapter.predict_source(images) if self._matters() else None
-        if not np.isfinite(as_array(self.own)).all():
+        if not _finite(self.own):
             return self.own if self.compared is None else self.compared
         return self._blend(self.own, self.compared)
 
@@ -201,20 +205,28 @@ class Guard:
             weight > self._limits.decided and weight * self.judge.disagreement > self._limits.worth
         )
 
-    def _compare(self, blocks: Blocks, own: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
+    def _compare(self, blocks: Blocks, own: Any, source: Any) -> None:
+        both = [mapped(as_array, outputs) for outputs in (own, source)]
         if self.judge is None:
-            self.judge = Judge(own.shape[1])
-        for means, row, other in zip(blocks, own, source, strict=True):
-            self.judge.compare(means, row, other)
+            task = self._comparable()
+            self.judge = Judge(both[0].shape[1]) if task is None else Comparison(task)
+        for i, means in enumerate(blocks):
+            self.judge.compare(means, *(_of_image(i, outputs) for outputs in both))
         self.drift = self._adapter.drift()
+
+    def _comparable(self) -> Comparable | None:
+        """Return the task of outputs that are compared; None: one class an image."""
+        task = self._adapter.task
+        return task if isinstance(task, Comparable) else None
 
     def _blend(self, own: Any, source: Any | None) -> Any:
         """Return log probabilities (N, classes) of both networks; `own` where the source counts
-        for nothing or did not run."""
+        for nothing or did not run; of other outputs one network's."""
         self.weight = 0.0 if source is None or self.judge is None else self.judge.weight
-        if self.weight < self._limits.decided:
+        decided = 0.5 if isinstance(self.judge, Comparison) else self._limits.decided
+        if self.weight < decided:
             return own
-        if self.weight > 1 - self._limits.decided:
+        if self.weight > 1 - decided:
             return source
         logs = [log_probabilities(softmax(as_array(logits))) for logits in (own, source)]
         blended = softmax((1 - self.weight) * logs[0] + self.weight * logs[1])
@@ -272,3 +284,13 @@ class Guard:
     def _note(self, kind: str, why: str) -> None:
         self.events.append(Event(self.frames - 1, kind, why))
         self.happened += 1
+
+
+def _finite(outputs: Any) -> bool:
+    """Tell whether all numbers of outputs are finite."""
+    return all(bool(np.isfinite(as_array(leaf)).all()) for leaf in leaves(outputs))
+
+
+def _of_image(i: int, outputs: Any) -> Any:
+    """Return one image's outputs, without the axis of images."""
+    return mapped(lambda tensor: tensor[i], outputs)

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tta.probability import Vector, entropy, softmax
-from edge_tta.temporal.accuracy import AccuracyEstimate
+from edge_tta.temporal.accuracy import Accuracy, AccuracyEstimate
 from edge_tta.temporal.class_filter import ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty
 from edge_tta.temporal.running import Running
@@ -70,6 +70,16 @@ class Judge:
         self.source.add(source, novelty)
         self._disagreement.add(float(adapted.argmax() != source.argmax()))
         self.weight = _weight(self.advantage)
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """Estimated accuracy of the adapted network, each frame alone; None: unknown."""
+        return self.adapted.accuracy.of_frames
+
+    @property
+    def source_accuracy(self) -> Accuracy | None:
+        """The same of the source."""
+        return self.source.accuracy.of_frames
 
     @property
     def disagreement(self) -> float:

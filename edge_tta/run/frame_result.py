@@ -91,8 +91,8 @@ class GuardReport:
             weight=guard.weight,
             disagreement=0.0 if judge is None else judge.disagreement,
             drift=guard.drift,
-            accuracy=None if judge is None else judge.adapted.accuracy.of_frames,
-            source_accuracy=None if judge is None else judge.source.accuracy.of_frames,
+            accuracy=None if judge is None else judge.accuracy,
+            source_accuracy=None if judge is None else judge.source_accuracy,
         )
 
     def record(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge_tta.errors import ConfigError
-from edge_tta.tasks.base import Classes, Reading, Task
+from edge_tta.tasks.base import Classes, Comparable, Reading, Task
 from edge_tta.tasks.classification import Classification
 from edge_tta.tasks.detection import Decode, Detection
 from edge_tta.tasks.features import Features
@@ -41,6 +41,7 @@ __all__ = [
     "TASKS",
     "Classes",
     "Classification",
+    "Comparable",
     "Decode",
     "Detection",
     "Reading",

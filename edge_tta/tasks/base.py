@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from edge_tta.frames.source import Pixels
 from edge_tta.prepare import Fit
@@ -79,14 +79,29 @@ class Reading:
 
 FRAMEWISE: Mapping[str, Any] = {
     "calibration": "framewise",
-    "lasting_smoothing": 0.99,
-    "anchor": 2.0,
-    "alpha": 0.5,
-    "onset": 0.15,
-    "strength": 0.5,
+    "smoothing": 0.98,
+    "prior_frames": 8,
+    "alpha": 0.0,
+    "strength": 0.6,
+    "coarsest": 64,
     "diversity": 0.0,
 }
 """Preset of the tasks whose frames show much at once: enough for statistics of their own."""
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """A task whose outputs tell, without labels, how much a network makes of a frame.
+
+    Attributes:
+        margin: how much more an adapted network has to make of it than the source to be believed.
+    """
+
+    margin: float
+
+    def worth(self, outputs: Any) -> float:
+        """Return how much the outputs of one image, N = 1, seem to know; NaN: not finite."""
+        ...
 
 
 class Task(Protocol):
@@ -96,7 +111,7 @@ class Task(Protocol):
         name: as `--task` has it.
         learns: there is a loss on the votes; else statistics alone are calibrated.
         host: what NanoAdapt wraps where nothing is said.
-        filtered: one class an image: the class filter and the guard are for it.
+        filtered: one class an image: the class filter is for it, and a guard that judges by it.
         fit: how a frame gets the input's shape.
         preset: fields of `edge_tta.config.fields.PLACES` that win over the preset `edge`.
     """

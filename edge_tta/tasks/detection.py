@@ -104,6 +104,7 @@ class Detection:
 
     name, learns, host, filtered, fit = "detect", False, "norm", False, Fit.STRETCH
     preset: Mapping[str, Any] = FRAMEWISE
+    margin = 0.015
 
     def __init__(self, decode: Decode | None = None) -> None:
         self._decode = decode
@@ -114,6 +115,11 @@ class Detection:
 
     def votes(self, outputs: Any) -> None:
         """Return none."""
+
+    def worth(self, outputs: Any) -> float:
+        """Return the highest score of the boxes; 0: there are none."""
+        scores = self.boxes(outputs).scores
+        return float(scores[0]) if len(scores) else 0.0
 
     def read(self, outputs: Any, classes: Classes) -> BoxReading:
         """Return the boxes of one image.

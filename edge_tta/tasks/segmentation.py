@@ -27,7 +27,7 @@ MOST_CLASSES = 256
 _LIKELIEST = 6
 _OPACITY = 0.5
 _ENTROPY_STRIDE = 4
-"""The entropy is told of every so many rows and columns."""
+"""Entropies are of every so many rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,11 @@ class Segmentation:
 
     name, learns, filtered, fit = "segment", True, False, Fit.STRETCH
     host = "norm"  # Tent per position costs five times as much and was measured to gain nothing
-    # Neighbouring frames are of one scene, so that little of their spread is content.
+    margin = 0.1  # nats
+    # A street is in every frame, so that a frame's own statistics say much.
     preset: Mapping[str, Any] = {
         **FRAMEWISE,
-        **{"anchor": 2.5, "alpha": 0.8, "onset": 0.0, "strength": 0.9},
+        **{"prior_frames": 0.1, "alpha": 0.5, "strength": 0.9},
     }
 
     def takes(self, outputs: Any, image_shape: Sequence[int]) -> str:
@@ -112,14 +113,19 @@ class Segmentation:
         chosen = logits if among is None else logits[among]
         return np.asarray(chosen.argmax(0), np.uint8)
 
+    def worth(self, outputs: Any) -> float:
+        """Return the mutual information of positions and classes, H(mean p) - mean H(p), in nats:
+        a network that knows its way is sure of each position, and not of one class everywhere."""
+        p = _some_probabilities(as_array(_main(outputs))[0])
+        return float(entropy(p.mean(0)) - entropy(p).mean())
+
     def read(self, outputs: Any, classes: Classes) -> MaskReading:
         """Return the mask of logits (1, K, H, W)."""
         logits, mask = as_array(_main(outputs))[0], self.mask(outputs)
         counts = np.bincount(mask.ravel(), minlength=len(logits)) / mask.size
         present = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k] > 0]
         shares = {k: float(counts[k]) for k in present}
-        some = logits[:, ::_ENTROPY_STRIDE, ::_ENTROPY_STRIDE].reshape(len(logits), -1).T
-        nats = float(entropy(softmax(some)).mean()) + 0.0
+        nats = float(entropy(_some_probabilities(logits)).mean()) + 0.0
         likeliest = tuple((classes.name(k), shares[k]) for k in present[:_LIKELIEST])
         return MaskReading(
             index=present[0],
@@ -132,6 +138,12 @@ class Segmentation:
             classes=classes,
             shares=shares,
         )
+
+
+def _some_probabilities(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the softmax (P, K) at some positions of logits (K, H, W)."""
+    some = logits[:, ::_ENTROPY_STRIDE, ::_ENTROPY_STRIDE]
+    return softmax(some.reshape(len(logits), -1).T)
 
 
 def _main(outputs: Any) -> Any:

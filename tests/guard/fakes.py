@@ -43,6 +43,8 @@ class Scripted:
     restored began.
     """
 
+    task = None
+
     def __init__(
         self,
         own: Callable[[int, int], Logits],

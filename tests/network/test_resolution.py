@@ -52,6 +52,7 @@ class Sliced(nn.Module):
         shortcut = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, 1))
         x = self.bn2(self.bn1(self.conv(x)) + shortcut)  # 4
         x = x * torch.sigmoid(self.gate_bn(self.gate(x.mean((2, 3), keepdim=True))))
+        x = torch.cat([x[:, ::2], x[:, 1::2]], 1)  # of channels: no stride
         x = self.bn3(functional.max_pool2d(x, 2))  # 16
         x = self.bn4(functional.avg_pool2d(x, 3, stride=1, padding=1))
         return self.head(x.mean((2, 3)))

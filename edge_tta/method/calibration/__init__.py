@@ -34,11 +34,12 @@ def make_calibration(program: Program, table: CalibrationConfig) -> Calibration:
     if table.kind == "framewise":
         return Framewise(
             layers,
-            smoothing=table.lasting_smoothing,
+            [min(s.stride for s in program.sites if s.layer.name == a.name) for a in layers],
+            smoothing=table.smoothing,
+            prior_frames=table.prior_frames,
             alpha=table.alpha,
-            anchor=table.anchor,
-            onset=table.onset,
             strength=table.strength,
+            coarsest=table.coarsest,
         )
     if table.kind == "mixed":
         return Mixed(layers, table.alpha)

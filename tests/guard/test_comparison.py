@@ -1,0 +1,134 @@
+"""The comparison of masks and of boxes, alone and in a guard."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edge_tta.adapter import Adapter
+from edge_tta.guard import Guard
+from edge_tta.guard.comparison import ALIKE, MEMORY, SHARPNESS, Comparison
+from edge_tta.tasks import Detection, Segmentation
+from tests.networks import with_statistics
+from tests.test_adapter_tasks import ANSWERS, SIZE, Dense
+
+RNG = np.random.default_rng(5)
+
+
+def _logits(scale: float) -> np.ndarray[Any, Any]:
+    """Logits (1, 4, 16, 24); the larger the scale, the surer, of a class drawn for a position."""
+    return RNG.normal(size=(1, 4, 16, 24)).astype(np.float32) * scale
+
+
+def _boxes(*scores: float) -> np.ndarray[Any, Any]:
+    """Outputs (1, M) of scores, which `_decode` puts side by side."""
+    return np.array([scores], np.float32)
+
+
+def _decode(outputs: Any) -> list[tuple[Any, Any, Any]]:
+    (scores,) = np.asarray(outputs)
+    left = np.arange(len(scores)) / 10
+    corners = np.stack([left, 0 * left, left + 0.05, 0 * left + 1], 1)
+    return [(corners, scores, np.zeros(len(scores)))]
+
+
+def test_a_mask_is_worth_the_mutual_information_of_positions_and_classes() -> None:
+    logits = _logits(3.0)
+    rows = logits[0, :, ::4, ::4].reshape(4, -1).T
+    p = [[math.exp(v) / sum(math.exp(u) for u in row) for v in row] for row in rows]
+    total = 0.0
+    for k in range(4):
+        mean = sum(row[k] for row in p) / len(p)
+        total += sum(row[k] * math.log(row[k] / mean) for row in p) / len(p)
+    assert Segmentation().worth(logits) == pytest.approx(total, abs=1e-6)
+    everywhere = np.zeros_like(logits)
+    everywhere[:, 2] = 20
+    assert Segmentation().worth(everywhere) == pytest.approx(0, abs=1e-6)
+
+
+def test_boxes_are_worth_the_highest_score() -> None:
+    task = Detection(_decode)
+    assert task.worth(_boxes(0.2, 0.7, 0.4)) == pytest.approx(0.7)
+    assert task.worth(_boxes(0.001)) == 0.0
+
+
+def test_the_weight_is_that_of_the_equation() -> None:
+    task = Detection(_decode)
+    comparison = Comparison(task)
+    gains = [0.0] * ALIKE
+    for _ in range(MEMORY - ALIKE):
+        adapted, source = RNG.uniform(0.5, 0.9, 2)
+        gains.append(float(np.float32(source) - np.float32(adapted)))
+        comparison.compare([], _boxes(adapted)[0], _boxes(source)[0])
+        advantage = sum(gains) / len(gains)
+        assert comparison.advantage == pytest.approx(advantage, abs=1e-6)
+        exponent = -(advantage + task.margin) / (task.margin / SHARPNESS)
+        expected = 1 / (1 + math.exp(min(exponent, 700)))
+        assert comparison.weight == pytest.approx(expected, abs=1e-4)
+
+
+def test_outputs_that_are_not_finite_say_nothing() -> None:
+    comparison = Comparison(Segmentation())
+    before = comparison.weight
+    comparison.compare([], np.full((4, 16, 24), np.nan, np.float32), _logits(1.0)[0])
+    assert comparison.weight == before > 0.5
+
+
+class _Scripted:
+    """An adapter whose masks are written down."""
+
+    task = Segmentation()
+
+    def __init__(self, own: Any, source: Any) -> None:
+        self.own, self.source = own, source
+        self.state: dict[str, Any] = {}
+
+    def __call__(self, images: Any, *, learn: bool = True) -> Any:
+        return self.own
+
+    def predict(self, images: Any) -> Any:
+        return self.own
+
+    def predict_source(self, images: Any) -> Any:
+        return self.source
+
+    def drift(self) -> float:
+        return 0.0
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+    def reset(self) -> None:
+        """Nothing to reset."""
+
+
+@pytest.mark.parametrize(("own", "source", "adapted"), [(5, 1, True), (1, 5, False), (3, 3, False)])
+def test_a_guard_gives_the_mask_that_tells_more_and_in_doubt_the_sources(
+    own: float, source: float, adapted: bool
+) -> None:
+    scripted = _Scripted(_logits(own), _logits(source))
+    if own == source:
+        scripted.source = scripted.own[..., ::-1].copy()  # as much, elsewhere
+    guard = Guard(scripted)  # type: ignore[arg-type]
+    images = RNG.normal(size=(1, 3, 16, 24)).astype(np.float32)
+    for _ in range(8):
+        answer = guard(images)
+    assert answer is (scripted.own if adapted else scripted.source)
+    assert guard.predict(images) is answer
+    assert (guard.fallen is None) == adapted
+    assert guard.adapts, "every frame is adapted by, near-copies too"
+
+
+@pytest.mark.parametrize("name", ["segment", "segment by name"])
+def test_a_guarded_segmenter_answers_with_one_of_both_networks(name: str) -> None:
+    adapter = Adapter(with_statistics(Dense(ANSWERS[name][1])), "nanoadapt")
+    guard = Guard(adapter)
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(6):
+        answer = guard(torch.randn((1, *SIZE), generator=generator) * 3 + 1)
+        assert answer is guard.own or answer is guard.compared
+    assert guard.source_frames >= 3
