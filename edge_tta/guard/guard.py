@@ -206,12 +206,11 @@ class Guard:
         )
 
     def _compare(self, blocks: Blocks, own: Any, source: Any) -> None:
-        both = [mapped(as_array, outputs) for outputs in (own, source)]
         if self.judge is None:
             task = self._comparable()
-            self.judge = Judge(both[0].shape[1]) if task is None else Comparison(task)
+            self.judge = Judge(own.shape[1]) if task is None else Comparison(task)
         for i, means in enumerate(blocks):
-            self.judge.compare(means, *(_of_image(i, outputs) for outputs in both))
+            self.judge.compare(means, *(_of_image(i, outputs) for outputs in (own, source)))
         self.drift = self._adapter.drift()
 
     def _comparable(self) -> Comparable | None:

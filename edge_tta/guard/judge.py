@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.probability import Vector, entropy, softmax
+from edge_tta.probability import Vector, as_array, entropy, softmax
 from edge_tta.temporal.accuracy import Accuracy, AccuracyEstimate
 from edge_tta.temporal.class_filter import ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty
@@ -58,11 +58,12 @@ class Judge:
         self._disagreement = Running(MEMORY)
         self.weight = _weight(self.advantage)
 
-    def compare(self, blocks: Blocks, adapted: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
+    def compare(self, blocks: Blocks, adapted: Any, source: Any) -> None:
         """Add a frame, its block means (channels, rows, columns), with both networks' logits (C,).
 
         Logits that are not finite say nothing of which network is right more often.
         """
+        adapted, source = as_array(adapted), as_array(source)
         if not (np.isfinite(adapted).all() and np.isfinite(source).all()):
             return
         novelty = self._novelty.update(blocks)

@@ -32,6 +32,8 @@ def test_a_bundle_computes_what_pytorch_computes_and_returns_its_form(
     (parity, *_) = done.parity.values()
     assert max(parity.logits, parity.state) <= STEP_TOLERANCE
     assert (tmp_path / "b" / "learn.onnx").is_file() == (host == "tent")
+    # Where no layer reads the frame to normalise it, the folded network observes.
+    assert (tmp_path / "b" / "measuring.onnx").is_file() == (name in ("detect", "features"))
     bundle = Adapter(tmp_path / "b")
     image = np.random.default_rng(0).normal(size=(1, *SIZE)).astype(np.float32)
     outputs = bundle(image)

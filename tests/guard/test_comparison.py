@@ -123,6 +123,19 @@ def test_a_guard_gives_the_mask_that_tells_more_and_in_doubt_the_sources(
     assert guard.adapts, "every frame is adapted by, near-copies too"
 
 
+def test_a_users_decode_gets_what_the_network_returns() -> None:
+    def decode(outputs: Any) -> Any:
+        assert isinstance(outputs, torch.Tensor)
+        scores = outputs.sigmoid().flatten()[:3]
+        return [(torch.rand(3, 4), scores, torch.zeros(3))]
+
+    network = with_statistics(Dense(ANSWERS["detect"][1]))
+    guard = Guard(Adapter(network, "nanoadapt", task=Detection(decode)))
+    for _ in range(3):
+        assert isinstance(guard(torch.randn(1, *SIZE)), torch.Tensor)
+    assert guard.source_frames > 0
+
+
 @pytest.mark.parametrize("name", ["segment", "segment by name"])
 def test_a_guarded_segmenter_answers_with_one_of_both_networks(name: str) -> None:
     adapter = Adapter(with_statistics(Dense(ANSWERS[name][1])), "nanoadapt")

@@ -30,6 +30,8 @@ LOGITS = {"own": 0, "source": 1, "norm": 2, "kept": 3}
 class Counted:
     """An adapter that counts its runs, by network."""
 
+    task = None
+
     def __init__(self, label: str, runs: Counter[str]) -> None:
         self.config = make_config(*label.split(":"))
         self.label, self.runs, self.others = label, runs, dict[str, Counted]()
