@@ -36,7 +36,11 @@ class Comparison:
         advantage: mean worth of the source's outputs less that of the adapted network's.
         disagreement: 0: how much masks or boxes differ is not told.
         accuracy, source_accuracy: None: unknown.
+        doubt, trust: why the source is to answer, and why the adapted network, in a few words.
     """
+
+    doubt = "the source makes as much of the frames"
+    trust = "it makes more of the frames than the source"
 
     disagreement = 0.0
     accuracy: Accuracy | None = None

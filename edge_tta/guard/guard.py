@@ -244,7 +244,7 @@ class Guard:
             self.drift = self._adapter.drift()
         elif self.fallen is None:
             if judge.weight > limits.fall:
-                self._fall("the source seems to be right more often")
+                self._fall(judge.doubt)
                 return
             self._since_good += n
             if self._since_good >= limits.keep_every:
@@ -252,8 +252,8 @@ class Guard:
                 self._since_good, self._patience = 0, limits.patience
         elif judge.weight < limits.rise:
             self.fallen = None
-            self._note("returned", "it seems to be right more often than the source")
-        else:
+            self._note("returned", judge.trust)
+        elif isinstance(judge, Judge):  # statistics alone recover by themselves
             self._since_fall += n
             if self._since_fall >= self._patience:
                 self._patience *= 2

@@ -50,7 +50,11 @@ class Judge:
     Attributes:
         adapted, source: what is measured of each of them.
         weight: of the source in the answer, 0..1; the adapted network has the rest.
+        doubt, trust: why the source is to answer, and why the adapted network, in a few words.
     """
+
+    doubt = "the source seems to be right more often"
+    trust = "it seems to be right more often than the source"
 
     def __init__(self, classes: int) -> None:
         self.adapted, self.source = _Network(classes), _Network(classes)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edge_tta.adapter import Adapter
-from edge_tta.guard import Guard
+from edge_tta.guard import Guard, Limits
 from edge_tta.guard.comparison import ALIKE, MEMORY, SHARPNESS, Comparison
 from edge_tta.tasks import Detection, Segmentation
 from tests.networks import with_statistics
@@ -145,3 +145,18 @@ def test_a_guarded_segmenter_answers_with_one_of_both_networks(name: str) -> Non
         answer = guard(torch.randn((1, *SIZE), generator=generator) * 3 + 1)
         assert answer is guard.own or answer is guard.compared
     assert guard.source_frames >= 3
+
+
+def test_statistics_that_are_not_needed_are_no_reason_to_begin_anew() -> None:
+    scripted = _Scripted(_logits(1), _logits(5))
+    guard = Guard(scripted, Limits(patience=4))  # type: ignore[arg-type]
+    images = RNG.normal(size=(1, 3, 16, 24)).astype(np.float32)
+    for _ in range(20):
+        guard(images)
+    assert [(event.kind, event.why) for event in guard.events] == [("fell back", Comparison.doubt)]
+    scripted.own, scripted.source = scripted.source, scripted.own
+    for _ in range(40):
+        guard(images)
+    assert [(event.kind, event.why) for event in guard.events][1:] == [
+        ("returned", Comparison.trust)
+    ]
