@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.errors import ConfigError, ModelError
+from edge_tta.tasks import Segmentation
 from tests.networks import with_statistics
 
 SIZE = (3, 16, 24)
@@ -132,3 +133,14 @@ def test_the_folded_network_is_the_adapted_one() -> None:
         outputs = folded(image)
     for own, wanted in zip(nest.leaves(outputs), nest.leaves(adapter.predict(image)), strict=True):
         torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_fields_that_are_given_win_over_the_tasks_own() -> None:
+    (images,) = _stream(1)
+    wanted = Segmentation.preset
+    for given, strength in (({"strength": 0.25}, 0.25), ({}, wanted["strength"])):
+        adapter = Adapter(_network("segment"), "nanoadapt", **given)
+        adapter(images)
+        table = adapter.config.calibration
+        assert table.strength == strength
+        assert (table.kind, table.alpha) == ("framewise", wanted["alpha"])

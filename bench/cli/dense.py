@@ -73,15 +73,23 @@ def corruptions_from(names: Sequence[str], severity: int) -> list[Corruption]:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], score: str) -> Table:
-    """Return a table of a score, a line a method, a column a corruption."""
-    columns = list(dict.fromkeys(f"{row['corruption']} {row['severity'] or ''}" for row in rows))
-    lines = []
-    for label in dict.fromkeys(row["label"] for row in rows):
-        cells = [f"{row[score]:.3f}" for row in rows if row["label"] == label]
-        lines.append([label, *cells, *[""] * (len(columns) - len(cells))])
-    return Table(["method", *(column.strip() for column in columns)], lines)
+    """Return a table of a score, a line a corruption, a column a method, with their mean."""
+    scores = {(row["label"], _named(row)): float(row[score]) for row in rows}
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    corruptions = list(dict.fromkeys(map(_named, rows)))
+    lines = [[c, *(f"{scores[label, c]:.3f}" for label in labels)] for c in corruptions]
+    corrupted = [c for c in corruptions if c != CLEAN]
+    if len(corrupted) > 1:
+        means = [sum(scores[label, c] for c in corrupted) / len(corrupted) for label in labels]
+        lines.append(["mean of corruptions", *(f"{mean:.3f}" for mean in means)])
+    return Table(["corruption", *labels], lines)
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """Return a corruption with its severity."""
+    return f"{row['corruption']} {row['severity'] or ''}".strip()
 
 
 def _line(row: Mapping[str, Any]) -> str:
     scores = ", ".join(f"{score} {row[score]:.3f}" for score in _SCORES if score in row)
-    return f"{row['label']}, {row['corruption']} {row['severity'] or ''}: {scores}"
+    return f"{row['label']}, {_named(row)}: {scores}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig, affine_only, calibrating, make_config, with_fields
+from edge_tta.config.fields import to_fields
 from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State, layer_layout
@@ -269,5 +270,9 @@ def _fitted(config: MethodConfig, program: Program, host_by_task: bool) -> Metho
     if config.trains and (calibrates or not task.learns):
         config = calibrating(config)
     if config.method == "nanoadapt" and config.calibration.kind == "anchored":
-        config = with_fields(config, task.preset)
+        given = to_fields(config)
+        edge = to_fields(make_config("nanoadapt", config.host))
+        config = with_fields(
+            config, {name: v for name, v in task.preset.items() if given[name] == edge[name]}
+        )
     return config

@@ -85,7 +85,7 @@ class Segmentation:
     # A street is in every frame, so that a frame's own statistics say much.
     preset: Mapping[str, Any] = {
         **FRAMEWISE,
-        **{"prior_frames": 0.1, "alpha": 0.5, "strength": 0.9},
+        **{"prior_frames": 0.1, "alpha": 0.5, "strength": 1.0},
     }
 
     def takes(self, outputs: Any, image_shape: Sequence[int]) -> str:
