@@ -83,7 +83,7 @@ class Guard:
     Frames that are nearly the one before say nothing new of the conditions, and too much of what
     they show: the adapter only predicts then.
 
-    Of masks and boxes each answer is one network's, whichever seems to make more of the frames
+    Of masks and boxes each answer is one network's, the source's while the guard has fallen back
     (`edge_tta.guard.comparison`), and every frame is adapted by.
 
     Args:
@@ -220,12 +220,13 @@ class Guard:
 
     def _blend(self, own: Any, source: Any | None) -> Any:
         """Return log probabilities (N, classes) of both networks; `own` where the source counts
-        for nothing or did not run; of other outputs one network's."""
+        for nothing or did not run; of other outputs the source's while fallen back."""
         self.weight = 0.0 if source is None or self.judge is None else self.judge.weight
-        decided = 0.5 if isinstance(self.judge, Comparison) else self._limits.decided
-        if self.weight < decided:
+        if isinstance(self.judge, Comparison):
+            self.weight = float(self.fallen is not None and source is not None)
+        if self.weight < self._limits.decided:
             return own
-        if self.weight > 1 - decided:
+        if self.weight > 1 - self._limits.decided:
             return source
         logs = [log_probabilities(softmax(as_array(logits))) for logits in (own, source)]
         blended = softmax((1 - self.weight) * logs[0] + self.weight * logs[1])
