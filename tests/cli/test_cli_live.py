@@ -39,7 +39,8 @@ def test_a_camera_that_is_unplugged_for_good_loses_nothing(tmp_path: Path) -> No
     assert "Traceback" not in result.err
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps
-    assert load_state(state)[1].steps == steps[-1]
+    # A camera is learned from beside: what was on its way at the last record is saved too.
+    assert steps[-1] <= load_state(state)[1].steps <= len(steps)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
@@ -73,7 +74,7 @@ def test_a_camera_that_comes_back_is_used_again_and_the_search_can_be_broken_off
     assert err.count("found again after") == 1
     seen = [json.loads(line) for line in log.read_text().splitlines()]
     assert [record["frame"] for record in seen] == list(range(len(seen)))
-    assert load_state(state)[1].steps == seen[-1]["step"]
+    assert seen[-1]["step"] <= load_state(state)[1].steps <= len(seen)
 
 
 def _until(log: Path, lines: int) -> None:
