@@ -5,8 +5,7 @@
 
 worth: of a task (`edge_tta.tasks`): of a mask the mutual information of its positions and classes,
 of boxes the highest score. Both networks see the same frames, so that what those show drops out.
-margin: how much more the adapted network has to show to be believed. The source answers first, and
-afterwards while the guard has fallen back by that weight.
+margin: how much more the adapted network has to show to be believed. The source answers first.
 """
 
 from __future__ import annotations

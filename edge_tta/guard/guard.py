@@ -244,7 +244,8 @@ class Guard:
             self._go_back("its parameters had moved far")
             self.drift = self._adapter.drift()
         elif self.fallen is None:
-            if judge.weight > limits.fall:
+            # Between two masks nothing is blended: whichever has more of the weight answers.
+            if judge.weight > (limits.fall if isinstance(judge, Judge) else limits.rise):
                 self._fall(judge.doubt)
                 return
             self._since_good += n
