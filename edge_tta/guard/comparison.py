@@ -1,7 +1,7 @@
 """Which of two networks makes more of the same frames, where a frame has many answers.
 
     advantage = mean over frames of (worth of the source's outputs - worth of the adapted one's)
-    weight of the source = 1 / (1 + exp(-(advantage + margin) / (margin / SHARPNESS)))
+    weight of the source = 1 where advantage + margin > 0, else 0
 
 worth: of a task (`edge_tta.tasks`): of a mask the mutual information of its positions and classes,
 of boxes the highest score. Both networks see the same frames, so that what those show drops out.
@@ -25,14 +25,11 @@ MEMORY = 40
 ALIKE = 2
 """Frames, of which both networks make the same, that it begins with."""
 
-SHARPNESS = 3.0
-
 
 class Comparison:
     """Compares an adapted network with its source by what their outputs are worth.
 
     Attributes:
-        weight: of the source, 0..1.
         advantage: mean worth of the source's outputs less that of the adapted network's.
         disagreement: 0: how much masks or boxes differ is not told.
         accuracy, source_accuracy: None: unknown.
@@ -59,9 +56,8 @@ class Comparison:
 
     @property
     def weight(self) -> float:
-        """Weight of the source, 0..1."""
-        margin = self._task.margin
-        return 0.5 * (1 + math.tanh(SHARPNESS * (self.advantage + margin) / margin / 2))
+        """Weight of the source, 0 or 1: between two masks nothing is blended."""
+        return float(self.advantage + self._task.margin > 0)
 
     def compare(self, blocks: Blocks, adapted: Any, source: Any) -> None:
         """Add a frame with both networks' outputs, without the axis of images.

@@ -220,10 +220,8 @@ class Guard:
 
     def _blend(self, own: Any, source: Any | None) -> Any:
         """Return log probabilities (N, classes) of both networks; `own` where the source counts
-        for nothing or did not run; of other outputs the source's while fallen back."""
+        for nothing or did not run; of masks and boxes one network's."""
         self.weight = 0.0 if source is None or self.judge is None else self.judge.weight
-        if isinstance(self.judge, Comparison):
-            self.weight = float(self.fallen is not None and source is not None)
         if self.weight < self._limits.decided:
             return own
         if self.weight > 1 - self._limits.decided:
@@ -244,8 +242,7 @@ class Guard:
             self._go_back("its parameters had moved far")
             self.drift = self._adapter.drift()
         elif self.fallen is None:
-            # Between two masks nothing is blended: whichever has more of the weight answers.
-            if judge.weight > (limits.fall if isinstance(judge, Judge) else limits.rise):
+            if judge.weight > limits.fall:
                 self._fall(judge.doubt)
                 return
             self._since_good += n

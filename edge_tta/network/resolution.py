@@ -57,8 +57,9 @@ def before_last_stage(sites: Sequence[Site]) -> tuple[Site, ...]:
 
 def _stride(node: fx.Node) -> int:
     if node.target is aten.slice.Tensor:
-        of_channels = node.args[1] in (0, 1) if len(node.args) > 1 else True
-        return 1 if of_channels or len(node.args) <= 4 else int(node.args[4])  # type: ignore[arg-type]
+        if len(node.args) <= 4 or node.args[1] in (0, 1):  # images and channels: no stride
+            return 1
+        return int(node.args[4])  # type: ignore[arg-type]
     if node.target not in _STRIDED:
         return 1
     axes, place = _STRIDED[node.target]

@@ -11,7 +11,7 @@ import torch
 
 from edge_tta.adapter import Adapter
 from edge_tta.guard import Guard, Limits
-from edge_tta.guard.comparison import ALIKE, MEMORY, SHARPNESS, Comparison
+from edge_tta.guard.comparison import ALIKE, MEMORY, Comparison
 from edge_tta.tasks import Detection, Segmentation
 from tests.networks import with_statistics
 from tests.test_adapter_tasks import ANSWERS, SIZE, Dense
@@ -66,9 +66,7 @@ def test_the_weight_is_that_of_the_equation() -> None:
         comparison.compare([], _boxes(adapted)[0], _boxes(source)[0])
         advantage = sum(gains) / len(gains)
         assert comparison.advantage == pytest.approx(advantage, abs=1e-6)
-        exponent = -(advantage + task.margin) / (task.margin / SHARPNESS)
-        expected = 1 / (1 + math.exp(min(exponent, 700)))
-        assert comparison.weight == pytest.approx(expected, abs=1e-4)
+        assert comparison.weight == (1.0 if advantage + task.margin > 0 else 0.0)
 
 
 def test_outputs_that_are_not_finite_say_nothing() -> None:

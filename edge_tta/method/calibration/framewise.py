@@ -113,15 +113,13 @@ class Framewise:
 
     def updated(self, state: State, collected: Collected) -> State:
         """Return the stream with a frame more."""
-        frame = collected.history
+        stream, old = (state["calib.offset"], state["calib.variance"]), self._weight_of_old(state)
         if self.by_frame:
-            several = moments.pooled(collected.frames)
-            frame = _limited(several, self._source + self._eps)
-        stream = state["calib.offset"], state["calib.variance"]
-        between = state.get("calib.between", torch.zeros_like(self._source))
-        offset, variance, between = _blended(stream, between, frame, self._weight_of_old(state))
-        new = {"calib.offset": offset, "calib.variance": variance}
-        return new if self.by_frame else {**new, "calib.between": between}
+            frame = _limited(moments.pooled(collected.frames), self._source + self._eps)
+            offset, variance = moments.blend(stream, frame, old)
+            return {"calib.offset": offset, "calib.variance": variance}
+        parts = _blended(stream, state["calib.between"], collected.history, old)
+        return dict(zip(("calib.offset", "calib.variance", "calib.between"), parts, strict=True))
 
     def _weight_of_old(self, state: State) -> Tensor:
         """Return the stream's weight beside a frame, (1,): the first frames are averaged."""
