@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.cli.common import Command, Network
+from bench.cli.report import report_rows
 from bench.corruptions import CORRUPTIONS
 from bench.dense.measure import Corruption, Setting, measure_dense
 from bench.dense.sets import load_dense_set
-from bench.report.document import Table
+from bench.report.dense import SCORES, named, score_table
 from bench.sets import CLEAN
 from edge_tta.errors import ConfigError, did_you_mean
-
-_SCORES = ("miou", "map50", "recall")
 
 
 def measure(command: Command, network: Network) -> int:
@@ -29,8 +28,6 @@ def measure(command: Command, network: Network) -> int:
             f"task {task.name} is measured frame by frame in the set's order; leave --order and "
             "--batch-size out"
         )
-    if arguments.report is not None:
-        raise ConfigError(f"there is no --report for task {task.name} yet; leave it out")
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
     data = load_dense_set(arguments.data, task.name, arguments.limit, arguments.stride)
     rows: list[dict[str, Any]] = []
@@ -49,9 +46,10 @@ def measure(command: Command, network: Network) -> int:
             rows.append(row)
             progress.console.print(_line(row))
             command.write(rows)
-    for score in _SCORES:
+    for score in SCORES:
         if score in rows[0]:
-            command.show(table_of(rows, score), score)
+            command.show(score_table(rows, score), score)
+    report_rows(command, rows)
     return 0
 
 
@@ -72,24 +70,6 @@ def corruptions_from(names: Sequence[str], severity: int) -> list[Corruption]:
     return corruptions
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], score: str) -> Table:
-    """Return a table of a score, a line a corruption, a column a method, with their mean."""
-    scores = {(row["label"], _named(row)): float(row[score]) for row in rows}
-    labels = list(dict.fromkeys(row["label"] for row in rows))
-    corruptions = list(dict.fromkeys(map(_named, rows)))
-    lines = [[c, *(f"{scores[label, c]:.3f}" for label in labels)] for c in corruptions]
-    corrupted = [c for c in corruptions if c != CLEAN]
-    if len(corrupted) > 1:
-        means = [sum(scores[label, c] for c in corrupted) / len(corrupted) for label in labels]
-        lines.append(["mean of corruptions", *(f"{mean:.3f}" for mean in means)])
-    return Table(["corruption", *labels], lines)
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    """Return a corruption with its severity."""
-    return f"{row['corruption']} {row['severity'] or ''}".strip()
-
-
 def _line(row: Mapping[str, Any]) -> str:
-    scores = ", ".join(f"{score} {row[score]:.3f}" for score in _SCORES if score in row)
-    return f"{row['label']}, {_named(row)}: {scores}"
+    scores = ", ".join(f"{score} {row[score]:.3f}" for score in SCORES if score in row)
+    return f"{row['label']}, {named(row)}: {scores}"

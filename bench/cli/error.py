@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.cli import dense
 from bench.cli.common import Command, add, listed
-from bench.cli.report import report
+from bench.cli.report import report_rows
 from bench.drift import load_drift_set
 from bench.error import ErrorRow, Run, Runner, Setting, in_processes, mean_of, measure_error
 from bench.methods import SYNTAX
@@ -148,9 +148,7 @@ def main(argv: Sequence[str]) -> int:
                 command.write(plain)
     for title, table in error_tables(rows):
         command.show(table, title)
-    if arguments.report is not None:
-        inputs = [] if arguments.json is None else [arguments.json]
-        report([command.results(plain)], arguments.report, inputs=inputs)
+    report_rows(command, plain)
     return 0
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from bench.cli.common import Command
 from bench.report import check_report_folder, make_sections, write_report
 from bench.report.document import plots_of
-from bench.results import Results, read_results
+from bench.results import Results, Row, read_results
 from edge_tta.cli.help import CommandParser
 from edge_tta.cli.terminal import terminal
 from edge_tta.run.sinks.curve import need_matplotlib
@@ -51,6 +52,18 @@ def main(argv: Sequence[str]) -> int:
         mix_machines=arguments.mix_machines,
     )
     return 0
+
+
+def report_rows(command: Command, rows: Sequence[Row]) -> None:
+    """Writes a report on rows of a measurement that was asked for one (`--report`).
+
+    Raises:
+        EdgeTTAError: see `make_sections` and `write_report`.
+    """
+    arguments = command.arguments
+    if arguments.report is not None:
+        inputs = [] if arguments.json is None else [arguments.json]
+        report([command.results(rows)], arguments.report, inputs=inputs)
 
 
 def report(

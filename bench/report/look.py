@@ -155,6 +155,38 @@ def draw_side_by_side(
     return top
 
 
+def draw_by_name(
+    look: Look,
+    source: str,
+    points: Mapping[str, Sequence[tuple[float, Mean]]],
+    places: Mapping[str, float],
+) -> tuple[Figure, Axes]:
+    """Names down, shares in % to the right: a dot with its interval for each method.
+
+    Source is a line across a name's band, within its interval. The last place is the mean's.
+    points: by label. Returns the figure and its axes, which have no title yet.
+    """
+    inches = max(0.26, 0.1 + 0.085 * len(set(points) - {source}))
+    *_, last = places.values()
+    figure, axes = new_figure(8.6, 1.35 + inches * (len(places) + 0.25))
+    for place in list(places.values())[::2]:
+        axes.axhspan(place - 0.5, place + 0.5, color=BAND, linewidth=0, zorder=0)
+    axes.axhline(last - 0.625, color=FAINT, linewidth=1)
+    for place, mean in points.get(source, ()):
+        ends = 100 * mean.low, 100 * mean.high
+        axes.fill_betweenx(
+            [place - 0.44, place + 0.44], *ends, color=SOURCE, alpha=0.16, linewidth=0
+        )
+    draw_side_by_side(axes, look, points, source, flat=True, markersize=4.8)
+    axes.set_yticks(list(places.values()), [name.replace("_", " ") for name in places])
+    axes.get_yticklabels()[-1].set_fontweight("bold")
+    axes.tick_params(axis="y", length=0)
+    axes.set(ylim=(last + 0.5, -0.5), xlim=(0, 101))  # whole markers at 100
+    axes.grid(axis="x")
+    legend_below(figure, axes)
+    return figure, axes
+
+
 @dataclass(frozen=True)
 class Line:
     """Means at places of an axis. style: of matplotlib's `errorbar`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.report import restored, runs
+from bench.report import dense, restored, runs
 from bench.report.cost import latency, memory, tradeoff
 from bench.report.document import Plot, Section, markdown, plots_of
 from bench.report.error import sections as error_sections
@@ -23,6 +23,7 @@ PAGE = "report.md"
 HTML = "report.html"
 KINDS: dict[str, tuple[str, Callable[[Sequence[Row], Any], list[Section]]]] = {
     "source_frames": ("restored", restored.sections),
+    **dict.fromkeys(dense.SCORES, ("error", dense.sections)),
     "error": ("error", error_sections),
     "stream_error": ("guard", runs.guard_sections),
     "soak": ("soak", runs.soak_sections),

@@ -10,7 +10,7 @@ from bench.error.intervals import Mean, interval_of
 from bench.orders import parse_order
 from bench.report.document import Part, Section, Table, code
 from bench.report.error.results import DAGGER, METHODS_AT_ONCE, ErrorResults, visible
-from bench.report.look import BAND, FAINT, SOURCE, draw_side_by_side, legend_below, new_figure
+from bench.report.look import draw_by_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,29 +56,12 @@ def draw_by_corruption(
     names = results.corruptions(order, size)
     places = {name: float(k) for k, name in enumerate(names)}
     places[MEAN] = len(names) + 0.25  # a little apart
-    inches = max(0.26, 0.1 + 0.085 * len(set(labels) - {results.source}))
-    figure, axes = new_figure(8.6, 1.35 + inches * (len(places) + 0.25))
-    for place in list(places.values())[::2]:
-        axes.axhspan(place - 0.5, place + 0.5, color=BAND, linewidth=0, zorder=0)
-    axes.axhline(places[MEAN] - 0.625, color=FAINT, linewidth=1)
     points = {label: _points(results, order, size, label, places) for label in labels}
-    source = results.source or ""
-    for place, mean in points.get(source, ()):
-        ends = 100 * mean.low, 100 * mean.high
-        band = [place - 0.44, place + 0.44]
-        axes.fill_betweenx(band, *ends, color=SOURCE, alpha=0.16, linewidth=0)
-    draw_side_by_side(axes, results.look, points, source, flat=True, markersize=4.8)
-    axes.set_yticks(list(places.values()), [name.replace("_", " ") for name in places])
-    axes.get_yticklabels()[-1].set_fontweight("bold")
-    axes.tick_params(axis="y", length=0)
+    figure, axes = draw_by_name(results.look, results.source or "", points, places)
     axes.set(
-        ylim=(places[MEAN] + 0.5, -0.5),
-        xlim=(0, 101),  # whole markers at 100
         xlabel="error (%), with 95 % interval",
         title=f"Error by corruption, {order}, N = {size}",
     )
-    axes.grid(axis="x")
-    legend_below(figure, axes)
     return figure
 
 

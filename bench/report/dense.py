@@ -1,0 +1,135 @@
+"""Tables and plots of `bench error` on segmenters and detectors: mIoU, mAP50, recall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from bench.error.intervals import Mean
+from bench.report.checks import Check, is_share, is_text, is_whole, latest
+from bench.report.document import Part, Plot, Section, Table
+from bench.report.look import Look, draw_by_name
+from bench.results import Row
+from bench.sets import CLEAN
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCORES: Mapping[str, str] = {"miou": "mIoU", "map50": "mAP50", "recall": "recall"}
+"""What these tasks are scored by, higher is better, and how it is called."""
+MEAN = "mean of corruptions"
+_FIELDS: Mapping[str, Check] = {
+    **dict.fromkeys(("method", "label", "model", "data", "corruption"), is_text),
+    **dict.fromkeys(("severity", "n"), is_whole),
+}
+_SETTING = ("label", "model", "data", "corruption", "severity", *SCORES)
+_ABOUT = (
+    "Frame by frame in the set's order, from the source for each corruption; the mean is over the "
+    "corruptions. Won back: of what a corruption takes from the source's score on clean pictures, "
+    "the share that a method has more than source, on average."
+)
+
+
+def sections(rows: Sequence[Row], methods: Mapping[str, Row]) -> list[Section]:
+    """A section for each network, set and score.
+
+    Raises:
+        ResultError: a row is not as `bench error` writes it.
+    """
+    labels = list(dict.fromkeys(str(row.get("label")) for row in rows))
+    look = Look(labels, [str(row["label"]) for row in rows if row.get("method") == "source"])
+    result = []
+    for model, data in dict.fromkeys((row.get("model"), row.get("data")) for row in rows):
+        for score, name in SCORES.items():
+            own = [
+                row
+                for row in rows
+                if (row.get("model"), row.get("data")) == (model, data) and score in row
+            ]
+            if own:
+                checked, _ = latest("error", own, {**_FIELDS, score: is_share}, _SETTING)
+                title = f"{name}: `{model}` on `{data}`"
+                result.append(Section(title, list(_parts(checked, score, look))))
+    return result
+
+
+def score_table(rows: Sequence[Row], score: str) -> Table:
+    """A table of a score, a line a corruption, a column a method, with their mean."""
+    scores = _scores(rows, score)
+    lines = [
+        [name, *("" if label not in by else f"{by[label]:.3f}" for label in _labels(rows))]
+        for name, by in scores.items()
+    ]
+    won = _won_back(rows, score)
+    if won:
+        shares = (f"{100 * won[k]:.0f} %" if k in won else "" for k in _labels(rows))
+        lines.append(["won back", *shares])
+    return Table(["corruption", *_labels(rows)], lines)
+
+
+def named(row: Row) -> str:
+    """A corruption with its severity."""
+    return f"{row['corruption']} {row['severity'] or ''}".strip()
+
+
+def _parts(rows: Sequence[Row], score: str, look: Look) -> Iterator[Part]:
+    first = rows[0]
+    words = "-".join(str(first[key]) for key in ("model", "data")) + f"-{score}"
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in words)
+    yield Plot(name, f"{SCORES[score]} by corruption", partial(_draw, rows, score, look))
+    yield _ABOUT
+    yield score_table(rows, score)
+
+
+def _draw(rows: Sequence[Row], score: str, look: Look) -> Figure:
+    scores = _scores(rows, score)
+    places = {name: k + 0.25 * (name == MEAN) for k, name in enumerate(scores)}
+    points: dict[str, Any] = {
+        label: [
+            (place, Mean(scores[name][label], scores[name][label], scores[name][label], (name,)))
+            for name, place in places.items()
+            if label in scores[name]
+        ]
+        for label in _labels(rows)
+    }
+    source = next((str(row["label"]) for row in rows if row["method"] == "source"), "")
+    figure, axes = draw_by_name(look, source, points, places)
+    axes.set(
+        xlabel=f"{SCORES[score]} (%), higher is better",
+        title=f"{SCORES[score]} by corruption: {rows[0]['model']}",
+    )
+    return figure
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(str(row["label"]) for row in rows))
+
+
+def _scores(rows: Sequence[Row], score: str) -> dict[str, dict[str, float]]:
+    """Scores by corruption and label; the mean over corruptions last, where there are several."""
+    scores: dict[str, dict[str, float]] = {}
+    for row in rows:
+        scores.setdefault(named(row), {})[str(row["label"])] = float(row[score])
+    corrupted = [by for name, by in scores.items() if name != CLEAN]
+    if len(corrupted) > 1:
+        labels = [label for label in _labels(rows) if all(label in by for by in corrupted)]
+        scores[MEAN] = {label: mean(by[label] for by in corrupted) for label in labels}
+    return scores
+
+
+def _won_back(rows: Sequence[Row], score: str) -> dict[str, float]:
+    """Share of the lost score that each method wins back; empty without clean or source."""
+    scores = _scores(rows, score)
+    source = next((str(row["label"]) for row in rows if row["method"] == "source"), None)
+    clean = scores.get(CLEAN, {}).get(source or "")
+    corrupted = scores.get(MEAN, {})
+    if source is None or clean is None or source not in corrupted or clean <= corrupted[source]:
+        return {}
+    lost = clean - corrupted[source]
+    return {
+        label: (value - corrupted[source]) / lost
+        for label, value in corrupted.items()
+        if label != source
+    }
