@@ -1,15 +1,20 @@
-"""An adapter of a configuration that is already whole."""
+"""Adapters and bundles of a configuration that is already whole."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
 
 from torch import nn
 
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.engines.modules import torch_engine
+from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Task
+from export.bundle import write_bundle
 
 
 def adapter_of(
@@ -28,3 +33,19 @@ def adapter_of(
     return Adapter(
         torch_engine(network, config, device, spec, saved, activation_checkpointing, task)
     )
+
+
+def make_bundle(
+    model: Model, config: MethodConfig, folder: Path, network: SourceNetwork | None = None
+) -> None:
+    """Write a bundle of one method into a new folder, which is not compared with PyTorch.
+
+    network: of the model, where it was captured already.
+
+    Raises:
+        ModelError: the network cannot be captured or exported.
+        ConfigError: the method needs what a bundle does not hold.
+    """
+    folder.mkdir()
+    adapter = adapter_of(network or model.module, config, model.input, task=model.task)
+    write_bundle(replace(model, labels=None), [adapter], "edge", folder)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from bench.adapters import make_bundle
 from bench.cli import dense
-from bench.cli.common import Command, add, listed
+from bench.cli.common import Command, Network, add, listed
 from bench.cli.report import report_rows
 from bench.drift import load_drift_set
 from bench.error import ErrorRow, Run, Runner, Setting, in_processes, mean_of, measure_error
@@ -25,8 +27,9 @@ from bench.report.look import Look
 from bench.sets import LabelledSet, load_set
 from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
-from edge_tta.config import SAVED
+from edge_tta.config import SAVED, MethodConfig
 from edge_tta.engines.modules import source_network
+from edge_tta.errors import ConfigError
 from edge_tta.run.sinks.curve import need_matplotlib
 
 _LEAST_STREAMS = 4
@@ -93,6 +96,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add(parser, "--json")
     parser.add_argument(
+        "--backend",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="onnx: bundles, made for the time of the measurement: the same to rounding, and "
+        "several times as fast at one frame (default: torch)",
+    )
+    parser.add_argument(
         "--report", type=Path, metavar="DIR", help="folder for a page with tables and plots"
     )
     options.add_machine(parser)
@@ -119,13 +129,14 @@ def main(argv: Sequence[str]) -> int:
     rows: list[ErrorRow] = []
     plain: list[dict[str, object]] = []
     with command.progress() as progress, ExitStack() as opened:
+        bundles = opened.enter_context(_bundles(command, network))
         runs: dict[bool, Run] = {}
         for drifts, data in sets.items():
             resets = any(order.resets for order in orders if (order.name == "drift") == drifts)
             streams = len(methods) * arguments.seeds * len(arguments.batch_size)
             streams *= len(data.corruptions) if resets else 1
             processes = in_processes(
-                partial(_runner, arguments, data), _processes(arguments, streams)
+                partial(_runner, arguments, data, bundles), _processes(arguments, streams)
             )
             runs[drifts] = opened.enter_context(processes)
         for order, batch_size in itertools.product(orders, arguments.batch_size):
@@ -152,11 +163,39 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _runner(arguments: argparse.Namespace, data: LabelledSet) -> Runner:
+@contextmanager
+def _bundles(command: Command, network: Network) -> Iterator[dict[MethodConfig, str]]:
+    """Yield folders of the methods' bundles, where --backend asks for them; gone after the block.
+
+    Raises:
+        ConfigError: batches of several frames, or a method that bundles do not hold.
+    """
+    arguments = command.arguments
+    folders: dict[MethodConfig, str] = {}
+    if arguments.backend == "torch":
+        yield folders
+        return
+    if arguments.batch_size != (1,) or arguments.device != "cpu":
+        raise ConfigError(
+            "--backend onnx measures one frame at a time on the CPU; leave --batch-size and "
+            "--device out, or take --backend torch"
+        )
+    with TemporaryDirectory(prefix="edge-tta-bench-") as root:
+        for config in dict.fromkeys(command.methods.values()):
+            if config.method != "source":  # PyTorch's is as good, and takes many frames at once
+                folders[config] = str(Path(root, str(len(folders))))
+                with command.console.status("Exporting"):
+                    make_bundle(network.model, config, Path(folders[config]), network.source)
+        yield folders
+
+
+def _runner(
+    arguments: argparse.Namespace, data: LabelledSet, bundles: Mapping[MethodConfig, str]
+) -> Runner:
     """Return what runs a stream, in whichever process this is called."""
     model = options.model_from(arguments)
     network = source_network(model.module, arguments.device, model.task)
-    return Runner(network, model.input, data, arguments.saved)
+    return Runner(network, model.input, data, arguments.saved, bundles)
 
 
 def _processes(arguments: argparse.Namespace, streams: int) -> int:

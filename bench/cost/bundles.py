@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.adapters import adapter_of
+from bench.adapters import adapter_of, make_bundle
 from bench.cost.case import Case, Work
 from bench.cost.onnx_subjects import FOLDED
 from edge_tta.config import make_config
-from edge_tta.engines.torch import engine_of
+from edge_tta.engines.modules import source_network
 from edge_tta.models import Model
-from export.bundle import write_bundle
 from export.folded import write_folded
 
 
@@ -28,24 +27,20 @@ def with_bundles(cases: Sequence[Case], model: Model) -> Iterator[list[Case]]:
         ModelError: the network cannot be captured or exported.
         ConfigError: a method needs what a bundle does not hold.
     """
-    model = replace(model, labels=None)
-    network = None
+    network = source_network(model.module, "cpu", model.task)
     with tempfile.TemporaryDirectory(prefix="edge-tta-bench-") as root:
         folders: dict[str, Path] = {}
         for case in cases:
             if case.backend != "onnx" or case.asked in folders:
                 continue
             folders[case.asked] = folder = Path(root, str(len(folders)))
-            folder.mkdir()
-            # Before its first frame any method is the source network.
-            config = make_config() if case.work is Work.FOLDED else case.config
-            source = network or model.module
-            adapter = adapter_of(source, config, model.input, task=model.task)
-            network = engine_of(adapter).network
             if case.work is Work.FOLDED:
+                # Before its first frame any method is the source network.
+                folder.mkdir()
+                adapter = adapter_of(network, make_config(), model.input)
                 write_folded(adapter, model.input, folder / FOLDED)
             else:
-                write_bundle(model, [adapter], "edge", folder)
+                make_bundle(model, case.config, folder, network)
         yield [
             replace(case, place=str(folders[case.asked])) if case.backend == "onnx" else case
             for case in cases

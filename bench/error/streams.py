@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from bench.adapters import adapter_of
 from bench.methods import predictor_of
 from bench.orders import Stream
 from bench.sets import LabelledSet
+from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.network.source import SourceNetwork
@@ -54,13 +55,15 @@ class Outcome:
 class Runner:
     """Runs tasks on a network and a set of pictures.
 
-    saved: as of `edge_tta.Adapter`.
+    saved: as of `edge_tta.Adapter`. bundles: folders of bundles that run a method in PyTorch's
+        place, by its configuration.
     """
 
     network: SourceNetwork
     spec: InputSpec
     data: LabelledSet
     saved: str = "stock"
+    bundles: Mapping[MethodConfig, str] = field(default_factory=dict)
 
     def __call__(self, task: Task) -> Outcome:
         """Return the outcome of one task.
@@ -72,7 +75,12 @@ class Runner:
             raise ConfigError(
                 "fisher_weight needs images of the source, which a benchmark has not; set it to 0"
             )
-        adapter = adapter_of(self.network, task.config, self.spec, self.saved)
+        bundle = self.bundles.get(task.config)
+        adapter = (
+            adapter_of(self.network, task.config, self.spec, self.saved)
+            if bundle is None
+            else Adapter(bundle)
+        )
         predict, guard = predictor_of(adapter, task.label)
         pictures = list(self.data.corruptions.values())
         stream, wrong = task.stream, []
@@ -80,7 +88,7 @@ class Runner:
             window = slice(start, start + task.batch_size)
             chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
             images = self.spec.normalise(np.stack([pictures[c][p] for c, p in chosen]))
-            predicted = predict(images).argmax(1).cpu().numpy()
+            predicted = np.argmax(np.asarray(predict(images)), 1)
             wrong.append(predicted != self.data.labels[stream.picture[window]])
         return (
             Outcome(np.concatenate(wrong))

@@ -129,6 +129,26 @@ def test_a_second_run_measures_the_same(tmp_path: Path) -> None:
     assert results[0] == results[1]
 
 
+def test_bundles_measure_the_same(tmp_path: Path) -> None:
+    words = ("--methods", "source,nanoadapt:norm+filter,nanoadapt:tent+guard", "--json")
+    errors = {}
+    for backend in ("torch", "onnx"):
+        file = tmp_path / f"{backend}.json"
+        assert _bench(tmp_path, *words, file, "--backend", backend).code == 0
+        rows = json.loads(file.read_text())["results"]
+        errors[backend] = {(row["label"], row["corruption"]): row["error"] for row in rows}
+    assert errors["onnx"].keys() == errors["torch"].keys()
+    # Rounding may decide which of two classes is ahead: one frame of twelve.
+    for key, error in errors["torch"].items():
+        assert errors["onnx"][key] == pytest.approx(error, abs=1.5 / N)
+
+
+def test_bundles_are_for_one_frame_at_a_time(tmp_path: Path) -> None:
+    result = _bench(tmp_path, "--methods", "norm", "--backend", "onnx", "--batch-size", "4")
+    assert_one_line_of_advice(result)
+    assert "one frame at a time" in result.err
+
+
 def test_corruptions_and_limit_choose(tmp_path: Path) -> None:
     words = ("--methods", "norm", "--corruptions", "snow", "--limit", 5, "--json")
     assert _bench(tmp_path, *words, tmp_path / "out.json").code == 0
