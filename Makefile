@@ -54,7 +54,7 @@ wheel: $(VENV)/.test
 
 # The demo's bundle, which is part of the package: after a change of the step or the preset `edge`.
 bundle: $(VENV)/.test
-	rm -rf build/bundle
+	rm -rf build/bundle && mkdir -p build
 	$(BIN)/edge-tta export bundle --model demo --with source,norm --out build/bundle
 	rm -rf edge_tta/demo/bundle && mv build/bundle edge_tta/demo/bundle
 

@@ -64,7 +64,7 @@ class Limits:
     patience: int = 256
     keep_every: int = 256
     drift: float = 0.25
-    news: float = 0.8
+    news: float = 0.2
 
 
 class Guard:

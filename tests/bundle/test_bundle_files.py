@@ -203,7 +203,7 @@ def _edit_state(folder: Path, **metadata: str) -> None:
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({"version": "1"}, "state format version 1, this edge_tta reads version 2"),
+        ({"version": "1"}, "state format version 1, this edge_tta reads version 3"),
         ({"config": '{"method": "nanoadapt", "host": "tent"}'}, "another version of edge_tta"),
         ({"config": "{}"}, "another version of edge_tta"),
     ],

@@ -115,7 +115,8 @@ def test_gradients_statistics_and_logits_are_those_of_stock_autograd(name: str, 
             "calib.recent_offset",
             "calib.recent_variance",
             "calib.lasting_offset",
-            "calib.spread",
+            "calib.from_lasting",
+            "calib.from_recent",
         ):
             torch.testing.assert_close(lean[key], state[key], rtol=1e-4, atol=1e-5)
         assert distance(lean["opt.gradient"], state["opt.gradient"]) < tolerance, saved

@@ -10,11 +10,13 @@ hundred), and shrinks them (positive-part James-Stein estimates):
     s(a, b)  = max(0, 1 - max(anchor share, dead_zone) spread / distance(a, b))
 
 distance: mean over a layer's channels of the squared gap of the means in units of the source
-variance; for the variances, of their squared log ratio. spread: the running distance of single
-frames from the lasting statistics, over what the predictions have left of their variance: frames
-that are all alike stand close to their own mean, wherever it is. share: what part of it is still in
-the average, because the frames showed some classes more than others
-(`edge_tta.method.calibration.class_balance`); of recent - lasting' it is that of
+variance; for the variances, of their squared log ratio. spread: how far single frames stand
+from the whole, the smaller of two estimates that err to the large side alone. One is their running
+distance from the lasting statistics, which a change of the world adds to; the other that from the
+recent ones before them, which is of their neighbours. Each is divided by what the predictions have
+left of their variance at that: frames that are all alike stand close to their own mean, wherever it
+is. share: what part of it is still in the average, because the frames showed some classes more than
+others (`edge_tta.method.calibration.class_balance`); of recent - lasting' it is that of
 recent - source - s (lasting - source). The recent statistics have an anchor of their own.
 dead_zone: a distance that proves nothing, however many frames it is of: networks were trained on
 augmented pictures, and their statistics fit those.
@@ -64,11 +66,13 @@ Factors = tuple[Tensor, Tensor]
 
 
 class Memory(NamedTuple):
-    """Memory of the stream: statistics (C,) each, spread (2 L,), classes shown."""
+    """Memory of the stream: statistics (C,) each, squared distances (2 L,) of single frames from
+    the lasting and from the recent statistics before them, classes shown."""
 
     recent: Moments
     lasting: Moments
-    spread: Tensor
+    from_lasting: Tensor
+    from_recent: Tensor
     classes: ClassBalance
 
 
@@ -111,7 +115,13 @@ class Anchored:
         spread = variance.new_tensor(FIRST_SPREAD).repeat_interleave(len(self._counts))
         classes = class_balance.initial(self._classes, variance)
         return _packed(
-            Memory((offset, variance.clone()), (offset.clone(), variance.clone()), spread, classes)
+            Memory(
+                recent=(offset, variance.clone()),
+                lasting=(offset.clone(), variance.clone()),
+                from_lasting=spread,
+                from_recent=spread.clone(),
+                classes=classes,
+            )
         )
 
     def statistics(self, state: State) -> Moments:
@@ -143,9 +153,7 @@ class Anchored:
     def shrunk(self, memory: Memory) -> tuple[Moments, Factors]:
         """Return the statistics to normalise with, and the recent ones' shrinkage factors."""
         source = torch.zeros_like(memory.lasting[0]), self._source
-        # As a sample's variance is: measured about its own mean, the spread falls short by that.
-        alike = class_balance.likeness(memory.classes)
-        spread = memory.spread / (1 - alike).clamp_min(LEAST_VARIANCE)
+        spread = self._spread(memory)
         share = class_balance.share_in_lasting(memory.classes)
         noise = (self._anchors[0] * share).clamp_min(self._dead_zone) * spread
         centre, factors = self._towards(memory.lasting, source, noise)
@@ -165,9 +173,11 @@ class Anchored:
         """
         at, classes = step[..., None], memory.classes
         frame = self._limited(frame, memory.lasting)
-        distance = self._layer_means(*self._gaps(frame, memory.lasting))
         weight = 1 - moments.smoothing_at(at, SPREAD_SMOOTHING, 1)
-        spread = memory.spread + weight * (distance - memory.spread)
+        from_lasting = self._layer_means(*self._gaps(frame, memory.lasting))
+        from_lasting = memory.from_lasting + weight * (from_lasting - memory.from_lasting)
+        from_recent = self._layer_means(*self._gaps(frame, memory.recent))
+        from_recent = memory.from_recent + weight * (from_recent - memory.from_recent)
         frequency = class_balance.shrunk_frequency(
             classes, step, self.lasting_smoothing, class_balance.PRIOR_FRAMES
         )
@@ -180,13 +190,23 @@ class Anchored:
         classes = class_balance.updated(
             classes, p, (in_recent, in_lasting), step, self.lasting_smoothing
         )
-        _, factors = self.shrunk(Memory(recent, lasting, spread, classes))
+        new = Memory(recent, lasting, from_lasting, from_recent, classes)
+        _, factors = self.shrunk(new)
         follow = [self._tracking_rate * balance * part for part in factors]
         offset = lasting[0] + follow[0] * (recent[0] - lasting[0])
         variance = lasting[1] + follow[1] * (recent[1] - lasting[1])
         share = (follow[0].mean(-1, keepdim=True) + follow[1].mean(-1, keepdim=True)) / 2
         tracked = classes.lasting + share * (classes.recent - classes.lasting)
-        return Memory(recent, (offset, variance), spread, classes._replace(lasting=tracked))
+        return new._replace(lasting=(offset, variance), classes=classes._replace(lasting=tracked))
+
+    def _spread(self, memory: Memory) -> Tensor:
+        """Return the smaller of two estimates of single frames' spread, (2 L,)."""
+        left = class_balance.variance_left(memory.classes)
+        estimates = (
+            distance / part.clamp_min(LEAST_VARIANCE)
+            for distance, part in zip((memory.from_lasting, memory.from_recent), left, strict=True)
+        )
+        return torch.minimum(*estimates)
 
     def _limited(self, frame: Moments, about: Moments) -> Moments:
         """Return a frame's statistics, no channel further from `about` than LARGEST allows."""
@@ -233,7 +253,8 @@ def unpacked(state: State) -> Memory:
     return Memory(
         (state["calib.recent_offset"], state["calib.recent_variance"]),
         (state["calib.lasting_offset"], state["calib.lasting_variance"]),
-        state["calib.spread"],
+        state["calib.from_lasting"],
+        state["calib.from_recent"],
         ClassBalance(*(state[f"calib.classes.{name}"] for name in ClassBalance._fields)),
     )
 
@@ -244,6 +265,7 @@ def _packed(memory: Memory) -> State:
         "calib.recent_variance": memory.recent[1],
         "calib.lasting_offset": memory.lasting[0],
         "calib.lasting_variance": memory.lasting[1],
-        "calib.spread": memory.spread,
+        "calib.from_lasting": memory.from_lasting,
+        "calib.from_recent": memory.from_recent,
         **{f"calib.classes.{name}": value for name, value in memory.classes._asdict().items()},
     }

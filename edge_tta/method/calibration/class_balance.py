@@ -40,19 +40,22 @@ TINY = 1e-9
 class ClassBalance(NamedTuple):
     """Class distributions (K,) of the recent and of the lasting statistics, and dispersion ().
 
-    frequency: running mean prediction (K,), each frame weighing the same.
+    frequency: running mean prediction (K,), each frame weighing the same. variety: running mean of
+    |p - recent|^2, the squared distance of a prediction from the recent ones, ().
     """
 
     recent: Tensor
     lasting: Tensor
     frequency: Tensor
     dispersion: Tensor
+    variety: Tensor
 
 
 def initial(classes: int, like: Tensor) -> ClassBalance:
     """Return what is known before the first frame: every class alike, predictions certain."""
     uniform = torch.full_like(like.new_empty(classes), 1 / classes)
-    return ClassBalance(uniform, uniform.clone(), uniform.clone(), like.new_ones(()))
+    one = like.new_ones(())
+    return ClassBalance(uniform, uniform.clone(), uniform.clone(), one, one.clone())
 
 
 def mean_prediction(logits: Tensor) -> Tensor:
@@ -116,10 +119,13 @@ def share_in_recent(balance: ClassBalance, factors: Tensor) -> Tensor:
     return square.clamp_min(0)
 
 
-def likeness(balance: ClassBalance) -> Tensor:
-    """Return how alike the predictions have been, (1,) in [0, 1]: 1 - their relative variance."""
+def variance_left(balance: ClassBalance) -> tuple[Tensor, Tensor]:
+    """Return how much predictions vary about their mean, and about the recent ones before them, of
+    how far they are from uniform, (1,) each in [0, 1]: near 0 where all frames are alike."""
     gap = _from_uniform(balance.frequency)
-    return _over_dispersion(balance, gap, gap).clamp_max(1)
+    about_mean = 1 - _over_dispersion(balance, gap, gap)
+    about_recent = (balance.variety / balance.dispersion.clamp_min(TINY))[..., None]
+    return about_mean.clamp_min(0), about_recent.clamp_max(1)
 
 
 def updated(
@@ -135,16 +141,18 @@ def updated(
         p: its mean prediction, (K,).
         weights: (1,) each, that it has in the recent and in the lasting statistics.
         step: frames before it, ().
-        smoothing: of frequency and dispersion.
+        smoothing: of frequency, dispersion and variety.
     """
     in_frequency = 1 - moments.smoothing_at(step[..., None], smoothing, TINY)
     in_dispersion = 1 - moments.smoothing_at(step, smoothing, 1)
     distance = (p - 1 / p.shape[-1]).square().sum(-1)
+    from_recent = (p - balance.recent).square().sum(-1)
     return ClassBalance(
         balance.recent + weights[0] * (p - balance.recent),
         balance.lasting + weights[1] * (p - balance.lasting),
         balance.frequency + in_frequency * (p - balance.frequency),
         balance.dispersion + in_dispersion * (distance - balance.dispersion),
+        balance.variety + in_dispersion * (from_recent - balance.variety),
     )
 
 

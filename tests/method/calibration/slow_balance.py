@@ -21,7 +21,7 @@ class SlowBalance:
         self.table, self.classes = table, classes
         self.uniform = [1 / classes] * classes
         self.recent = self.lasting = self.frequency = self.uniform
-        self.dispersion = 1.0
+        self.dispersion = self.variety = 1.0
 
     def shrunk(self, t: int, prior_frames: float) -> list[float]:
         """Frequencies of the classes after t frames."""
@@ -47,14 +47,17 @@ class SlowBalance:
         centre = towards(self.uniform, self.lasting, factor)
         return square_distance(self.recent, centre) / self.dispersion
 
-    def variance_left(self) -> float:
-        """1 - |f - u|^2 / dispersion: what predictions vary, of what they could."""
-        return 1 - min(1.0, square_distance(self.frequency, self.uniform) / self.dispersion)
+    def variance_left(self) -> tuple[float, float]:
+        """What predictions vary about their mean and about the recent ones, of what they could."""
+        gap = square_distance(self.frequency, self.uniform)
+        return max(0.0, 1 - gap / self.dispersion), min(1.0, self.variety / self.dispersion)
 
     def update(self, t: int, p: list[float], in_recent: float, in_lasting: float) -> None:
         m = self.table.lasting_smoothing
+        rate = max(1 - m, 1 / (t + 2))
+        self.variety += rate * (square_distance(p, self.recent) - self.variety)
         self.recent = towards(self.recent, p, in_recent)
         self.lasting = towards(self.lasting, p, in_lasting)
         self.frequency = towards(self.frequency, p, max(1 - m, 1 / (t + 1)))
         distance = square_distance(p, self.uniform)
-        self.dispersion += max(1 - m, 1 / (t + 2)) * (distance - self.dispersion)
+        self.dispersion += rate * (distance - self.dispersion)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edge_tta.config import CalibrationConfig
-from edge_tta.method.calibration import Anchored, make_calibration
+from edge_tta.method.calibration import Anchored, class_balance, make_calibration
 from edge_tta.method.calibration.anchored import (
     FIRST_SPREAD,
     LARGEST,
@@ -61,7 +61,7 @@ class OneLayer:
         zeros = [0.0] * len(self.source)
         self.recent: Stats = zeros, self.source
         self.lasting: Stats = zeros, self.source
-        self.spread = FIRST_SPREAD
+        self.from_lasting = self.from_recent = FIRST_SPREAD
 
     def distances(self, a: Stats, b: Stats) -> tuple[float, float]:
         n, eps = len(self.source), self.eps
@@ -73,9 +73,13 @@ class OneLayer:
         self, running: Stats, centre: Stats, anchor_shares: list[float], balance: SlowBalance
     ) -> list[float]:
         """s of the definition, of the means and of the variances."""
-        left = max(balance.variance_left(), LEAST_VARIANCE)
-        shares = [max(share, self.table.dead_zone) / left for share in anchor_shares]
-        parts = zip(self.distances(running, centre), self.spread, shares, strict=True)
+        left = [max(part, LEAST_VARIANCE) for part in balance.variance_left()]
+        spread = [
+            min(far / left[0], near / left[1])
+            for far, near in zip(self.from_lasting, self.from_recent, strict=True)
+        ]
+        shares = [max(share, self.table.dead_zone) for share in anchor_shares]
+        parts = zip(self.distances(running, centre), spread, shares, strict=True)
         return [max(0.0, 1 - share * s / d) if d > 0 else 0.0 for d, s, share in parts]
 
     def between(self, running: Stats, centre: Stats, factors: list[float]) -> Stats:
@@ -119,11 +123,9 @@ class OneLayer:
     def update(self, t: int, frame: Stats, in_recent: float, in_lasting: float) -> None:
         frame = self.limited(frame)
         rate = max(1 - SPREAD_SMOOTHING, 1 / (t + 2))
-        of_means, of_variances = self.distances(frame, self.lasting)
-        self.spread = (
-            (1 - rate) * self.spread[0] + rate * of_means,
-            (1 - rate) * self.spread[1] + rate * of_variances,
-        )
+        far, near = self.distances(frame, self.lasting), self.distances(frame, self.recent)
+        self.from_lasting = tuple(towards([*self.from_lasting], [*far], rate))
+        self.from_recent = tuple(towards([*self.from_recent], [*near], rate))
         self.recent = self.blend(self.recent, frame, in_recent)
         self.lasting = self.blend(self.lasting, frame, in_lasting)
 
@@ -315,6 +317,20 @@ def test_a_shift_in_a_run_of_one_class_is_followed() -> None:
     assert float(fast.used()[0].mean()) > 2
 
 
+def test_a_shift_is_followed_though_the_network_names_one_class_from_the_first_frame_on() -> None:
+    """A strong disturbance makes a network see one class everywhere, more or less surely."""
+    frames = [
+        (frame, 0.9 * _prediction(1, certainty) + 0.1 * p)
+        for (frame, p), certainty in zip(
+            _frames(80, 3.0), torch.linspace(0.4, 1, 10).repeat(8).tolist(), strict=True
+        )
+    ]
+    fast = Fast(CalibrationConfig("anchored", smoothing=0.95, prior_frames=16)).run(frames)
+    assert int(fast.memory.classes.frequency.argmax()) == 1
+    assert float(class_balance.share_in_lasting(fast.memory.classes)) > 0.4
+    assert float(fast.used()[0].mean()) > 1.5
+
+
 @pytest.mark.parametrize(("dead_zone", "moved"), [(0.3, [1, 1]), (1.0, [0, 1]), (4.0, [0, 0])])
 def test_various_frames_prove_only_a_distance_beyond_the_dead_zone(
     dead_zone: float, moved: list[int]
@@ -325,7 +341,7 @@ def test_various_frames_prove_only_a_distance_beyond_the_dead_zone(
     source = torch.zeros_like(fast.source), fast.source
     gaps = fast.calibration._gaps(fast.memory.lasting, source)
     of_means = fast.calibration._layer_means(*gaps)[: len(SIZES)]
-    ratio = of_means / fast.memory.spread[: len(SIZES)]
+    ratio = of_means / fast.calibration._spread(fast.memory)[: len(SIZES)]
     assert 0.3 < float(ratio[0]) < 1.0 < float(ratio[1]) < 4.0
     means = [float(layer.mean()) for layer in fast.used()[0].split(SIZES)]
     for value, expected in zip(means, moved, strict=True):
@@ -352,4 +368,4 @@ def test_no_variance_is_ever_negative() -> None:
         fast.update((torch.stack([size * statistics[0], flat * statistics[1]]), p))
         for variance in (fast.used()[1], fast.memory.recent[1], fast.memory.lasting[1]):
             assert float(variance.min()) >= 0
-    assert all(bool(torch.isfinite(part).all()) for part in (*fast.used(), fast.memory.spread))
+    assert all(bool(torch.isfinite(part).all()) for part in (*fast.used(), *fast.memory[2:4]))

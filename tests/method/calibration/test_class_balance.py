@@ -76,10 +76,12 @@ def test_recent_equal_to_lasting_hold_nothing_more_where_those_are_not_shrunk() 
     assert not_shrunk == pytest.approx(0, abs=1e-12)
 
 
-def test_predictions_are_alike_in_a_run_of_one_class_and_not_in_random_order() -> None:
-    assert float(class_balance.likeness(_run([3] * 400))) > 0.99
-    alike = [float(class_balance.likeness(_run(_labels(200, seed)))) for seed in range(50)]
-    assert sum(alike) / len(alike) == pytest.approx(1 / 200, rel=0.3)
+def test_predictions_have_no_variance_left_in_a_run_of_one_class_and_all_in_random_order() -> None:
+    assert max(class_balance.variance_left(_run([3] * 400))) < 0.01
+    left = [class_balance.variance_left(_run(_labels(200, seed))) for seed in range(50)]
+    about_mean, about_recent = (float(sum(part) / len(left)) for part in zip(*left, strict=True))
+    assert about_mean == pytest.approx(1 - 1 / 200, rel=0.002)
+    assert about_recent > 0.99
 
 
 def test_frequency_is_the_mean_prediction_then_the_exponential_one() -> None:
