@@ -19,7 +19,7 @@ NEW = "new."
 """Outputs of the state are named so, and otherwise as the inputs."""
 
 FORMAT = "edge_tta-bundle"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 
 _MOST_BYTES = 64 * MIB

@@ -7,7 +7,8 @@ then has the constants of the *variable* convolutions in its own memory, and cha
 
     folded     y = (scale W) a + bias     the convolution in front
     measuring  u = W a + centre           measured; then y = scale u + shift, by a depthwise
-                                          convolution of one position
+                                          convolution of one position;
+               of layers that stay as trained, y as in folded
                where the map is large: y as in folded, and u at the sampled positions alone
 
 A site without a convolution in front has depthwise ones in both. The bias in the file only says
@@ -52,8 +53,16 @@ def trace_folded(
     folding = Folding(step, torch.cat([folded.fold(index) for index in sites]))
     graphs = {"folded": folded.finished(), "fold": trace_fold(step, folding, known)}
     if observes_folded(step):
-        measuring = _Folding(traced, order, program)
-        moments = zip(*(measuring.measure(index) for index in sites), strict=True)
+        measuring, unused = _Folding(traced, order, program), step.calibration.unused
+        moments = zip(
+            *(
+                measuring.pass_by(index)
+                if program.sites[index].layer.name in unused
+                else measuring.measure(index)
+                for index in sites
+            ),
+            strict=True,
+        )
         graphs["measuring"] = measuring.finished(dict(zip((MEAN, SQUARE), moments, strict=True)))
         graphs["calibrate"] = trace_calibrate(step, folding, image_shape, known)
     return graphs
@@ -115,6 +124,15 @@ class _Folding:
             mean_square = made(self._graph, channel_means, (square,), value)
         self._replace(norm, y)
         return mean, mean_square
+
+    def pass_by(self, index: int) -> tuple[fx.Node, fx.Node]:
+        """Replace a site whose moments nothing reads; return zeros in their place, (1, C, 1, 1)."""
+        zeros = torch.zeros((1, self._sites[index].layer.channels, 1, 1))
+        with self._graph.inserting_before(self._norms[index]):
+            none = self._constants.add(self._graph, zeros, f"unmeasured_{index}")
+            none.meta["val"] = zeros
+        self.fold(index)
+        return none, none
 
     def finished(self, more: Mapping[str, Sequence[fx.Node]] | None = None) -> Traced:
         """Return the graph, with these outputs besides: means (1, C, ...) one after the other."""

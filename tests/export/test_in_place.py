@@ -1,4 +1,4 @@
-"""Where no convolution can take a BatchNorm up, one of one position stands in its place."""
+"""Folded graphs: BatchNorms in odd places, and layers whose moments are not measured."""
 
 from __future__ import annotations
 
@@ -49,3 +49,32 @@ def test_batch_norms_in_odd_places_are_folded_as_pytorch_computes_them(tmp_path:
     bundle = Adapter(tmp_path / "b")
     bundle.predict(torch.zeros((1, 3, 8, 8)).numpy())
     assert not getattr(bundle.engine, "not_folded", "none")
+
+
+def test_layers_that_stay_as_trained_are_not_measured(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU()),
+        *(nn.Conv2d(6, 6, 3, 2, padding=1), nn.BatchNorm2d(6), nn.ReLU()),
+        *(nn.Conv2d(6, 8, 3, 2, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)),
+    )
+    model = Model("three", with_statistics(module), SPEC)
+    squares = {}
+    for coarsest in (1, 1e9):
+        adapter = Adapter(
+            model.module,
+            "nanoadapt",
+            "norm",
+            input_spec=SPEC,
+            calibration="framewise",
+            coarsest=coarsest,
+            diversity=0.0,
+            alpha=0.0,
+        )
+        folder = tmp_path / f"{coarsest:g}"
+        parity = export_bundle(model, [adapter], "edge", folder).parity["nanoadapt:norm"]
+        assert max(parity.logits, parity.state) <= STEP_TOLERANCE
+        graph = onnx.load(folder / "measuring.onnx", load_external_data=False).graph
+        squares[coarsest] = sum(node.op_type == "Mul" for node in graph.node)
+    assert squares == {1: 1, 1e9: 3}

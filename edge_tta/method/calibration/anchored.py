@@ -34,7 +34,7 @@ of L layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -84,6 +84,7 @@ class Anchored:
     """
 
     by_frame = True
+    unused: Collection[str] = ()
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -42,9 +42,11 @@ class Calibration(Protocol):
 
     Attributes:
         by_frame: the moments of each frame of a batch by itself are needed after the pass.
+        unused: names of layers that stay as trained; their moments need not be measured.
     """
 
     by_frame: bool
+    unused: Collection[str]
 
     def initial(self) -> State:
         """Return what is remembered before the first frame."""
@@ -78,6 +80,7 @@ class OneHistory:
     """The part that calibrations with one running history share: the state is that history."""
 
     by_frame = False
+    unused: Collection[str] = ()
 
     def __init__(self, layers: Sequence[BatchNorm]) -> None:
         self._variance = torch.cat([layer.variance for layer in layers])

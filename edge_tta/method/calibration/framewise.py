@@ -20,7 +20,7 @@ The batch counts as one frame. Axes: C channels of a layer, or of all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -69,6 +69,9 @@ class Framewise:
             [torch.full_like(a.variance, s) for a, s in zip(layers, shares, strict=True)]
         )
         self._by_layer = dict(zip(self._names, shares, strict=True))
+        self.unused: Collection[str] = frozenset(
+            name for name, share in self._by_layer.items() if not share
+        )
 
     def initial(self) -> State:
         """Return a stream that stands at the source."""
@@ -112,14 +115,18 @@ class Framewise:
         return {}
 
     def updated(self, state: State, collected: Collected) -> State:
-        """Return the stream with a frame more."""
+        """Return the stream with a frame more, of the layers that are calibrated."""
         stream, old = (state["calib.offset"], state["calib.variance"]), self._weight_of_old(state)
         if self.by_frame:
             frame = _limited(moments.pooled(collected.frames), self._source + self._eps)
-            offset, variance = moments.blend(stream, frame, old)
-            return {"calib.offset": offset, "calib.variance": variance}
-        parts = _blended(stream, state["calib.between"], collected.history, old)
-        return dict(zip(("calib.offset", "calib.variance", "calib.between"), parts, strict=True))
+            parts: Sequence[Tensor] = moments.blend(stream, frame, old)
+        else:
+            parts = _blended(stream, state["calib.between"], collected.history, old)
+        names = ("calib.offset", "calib.variance", "calib.between")[: len(parts)]
+        return {
+            name: torch.where(self._strength > 0, part, state[name])
+            for name, part in zip(names, parts, strict=True)
+        }
 
     def _weight_of_old(self, state: State) -> Tensor:
         """Return the stream's weight beside a frame, (1,): the first frames are averaged."""

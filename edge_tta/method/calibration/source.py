@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ class Source:
     """Remembers nothing."""
 
     by_frame = False
+    unused: Collection[str] = ()
 
     def __init__(self, layers: Sequence[BatchNorm]) -> None:
         variance = torch.cat([layer.variance for layer in layers])

@@ -99,6 +99,10 @@ def test_layers_of_a_coarse_map_stay_as_trained() -> None:
     for layer in step.program.layers:
         mean = step.statistics(state)[layer.name].mean
         assert torch.equal(mean, layer.mean) == (strides[layer.name] > 1), layer.name
+        assert (layer.name in step.calibration.unused) == (strides[layer.name] > 1)
+    followed = state["calib.offset"].split([layer.channels for layer in step.program.layers])
+    for layer, offset in zip(step.program.layers, followed, strict=True):
+        assert bool(offset.any()) == (strides[layer.name] == 1), "nor is the stream kept"
 
 
 @pytest.mark.parametrize(("alpha", "folded"), [(0.0, True), (0.5, False)])
