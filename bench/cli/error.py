@@ -6,14 +6,12 @@ import argparse
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from bench.adapters import make_bundle
 from bench.cli import dense
-from bench.cli.common import Command, Network, add, listed
+from bench.cli.common import Command, add, listed
 from bench.cli.report import report_rows
 from bench.drift import load_drift_set
 from bench.error import ErrorRow, Run, Runner, Setting, in_processes, mean_of, measure_error
@@ -29,7 +27,6 @@ from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
 from edge_tta.config import SAVED, MethodConfig
 from edge_tta.engines.modules import source_network
-from edge_tta.errors import ConfigError
 from edge_tta.run.sinks.curve import need_matplotlib
 
 _LEAST_STREAMS = 4
@@ -95,13 +92,7 @@ def parser() -> argparse.ArgumentParser:
         help="precision of the activations saved for backward (default: stock, PyTorch's own)",
     )
     add(parser, "--json")
-    parser.add_argument(
-        "--backend",
-        choices=("torch", "onnx"),
-        default="torch",
-        help="onnx: bundles, made for the time of the measurement: the same to rounding, and "
-        "several times as fast at one frame (default: torch)",
-    )
+    add(parser, "--backend")
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="folder for a page with tables and plots"
     )
@@ -129,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
     rows: list[ErrorRow] = []
     plain: list[dict[str, object]] = []
     with command.progress() as progress, ExitStack() as opened:
-        bundles = opened.enter_context(_bundles(command, network))
+        bundles = opened.enter_context(command.bundles(network.model, network.source))
         runs: dict[bool, Run] = {}
         for drifts, data in sets.items():
             resets = any(order.resets for order in orders if (order.name == "drift") == drifts)
@@ -161,32 +152,6 @@ def main(argv: Sequence[str]) -> int:
         command.show(table, title)
     report_rows(command, plain)
     return 0
-
-
-@contextmanager
-def _bundles(command: Command, network: Network) -> Iterator[dict[MethodConfig, str]]:
-    """Yield folders of the methods' bundles, where --backend asks for them; gone after the block.
-
-    Raises:
-        ConfigError: batches of several frames, or a method that bundles do not hold.
-    """
-    arguments = command.arguments
-    folders: dict[MethodConfig, str] = {}
-    if arguments.backend == "torch":
-        yield folders
-        return
-    if arguments.batch_size != (1,) or arguments.device != "cpu":
-        raise ConfigError(
-            "--backend onnx measures one frame at a time on the CPU; leave --batch-size and "
-            "--device out, or take --backend torch"
-        )
-    with TemporaryDirectory(prefix="edge-tta-bench-") as root:
-        for config in dict.fromkeys(command.methods.values()):
-            if config.method != "source":  # PyTorch's is as good, and takes many frames at once
-                folders[config] = str(Path(root, str(len(folders))))
-                with command.console.status("Exporting"):
-                    make_bundle(network.model, config, Path(folders[config]), network.source)
-        yield folders
 
 
 def _runner(

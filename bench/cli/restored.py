@@ -17,9 +17,10 @@ from bench.orders import parse_order
 from bench.report.restored import parity_table, score_tables
 from bench.restored.measure import Streams, measure_variant, variant_row
 from bench.restored.variants import variants
-from bench.sets import CLEAN, check_classes, load_set
+from bench.sets import CLEAN, LabelledSet, check_classes, load_set
 from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
+from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.models import Model
 
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--stride", type=values.count, default=1, help="segment, detect")
     parser.add_argument("--ignore", type=listed(values.natural), default=(), metavar="K[,K...]")
     add(parser, "--limit")
+    add(parser, "--backend", help="of classifiers: torch | onnx, as in bench error")
     add(parser, "--seed", help="of the order")
     add(parser, "--json")
     options.add_machine(parser)
@@ -119,10 +121,19 @@ def _measured(command: Command, model: Model, name: str) -> Iterator[dict[str, A
                 continue
             classes = variant.network.program(model.input.shape).classes
             streams = streams or _streams(arguments, model, classes)
-            measuring = measure_variant(
-                variant, name, command.methods, streams, lambda n: progress.advance(bar, n)
-            )
-            yield from measuring
+            with contextlib.ExitStack() as opened:
+                bundles: dict[MethodConfig, str] = {}
+                if isinstance(streams.data, LabelledSet):
+                    making = command.bundles(variant.model, variant.network)
+                    bundles = opened.enter_context(making)
+                yield from measure_variant(
+                    variant,
+                    name,
+                    command.methods,
+                    streams,
+                    bundles,
+                    advance=lambda n: progress.advance(bar, n),
+                )
 
 
 def _streams(arguments: argparse.Namespace, model: Model, classes: int) -> Streams:

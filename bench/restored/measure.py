@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from bench.dense.measure import Corruption, measure_dense
@@ -51,13 +52,18 @@ def measure_variant(
     model: str,
     methods: Mapping[str, MethodConfig],
     streams: Streams,
+    bundles: Mapping[MethodConfig, str] = MappingProxyType({}),
+    *,
     advance: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield rows as `bench error` writes them, each with the number of source frames."""
+    """Yield rows as `bench error` writes them, each with the number of source frames.
+
+    bundles: as of `bench.error.Runner`.
+    """
     data, about = streams.data, {"source_frames": variant.source_frames}
     spec = variant.model.input
     if isinstance(data, LabelledSet):
-        run = partial(map, Runner(variant.network, spec, data))
+        run = partial(map, Runner(variant.network, spec, data, bundles=bundles))
         for order in streams.orders:
             setting = Setting(order, streams.batch_size, (streams.seed,))
             for rows in measure_error(run, data, methods, setting, model=model, advance=advance):

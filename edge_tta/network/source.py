@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import logging
 
@@ -79,7 +80,10 @@ class SourceNetwork:
         # A capture compares results, which autocast would round.
         with torch.autocast(self.device.type, enabled=False):
             if saved == "stock":
-                program = capture(self._model, image_shape, self.fingerprint, below, self.task)
+                program = dataclasses.replace(
+                    capture(self._model, image_shape, self.fingerprint, below, self.task),
+                    measured=getattr(self._model, "measured", False),
+                )
             else:
                 program = self._lean(image_shape, Precision(saved), below)
         if program.note:

@@ -91,6 +91,15 @@ def test_the_command_measures_both_and_writes_rows(tmp_path: Path) -> None:
     of_source = {row["error"] for row in scores if row["label"] == "source"}
     assert len(of_source) == 1  # the function is the same
     assert {row["sites"] for row in rows if "sites" in row} == {1}
+    same = call(
+        *(*words[:-1], tmp_path / "onnx.json", *frames, "--counts", "12,8", "--backend", "onnx"),
+        *("--data", tmp_path / "tiny.npz", "--methods", "source,nanoadapt:norm"),
+    )
+    assert same.code == 0, same.err
+    of_bundles = json.loads((tmp_path / "onnx.json").read_text())["results"]
+    assert [row["error"] for row in of_bundles if "error" in row] == [
+        pytest.approx(row["error"], abs=0.15) for row in scores if row["order"] == "iid"
+    ]
     ((title, table),) = score_tables(rows)
     assert (title, table.header[2:]) == ("error %", ["as trained", "from 12", "from 8"])
     report = call("bench", "report", out, "--out", tmp_path / "report")

@@ -179,6 +179,7 @@ def restore(
             f"with its BatchNorms restored the network differs by {difference:.1e} (relative), "
             f"more than {TOLERANCE:g}; expected outputs that are not this sensitive to rounding"
         )
+    network.measured = True
     return Restored(layers, count, difference, float(np.mean(uncertainty or [0.0])))
 
 
