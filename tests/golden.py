@@ -48,7 +48,7 @@ RENAMED = {
     "second": "opt.second_moment",
     "kept": "opt.counted",
     "content.variety": "calib.classes.dispersion",
-    "spread": "calib.spread",
+    "spread": "calib.from_lasting",
     "change": "taylor.change",
 }
 OPT = ("parameters", "gradient", "position", "updates", "applied")

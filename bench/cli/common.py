@@ -150,11 +150,14 @@ class Command:
         if self.arguments.backend == "torch":
             yield folders
             return
-        if self.arguments.batch_size not in (1, (1,)) or self.arguments.device != "cpu":
+        arguments = self.arguments
+        if arguments.batch_size not in (1, (1,)) or arguments.device != "cpu":
             raise ConfigError(
                 "--backend onnx measures one frame at a time on the CPU; leave --batch-size and "
                 "--device out, or take --backend torch"
             )
+        if getattr(arguments, "saved", "stock") != "stock":
+            raise ConfigError("--saved is of --backend torch: a bundle's graphs say what they save")
         with TemporaryDirectory(prefix="edge-tta-bench-") as root:
             for config in dict.fromkeys(self.methods.values()):
                 if config.method != "source":  # PyTorch's is as good, and takes many frames at once

@@ -123,7 +123,7 @@ def _measured(command: Command, model: Model, name: str) -> Iterator[dict[str, A
             streams = streams or _streams(arguments, model, classes)
             with contextlib.ExitStack() as opened:
                 bundles: dict[MethodConfig, str] = {}
-                if isinstance(streams.data, LabelledSet):
+                if isinstance(streams.data, LabelledSet):  # else --backend is refused
                     making = command.bundles(variant.model, variant.network)
                     bundles = opened.enter_context(making)
                 yield from measure_variant(
@@ -156,6 +156,8 @@ def _streams(arguments: argparse.Namespace, model: Model, classes: int) -> Strea
         check_classes(arguments.data, data, classes)
         orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
         return Streams(data, orders, arguments.batch_size, seed=arguments.seed)
+    if arguments.backend != "torch":
+        raise ConfigError(f"task {model.task.name} is measured in PyTorch; leave --backend out")
     dense = load_dense_set(arguments.data, model.task.name, arguments.limit, arguments.stride)
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
     return Streams(dense, corruptions=corruptions, ignored=arguments.ignore, seed=arguments.seed)

@@ -18,10 +18,12 @@ from bench.methods import predictor_of
 from bench.orders import Stream
 from bench.sets import LabelledSet
 from edge_tta.adapter import Adapter
+from edge_tta.bundle.folder import Bundle
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
+from edge_tta.probability import as_array
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Runner:
         adapter = (
             adapter_of(self.network, task.config, self.spec, self.saved)
             if bundle is None
-            else Adapter(bundle)
+            else Adapter(Bundle(bundle, threads=torch.get_num_threads()))
         )
         predict, guard = predictor_of(adapter, task.label)
         pictures = list(self.data.corruptions.values())
@@ -88,7 +90,7 @@ class Runner:
             window = slice(start, start + task.batch_size)
             chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
             images = self.spec.normalise(np.stack([pictures[c][p] for c, p in chosen]))
-            predicted = np.argmax(np.asarray(predict(images)), 1)
+            predicted = as_array(predict(images)).argmax(1)
             wrong.append(predicted != self.data.labels[stream.picture[window]])
         return (
             Outcome(np.concatenate(wrong))

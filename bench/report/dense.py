@@ -24,7 +24,7 @@ _FIELDS: Mapping[str, Check] = {
     **dict.fromkeys(("method", "label", "model", "data", "corruption"), is_text),
     **dict.fromkeys(("severity", "n"), is_whole),
 }
-_SETTING = ("label", "model", "data", "corruption", "severity", *SCORES)
+_SETTING = ("label", "model", "data", "corruption", "severity")
 _ABOUT = (
     "Frame by frame in the set's order, from the source for each corruption; the mean is over the "
     "corruptions. Won back: of what a corruption takes from the source's score on clean pictures, "
@@ -49,9 +49,12 @@ def sections(rows: Sequence[Row], methods: Mapping[str, Row]) -> list[Section]:
                 if (row.get("model"), row.get("data")) == (model, data) and score in row
             ]
             if own:
-                checked, _ = latest("error", own, {**_FIELDS, score: is_share}, _SETTING)
-                title = f"{name}: `{model}` on `{data}`"
-                result.append(Section(title, list(_parts(checked, score, look))))
+                fields = {**_FIELDS, score: is_share}
+                checked, replaced = latest("error", own, fields, _SETTING)
+                parts = list(_parts(checked, score, look))
+                if replaced:
+                    parts.append(f"{replaced} rows were measured again; the last file's count.")
+                result.append(Section(f"{name}: `{model}` on `{data}`", parts))
     return result
 
 
@@ -95,7 +98,7 @@ def _draw(rows: Sequence[Row], score: str, look: Look) -> Figure:
         for label in _labels(rows)
     }
     source = next((str(row["label"]) for row in rows if row["method"] == "source"), "")
-    figure, axes = draw_by_name(look, source, points, places)
+    figure, axes = draw_by_name(look, source, points, places, mean_at=places.get(MEAN))
     axes.set(
         xlabel=f"{SCORES[score]} (%), higher is better",
         title=f"{SCORES[score]} by corruption: {rows[0]['model']}",

@@ -160,18 +160,21 @@ def draw_by_name(
     source: str,
     points: Mapping[str, Sequence[tuple[float, Mean]]],
     places: Mapping[str, float],
+    mean_at: float | None,
 ) -> tuple[Figure, Axes]:
     """Names down, shares in % to the right: a dot with its interval for each method.
 
-    Source is a line across a name's band, within its interval. The last place is the mean's.
-    points: by label. Returns the figure and its axes, which have no title yet.
+    Source is a line across a name's band, within its interval.
+    points: by label. mean_at: the last place, if it is that of a mean. Returns the figure and its
+    axes, which have no title yet.
     """
     inches = max(0.26, 0.1 + 0.085 * len(set(points) - {source}))
     *_, last = places.values()
     figure, axes = new_figure(8.6, 1.35 + inches * (len(places) + 0.25))
     for place in list(places.values())[::2]:
         axes.axhspan(place - 0.5, place + 0.5, color=BAND, linewidth=0, zorder=0)
-    axes.axhline(last - 0.625, color=FAINT, linewidth=1)
+    if mean_at is not None:
+        axes.axhline(mean_at - 0.625, color=FAINT, linewidth=1)
     for place, mean in points.get(source, ()):
         ends = 100 * mean.low, 100 * mean.high
         axes.fill_betweenx(
@@ -179,7 +182,8 @@ def draw_by_name(
         )
     draw_side_by_side(axes, look, points, source, flat=True, markersize=4.8)
     axes.set_yticks(list(places.values()), [name.replace("_", " ") for name in places])
-    axes.get_yticklabels()[-1].set_fontweight("bold")
+    if mean_at is not None:
+        axes.get_yticklabels()[-1].set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
     axes.set(ylim=(last + 0.5, -0.5), xlim=(0, 101))  # whole markers at 100
     axes.grid(axis="x")

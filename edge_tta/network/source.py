@@ -82,7 +82,7 @@ class SourceNetwork:
             if saved == "stock":
                 program = dataclasses.replace(
                     capture(self._model, image_shape, self.fingerprint, below, self.task),
-                    measured=getattr(self._model, "measured", False),
+                    measured=getattr(self._model, "measured", False) is True,
                 )
             else:
                 program = self._lean(image_shape, Precision(saved), below)

@@ -62,6 +62,16 @@ def test_a_segmenter_has_a_score_a_corruption_and_a_report(measured: tuple[Path,
     assert (folder / "report" / "net.py-network-set-miou.png").is_file()
 
 
+def test_bundles_are_not_measured_in_silence_by_pytorch(measured: tuple[Path, Result]) -> None:
+    folder = measured[0]
+    result = call(
+        *("bench", "error", "--model", f"{folder / 'net.py'}:network", "--backend", "onnx"),
+        *("--weights", folder / "net.pt", "--data", folder / "set.npz", "--methods", "norm"),
+    )
+    assert_one_line_of_advice(result)
+    assert "leave --backend out" in result.err
+
+
 def test_the_mean_leaves_clean_out_and_what_is_won_back_is_of_what_source_lost() -> None:
     scores = {"source": (0.6, 0.2, 0.4), "ours": (0.5, 0.3, 0.5)}
     streams = (("clean", 0), ("fog", 3), ("snow", 3))

@@ -57,7 +57,7 @@ def draw_by_corruption(
     places = {name: float(k) for k, name in enumerate(names)}
     places[MEAN] = len(names) + 0.25  # a little apart
     points = {label: _points(results, order, size, label, places) for label in labels}
-    figure, axes = draw_by_name(results.look, results.source or "", points, places)
+    figure, axes = draw_by_name(results.look, results.source or "", points, places, places[MEAN])
     axes.set(
         xlabel="error (%), with 95 % interval",
         title=f"Error by corruption, {order}, N = {size}",

@@ -11,12 +11,12 @@ hundred), and shrinks them (positive-part James-Stein estimates):
 
 distance: mean over a layer's channels of the squared gap of the means in units of the source
 variance; for the variances, of their squared log ratio. spread: how far single frames stand
-from the whole, the smaller of two estimates that err to the large side alone. One is their running
-distance from the lasting statistics, which a change of the world adds to; the other that from the
-recent ones before them, which is of their neighbours. Each is divided by what the predictions have
-left of their variance at that: frames that are all alike stand close to their own mean, wherever it
-is. share: what part of it is still in the average, because the frames showed some classes more than
-others (`edge_tta.method.calibration.class_balance`); of recent - lasting' it is that of
+from the whole. It is their running distance from the lasting statistics, which a change of the
+world adds to; or, where that is less, the one from the recent ones before them. Each is divided by
+what the predictions have left of their variance at that: frames that are all alike stand close to
+their own mean, wherever it is. Where the predictions of neighbours hardly differ, the second is not
+asked. share: what part of it is still in the average, because the frames showed some classes more
+than others (`edge_tta.method.calibration.class_balance`); of recent - lasting' it is that of
 recent - source - s (lasting - source). The recent statistics have an anchor of their own.
 dead_zone: a distance that proves nothing, however many frames it is of: networks were trained on
 augmented pictures, and their statistics fit those.
@@ -57,6 +57,10 @@ LARGEST = 32.0
 
 # Share of the predictions' variance below which a stream's frames are taken for one.
 LEAST_VARIANCE = 0.02
+
+# Share of it below which neighbours say nothing of the spread: where pictures hardly change, what
+# they differ in is another thing than what the classes do.
+LEAST_AMONG_NEIGHBOURS = 0.2
 
 # The spread assumed before the first frame, of means and variances; it counts as one frame.
 FIRST_SPREAD = (0.1, 0.2)
@@ -201,13 +205,12 @@ class Anchored:
         return new._replace(lasting=(offset, variance), classes=classes._replace(lasting=tracked))
 
     def _spread(self, memory: Memory) -> Tensor:
-        """Return the smaller of two estimates of single frames' spread, (2 L,)."""
-        left = class_balance.variance_left(memory.classes)
-        estimates = (
-            distance / part.clamp_min(LEAST_VARIANCE)
-            for distance, part in zip((memory.from_lasting, memory.from_recent), left, strict=True)
-        )
-        return torch.minimum(*estimates)
+        """Return the estimate of single frames' spread, (2 L,)."""
+        left, among_neighbours = class_balance.variance_left(memory.classes)
+        spread = memory.from_lasting / left.clamp_min(LEAST_VARIANCE)
+        of_neighbours = memory.from_recent / among_neighbours.clamp_min(LEAST_VARIANCE)
+        known = among_neighbours >= LEAST_AMONG_NEIGHBOURS
+        return torch.where(known, spread.minimum(of_neighbours), spread)
 
     def _limited(self, frame: Moments, about: Moments) -> Moments:
         """Return a frame's statistics, no channel further from `about` than LARGEST allows."""

@@ -36,7 +36,7 @@ class OnnxNetwork(nn.Module):
     Attributes:
         nodes: those that the images pass through; what is constant is computed already.
         layer_names: by node's first output, the submodule that holds its parameters.
-        measured: the statistics of its BatchNorms were measured on source frames.
+        measured: the statistics of all its BatchNorms were measured on source frames.
 
     Raises:
         ModelError: an operator that cannot be read, named with its node.

@@ -16,6 +16,7 @@ from edge_tta.method.calibration import Anchored, class_balance, make_calibratio
 from edge_tta.method.calibration.anchored import (
     FIRST_SPREAD,
     LARGEST,
+    LEAST_AMONG_NEIGHBOURS,
     LEAST_VARIANCE,
     SPREAD_SMOOTHING,
     unpacked,
@@ -73,11 +74,11 @@ class OneLayer:
         self, running: Stats, centre: Stats, anchor_shares: list[float], balance: SlowBalance
     ) -> list[float]:
         """s of the definition, of the means and of the variances."""
-        left = [max(part, LEAST_VARIANCE) for part in balance.variance_left()]
-        spread = [
-            min(far / left[0], near / left[1])
-            for far, near in zip(self.from_lasting, self.from_recent, strict=True)
-        ]
+        left, among_neighbours = balance.variance_left()
+        spread = [far / max(left, LEAST_VARIANCE) for far in self.from_lasting]
+        if among_neighbours >= LEAST_AMONG_NEIGHBOURS:
+            near = [part / max(among_neighbours, LEAST_VARIANCE) for part in self.from_recent]
+            spread = [min(pair) for pair in zip(spread, near, strict=True)]
         shares = [max(share, self.table.dead_zone) for share in anchor_shares]
         parts = zip(self.distances(running, centre), spread, shares, strict=True)
         return [max(0.0, 1 - share * s / d) if d > 0 else 0.0 for d, s, share in parts]
@@ -320,7 +321,7 @@ def test_a_shift_in_a_run_of_one_class_is_followed() -> None:
 def test_a_shift_is_followed_though_the_network_names_one_class_from_the_first_frame_on() -> None:
     """A strong disturbance makes a network see one class everywhere, more or less surely."""
     frames = [
-        (frame, 0.9 * _prediction(1, certainty) + 0.1 * p)
+        (frame, 0.8 * _prediction(1, certainty) + 0.2 * p)
         for (frame, p), certainty in zip(
             _frames(80, 3.0), torch.linspace(0.4, 1, 10).repeat(8).tolist(), strict=True
         )
@@ -329,6 +330,18 @@ def test_a_shift_is_followed_though_the_network_names_one_class_from_the_first_f
     assert int(fast.memory.classes.frequency.argmax()) == 1
     assert float(class_balance.share_in_lasting(fast.memory.classes)) > 0.4
     assert float(fast.used()[0].mean()) > 1.5
+
+
+def test_a_picture_that_stands_still_moves_nothing_however_its_answers_waver() -> None:
+    generator = torch.Generator().manual_seed(0)
+    (picture,) = _frames(1, label=1)
+    fast = Fast(CalibrationConfig("anchored", smoothing=0.95, prior_frames=16))
+    for _ in range(300):
+        noise = 0.02 * torch.randn(picture[0].shape, generator=generator, dtype=torch.float64)
+        certainty = 0.4 + 0.55 * float(torch.rand((), generator=generator))
+        fast.update((picture[0] + noise, _prediction(1, certainty)))
+    assert float(fast.memory.recent[0].abs().mean()) > 0.2
+    assert float(fast.used()[0].abs().mean()) < 0.05
 
 
 @pytest.mark.parametrize(("dead_zone", "moved"), [(0.3, [1, 1]), (1.0, [0, 1]), (4.0, [0, 0])])
