@@ -19,11 +19,14 @@ _IDENTITIES = {
     torch.ops.aten.alpha_dropout.default,
 }
 
+# What torch.export puts in front of a cast: a captured network's types cannot change.
+_CHECK = torch.ops.aten._assert_tensor_metadata.default
+
 
 def make_functional(graph: fx.Graph) -> None:
     """Replace in-place operations: autograd and recomputation need the old values intact.
 
-    Later readers of the changed tensor read the new one. Views of it do not follow; the parity
+    What does nothing in evaluation mode goes. Later readers of the changed tensor read the new one. Views of it do not follow; the parity
     check at the end of the capture refuses a network where that matters.
     """
     for node in list(graph.nodes):
@@ -40,7 +43,9 @@ def make_functional(graph: fx.Graph) -> None:
                 )
             node.target = overload
             _read_instead(graph, node.args[0], node)
-        if node.target in _IDENTITIES and node.args[2] is False:
+        if node.target is _CHECK:
+            graph.erase_node(node)
+        elif node.target in _IDENTITIES and node.args[2] is False:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     graph.eliminate_dead_code()

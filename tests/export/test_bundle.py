@@ -40,6 +40,27 @@ def test_every_network_is_held_by_a_bundle(net: str, tmp_path: Path) -> None:
     assert (tmp_path / "b" / "learn.onnx").is_file()
 
 
+class _Casting(nn.Module):
+    """Casts on the way, as networks from ONNX files do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = torch.relu(self.bn(self.conv(images.to(torch.float32))))
+        logits: Tensor = self.head(x.mean((2, 3)).to(torch.float32))
+        return logits
+
+
+def test_a_network_that_casts_is_held(tmp_path: Path) -> None:
+    model = Model("casting", with_statistics(_Casting()), SPEC)
+    adapter = Adapter(model.module, input_spec=SPEC)
+    done = export_bundle(model, [adapter], "edge", tmp_path / "b")
+    assert done.parity["nanoadapt:tent"].updates >= 1
+
+
 @pytest.mark.parametrize("jacobian", ["history", "latest"])
 def test_convolutions_that_train_are_held_too(jacobian: str, tmp_path: Path) -> None:
     options = {"train": "affine+conv", "taylor": "affine+conv", "jacobian": jacobian}
