@@ -26,8 +26,9 @@ _CHECK = torch.ops.aten._assert_tensor_metadata.default
 def make_functional(graph: fx.Graph) -> None:
     """Replace in-place operations: autograd and recomputation need the old values intact.
 
-    What does nothing in evaluation mode goes. Later readers of the changed tensor read the new one. Views of it do not follow; the parity
-    check at the end of the capture refuses a network where that matters.
+    What does nothing in evaluation mode goes. Later readers of the changed tensor read the new
+    one. Views of it do not follow; the parity check at the end of the capture refuses a network
+    where that matters.
     """
     for node in list(graph.nodes):
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
