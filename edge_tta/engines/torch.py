@@ -261,11 +261,6 @@ def engine_of(adapter: Adapter) -> TorchEngine:
     return adapter.engine
 
 
-_MEASURED = {"dead_zone": 0.0}
-"""Fields that win over the preset `edge` where the source's statistics were measured on source
-frames: they fit such pictures, so that any distance from them proves something."""
-
-
 def _fitted(config: MethodConfig, program: Program, host_by_task: bool) -> MethodConfig:
     """Return a configuration as a network needs it. Raises ConfigError where none would do."""
     task = program.task
@@ -277,8 +272,7 @@ def _fitted(config: MethodConfig, program: Program, host_by_task: bool) -> Metho
     if config.method == "nanoadapt" and config.calibration.kind == "anchored":
         given = to_fields(config)
         edge = to_fields(make_config("nanoadapt", config.host))
-        preset = {**(_MEASURED if program.measured else {}), **task.preset}
         config = with_fields(
-            config, {name: v for name, v in preset.items() if given[name] == edge[name]}
+            config, {name: v for name, v in task.preset.items() if given[name] == edge[name]}
         )
     return config

@@ -158,8 +158,7 @@ class Program:
     `fused` is what its plain form runs together with a site, by index. `note` tells the user what
     was done to the network's end, "": nothing. `task` says what the outputs mean, `form` how they
     are nested (`edge_tta.nest`), and `shapes` are those of one image's. `classes` is the K of the
-    task's votes; 1: there are none. `measured` says that the source's statistics were measured on
-    source frames; else they are of training.
+    task's votes; 1: there are none.
     """
 
     sites: tuple[Site, ...]
@@ -176,7 +175,6 @@ class Program:
     task: Task = field(kw_only=True)
     form: nest.Form = None
     shapes: tuple[tuple[int, ...], ...] = field(kw_only=True)
-    measured: bool = False
 
     def run(self, images: Tensor, hook: BatchNormHook, *, watch: bool = False) -> Any:
         """Return outputs of images (N, channels, H, W): logits (N, classes) of a classifier."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 import logging
 
@@ -80,10 +79,7 @@ class SourceNetwork:
         # A capture compares results, which autocast would round.
         with torch.autocast(self.device.type, enabled=False):
             if saved == "stock":
-                program = dataclasses.replace(
-                    capture(self._model, image_shape, self.fingerprint, below, self.task),
-                    measured=getattr(self._model, "measured", False) is True,
-                )
+                program = capture(self._model, image_shape, self.fingerprint, below, self.task)
             else:
                 program = self._lean(image_shape, Precision(saved), below)
         if program.note:

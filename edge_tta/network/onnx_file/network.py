@@ -36,7 +36,6 @@ class OnnxNetwork(nn.Module):
     Attributes:
         nodes: those that the images pass through; what is constant is computed already.
         layer_names: by node's first output, the submodule that holds its parameters.
-        measured: the statistics of all its BatchNorms were measured on source frames.
 
     Raises:
         ModelError: an operator that cannot be read, named with its node.
@@ -52,7 +51,7 @@ class OnnxNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.input_name, self.output_names = input_name, tuple(output_names)
-        self.channels_last, self.measured = channels_last, False
+        self.channels_last = channels_last
         self.nodes: list[Node] = []
         self.layer_names: dict[str, str] = {}
         self._functions: dict[str, Callable[..., Any]] = {}

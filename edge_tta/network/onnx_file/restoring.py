@@ -131,7 +131,7 @@ def restore(
     Raises:
         ModelError: too few images, nothing to restore, or the function changed beyond `TOLERANCE`.
     """
-    sites, kept_batch_norms = sites_of(network), has_batch_norm(network)
+    sites = sites_of(network)
     if not sites:
         raise ModelError(
             "the network has no convolution or Gemm in front of an activation, addition or "
@@ -179,7 +179,6 @@ def restore(
             f"with its BatchNorms restored the network differs by {difference:.1e} (relative), "
             f"more than {TOLERANCE:g}; expected outputs that are not this sensitive to rounding"
         )
-    network.measured = not kept_batch_norms
     return Restored(layers, count, difference, float(np.mean(uncertainty or [0.0])))
 
 

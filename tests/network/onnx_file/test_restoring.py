@@ -90,21 +90,6 @@ def test_a_restored_network_adapts_as_any_other(tmp_path: Path) -> None:
     )
 
 
-def test_statistics_of_source_images_have_no_dead_zone_unless_one_is_asked_for(
-    tmp_path: Path,
-) -> None:
-    path = exported(with_statistics(Residual()), tmp_path / "net.onnx")
-
-    def dead_zone(model: object, **given: object) -> float:
-        adapter = Adapter(model, **given)  # type: ignore[arg-type]
-        adapter.prepare(tuple(IMAGES.shape[1:]))
-        return adapter.config.calibration.dead_zone
-
-    assert dead_zone(with_statistics(Residual())) == 0.15
-    assert dead_zone(path, source_images=IMAGES) == 0
-    assert dead_zone(path, source_images=IMAGES, dead_zone=0.1) == 0.1
-
-
 def test_an_image_more_or_less_changes_little_and_the_same_images_nothing(tmp_path: Path) -> None:
     path = exported(with_statistics(Residual()), tmp_path / "net.onnx")
     prints = [
