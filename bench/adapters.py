@@ -35,17 +35,15 @@ def adapter_of(
     )
 
 
-def make_bundle(
-    model: Model, config: MethodConfig, folder: Path, network: SourceNetwork | None = None
-) -> None:
+def make_bundle(model: Model, config: MethodConfig, folder: Path, network: SourceNetwork) -> None:
     """Write a bundle of one method into a new folder, which is not compared with PyTorch.
 
-    network: of the model, where it was captured already.
+    network: of the model.
 
     Raises:
         ModelError: the network cannot be captured or exported.
         ConfigError: the method needs what a bundle does not hold.
     """
     folder.mkdir()
-    adapter = adapter_of(network or model.module, config, model.input, task=model.task)
+    adapter = adapter_of(network, config, model.input)
     write_bundle(replace(model, labels=None), [adapter], "edge", folder)

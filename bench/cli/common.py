@@ -28,6 +28,7 @@ from edge_tta.files import check_place
 from edge_tta.models import Model
 from edge_tta.network.program import Program
 from edge_tta.network.source import SourceNetwork
+from edge_tta.tasks import Task
 
 T = TypeVar("T")
 
@@ -139,18 +140,18 @@ class Command:
         check_classes(path, data, network.program.classes)
         return data
 
-    @contextmanager
-    def bundles(self, model: Model, source: SourceNetwork) -> Iterator[dict[MethodConfig, str]]:
-        """Folders of the methods' bundles, where --backend asks for them; gone after the block.
+    def check_backend(self, task: Task) -> None:
+        """Refuses what --backend onnx does not measure.
 
         Raises:
-            ConfigError: batches of several frames, or a method that bundles do not hold.
+            ConfigError: masks, boxes or features, batches of several frames, another device than
+                the CPU, or --saved.
         """
-        folders: dict[MethodConfig, str] = {}
-        if self.arguments.backend == "torch":
-            yield folders
-            return
         arguments = self.arguments
+        if arguments.backend == "torch":
+            return
+        if not task.filtered:
+            raise ConfigError(f"task {task.name} is measured in PyTorch; leave --backend out")
         if arguments.batch_size not in (1, (1,)) or arguments.device != "cpu":
             raise ConfigError(
                 "--backend onnx measures one frame at a time on the CPU; leave --batch-size and "
@@ -158,6 +159,18 @@ class Command:
             )
         if getattr(arguments, "saved", "stock") != "stock":
             raise ConfigError("--saved is of --backend torch: a bundle's graphs say what they save")
+
+    @contextmanager
+    def bundles(self, model: Model, source: SourceNetwork) -> Iterator[dict[MethodConfig, str]]:
+        """Folders of the methods' bundles, where --backend asks for them; gone after the block.
+
+        Raises:
+            ConfigError: a method that bundles do not hold.
+        """
+        folders: dict[MethodConfig, str] = {}
+        if self.arguments.backend == "torch":
+            yield folders
+            return
         with TemporaryDirectory(prefix="edge-tta-bench-") as root:
             for config in dict.fromkeys(self.methods.values()):
                 if config.method != "source":  # PyTorch's is as good, and takes many frames at once

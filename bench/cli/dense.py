@@ -28,8 +28,6 @@ def measure(command: Command, network: Network) -> int:
             f"task {task.name} is measured frame by frame in the set's order; leave --order and "
             "--batch-size out"
         )
-    if arguments.backend != "torch":
-        raise ConfigError(f"task {task.name} is measured in PyTorch; leave --backend out")
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
     data = load_dense_set(arguments.data, task.name, arguments.limit, arguments.stride)
     rows: list[dict[str, Any]] = []

@@ -110,6 +110,7 @@ def main(argv: Sequence[str]) -> int:
     orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
     with command.console.status("Loading the network and the pictures"):
         network = command.network(arguments.saved)
+        command.check_backend(network.program.task)
         if not network.program.task.filtered:
             return dense.measure(command, network)
         only = list(arguments.corruptions or ()) or None

@@ -17,10 +17,9 @@ from bench.orders import parse_order
 from bench.report.restored import parity_table, score_tables
 from bench.restored.measure import Streams, measure_variant, variant_row
 from bench.restored.variants import variants
-from bench.sets import CLEAN, LabelledSet, check_classes, load_set
+from bench.sets import CLEAN, check_classes, load_set
 from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
-from edge_tta.config import MethodConfig
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.models import Model
 
@@ -120,29 +119,28 @@ def _measured(command: Command, model: Model, name: str) -> Iterator[dict[str, A
             if arguments.data is None:
                 continue
             classes = variant.network.program(model.input.shape).classes
-            streams = streams or _streams(arguments, model, classes)
-            with contextlib.ExitStack() as opened:
-                bundles: dict[MethodConfig, str] = {}
-                if isinstance(streams.data, LabelledSet):  # else --backend is refused
-                    making = command.bundles(variant.model, variant.network)
-                    bundles = opened.enter_context(making)
+            streams = streams or _streams(command, model, classes)
+            with command.bundles(variant.model, variant.network) as bundles:
                 yield from measure_variant(
                     variant,
                     name,
                     command.methods,
                     streams,
                     bundles,
-                    advance=lambda n: progress.advance(bar, n),
+                    lambda n: progress.advance(bar, n),
                 )
 
 
-def _streams(arguments: argparse.Namespace, model: Model, classes: int) -> Streams:
+def _streams(command: Command, model: Model, classes: int) -> Streams:
     """Return what the command line names, for the model's task.
 
     Raises:
-        ConfigError: an unknown order or corruption. SourceError: the set cannot be read.
+        ConfigError: an unknown order or corruption, or what --backend does not measure.
+        SourceError: the set cannot be read.
     """
+    arguments = command.arguments
     assert model.task is not None
+    command.check_backend(model.task)
     if model.task.filtered:
         only = list(arguments.corruptions or ()) or None
         data = load_set(
@@ -156,8 +154,6 @@ def _streams(arguments: argparse.Namespace, model: Model, classes: int) -> Strea
         check_classes(arguments.data, data, classes)
         orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
         return Streams(data, orders, arguments.batch_size, seed=arguments.seed)
-    if arguments.backend != "torch":
-        raise ConfigError(f"task {model.task.name} is measured in PyTorch; leave --backend out")
     dense = load_dense_set(arguments.data, model.task.name, arguments.limit, arguments.stride)
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
     return Streams(dense, corruptions=corruptions, ignored=arguments.ignore, seed=arguments.seed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.error.intervals import Mean
 from bench.report.checks import Check, is_share, is_text, is_whole, latest
-from bench.report.document import Part, Plot, Section, Table
+from bench.report.document import Part, Plot, Section, Table, file_name
 from bench.report.look import Look, draw_by_name
 from bench.results import Row
 from bench.sets import CLEAN
@@ -78,9 +78,7 @@ def named(row: Row) -> str:
 
 
 def _parts(rows: Sequence[Row], score: str, look: Look) -> Iterator[Part]:
-    first = rows[0]
-    words = "-".join(str(first[key]) for key in ("model", "data")) + f"-{score}"
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in words)
+    name = file_name(rows[0]["model"], rows[0]["data"], score)
     yield Plot(name, f"{SCORES[score]} by corruption", partial(_draw, rows, score, look))
     yield _ABOUT
     yield score_table(rows, score)
@@ -91,14 +89,13 @@ def _draw(rows: Sequence[Row], score: str, look: Look) -> Figure:
     places = {name: k + 0.25 * (name == MEAN) for k, name in enumerate(scores)}
     points: dict[str, Any] = {
         label: [
-            (place, Mean(scores[name][label], scores[name][label], scores[name][label], (name,)))
-            for name, place in places.items()
-            if label in scores[name]
+            (places[name], Mean(by[label], by[label], by[label], (name,)))
+            for name, by in scores.items()
+            if label in by
         ]
         for label in _labels(rows)
     }
-    source = next((str(row["label"]) for row in rows if row["method"] == "source"), "")
-    figure, axes = draw_by_name(look, source, points, places, mean_at=places.get(MEAN))
+    figure, axes = draw_by_name(look, _source(rows), points, places, mean_at=places.get(MEAN))
     axes.set(
         xlabel=f"{SCORES[score]} (%), higher is better",
         title=f"{SCORES[score]} by corruption: {rows[0]['model']}",
@@ -108,6 +105,11 @@ def _draw(rows: Sequence[Row], score: str, look: Look) -> Figure:
 
 def _labels(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(str(row["label"]) for row in rows))
+
+
+def _source(rows: Sequence[Row]) -> str:
+    """The label of the source network; "": it was not measured."""
+    return next((str(row["label"]) for row in rows if row["method"] == "source"), "")
 
 
 def _scores(rows: Sequence[Row], score: str) -> dict[str, dict[str, float]]:
@@ -124,11 +126,10 @@ def _scores(rows: Sequence[Row], score: str) -> dict[str, dict[str, float]]:
 
 def _won_back(rows: Sequence[Row], score: str) -> dict[str, float]:
     """Share of the lost score that each method wins back; empty without clean or source."""
-    scores = _scores(rows, score)
-    source = next((str(row["label"]) for row in rows if row["method"] == "source"), None)
-    clean = scores.get(CLEAN, {}).get(source or "")
+    scores, source = _scores(rows, score), _source(rows)
+    clean = scores.get(CLEAN, {}).get(source)
     corrupted = scores.get(MEAN, {})
-    if source is None or clean is None or source not in corrupted or clean <= corrupted[source]:
+    if clean is None or source not in corrupted or clean <= corrupted[source]:
         return {}
     lost = clean - corrupted[source]
     return {

@@ -67,6 +67,12 @@ def plots_of(sections: Iterable[Section]) -> list[Plot]:
     return [part for section in sections for part in section.parts if isinstance(part, Plot)]
 
 
+def file_name(*words: object) -> str:
+    """A plot's name of words: letters, digits, dots, hyphens are kept of them."""
+    text = "-".join(map(str, words))
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in text)
+
+
 def code(text: str) -> str:
     """Text that Markdown takes as it is, in a line or a cell."""
     return f"`{text.replace('`', chr(39))}`"

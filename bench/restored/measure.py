@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from bench.dense.measure import Corruption, measure_dense
@@ -52,8 +51,7 @@ def measure_variant(
     model: str,
     methods: Mapping[str, MethodConfig],
     streams: Streams,
-    bundles: Mapping[MethodConfig, str] = MappingProxyType({}),
-    *,
+    bundles: Mapping[MethodConfig, str],
     advance: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[dict[str, Any]]:
     """Yield rows as `bench error` writes them, each with the number of source frames.

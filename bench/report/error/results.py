@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.corruptions import CORRUPTIONS
 from bench.error import ErrorRow, Mean, mean_of
 from bench.orders import ORDERS, parse_order
-from bench.report.document import Part, Plot, Table, code
+from bench.report.document import Part, Plot, Table, code, file_name
 from bench.report.look import Look
 from bench.sets import CLEAN
 
@@ -92,10 +92,8 @@ class ErrorResults:
         return len(mean.corruptions) < len(names)
 
     def plot(self, title: str, draw: Callable[[], Figure], *words: object) -> Plot:
-        """A plot whose file is named by words: letters, digits, dots, hyphens are kept of them."""
-        text = "-".join(map(str, words))
-        kept = (c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in text)
-        return Plot(self.prefix + "".join(kept), title, draw)
+        """A plot whose file is named by words."""
+        return Plot(self.prefix + file_name(*words), title, draw)
 
     def mean_text(self, order: str, size: int, label: str) -> str:
         """Mean in % with its interval, as a cell shows it; `†` where it is partial."""
