@@ -80,8 +80,14 @@ def _images(
         )
     if kind.elem_type == onnx.TensorProto.STRING:
         raise ModelError(f"the input {quoted(inputs[0].name)} is text; expected images")
-    whole = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).kind in "iu"
-    return text(inputs[0].name), shape, whole
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    except KeyError:
+        raise ModelError(
+            f"the input {quoted(inputs[0].name)} has element type {kind.elem_type}, which is none "
+            "of ONNX's; expected float32, float16 or uint8"
+        ) from None
+    return text(inputs[0].name), shape, dtype.kind in "iu"
 
 
 def _channels_last(shape: Sequence[int | None]) -> bool:

@@ -70,12 +70,20 @@ def huge_range() -> onnx.ModelProto:
     return model([node("Range", "a b c", "r"), node("Add", "x r", "y")], limits)
 
 
+def of_no_type() -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(GOOD)
+    proto.graph.input[0].type.tensor_type.elem_type = 0
+    return proto
+
+
 def outer_sum() -> onnx.ModelProto:
     nodes = [node("Reshape", "x f", "a"), node("Transpose", "a", "b"), node("Add", "a b", "y")]
     return model(nodes, {"f": np.array([-1, 1], np.int64)}, shape=("n", 3, 400, 400))
 
 
 ABSURD: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+    "input without a type": (of_no_type, "the input 'x' has element type 0, which is none of ONNX"),
     "cycle": (cyclic, r"Add node 'node_a' reads 'b', which no node before it makes"),
     "function that calls itself": (recursive, "call one another in a circle"),
     "constant beyond memory": (lambda: with_shape("ConstantOfShape", 1 << 30, 1 << 30), "memory"),
