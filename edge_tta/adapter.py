@@ -49,7 +49,8 @@ class Adapter:
             they look like. A detector, and outputs that look like nothing known, have no loss:
             NanoAdapt then calibrates alone.
         source_images: (M, channels, H, W), unlabelled, of the source domain, normalised: some
-            hundred, from which an ONNX file gets back the BatchNorms that are folded away in it.
+            hundred, on which the source statistics are measured (the function stays); an ONNX file
+            gets back the BatchNorms that are folded away in it.
         options: single fields of `MethodConfig` that win over the preset, by the names of
             `edge_tta.config.fields.PLACES`. Those from `preset` on are of modules alone.
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from edge_tta.models.source_frames import images_of
+from edge_tta.models.naming import Model
+from edge_tta.models.source_frames import images_of, with_source_frames
 from edge_tta.prepare import Fit, InputSpec
 
 
@@ -20,3 +23,29 @@ def test_they_are_fitted_into_the_input_as_a_runs_frames_are(fit: Fit, tmp_path:
     assert len(made) == 2
     for image, picture in zip(made, pictures, strict=False):
         np.testing.assert_array_equal(image, spec.prepare(picture))
+
+
+class Brightest(nn.Module):
+    """A classifier whose class is the image's brightest channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.head = nn.Linear(3, 8, bias=False)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.eye(8, 3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(images).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("channels", "told"), [(1, "about 1 of its 8 classes"), (3, "")])
+def test_frames_of_few_classes_are_told_of(channels: int, told: str, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 99, (12, 6, 6, 3), np.uint8)
+    for place, picture in enumerate(pictures):
+        picture[..., place % channels] += 120
+    np.savez(tmp_path / "good.npz", pictures=pictures)
+    model = Model("net", Brightest().eval(), InputSpec(size=(6, 6)))
+    _, line = with_source_frames(model, str(tmp_path / "good.npz"), None, lambda text: None)
+    assert line.startswith("net: 1 BatchNorms have the statistics of 12 source frames; outputs as")
+    assert (told in line) if told else "classes" not in line

@@ -15,7 +15,7 @@ from torch import nn
 from edge_tta import nest
 from edge_tta.engines.modules import source_network
 from edge_tta.models import Model
-from edge_tta.models.source_frames import restored
+from edge_tta.models.source_frames import with_source_frames
 from edge_tta.network.onnx_file import read_file
 from edge_tta.network.source import SourceNetwork
 
@@ -82,7 +82,7 @@ def variants(
     for count in counts:
         begin = time.perf_counter()
         read = dataclasses.replace(model, module=read_file(path).module)
-        read, _ = restored(read, frames, count, tell)
+        read, _ = with_source_frames(read, frames, count, tell)
         found = _outputs(read.module, images)
         difference = max(
             float((own - wanted).abs().max() / wanted.abs().max())

@@ -1,4 +1,4 @@
-"""--source-frames and --first-frames: what gives an ONNX file its statistics back."""
+"""--source-frames and --first-frames: what the source statistics are measured on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--source-frames",
         metavar="FRAMES",
-        help="folder, video or npz of good conditions, unlabelled: gives an ONNX file, in which "
-        "BatchNorm is folded away, its statistics back",
+        help="folder, video or npz of good conditions, unlabelled, of all that the camera will see: "
+        "BatchNorms get the statistics that they have there; an ONNX file gets folded ones back",
     )
     group.add_argument(
         "--first-frames",
@@ -31,8 +31,8 @@ def add_options(group: argparse._ArgumentGroup) -> None:
 
 
 def with_batch_norm(model: Model, arguments: argparse.Namespace) -> Model:
-    """Return the model of an ONNX file with its BatchNorms restored; other models as they are."""
-    from edge_tta.models.source_frames import restored
+    """Return the model with what its source frames, if there are any, tell."""
+    from edge_tta.models.source_frames import with_source_frames
 
     frames, most = arguments.source_frames, arguments.first_frames
     if frames is None and most is not None:
@@ -48,7 +48,7 @@ def with_batch_norm(model: Model, arguments: argparse.Namespace) -> Model:
             "the source that everything later is compared with"
         )
     with stages(console, "source frames") as tell:
-        model, told = restored(model, frames, most, tell)
+        model, told = with_source_frames(model, frames, most, tell)
     if told:
         console.print(told)
     return model

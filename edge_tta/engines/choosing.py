@@ -47,8 +47,6 @@ def engine_for(
 ) -> Engine:
     """Return the engine of a model; arguments and errors as of `edge_tta.Adapter`."""
     is_file = isinstance(model, (str, Path)) and Path(model).suffix.lower() == ".onnx"
-    if of_modules.source_images is not None and not is_file:
-        raise ConfigError("source_images are for ONNX files; leave them out")
     if isinstance(model, (str, Path, Bundle)) and not is_file:
         if (preset, of_modules) != ("edge", _SETTLED):
             raise ConfigError(
@@ -67,6 +65,8 @@ def engine_for(
     if is_file:
         file = modules.read_onnx(model, of_modules.source_images)
         model, input_spec = file.module, input_spec or file.input
+    elif of_modules.source_images is not None:
+        model = modules.with_statistics(model, of_modules.source_images)
     engine: Engine = modules.torch_engine(
         model,
         make_config(method, host or _DEFAULT_HOST, preset, **of_modules.options),

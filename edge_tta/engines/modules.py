@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edge_tta.config import MethodConfig
 from edge_tta.engines.torch import TorchEngine
 from edge_tta.errors import ConfigError
 from edge_tta.network.source import SourceNetwork
+from edge_tta.network.source_statistics import measure
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Task
 
@@ -56,11 +58,34 @@ def read_onnx(path: str | Path, source_images: Any = None) -> OnnxFile:
 
     file = read_file(path)
     if source_images is not None:
-        images = torch.as_tensor(source_images).detach().float()
-        restore(file.module, (images[i : i + 1] for i in range(len(images))))
+        restore(file.module, _one_by_one(source_images))
     elif note := check_statistics(file.module, str(path), "source_images=..."):
         _log.warning("%s", note)
     return file
+
+
+def with_statistics(model: nn.Module | SourceNetwork, source_images: Any) -> nn.Module:
+    """Return a copy of a module whose BatchNorms have the statistics of images.
+
+    source_images: (M, channels, H, W) of the source domain, normalised.
+
+    Raises:
+        ConfigError: a network that adapters share has its statistics already.
+        ModelError: as of `measure`, or the module cannot be copied.
+    """
+    if isinstance(model, SourceNetwork):
+        raise ConfigError(
+            "source_images are for a module or an ONNX file; the network of another adapter has "
+            "its statistics: leave them out"
+        )
+    copied = SourceNetwork(model, torch.device("cpu")).copy()
+    measure(copied, _one_by_one(source_images))
+    return copied
+
+
+def _one_by_one(images: Any) -> Iterator[Tensor]:
+    images = torch.as_tensor(images).detach().float()
+    return (images[i : i + 1] for i in range(len(images)))
 
 
 def source_network(model: nn.Module, device: str, task: Task | None = None) -> SourceNetwork:

@@ -1,38 +1,37 @@
-"""Source frames: unlabelled, of good conditions; they give a folded network its statistics."""
+"""Source frames: unlabelled, of good conditions; BatchNorms get their statistics from them."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from edge_tta.array_files import open_npz
 from edge_tta.demo.source import DEMO
-from edge_tta.errors import ConfigError, SourceError
+from edge_tta.errors import SourceError
 from edge_tta.frames import open_source
 from edge_tta.models.naming import Model
 from edge_tta.network.onnx_file import OnnxNetwork
-from edge_tta.network.onnx_file.restoring import (
-    USUAL,
-    check_statistics,
-    has_batch_norm,
-    restore,
-    sites_of,
-)
+from edge_tta.network.onnx_file.restoring import check_statistics, restore
+from edge_tta.network.source_statistics import USUAL, measure
 from edge_tta.prepare import Images, InputSpec, Pixels
 
 _TOLD_EVERY = 50
+_FEW = 0.25
 _NPZ = "expected an .npz with one uint8 array (n, H, W, 3) of RGB pictures"
 
 
-def restored(
+def with_source_frames(
     model: Model, frames: str | None, most: int | None, tell: Callable[[str], None]
 ) -> tuple[Model, str]:
-    """Return a model with its BatchNorms restored, and what was done, in one line; "": nothing.
+    """Return a model with statistics of source frames, and what was done in one line; "": nothing.
+
+    Where an ONNX file has BatchNorms folded away, they are restored.
 
     Args:
         frames: a folder, video, picture, camera or .npz; None: none was given.
@@ -42,20 +41,13 @@ def restored(
     Raises:
         ModelError: the file has its BatchNorms folded and there are no frames, or too few.
         SourceError: the frames cannot be read.
-        ConfigError: frames for a model that has its statistics.
     """
     network = model.module
-    if not isinstance(network, OnnxNetwork):
-        if frames is not None:
-            raise ConfigError(
-                f"--source-frames are for ONNX files, and {model.name} has its statistics; leave "
-                "them out"
-            )
-        return model, ""
     if frames is None:
-        return model, check_statistics(network, model.name, "--source-frames FOLDER|VIDEO|NPZ")
-    if not sites_of(network) and has_batch_norm(network):
-        return model, f"{model.name}: every BatchNorm is in the file; no source frames are read"
+        told = ""
+        if isinstance(network, OnnxNetwork):
+            told = check_statistics(network, model.name, "--source-frames FOLDER|VIDEO|NPZ")
+        return model, told
     wanted = USUAL if most is None else most
     tell(f"reading {frames}")
     images = (torch.from_numpy(i) for i in images_of(frames, model.input, wanted))
@@ -64,15 +56,57 @@ def restored(
         if seen % _TOLD_EVERY == 0:
             tell(f"{seen} seen, of {wanted} at most")
 
-    done = restore(network, images, count)
+    with _Classes(network) as classes:
+        if isinstance(network, OnnxNetwork):
+            done = restore(network, images, count)
+        else:
+            done = measure(network, images, count)
     told = (
-        f"{model.name}: {done.layers} BatchNorms restored from {done.frames} source frames; "
-        f"outputs as before to {done.difference:.0e} (relative); a channel's mean is known to "
-        f"{done.uncertainty:.2f} of its standard deviation"
+        f"{model.name}: {done.layers} BatchNorms have the statistics of {done.frames} source "
+        f"frames; outputs as before to {done.difference:.0e} (relative); a channel's mean is known "
+        f"to {done.uncertainty:.2f} of its standard deviation"
     )
     if done.frames < USUAL // 5:
         told += f"; {USUAL} frames would tell it better"
-    return dataclasses.replace(model, module=network), told
+    return model, told + classes.advice(done.frames)
+
+
+class _Classes:
+    """Counts which classes a classifier sees in its source frames."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._counts = np.zeros(0)
+
+    def __enter__(self) -> _Classes:
+        self._hook = self._network.register_forward_hook(self._count)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hook.remove()
+
+    def _count(self, network: nn.Module, images: Any, outputs: Any) -> None:
+        if isinstance(outputs, torch.Tensor) and outputs.ndim == 2:
+            if not len(self._counts):
+                self._counts = np.zeros(outputs.shape[1])
+            self._counts[outputs.argmax(1).cpu().numpy()] += 1
+
+    def advice(self, frames: int) -> str:
+        """Return what to tell where the frames show few of the classes; "": nothing.
+
+        Few: the exponential of the entropy of the classes that the network names is below a
+        quarter of those that so many frames can show.
+        """
+        if not self._counts.sum():
+            return ""
+        shares = self._counts[self._counts > 0] / self._counts.sum()
+        shown = float(np.exp(-(shares * np.log(shares)).sum()))
+        if shown >= _FEW * min(len(self._counts), frames):
+            return ""
+        return (
+            f"; they show about {shown:.0f} of its {len(self._counts)} classes: statistics of few "
+            "classes do harm where others come; give frames of all that it will see"
+        )
 
 
 def images_of(frames: str, spec: InputSpec, most: int) -> Iterator[Images]:

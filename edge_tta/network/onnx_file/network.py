@@ -69,13 +69,21 @@ class OnnxNetwork(nn.Module):
             ModelError: a node fails, or makes more than memory holds, which is told before
                 anything of that size is made.
         """
-        shape = tuple(images.shape[1:])
-        if type(images) is Tensor and shape not in self._checked:
-            check_sizes(self, shape)
-            self._checked.add(shape)
+        if type(images) is Tensor:
+            self.check_shape(tuple(images.shape[1:]))
         outputs = self.values(images)
         made = [outputs[name] for name in self.output_names]
         return made[0] if len(made) == 1 else tuple(made)
+
+    def check_shape(self, image_shape: tuple[int, ...]) -> None:
+        """Refuse an image's shape that the network does not take; once for each shape.
+
+        Raises:
+            ModelError: as of `forward`.
+        """
+        if image_shape not in self._checked:
+            check_sizes(self, image_shape)
+            self._checked.add(image_shape)
 
     def values(
         self, images: Tensor, watch: Callable[[Node, Value], None] | None = None

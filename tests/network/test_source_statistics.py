@@ -1,0 +1,87 @@
+"""Statistics measured again on source frames: those of the frames, and the function stays."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from edge_tta import Adapter
+from edge_tta.errors import ConfigError, ModelError
+from edge_tta.network.source_statistics import measure
+from tests.networks import Plain, Residual, with_statistics
+
+_Norm = nn.modules.batchnorm._BatchNorm
+IMAGES = torch.randn((40, 3, 12, 12), generator=torch.Generator().manual_seed(1)) * 0.4 + 0.3
+
+
+def one_by_one(images: torch.Tensor) -> list[torch.Tensor]:
+    return [images[i : i + 1] for i in range(len(images))]
+
+
+def norms_of(network: nn.Module) -> list[_Norm]:
+    return [m for m in network.modules() if isinstance(m, _Norm)]
+
+
+@pytest.mark.parametrize("network", [Plain, Residual])
+def test_the_function_stays_and_training_mode_would_normalise_by_the_same(
+    network: type[nn.Module],
+) -> None:
+    module = with_statistics(network())
+    before = copy.deepcopy(module)
+    done = measure(module, one_by_one(IMAGES))
+    assert done.layers == len(norms_of(module))
+    assert done.frames == len(IMAGES)
+    with torch.no_grad():
+        torch.testing.assert_close(module(IMAGES), before(IMAGES), rtol=1e-4, atol=1e-5)
+        # All frames as one batch, in training mode, have these statistics.
+        torch.testing.assert_close(module.train()(IMAGES), before(IMAGES), rtol=1e-3, atol=1e-4)
+        assert not torch.allclose(before.train()(IMAGES), module.eval()(IMAGES), atol=1e-2)
+
+
+def test_what_is_not_called_or_has_no_scale_stays() -> None:
+    module = with_statistics(Plain())
+    module.bn2 = nn.BatchNorm2d(8, affine=False).eval()
+    module.unused = nn.BatchNorm2d(4)
+    assert measure(module, one_by_one(IMAGES)).layers == 3
+    for norm in (module.bn2, module.unused):
+        assert isinstance(norm.running_var, torch.Tensor)
+        torch.testing.assert_close(norm.running_var, torch.ones_like(norm.running_var))
+    assert not any(norm._forward_pre_hooks for norm in norms_of(module))
+
+
+def test_a_channel_that_is_constant_keeps_its_value() -> None:
+    module = with_statistics(Plain())
+    with torch.no_grad():
+        module.conv2.weight[0].zero_()
+    before = copy.deepcopy(module)
+    measure(module, one_by_one(IMAGES))
+    assert module.bn2.running_var[0] == 0
+    with torch.no_grad():
+        torch.testing.assert_close(module(IMAGES), before(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_what_says_nothing_is_refused_and_leaves_no_hook() -> None:
+    module = with_statistics(Plain())
+    with pytest.raises(ModelError, match="3 source frames are too few"):
+        measure(module, one_by_one(IMAGES[:3]))
+    with pytest.raises(ModelError, match=r"BatchNorm bn1 .* not finite .* --scale"):
+        measure(module, one_by_one(IMAGES * float("nan")))
+    with pytest.raises(ModelError, match="no BatchNorm layer with statistics, scale and shift"):
+        measure(nn.Sequential(nn.Conv2d(3, 4, 3)), one_by_one(IMAGES))
+    assert not any(norm._forward_pre_hooks for norm in norms_of(module))
+
+
+def test_an_adapter_measures_a_copy_and_begins_as_the_source() -> None:
+    module = with_statistics(Residual())
+    before = copy.deepcopy(module.state_dict())
+    adapter = Adapter(module, source_images=IMAGES)
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+    with torch.no_grad():
+        expected = module(IMAGES[:1])
+    torch.testing.assert_close(adapter.predict(IMAGES[:1]), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match="network of another adapter has its statistics"):
+        Adapter(adapter.engine.network, source_images=IMAGES)
