@@ -18,7 +18,7 @@ def add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--source-frames",
         metavar="FRAMES",
-        help="folder, video or npz of good conditions, unlabelled, of all that the camera will see: "
+        help="folder, video or npz of good conditions, unlabelled, of all that the camera sees: "
         "BatchNorms get the statistics that they have there; an ONNX file gets folded ones back",
     )
     group.add_argument(

@@ -66,7 +66,7 @@ def engine_for(
         file = modules.read_onnx(model, of_modules.source_images)
         model, input_spec = file.module, input_spec or file.input
     elif of_modules.source_images is not None:
-        model = modules.with_statistics(model, of_modules.source_images)
+        model = modules.with_statistics(model, of_modules.source_images, of_modules.task)
     engine: Engine = modules.torch_engine(
         model,
         make_config(method, host or _DEFAULT_HOST, preset, **of_modules.options),

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from edge_tta.config import MethodConfig
 from edge_tta.engines.torch import TorchEngine
 from edge_tta.errors import ConfigError
+from edge_tta.network.capture import outputs_of
 from edge_tta.network.source import SourceNetwork
 from edge_tta.network.source_statistics import measure
 from edge_tta.prepare import InputSpec
-from edge_tta.tasks import Task
+from edge_tta.tasks import Task, find_task
 
 if TYPE_CHECKING:
     from edge_tta.network.onnx_file import OnnxFile
@@ -64,10 +65,13 @@ def read_onnx(path: str | Path, source_images: Any = None) -> OnnxFile:
     return file
 
 
-def with_statistics(model: nn.Module | SourceNetwork, source_images: Any) -> nn.Module:
+def with_statistics(
+    model: nn.Module | SourceNetwork, source_images: Any, task: Task | None
+) -> nn.Module:
     """Return a copy of a module whose BatchNorms have the statistics of images.
 
     source_images: (M, channels, H, W) of the source domain, normalised.
+    task: None: what its outputs look like.
 
     Raises:
         ConfigError: a network that adapters share has its statistics already.
@@ -79,7 +83,10 @@ def with_statistics(model: nn.Module | SourceNetwork, source_images: Any) -> nn.
             "its statistics: leave them out"
         )
     copied = SourceNetwork(model, torch.device("cpu")).copy()
-    measure(copied, _one_by_one(source_images))
+    images = list(_one_by_one(source_images))
+    shape = tuple(images[0].shape[1:])
+    task = task or find_task(outputs_of(copied, shape), shape)
+    measure(copied, images, task=task)
     return copied
 
 

@@ -58,9 +58,14 @@ def with_source_frames(
 
     with _Classes(network) as classes:
         if isinstance(network, OnnxNetwork):
-            done = restore(network, images, count)
+            done = restore(network, images, count, model.task)
         else:
-            done = measure(network, images, count)
+            done = measure(network, images, count, model.task)
+    if done.kept:
+        return model, (
+            f"{model.name}: its statistics of training serve the {done.frames} source frames as "
+            f"well as their own would, and stay{classes.advice(done.frames)}"
+        )
     told = (
         f"{model.name}: {done.layers} BatchNorms have the statistics of {done.frames} source "
         f"frames; outputs as before to {done.difference:.0e} (relative); a channel's mean is known "

@@ -6,13 +6,19 @@ variance that it has there, and gamma and beta are set so that the function is u
 
     gamma' = gamma * sqrt((variance' + eps) / (variance + eps))
     beta'  = beta + gamma * (mean' - mean) / sqrt(variance + eps)
+
+Both compute the same as long as they normalise by these. Normalised by what the frames of a batch
+have, which is what adaptation comes to, they differ; the one is taken that makes more of them
+(`edge_tta.network.own_statistics`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +26,8 @@ from torch import Tensor, nn
 from edge_tta import nest
 from edge_tta.errors import ModelError
 from edge_tta.network.checking import evaluating
+from edge_tta.network.own_statistics import Norms, worth_under_own_statistics
+from edge_tta.tasks import Task
 
 TOLERANCE = 1e-4
 """Largest allowed difference of outputs before and after, relative to the largest output."""
@@ -29,6 +37,9 @@ USUAL = 500
 """Source frames that are enough."""
 
 _COMPARED = 4
+_SAMPLE = 192
+_GAIN = 0.005
+"""How much more a network has to make of the frames, relative, for their statistics to be taken."""
 _Norm = nn.modules.batchnorm._BatchNorm
 
 
@@ -38,18 +49,21 @@ class Measured:
 
     uncertainty: mean over the layers of a channel mean's standard error between frames, in the
         channel's own standard deviations.
+    kept: the network keeps the statistics of its training, which serve the frames as well.
     """
 
     layers: int
     frames: int
     difference: float
     uncertainty: float
+    kept: bool
 
 
 def measure(
     module: nn.Module,
     images: Iterable[Tensor],
     tell: Callable[[int], None] = lambda count: None,
+    task: Task | None = None,
 ) -> Measured:
     """Set the statistics of a module's BatchNorms to those of images, in place.
 
@@ -58,45 +72,40 @@ def measure(
     Args:
         images: of the source domain, unlabelled, each (1, channels, H, W), normalised.
         tell: is told of each image.
+        task: the statistics of training are kept unless those measured are better for it; None:
+            there are none to keep.
 
     Raises:
         ModelError: too few images, no BatchNorm, values that are not finite, or a function that
             changed beyond `TOLERANCE`.
     """
-    norms = {name: m for name, m in evaluating(module).named_modules() if _is_movable(m)}
+    norms = {n: m for n, m in evaluating(module).named_modules() if _is_movable(m)}
     if not norms:
         raise ModelError(
             "the network has no BatchNorm layer with statistics, scale and shift; expected one "
             "that source frames can be measured for"
         )
-    moments = {name: _Moments() for name in norms}
-    hooks = [
-        norm.register_forward_pre_hook(lambda _, given, own=moments[name]: own.add(given[0]))
-        for name, norm in norms.items()
-    ]
-    kept: list[tuple[Tensor, Any]] = []
-    count = 0
-    try:
-        with torch.no_grad():
-            for count, image in enumerate(images, 1):
-                outputs = module(image)
-                if count <= _COMPARED:
-                    kept.append((image, outputs))
-                tell(count)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if count < FEWEST:
-        raise too_few(count)
+    sample = _Sample()
+    moments = _moments_of(module, norms, sample.passing(images), tell)
+    if sample.seen < FEWEST:
+        raise too_few(sample.seen)
+    before = _outputs(module, sample.images)
+    trained = {name: copy.deepcopy(norm.state_dict()) for name, norm in norms.items()}
+    worth_trained = worth_under_own_statistics(module, norms, sample.images, task)
     uncertainties = [_set(name, norm, moments[name]) for name, norm in norms.items()]
-    difference = _difference(module, kept)
+    worth = worth_under_own_statistics(module, norms, sample.images, task)
+    kept = worth is not None and worth_trained is not None and worth < worth_trained * (1 + _GAIN)
+    if kept:
+        for name, norm in norms.items():
+            norm.load_state_dict(trained[name])
+    difference = _difference(before, _outputs(module, sample.images))
     if not difference <= TOLERANCE:
         raise ModelError(
             f"with statistics of the source frames the network differs by {difference:.1e} "
             f"(relative), more than {TOLERANCE:g}; expected outputs that are not this sensitive to "
             "rounding"
         )
-    return Measured(len(norms), count, difference, sum(uncertainties) / len(norms))
+    return Measured(len(norms), sample.seen, difference, sum(uncertainties) / len(norms), kept)
 
 
 def too_few(count: int) -> ModelError:
@@ -107,13 +116,50 @@ def too_few(count: int) -> ModelError:
     )
 
 
-def _is_movable(module: nn.Module) -> bool:
-    return (
-        isinstance(module, _Norm) and module.running_mean is not None and module.weight is not None
-    )
+def _is_movable(module: nn.Module) -> TypeGuard[_Norm]:
+    return isinstance(module, _Norm) and module.running_mean is not None and module.affine
 
 
-def _set(name: str, norm: nn.Module, moments: _Moments) -> float:
+class _Sample:
+    """Images that stay: a random choice of all that pass."""
+
+    def __init__(self) -> None:
+        self.images: list[Tensor] = []
+        self.seen = 0
+        self._random = random.Random(0)
+
+    def passing(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield all images."""
+        for image in images:
+            self.seen += 1
+            if len(self.images) < _SAMPLE:
+                self.images.append(image)
+            elif (place := self._random.randrange(self.seen)) < _SAMPLE:
+                self.images[place] = image
+            yield image
+
+
+def _moments_of(
+    module: nn.Module, norms: Norms, images: Iterable[Tensor], tell: Callable[[int], None]
+) -> dict[str, _Moments]:
+    """Return the moments of what BatchNorms are given, the module running as trained."""
+    moments = {name: _Moments() for name in norms}
+    hooks = [
+        norm.register_forward_pre_hook(lambda _, given, own=moments[name]: own.add(given[0]))
+        for name, norm in norms.items()
+    ]
+    try:
+        with torch.no_grad():
+            for count, image in enumerate(images, 1):
+                module(image)
+                tell(count)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return moments
+
+
+def _set(name: str, norm: _Norm, moments: _Moments) -> float:
     """Set a BatchNorm's statistics, and return how uncertain their means are."""
     if not moments.frames:
         return 0.0  # it is not called in evaluation mode
@@ -122,15 +168,16 @@ def _set(name: str, norm: nn.Module, moments: _Moments) -> float:
             f"BatchNorm {name} is given values that are not finite on the source frames; check "
             "their --scale"
         )
-    norm_: Any = norm
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    deviation = (moments.variance + norm.eps).sqrt()
     with torch.no_grad():
-        old = norm_.running_mean.double(), (norm_.running_var.double() + norm_.eps).sqrt()
-        deviation = (moments.variance + norm_.eps).sqrt()
-        scale, shift = norm_.weight.double(), norm_.bias.double()
-        norm_.bias.copy_(shift + scale * (moments.mean - old[0]) / old[1])
-        norm_.weight.copy_(scale * deviation / old[1])
-        norm_.running_mean.copy_(moments.mean)
-        norm_.running_var.copy_(moments.variance)
+        gain = norm.weight.double() / (variance.double() + norm.eps).sqrt()
+        norm.bias.add_(gain * (moments.mean - mean.double()))
+        norm.weight.copy_(gain * deviation)
+        mean.copy_(moments.mean)
+        variance.copy_(moments.variance)
     return float((moments.between / moments.frames).sqrt().div(deviation).mean())
 
 
@@ -176,13 +223,16 @@ class _Moments:
         return (self._sums[2] / self.frames - self._shift.square()).clamp(min=0)
 
 
-def _difference(module: nn.Module, kept: Iterable[tuple[Tensor, Any]]) -> float:
-    worst = 0.0
+def _outputs(module: nn.Module, images: Sequence[Tensor]) -> list[Any]:
     with torch.no_grad():
-        for image, before in kept:
-            for new, old in zip(nest.leaves(module(image)), nest.leaves(before), strict=True):
-                if not isinstance(old, Tensor):
-                    continue
-                scale = max(float(old.abs().max()), 1e-12)
-                worst = max(worst, float((new - old).abs().max()) / scale)
+        return [module(image) for image in images[:_COMPARED]]
+
+
+def _difference(before: Sequence[Any], after: Sequence[Any]) -> float:
+    """Return the largest relative difference of outputs."""
+    worst = 0.0
+    for old, new in zip(nest.leaves(before), nest.leaves(after), strict=True):
+        if isinstance(old, Tensor):
+            scale = max(float(old.abs().max()), 1e-12)
+            worst = max(worst, float((new - old).abs().max()) / scale)
     return worst

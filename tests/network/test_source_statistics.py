@@ -10,7 +10,9 @@ from torch import nn
 
 from edge_tta import Adapter
 from edge_tta.errors import ConfigError, ModelError
+from edge_tta.network.own_statistics import worth_under_own_statistics
 from edge_tta.network.source_statistics import measure
+from edge_tta.tasks import Classification, Segmentation
 from tests.networks import Plain, Residual, with_statistics
 
 _Norm = nn.modules.batchnorm._BatchNorm
@@ -72,6 +74,54 @@ def test_what_says_nothing_is_refused_and_leaves_no_hook() -> None:
     with pytest.raises(ModelError, match="no BatchNorm layer with statistics, scale and shift"):
         measure(nn.Sequential(nn.Conv2d(3, 4, 3)), one_by_one(IMAGES))
     assert not any(norm._forward_pre_hooks for norm in norms_of(module))
+
+
+class Brightest(nn.Module):
+    """A classifier whose class is the image's brightest channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 9 * self.norm(images).mean((2, 3))
+
+
+@pytest.mark.parametrize("shift", [0.0, 20.0])
+def test_a_classifiers_statistics_stay_unless_those_measured_tell_it_more(shift: float) -> None:
+    images = IMAGES[:36].clone()
+    for place, image in enumerate(images):
+        image[place % 3] += 1
+    module = Brightest()
+    measure(module, one_by_one(images))
+    with torch.no_grad():
+        # Statistics of other pictures, the same function; by their own, all are of class 0.
+        module.norm.running_mean[0] += shift  # type: ignore[index]
+        module.norm.bias[0] += shift * module.norm.weight[0] / module.norm.running_var[0].sqrt()  # type: ignore[index]
+    before = copy.deepcopy(module)
+    done = measure(module, one_by_one(images), task=Classification())
+    assert done.kept == (shift == 0)
+    assert measure(copy.deepcopy(before), one_by_one(images)).kept is False
+    same = {k: torch.equal(v, before.state_dict()[k]) for k, v in module.state_dict().items()}
+    assert all(same.values()) == done.kept
+    with torch.no_grad():
+        torch.testing.assert_close(module(images), before(images), rtol=1e-4, atol=1e-3)
+
+
+def test_what_is_compared_is_left_in_evaluation_mode_with_its_statistics() -> None:
+    module = with_statistics(Plain())
+    before = copy.deepcopy(module.state_dict())
+    norms = {name: m for name, m in module.named_modules() if isinstance(m, _Norm)}
+    images = one_by_one(IMAGES)
+    made = worth_under_own_statistics(module, norms, images, Classification())
+    with torch.no_grad():
+        p = copy.deepcopy(module).train()(IMAGES).softmax(1)
+    bits = (-p.mean(0) * p.mean(0).log()).sum() + (p * p.log()).sum(1).mean()
+    assert made == pytest.approx(float(bits), rel=1e-3)
+    assert worth_under_own_statistics(module, norms, images, Segmentation()) is None
+    assert worth_under_own_statistics(module, norms, images, None) is None
+    assert not module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 def test_an_adapter_measures_a_copy_and_begins_as_the_source() -> None:

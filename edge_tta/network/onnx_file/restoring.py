@@ -21,6 +21,7 @@ from edge_tta.network.onnx_file.nodes import Node, Value
 from edge_tta.network.onnx_file.operators.activations import ACTIVATIONS
 from edge_tta.network.onnx_file.operators.normalisation import batch_norm_layer
 from edge_tta.network.source_statistics import Measured, measure, too_few
+from edge_tta.tasks import Task
 
 EPS = 1e-5
 """Epsilon of the restored BatchNorms, PyTorch's usual one."""
@@ -101,6 +102,7 @@ def restore(
     network: OnnxNetwork,
     images: Iterable[Tensor],
     tell: Callable[[int], None] = lambda count: None,
+    task: Task | None = None,
 ) -> Measured:
     """Give a network its BatchNorms back, and all of them the images' statistics, in place.
 
@@ -109,6 +111,7 @@ def restore(
     Args:
         images: of the source domain, unlabelled, each (1, channels, H, W), normalised.
         tell: is told of each image.
+        task: as of `measure`, where no BatchNorm is restored.
 
     Raises:
         ModelError: as of `measure`, or nothing to restore.
@@ -129,7 +132,7 @@ def restore(
             ones, zeros = np.ones(count), np.zeros(count)
             layer = batch_norm_layer(np.sqrt(ones + EPS), zeros, zeros, ones, EPS)
             network.insert_behind(node, layer, "BatchNormalization")
-    return measure(network, itertools.chain([first], rest), tell)
+    return measure(network, itertools.chain([first], rest), tell, None if channels else task)
 
 
 def _channels(network: OnnxNetwork, sites: Sequence[Node], image: Tensor) -> dict[str, int]:
