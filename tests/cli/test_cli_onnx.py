@@ -9,7 +9,11 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 
+from edge_tta import Adapter
+from edge_tta.models import source_frames
+from edge_tta.prepare import InputSpec
 from tests.cli.commands import Result, assert_one_line_of_advice, call
 from tests.network.onnx_file.graphs import exported, images_of, model, node, written
 from tests.networks import Residual, with_statistics
@@ -132,3 +136,19 @@ def test_every_update_is_handed_to_a_command_as_the_users_own_file() -> None:
     assert ran.code == 0, ran.err
     assert ran.err.count("failed (exit code 3); the run goes on") == 1
     assert_one_line_of_advice(call("run", "demo", "--on-update", "x"), "none; give --model")
+
+
+@pytest.mark.usefixtures("files")
+def test_a_bundle_of_a_restored_network_adapts_as_the_network_does() -> None:
+    frames = ("--model", "net.onnx", "--source-frames", "good.npz")
+    done = call("export", "bundle", *frames, "--host", "tent", "--out", "b")
+    assert done.code == 0, done.err
+    spec = InputSpec(size=(12, 12))
+    sources = np.concatenate(list(source_frames.images_of("good.npz", spec, FRAMES)))
+    adapter, bundle = Adapter("net.onnx", source_images=sources, input_spec=spec), Adapter("b")
+    for image in images_of(6, 3, 12, 12)[:, None] * 0.4:
+        expected = adapter(torch.from_numpy(image))
+        np.testing.assert_allclose(bundle(image), expected, rtol=1e-2, atol=1e-2)
+    assert bundle.steps == adapter.steps == 6
+    moved = np.abs(bundle.predict(image) - bundle.predict_source(image)).max()
+    assert moved > 1e-2
