@@ -3,8 +3,9 @@
     advantage = mean over frames of (worth of the source's outputs - worth of the adapted one's)
     weight of the source = 1 where advantage + margin > 0, else 0
 
-worth: of a task (`edge_tta.tasks`): of a mask the mutual information of its positions and classes,
-of boxes the highest score. Both networks see the same frames, so that what those show drops out.
+worth: of a task (`edge_tta.tasks`): of a mask the mutual information of its positions and classes
+as a part of the most there can be, of boxes the highest score. Both networks see the same frames,
+so that what those show drops out.
 margin: how much more the adapted network has to show to be believed. The source answers first.
 """
 

@@ -81,7 +81,7 @@ class Segmentation:
 
     name, learns, filtered, fit = "segment", True, False, Fit.STRETCH
     host = "norm"  # Tent per position costs five times as much and was measured to gain nothing
-    margin = 0.1  # nats
+    margin = 0.03  # of the information that so many classes can carry
     # A street is in every frame, so that a frame's own statistics say much.
     preset: Mapping[str, Any] = {
         **FRAMEWISE,
@@ -114,10 +114,11 @@ class Segmentation:
         return np.asarray(chosen.argmax(0), np.uint8)
 
     def worth(self, outputs: Any) -> float:
-        """Return the mutual information of positions and classes, H(mean p) - mean H(p), in nats:
-        a network that knows its way is sure of each position, and not of one class everywhere."""
+        """Return the mutual information of positions and classes, H(mean p) - mean H(p), as a part
+        of ln K, the most that K classes can carry: a network that knows its way is sure of each
+        position, and not of one class everywhere."""
         p = _some_probabilities(as_array(_main(outputs))[0])
-        return float(entropy(p.mean(0)) - entropy(p).mean())
+        return float(entropy(p.mean(0)) - entropy(p).mean()) / math.log(p.shape[1])
 
     def read(self, outputs: Any, classes: Classes) -> MaskReading:
         """Return the mask of logits (1, K, H, W)."""

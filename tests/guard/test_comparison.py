@@ -44,7 +44,7 @@ def test_a_mask_is_worth_the_mutual_information_of_positions_and_classes() -> No
     for k in range(4):
         mean = sum(row[k] for row in p) / len(p)
         total += sum(row[k] * math.log(row[k] / mean) for row in p) / len(p)
-    assert Segmentation().worth(logits) == pytest.approx(total, abs=1e-6)
+    assert Segmentation().worth(logits) == pytest.approx(total / math.log(4), abs=1e-6)
     everywhere = np.zeros_like(logits)
     everywhere[:, 2] = 20
     assert Segmentation().worth(everywhere) == pytest.approx(0, abs=1e-6)
