@@ -6,7 +6,7 @@ DEMO ?= demo-out
 # Processes that tests run in, each on one thread.
 WORKERS ?= 2
 
-.PHONY: demo test check docs docs-release wheel bundle clean
+.PHONY: demo demo-street test check docs docs-release wheel bundle clean
 
 # The main job on the built-in road-sign camera: video, plot, log and state go to DEMO/.
 # So small a network gains nothing from a second thread, and suffers when its core is busy.
@@ -15,6 +15,18 @@ demo: $(VENV)/.demo
 	$(BIN)/edge-tta run demo --model demo --backend onnx --compare source,source+filter,norm --threads 1 \
 	  --save $(DEMO)/demo.mp4 --plot $(DEMO)/error.png \
 	  --jsonl $(DEMO)/frames.jsonl --state $(DEMO)/state.safetensors
+
+# A road scene that is segmented: its network is trained here, some minutes; then the video of a drive
+# in changing weather, and the mean intersection over union under corruptions of another one.
+STREET = $(DEMO)/street
+STREET_MODEL = --model bench/street.py:network --weights $(STREET)/street.safetensors
+demo-street: $(VENV)/.test
+	mkdir -p $(DEMO)
+	test -e $(STREET)/street.safetensors || $(BIN)/python -m bench.street --out $(STREET)
+	$(BIN)/edge-tta run $(STREET)/weather $(STREET_MODEL) --save $(STREET)/street.mp4
+	$(BIN)/edge-tta bench error $(STREET_MODEL) --data $(STREET)/drive \
+	  --methods source,norm,nanoadapt:norm+guard \
+	  --corruptions clean,gaussian_noise:2,fog:3,contrast:3,brightness:4,motion_blur:3,snow:2,jpeg_compression:4
 
 # What .ci/run calls: lint, format, types, import contracts, tests.
 test: $(VENV)/.test

@@ -1,7 +1,8 @@
 """Roadsides: sky, hills, trees, houses and a road in perspective, made from noise and polygons.
 
 A scenery is larger than a frame, so that the view can drift and come closer while a sign passes.
-Coordinates are pixels of the scenery, x to the right, y downwards; colours are RGB in 0..255.
+Coordinates are pixels of the scenery, x to the right, y downwards. A canvas is (H, W, 4): colours
+are RGB in 0..255, and the fourth number says what is there, a place in `KINDS`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ Colour: TypeAlias = NDArray[np.float32]
 Chance: TypeAlias = np.random.Generator
 
 SIZE = 224  # pixels of a side
+KINDS = ("sky", "plants", "road", "building", "sign")
+"""What a frame shows at a position; the last one is not of the scenery."""
 _NOISE_SIZE = 512
+_SKY, _PLANTS, _ROAD, _BUILDING, _ = range(len(KINDS))
 
 _SKIES = (  # zenith, horizon
     ((72, 132, 206), (190, 214, 232)),
@@ -37,9 +41,14 @@ _ROOFS = ((126, 58, 44), (92, 76, 70), (146, 80, 56), (74, 78, 86))
 
 @dataclass(frozen=True)
 class Scenery:
-    """A roadside picture, uint8 (SIZE, SIZE, 3), and the side of the road: 1 right, -1 left."""
+    """A roadside.
+
+    picture: uint8 (SIZE, SIZE, 3). kinds: uint8 (SIZE, SIZE), places in `KINDS`. side: of the road,
+    1 right, -1 left.
+    """
 
     picture: NDArray[np.uint8]
+    kinds: NDArray[np.uint8]
     side: float
 
 
@@ -75,9 +84,15 @@ def _pick(rng: Chance, colours: tuple[tuple[int, int, int], ...], spread: float 
     return np.clip(colour, 0, 255).astype(np.float32)
 
 
-def _paint(canvas: Canvas, cover: Plane, paint: Canvas | Colour) -> None:
-    """Lays `paint`, (h, w, 3) or (3,), over the canvas where `cover`, (h, w) in [0, 1], is 1."""
-    canvas += cover[..., None] * (paint - canvas)
+def _paint(canvas: Canvas, cover: Plane, paint: Canvas | Colour, kind: int | None = None) -> None:
+    """Lays `paint`, (h, w, 3) or (3,), over the canvas where `cover`, (h, w) in [0, 1], is 1.
+
+    kind: what is there then, where more than half is covered; None: what was.
+    """
+    colours = canvas[..., :3]
+    colours += cover[..., None] * (paint - colours)
+    if kind is not None:
+        canvas[..., 3][cover > 0.5] = kind
 
 
 def _lit(colour: Colour, texture: Plane, contrast: float) -> Canvas:
@@ -92,7 +107,8 @@ def _sky(canvas: Canvas, rng: Chance, horizon: int) -> Colour:
     zenith, low = (np.array(c, np.float32) for c in _SKIES[rng.integers(len(_SKIES))])
     down = np.linspace(0.0, 1.0, horizon, dtype=np.float32)[:, None, None] ** 1.3
     sky = canvas[:horizon]
-    sky[:] = zenith + (low - zenith) * down
+    sky[..., :3] = zenith + (low - zenith) * down
+    sky[..., 3] = _SKY
     clouds = noise(rng, horizon, SIZE, 2.5) * 0.8 + rng.uniform(-0.9, 0.5)
     white = np.array((246, 246, 246), np.float32) * np.float32(rng.uniform(0.85, 1.0))
     _paint(sky, np.clip(clouds, 0, 0.85) * np.linspace(1.0, 0.5, horizon)[:, None], white)
@@ -108,7 +124,7 @@ def _ridge(
     rows = np.arange(top, base, dtype=np.float32)[:, None]
     cover = np.clip(rows - outline[None] + 0.5, 0.0, 1.0).astype(np.float32)
     texture = noise(rng, base - top, SIZE)
-    _paint(canvas[top:base], cover, _lit(colour, texture, 0.12))
+    _paint(canvas[top:base], cover, _lit(colour, texture, 0.12), _PLANTS)
 
 
 def _ground(
@@ -134,7 +150,8 @@ def _ground(
     texture = cv2.remap(_noise(), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     # Far away a pixel covers many periods of the texture, which would flicker.
     texture = texture.astype(np.float32) * np.clip(1.2 - depth / 30, 0.15, 1.0)
-    ground[:] = _lit(_pick(rng, _MEADOWS), texture, 0.16)
+    ground[..., :3] = _lit(_pick(rng, _MEADOWS), texture, 0.16)
+    ground[..., 3] = _PLANTS
 
     half, middle = rng.uniform(1.5, 2.2), rng.uniform(-3.0, -1.3)
     aside = np.abs(across - np.float32(middle) - np.float32(rng.normal(0, 0.004)) * depth**2)
@@ -146,7 +163,7 @@ def _ground(
     verge = strip(aside, half + 0.25)
     _paint(ground, verge, _lit(np.array((142, 132, 112), np.float32), texture, 0.12))
     asphalt = np.full(3, rng.uniform(78, 122), np.float32)
-    _paint(ground, strip(aside, half), _lit(asphalt, texture, 0.06))
+    _paint(ground, strip(aside, half), _lit(asphalt, texture, 0.06), _ROAD)
     line = np.array((222, 222, 214), np.float32)
     _paint(ground, strip(np.abs(aside - (half - 0.18)), 0.055) * 0.9, line)
     dashes = ((depth + np.float32(rng.uniform(0, 4))) % 4.0 < 2.0).astype(np.float32)
@@ -168,7 +185,7 @@ def _tree(canvas: Canvas, rng: Chance, x: float, foot: float, height: float, lig
     if bottom - top < 2 or right - left < 2:
         return
     place = (slice(top, bottom), slice(left, right))
-    _paint(canvas[place], cover[place] * np.float32(1 / 255), trunk)
+    _paint(canvas[place], cover[place] * np.float32(1 / 255), trunk, _PLANTS)
 
     colour = _pick(rng, _LEAVES, 8.0)
     spread = rng.uniform(0.2, 0.36)
@@ -184,7 +201,7 @@ def _tree(canvas: Canvas, rng: Chance, x: float, foot: float, height: float, lig
             cv2.circle(cover, centre, max(8, round(radius * 16)), 255, -1, cv2.LINE_AA, 4)
         texture = noise(rng, bottom - top, right - left)
         leaves = _lit(colour * np.float32(0.72 + 0.28 * step), texture, 0.22)
-        _paint(canvas[place], cover[place] * np.float32((1 - 0.2 * step) / 255), leaves)
+        _paint(canvas[place], cover[place] * np.float32((1 - 0.2 * step) / 255), leaves, _PLANTS)
 
 
 def _house(canvas: Canvas, rng: Chance, x: float, foot: float, width: float) -> None:
@@ -197,7 +214,7 @@ def _house(canvas: Canvas, rng: Chance, x: float, foot: float, width: float) -> 
 
     def shape(points: list[tuple[float, float]], colour: Colour) -> None:
         pixels = np.rint(np.array(points) * 16).astype(np.int32)
-        cv2.fillPoly(canvas, [pixels], tuple(float(c) for c in colour), cv2.LINE_8, 4)
+        cv2.fillPoly(canvas, [pixels], (*(float(c) for c in colour), _BUILDING), cv2.LINE_8, 4)
 
     def box(left: float, top: float, w: float, h: float, colour: Colour) -> None:
         shape([(left, top), (left + w, top), (left + w, top + h), (left, top + h)], colour)
@@ -224,7 +241,7 @@ def make_scenery(rng: Chance) -> Scenery:
     """A random roadside: open country, wood, village or town."""
     vanishing = (SIZE * rng.uniform(0.34, 0.62), SIZE * rng.uniform(0.5, 0.64))
     horizon = int(vanishing[1]) + 1
-    canvas = np.empty((SIZE, SIZE, 3), np.float32)
+    canvas = np.empty((SIZE, SIZE, 4), np.float32)
     haze = _sky(canvas, rng, horizon)
     leaves = _pick(rng, _LEAVES)
     distant = np.float32(0.5) * haze + np.float32(0.5) * leaves
@@ -249,8 +266,9 @@ def make_scenery(rng: Chance) -> Scenery:
             height = SIZE * (0.12 + 0.9 * nearness) * rng.uniform(0.8, 1.3)
             _tree(canvas, rng, x, horizon + below, height, light)
     # The camera is focused on the sign.
-    soft = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.6, 1.0))
-    picture = np.clip(soft, 0, 255).astype(np.uint8)
+    soft = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.6, 1.0))[..., :3]
+    picture, kinds = np.clip(soft, 0, 255).astype(np.uint8), canvas[..., 3].astype(np.uint8)
     if rng.random() < 0.3:  # a country that drives on the left
-        return Scenery(np.ascontiguousarray(picture[:, ::-1]), -1.0)
-    return Scenery(picture, 1.0)
+        picture, kinds = (np.ascontiguousarray(a[:, ::-1]) for a in (picture, kinds))
+        return Scenery(picture, kinds, -1.0)
+    return Scenery(picture, kinds, 1.0)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_tta.demo.faces import sign_picture
+from edge_tta.demo.scenery import KINDS, Scenery, make_scenery
 from edge_tta.demo.scenery import SIZE as SCENERY_SIZE
-from edge_tta.demo.scenery import Scenery, make_scenery
 
 FRAME_SIZE = 160  # pixels of a side
 SCALES = (0.36, 0.74)  # smallest and largest width of a sign, in frame widths
@@ -118,35 +118,48 @@ def _sign_layer(label: int, pose: Pose) -> NDArray[np.uint8]:
     return small.astype(np.uint8, copy=False)
 
 
-def _background(scenery: Scenery, pose: Pose) -> NDArray[np.uint8]:
-    """The part of the scenery that the pose shows."""
+def _view(scenery: Scenery, pose: Pose) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The part of the scenery that the pose shows: its picture, and its kinds."""
     step = 1.0 / pose.zoom
     middle, half = (SCENERY_SIZE - 1) / 2, (FRAME_SIZE - 1) / 2
     spare = max(0.0, middle - half * step)
     x = middle + np.clip(pose.view_x, -spare, spare) - half * step
     y = middle + np.clip(pose.view_y, -spare, spare) - half * step
-    view = cv2.warpAffine(
-        scenery.picture,
-        np.array([(step, 0.0, x), (0.0, step, y)]),
-        (FRAME_SIZE, FRAME_SIZE),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+    picture, kinds = (
+        cv2.warpAffine(
+            of_scenery,
+            np.array([(step, 0.0, x), (0.0, step, y)]),
+            (FRAME_SIZE, FRAME_SIZE),
+            flags=between | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).astype(np.uint8, copy=False)
+        for of_scenery, between in (
+            (scenery.picture, cv2.INTER_LINEAR),
+            (scenery.kinds, cv2.INTER_NEAREST),
+        )
     )
-    return view.astype(np.uint8, copy=False)
+    return picture, kinds
 
 
-def compose(scenery: Scenery, pose: Pose, light: Light, label: int) -> NDArray[np.uint8]:
-    """The frame, uint8 (160, 160, 3) RGB, of one sign before a roadside."""
+def compose(
+    scenery: Scenery, pose: Pose, light: Light, label: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The frame, uint8 (160, 160, 3) RGB, of one sign before a roadside, and its mask.
+
+    The mask, uint8 (160, 160), has the place in `scenery.KINDS` of what each position shows.
+    """
     layer = _sign_layer(label, pose)
     rows = (np.arange(FRAME_SIZE, dtype=np.float32) + 0.5) / FRAME_SIZE
     sheen = 1.0 + light.sheen * (pose.y - rows[:, None, None]) / pose.scale
-    frame = _background(scenery, pose) * (1.0 - layer[..., 3:] * np.float32(1 / 255))
+    background, mask = _view(scenery, pose)
+    mask[layer[..., 3] > 127] = KINDS.index("sign")
+    frame = background * (1.0 - layer[..., 3:] * np.float32(1 / 255))
     frame += layer[..., :3] * sheen
     from_middle = rows - 0.5
     along = from_middle[None, :] * np.cos(light.angle) + from_middle[:, None] * np.sin(light.angle)
     gain = light.exposure * (1.0 + light.slope * along)
     frame *= gain[..., None] * np.array(light.tint, np.float32)
-    return np.clip(frame + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(frame + 0.5, 0, 255).astype(np.uint8), mask
 
 
 def render(
@@ -158,4 +171,4 @@ def render(
     """
     if scale is not None and not 0.0 < scale <= 1.0:
         raise ValueError(f"scale must be in (0, 1], got {scale}")
-    return compose(make_scenery(rng), random_pose(rng, scale), random_light(rng), label)
+    return compose(make_scenery(rng), random_pose(rng, scale), random_light(rng), label)[0]

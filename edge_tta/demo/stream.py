@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +19,26 @@ CLEAR = "clear"
 _FIRST_CLEAR = 0.1  # part of the drive
 _GAP, _RAMP = 0.07, 0.16  # parts of one condition's time: clear, then growing; and back at its end
 _LENGTHS = (4, 10)  # frames that one sign is seen
+_Composed: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class DemoFrame:
     """One frame, uint8 (160, 160, 3) RGB, of the sign `CLASSES[label]`.
 
-    `condition`: a name of `CONDITIONS`, or "clear" where `severity` (0 to 1) is 0.
+    `condition`: a name of `CONDITIONS`, or "clear" where `severity` (0 to 1) is 0. `mask`: uint8
+    (160, 160), the place in `scenery.KINDS` of what each position shows.
     """
 
     frame: NDArray[np.uint8]
     label: int
     condition: str
     severity: float
+    mask: NDArray[np.uint8]
 
 
-def _encounter(rng: np.random.Generator) -> tuple[int, Callable[[float], NDArray[np.uint8]]]:
-    """A sign that comes closer: its label, and its clean frame at a time from 0 to 1.
+def _encounter(rng: np.random.Generator) -> tuple[int, Callable[[float], _Composed]]:
+    """A sign that comes closer: its label, and its clean frame and mask at a time from 0 to 1.
 
     The distance, not the scale, changes evenly.
     """
@@ -50,7 +54,7 @@ def _encounter(rng: np.random.Generator) -> tuple[int, Callable[[float], NDArray
     view_x, view_y = rng.uniform(-10.0, 10.0), rng.uniform(-10.0, 10.0)
     phase = rng.uniform(0.0, 2 * np.pi)
 
-    def at(time: float) -> NDArray[np.uint8]:
+    def at(time: float) -> _Composed:
         scale = 1.0 / (1.0 / far + time * (1.0 / near - 1.0 / far))
         closer = (scale - far) / (near - far)
         sway = np.sin(2.6 * time + phase), np.cos(3.1 * time + phase)
@@ -87,17 +91,20 @@ def weather(frames: int) -> list[tuple[str, float]]:
     return plan
 
 
-def drive(frames: int = 1800, seed: int = 0) -> Iterator[DemoFrame]:
+def drive(
+    frames: int = 1800, seed: int = 0, plan: Sequence[tuple[str, float]] | None = None
+) -> Iterator[DemoFrame]:
     """A drive of `frames` frames; the same seed gives the same drive.
 
     Signs come one after the other, each seen for 4 to 10 frames. After a clear start the conditions
-    come and go, with a short clear stretch between them. `seed` is at least 0.
+    come and go, with a short clear stretch between them. `seed` is at least 0. `plan`: condition
+    and severity of each frame, in place of these.
     """
     if frames < 1:
         raise ValueError(f"frames must be at least 1, got {frames}")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
-    plan = weather(frames)
+    plan = weather(frames) if plan is None else plan
     index = sign = 0
     while index < frames:
         rng = np.random.default_rng((seed, sign))
@@ -105,13 +112,13 @@ def drive(frames: int = 1800, seed: int = 0) -> Iterator[DemoFrame]:
         length = int(rng.integers(_LENGTHS[0], _LENGTHS[1] + 1))
         for step in range(min(length, frames - index)):
             condition, severity = plan[index]
-            frame = frame_at(step / (length - 1))
+            frame, mask = frame_at(step / (length - 1))
             if severity > 0.0:
                 # What stays is drawn anew for each sign, what flickers for each frame.
                 lasting = np.random.default_rng((seed, sign, 1))
                 flicker = np.random.default_rng((seed, index, 2))
                 frame = CONDITIONS[condition](frame, severity, lasting, flicker)
-            yield DemoFrame(frame, label, condition, severity)
+            yield DemoFrame(frame, label, condition, severity, mask)
             index += 1
         sign += 1
 

@@ -45,7 +45,7 @@ def test_scale_is_the_width_of_the_sign_in_frame_widths(scale: float) -> None:
     scenery = make_scenery(np.random.default_rng(1))
     pose = Pose(0.5, 0.5, scale)
     labels = CLASSES.index("turn left"), CLASSES.index("no entry")
-    one, other = (compose(scenery, pose, Light(), label).astype(int) for label in labels)
+    one, other = (compose(scenery, pose, Light(), label)[0].astype(int) for label in labels)
     columns = np.flatnonzero(np.abs(one - other).max(axis=(0, 2)) > 12)
     width = (columns[-1] - columns[0] + 1) / FRAME_SIZE
     assert width == pytest.approx(0.94 * scale, abs=0.02)  # the coloured part within its white rim
