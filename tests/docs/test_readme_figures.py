@@ -28,10 +28,15 @@ def _line(start: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("row", "label"), [("ResNet-20, source", "source"), ("**edge_tta** (`nano", "nanoadapt:tent")]
+    ("row", "label", "file"),
+    [
+        ("ResNet-20, source", "source", "edge"),
+        ("**edge_tta** (`nano", "nanoadapt:tent", "edge"),
+        ("**the same with 500", "nanoadapt:tent", "source_frames"),
+    ],
 )
-def test_errors_are_the_means_over_corruptions(row: str, label: str) -> None:
-    rows = [row for row in _rows("cifar10_resnet20_edge") if row["label"] == label]
+def test_errors_are_the_means_over_corruptions(row: str, label: str, file: str) -> None:
+    rows = [row for row in _rows(f"cifar10_resnet20_{file}") if row["label"] == label]
     for order, cell in zip(ORDERS, _line(row), strict=True):
         errors = [r["error"] for r in rows if r["order"] == order and r["corruption"] != "clean"]
         assert len(errors) == 15
@@ -39,19 +44,32 @@ def test_errors_are_the_means_over_corruptions(row: str, label: str) -> None:
 
 
 def test_errors_of_clean_pictures_and_the_most_harm_are_those_measured() -> None:
-    error = {
-        (r["label"], r["order"], r["corruption"]): 100 * r["error"]
-        for r in _rows("cifar10_resnet20_edge")
-    }
-    corruptions = {corruption for _, _, corruption in error}
-    for order, clean, harm in zip(ORDERS, _line("clean pictures"), _line("most harm"), strict=True):
-        source, adapted = error["source", order, "clean"], error["nanoadapt:tent", order, "clean"]
+    plain, measured = (
+        {
+            (r["label"], r["order"], r["corruption"]): 100 * r["error"]
+            for r in _rows(f"cifar10_resnet20_{file}")
+        }
+        for file in ("edge", "source_frames")
+    )
+    corruptions = {corruption for _, _, corruption in plain}
+    rows = (_line(start) for start in ("clean pictures", "most harm", "with source frames"))
+    for order, clean, harm, of_measured in zip(ORDERS, *rows, strict=True):
         given = [float(text) for text in clean.split(" / ")]
-        assert given == pytest.approx([source, adapted], abs=0.0501)
-        most = max(
-            error["nanoadapt:tent", order, c] - error["source", order, c] for c in corruptions
+        expected = [
+            error[label, order, "clean"]
+            for error, label in (
+                (plain, "source"),
+                (plain, "nanoadapt:tent"),
+                (measured, "nanoadapt:tent"),
+            )
+        ]
+        assert given == pytest.approx(expected, abs=0.0501)
+        most, most_measured = (
+            max(error["nanoadapt:tent", order, c] - error["source", order, c] for c in corruptions)
+            for error in (plain, measured)
         )
         assert float(re.findall(r"[+-][\d.]+", harm)[0]) == pytest.approx(most, abs=0.0501)
+        assert (of_measured == "none") == (most_measured <= 0)
 
 
 def test_batches_of_200_are_those_measured() -> None:
