@@ -15,7 +15,7 @@ from edge_tta.engines.torch import TorchEngine
 from edge_tta.errors import ConfigError
 from edge_tta.network.capture import outputs_of
 from edge_tta.network.source import SourceNetwork
-from edge_tta.network.source_statistics import measure
+from edge_tta.network.source_statistics import measure, too_few
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Task, find_task
 
@@ -84,6 +84,8 @@ def with_statistics(
         )
     copied = SourceNetwork(model, torch.device("cpu")).copy()
     images = list(_one_by_one(source_images))
+    if not images:
+        raise too_few(0)
     shape = tuple(images[0].shape[1:])
     task = task or find_task(outputs_of(copied, shape), shape)
     measure(copied, images, task=task)

@@ -133,5 +133,7 @@ def test_an_adapter_measures_a_copy_and_begins_as_the_source() -> None:
     with torch.no_grad():
         expected = module(IMAGES[:1])
     torch.testing.assert_close(adapter.predict(IMAGES[:1]), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ModelError, match="0 source frames are too few"):
+        Adapter(module, source_images=IMAGES[:0])
     with pytest.raises(ConfigError, match="network of another adapter has its statistics"):
         Adapter(adapter.engine.network, source_images=IMAGES)
