@@ -25,7 +25,7 @@ demo-street: $(VENV)/.test
 	test -e $(STREET)/street.safetensors || $(BIN)/python -m bench.street --out $(STREET)
 	$(BIN)/edge-tta run $(STREET)/weather $(STREET_MODEL) --save $(STREET)/street.mp4
 	$(BIN)/edge-tta bench error $(STREET_MODEL) --data $(STREET)/drive \
-	  --methods source,norm,nanoadapt:norm+guard \
+	  --methods source,norm,nanoadapt:norm,nanoadapt:norm+guard \
 	  --corruptions clean,gaussian_noise:2,fog:3,contrast:3,brightness:4,motion_blur:3,snow:2,jpeg_compression:4
 
 # What .ci/run calls: lint, format, types, import contracts, tests.

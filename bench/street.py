@@ -137,6 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--weather", type=values.count, default=300, help="frames of that in weather"
     )
     arguments = parser.parse_args(argv)
+    if arguments.frames < _BATCH:
+        parser.error(f"--frames must be at least {_BATCH}, a batch")
     out: Path = arguments.out
     with Progress(console=Console(stderr=True)) as progress:
         rendering = progress.add_task("rendering", total=arguments.frames)
@@ -146,10 +148,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             frames.append(frame)
             progress.advance(rendering)
         model = trained(frames, arguments.epochs, lambda: progress.advance(training))
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "street.safetensors", save(model.state_dict()))
     measured = write(clear(arguments.measured, _MEASURED), out / "drive")
     weather = write(drive(arguments.weather, _WEATHER), out / "weather")
+    # The last one: where the weights are, everything is.
+    write_whole(out / "street.safetensors", save(model.state_dict()))
     print(f"{out}: street.safetensors, drive ({measured} clear frames), weather ({weather} frames)")
     return 0
 

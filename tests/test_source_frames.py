@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import nn
 from edge_tta.models.naming import Model
 from edge_tta.models.source_frames import images_of, with_source_frames
 from edge_tta.prepare import Fit, InputSpec
+from edge_tta.tasks import Classification
+from edge_tta.tasks.features import Features
 
 
 @pytest.mark.parametrize("fit", list(Fit))
@@ -45,7 +48,14 @@ def test_frames_of_few_classes_are_told_of(channels: int, told: str, tmp_path: P
     for place, picture in enumerate(pictures):
         picture[..., place % channels] += 120
     np.savez(tmp_path / "good.npz", pictures=pictures)
-    model = Model("net", Brightest().eval(), InputSpec(size=(6, 6)))
-    _, line = with_source_frames(model, str(tmp_path / "good.npz"), None, lambda text: None)
-    assert line.startswith("net: 1 BatchNorms have the statistics of 12 source frames; outputs as")
+    model = Model("net", Brightest().eval(), InputSpec(size=(6, 6)), task=Classification())
+    before = model.module.norm.running_var.clone()  # type: ignore[operator,union-attr]
+    made, line = with_source_frames(model, str(tmp_path / "good.npz"), None, lambda text: None)
+    assert "12 source frames" in line
     assert (told in line) if told else "classes" not in line
+    assert torch.equal(model.module.norm.running_var, before)  # type: ignore[arg-type,union-attr]
+    features = dataclasses.replace(model, task=Features())
+    made, line = with_source_frames(features, str(tmp_path / "good.npz"), None, lambda text: None)
+    assert line.startswith("net: 1 BatchNorms have the statistics of 12 source frames; outputs as")
+    assert "classes" not in line
+    assert not torch.equal(made.module.norm.running_var, before)  # type: ignore[arg-type,union-attr]

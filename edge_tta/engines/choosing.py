@@ -63,7 +63,7 @@ def engine_for(
         raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {of_modules.saved!r}")
     input_spec, modules = of_modules.input_spec, torch_module("modules")
     if is_file:
-        file = modules.read_onnx(model, of_modules.source_images)
+        file = modules.read_onnx(model, of_modules.source_images, of_modules.task)
         model, input_spec = file.module, input_spec or file.input
     elif of_modules.source_images is not None:
         model = modules.with_statistics(model, of_modules.source_images, of_modules.task)

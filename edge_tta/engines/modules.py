@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,10 +47,11 @@ def torch_engine(
     return TorchEngine(network, config, spec, saved, activation_checkpointing, host_by_task)
 
 
-def read_onnx(path: str | Path, source_images: Any = None) -> OnnxFile:
+def read_onnx(path: str | Path, source_images: Any = None, task: Task | None = None) -> OnnxFile:
     """Return the network of an ONNX file, with its BatchNorms restored where images are given.
 
     source_images: (M, channels, H, W) of the source domain, normalised.
+    task: None: what its outputs look like.
 
     Raises:
         ModelError: it cannot be read, or has its BatchNorms folded and there are no images.
@@ -59,7 +61,9 @@ def read_onnx(path: str | Path, source_images: Any = None) -> OnnxFile:
 
     file = read_file(path)
     if source_images is not None:
-        restore(file.module, _one_by_one(source_images))
+        images = _one_by_one(source_images)
+        done = restore(file.module, images, task=task or _task_of(file.module, images))
+        _log.log(logging.WARNING if done.kept else logging.INFO, "%s: %s", path, done.told)
     elif note := check_statistics(file.module, str(path), "source_images=..."):
         _log.warning("%s", note)
     return file
@@ -83,18 +87,26 @@ def with_statistics(
             "its statistics: leave them out"
         )
     copied = SourceNetwork(model, torch.device("cpu")).copy()
-    images = list(_one_by_one(source_images))
-    if not images:
-        raise too_few(0)
-    shape = tuple(images[0].shape[1:])
-    task = task or find_task(outputs_of(copied, shape), shape)
-    measure(copied, images, task=task)
+    images = _one_by_one(source_images)
+    done = measure(copied, images, task=task or _task_of(copied, images))
+    _log.log(logging.WARNING if done.kept else logging.INFO, "%s", done.told)
     return copied
 
 
-def _one_by_one(images: Any) -> Iterator[Tensor]:
-    images = torch.as_tensor(images).detach().float()
-    return (images[i : i + 1] for i in range(len(images)))
+def _one_by_one(images: Any) -> list[Tensor]:
+    """Return images, a tensor or an array (M, channels, H, W), one by one on the CPU."""
+    if not isinstance(images, Tensor):
+        # A copy: PyTorch cannot take read-only arrays or negative strides.
+        images = torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
+    images = images.detach().float().cpu()
+    if not len(images):
+        raise too_few(0)
+    return [images[i : i + 1] for i in range(len(images))]
+
+
+def _task_of(network: nn.Module, images: Sequence[Tensor]) -> Task:
+    shape = tuple(images[0].shape[1:])
+    return find_task(outputs_of(network, shape), shape)
 
 
 def source_network(model: nn.Module, device: str, task: Task | None = None) -> SourceNetwork:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from edge_tta.array_files import open_npz
 from edge_tta.demo.source import DEMO
 from edge_tta.errors import SourceError
 from edge_tta.frames import open_source
 from edge_tta.models.naming import Model
+from edge_tta.network.capture import outputs_of
 from edge_tta.network.onnx_file import OnnxNetwork
 from edge_tta.network.onnx_file.restoring import check_statistics, restore
+from edge_tta.network.source import SourceNetwork
 from edge_tta.network.source_statistics import USUAL, measure
 from edge_tta.prepare import Images, InputSpec, Pixels
+from edge_tta.probability import entropy
 
 _TOLD_EVERY = 50
 _FEW = 0.25
@@ -51,52 +55,39 @@ def with_source_frames(
     wanted = USUAL if most is None else most
     tell(f"reading {frames}")
     images = (torch.from_numpy(i) for i in images_of(frames, model.input, wanted))
+    classes = _Classes()
 
-    def count(seen: int) -> None:
-        if seen % _TOLD_EVERY == 0:
-            tell(f"{seen} seen, of {wanted} at most")
+    def watch(outputs: Any) -> None:
+        classes.add(outputs)
+        if classes.frames % _TOLD_EVERY == 0:
+            tell(f"{classes.frames} seen, of {wanted} at most")
 
-    with _Classes(network) as classes:
-        if isinstance(network, OnnxNetwork):
-            done = restore(network, images, count, model.task)
-        else:
-            done = measure(network, images, count, model.task)
-    if done.kept:
-        return model, (
-            f"{model.name}: its statistics of training serve the {done.frames} source frames as "
-            f"well as their own would, and stay{classes.advice(done.frames)}"
-        )
-    told = (
-        f"{model.name}: {done.layers} BatchNorms have the statistics of {done.frames} source "
-        f"frames; outputs as before to {done.difference:.0e} (relative); a channel's mean is known "
-        f"to {done.uncertainty:.2f} of its standard deviation"
-    )
-    if done.frames < USUAL // 5:
-        told += f"; {USUAL} frames would tell it better"
-    return model, told + classes.advice(done.frames)
+    if isinstance(network, OnnxNetwork):
+        done = restore(network, images, watch, model.task)
+    else:
+        network = SourceNetwork(network, torch.device("cpu")).copy()
+        outputs_of(network, model.input.shape)  # refuses images that the network does not take
+        done = measure(network, images, watch, model.task)
+    shown = classes.advice() if model.task is not None and model.task.filtered else ""
+    return dataclasses.replace(model, module=network), f"{model.name}: {done.told}{shown}"
 
 
 class _Classes:
-    """Counts which classes a classifier sees in its source frames."""
+    """Counts which classes a classifier names in its source frames."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
+    def __init__(self) -> None:
+        self.frames = 0
         self._counts = np.zeros(0)
 
-    def __enter__(self) -> _Classes:
-        self._hook = self._network.register_forward_hook(self._count)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._hook.remove()
-
-    def _count(self, network: nn.Module, images: Any, outputs: Any) -> None:
+    def add(self, outputs: Any) -> None:
+        """Add the outputs of a frame; those that are no logits (1, K) count as a frame alone."""
+        self.frames += 1
         if isinstance(outputs, torch.Tensor) and outputs.ndim == 2:
             if not len(self._counts):
                 self._counts = np.zeros(outputs.shape[1])
-            self._counts[outputs.argmax(1).cpu().numpy()] += 1
+            self._counts[int(outputs[0].argmax())] += 1
 
-    def advice(self, frames: int) -> str:
+    def advice(self) -> str:
         """Return what to tell where the frames show few of the classes; "": nothing.
 
         Few: the exponential of the entropy of the classes that the network names is below a
@@ -104,9 +95,8 @@ class _Classes:
         """
         if not self._counts.sum():
             return ""
-        shares = self._counts[self._counts > 0] / self._counts.sum()
-        shown = float(np.exp(-(shares * np.log(shares)).sum()))
-        if shown >= _FEW * min(len(self._counts), frames):
+        shown = math.exp(entropy(self._counts / self._counts.sum()))
+        if shown >= _FEW * min(len(self._counts), self.frames):
             return ""
         return (
             f"; they show about {shown:.0f} of its {len(self._counts)} classes: statistics of few "

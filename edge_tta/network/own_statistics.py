@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edge_tta import nest
 from edge_tta.probability import entropy, softmax
-from edge_tta.tasks import Comparable, Task
+from edge_tta.tasks import Detection, Task
 
 Norms = Mapping[str, nn.modules.batchnorm._BatchNorm]
 
@@ -39,8 +39,7 @@ def worth_under_own_statistics(
     Returns:
         the higher, the more it makes of them; None: the task's outputs do not tell.
     """
-    detects = isinstance(task, Comparable) and not task.learns
-    if task is None or not (detects or task.filtered):
+    if task is None or not can_tell(task):
         return None
     pixels = images[0].shape[-2:].numel()
     size = min(max(_PIXELS_IN_BATCH // pixels, _FEWEST_IN_BATCH), _MOST_IN_BATCH)
@@ -48,12 +47,17 @@ def worth_under_own_statistics(
     starts = range(0, max(len(images) - size, 0) + 1, size)
     with torch.no_grad(), _own_statistics(norms):
         outputs = [module(torch.cat(list(images[i : i + size]))) for i in starts]
-    if isinstance(task, Comparable):
+    if isinstance(task, Detection):
         each = [task.worth(image) for batch in outputs for image in _one_by_one(batch)]
         return float(np.mean(each))
     votes: list[Any] = [task.votes(batch) for batch in outputs]
     p = softmax(torch.cat(votes).numpy())
     return float(entropy(p.mean(0)) - entropy(p).mean())
+
+
+def can_tell(task: Task | None) -> bool:
+    """Return True where a task's outputs tell what the network makes of frames."""
+    return task is not None and (task.filtered or (isinstance(task, Detection) and task.has_decode))
 
 
 def _one_by_one(outputs: object) -> Iterator[object]:

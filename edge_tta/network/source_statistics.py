@@ -15,6 +15,7 @@ have, which is what adaptation comes to, they differ; the one is taken that make
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from edge_tta import nest
 from edge_tta.errors import ModelError
 from edge_tta.network.checking import evaluating
-from edge_tta.network.own_statistics import Norms, worth_under_own_statistics
+from edge_tta.network.own_statistics import Norms, can_tell, worth_under_own_statistics
 from edge_tta.tasks import Task
 
 TOLERANCE = 1e-4
@@ -58,11 +59,26 @@ class Measured:
     uncertainty: float
     kept: bool
 
+    @property
+    def told(self) -> str:
+        """What to tell of it, behind the network's name."""
+        if self.kept:
+            return (
+                f"its statistics of training serve the {self.frames} source frames as well as "
+                "their own would, and stay"
+            )
+        fewer = f"; {USUAL} frames would tell it better" if self.frames < USUAL // 5 else ""
+        return (
+            f"{self.layers} BatchNorms have the statistics of {self.frames} source frames; outputs "
+            f"as before to {self.difference:.0e} (relative); a channel's mean is known to "
+            f"{self.uncertainty:.2f} of its standard deviation{fewer}"
+        )
+
 
 def measure(
     module: nn.Module,
     images: Iterable[Tensor],
-    tell: Callable[[int], None] = lambda count: None,
+    tell: Callable[[Any], None] = lambda outputs: None,
     task: Task | None = None,
 ) -> Measured:
     """Set the statistics of a module's BatchNorms to those of images, in place.
@@ -71,7 +87,7 @@ def measure(
 
     Args:
         images: of the source domain, unlabelled, each (1, channels, H, W), normalised.
-        tell: is told of each image.
+        tell: is given the outputs of each image.
         task: the statistics of training are kept unless those measured are better for it; None:
             there are none to keep.
 
@@ -85,7 +101,7 @@ def measure(
             "the network has no BatchNorm layer with statistics, scale and shift; expected one "
             "that source frames can be measured for"
         )
-    sample = _Sample()
+    sample = _Sample(_SAMPLE if can_tell(task) else _COMPARED)
     moments = _moments_of(module, norms, sample.passing(images), tell)
     if sample.seen < FEWEST:
         raise too_few(sample.seen)
@@ -94,7 +110,9 @@ def measure(
     worth_trained = worth_under_own_statistics(module, norms, sample.images, task)
     uncertainties = [_set(name, norm, moments[name]) for name, norm in norms.items()]
     worth = worth_under_own_statistics(module, norms, sample.images, task)
-    kept = worth is not None and worth_trained is not None and worth < worth_trained * (1 + _GAIN)
+    kept = False
+    if worth is not None and worth_trained is not None:
+        kept = not worth > worth_trained * (1 + _GAIN)
     if kept:
         for name, norm in norms.items():
             norm.load_state_dict(trained[name])
@@ -121,26 +139,32 @@ def _is_movable(module: nn.Module) -> TypeGuard[_Norm]:
 
 
 class _Sample:
-    """Images that stay: a random choice of all that pass."""
+    """Images that stay: a random choice of all that pass, in random order.
 
-    def __init__(self) -> None:
+    most: how many stay at most.
+    """
+
+    def __init__(self, most: int) -> None:
         self.images: list[Tensor] = []
         self.seen = 0
+        self._most = most
         self._random = random.Random(0)
 
     def passing(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield all images."""
         for image in images:
             self.seen += 1
-            if len(self.images) < _SAMPLE:
+            if len(self.images) < self._most:
                 self.images.append(image)
-            elif (place := self._random.randrange(self.seen)) < _SAMPLE:
+            elif (place := self._random.randrange(self.seen)) < self._most:
                 self.images[place] = image
             yield image
+        # Neighbouring frames resemble each other, and a batch of them is not of all.
+        self._random.shuffle(self.images)
 
 
 def _moments_of(
-    module: nn.Module, norms: Norms, images: Iterable[Tensor], tell: Callable[[int], None]
+    module: nn.Module, norms: Norms, images: Iterable[Tensor], tell: Callable[[Any], None]
 ) -> dict[str, _Moments]:
     """Return the moments of what BatchNorms are given, the module running as trained."""
     moments = {name: _Moments() for name in norms}
@@ -150,9 +174,8 @@ def _moments_of(
     ]
     try:
         with torch.no_grad():
-            for count, image in enumerate(images, 1):
-                module(image)
-                tell(count)
+            for image in images:
+                tell(module(image))
     finally:
         for hook in hooks:
             hook.remove()
@@ -233,6 +256,7 @@ def _difference(before: Sequence[Any], after: Sequence[Any]) -> float:
     worst = 0.0
     for old, new in zip(nest.leaves(before), nest.leaves(after), strict=True):
         if isinstance(old, Tensor):
-            scale = max(float(old.abs().max()), 1e-12)
-            worst = max(worst, float((new - old).abs().max()) / scale)
+            scale = old.abs().max().clamp(min=1e-12)
+            apart = torch.where(new == old, 0.0, (new - old).abs() / scale)
+            worst = max(worst, float(apart.nan_to_num(math.inf, math.inf).max()))
     return worst

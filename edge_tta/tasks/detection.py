@@ -109,6 +109,11 @@ class Detection:
     def __init__(self, decode: Decode | None = None) -> None:
         self._decode = decode
 
+    @property
+    def has_decode(self) -> bool:
+        """True where boxes can be read from the outputs."""
+        return self._decode is not None
+
     def takes(self, outputs: Any, image_shape: Sequence[int]) -> str:
         """Return "": boxes may be in anything."""
         return ""

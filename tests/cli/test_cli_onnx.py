@@ -148,7 +148,7 @@ def test_a_bundle_of_a_restored_network_adapts_as_the_network_does() -> None:
     adapter, bundle = Adapter("net.onnx", source_images=sources, input_spec=spec), Adapter("b")
     for image in images_of(6, 3, 12, 12)[:, None] * 0.4:
         expected = adapter(torch.from_numpy(image))
-        np.testing.assert_allclose(bundle(image), expected, rtol=1e-2, atol=1e-2)
+        np.testing.assert_allclose(bundle(image), expected, rtol=1e-3, atol=1e-3)
     assert bundle.steps == adapter.steps == 6
     moved = np.abs(bundle.predict(image) - bundle.predict_source(image)).max()
-    assert moved > 1e-2
+    assert moved > 5e-2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from edge_tta import Adapter
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.network.own_statistics import worth_under_own_statistics
 from edge_tta.network.source_statistics import measure
-from edge_tta.tasks import Classification, Segmentation
+from edge_tta.tasks import Classification, Detection, Segmentation
 from tests.networks import Plain, Residual, with_statistics
 
 _Norm = nn.modules.batchnorm._BatchNorm
@@ -108,6 +109,48 @@ def test_a_classifiers_statistics_stay_unless_those_measured_tell_it_more(shift:
         torch.testing.assert_close(module(images), before(images), rtol=1e-4, atol=1e-3)
 
 
+class LateNan(Plain):
+    """Not finite once its first BatchNorm has other statistics."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = self.bn1.running_mean
+        assert kept is not None
+        return super().forward(x) / (kept == 0).all()
+
+
+def test_outputs_that_become_infinite_are_refused() -> None:
+    module = with_statistics(LateNan())
+    with torch.no_grad():
+        module.bn1.running_mean.zero_()
+    with pytest.raises(ModelError, match=r"the network differs by inf"):
+        measure(module, one_by_one(IMAGES))
+
+
+def test_the_choice_is_the_same_where_the_classes_come_one_after_another() -> None:
+    images = IMAGES[:36].clone()
+    for place, image in enumerate(images):
+        image[place % 3] += 1
+    in_runs = [images[i : i + 1] for i in sorted(range(36), key=lambda i: i % 3)]
+    module = Brightest()
+    measure(module, in_runs)
+    assert measure(module, in_runs * 6, task=Classification()).kept
+
+
+def test_a_detector_that_nobody_can_read_takes_them() -> None:
+    def decode(outputs: torch.Tensor) -> list[tuple[object, object, object]]:
+        scores = torch.sigmoid(outputs[0]).numpy()
+        corners = np.tile(np.array([0.0, 0.0, 1.0, 1.0]), (len(scores), 1))
+        return [(corners, scores, np.zeros(len(scores)))]
+
+    module = with_statistics(Plain())
+    assert measure(copy.deepcopy(module), one_by_one(IMAGES), task=Detection()).kept is False
+    norms = {name: m for name, m in module.named_modules() if isinstance(m, _Norm)}
+    made = worth_under_own_statistics(module, norms, one_by_one(IMAGES), Detection(decode))
+    with torch.no_grad():
+        scores = torch.sigmoid(copy.deepcopy(module).train()(IMAGES))
+    assert made == pytest.approx(float(scores.max(1).values.mean()), rel=1e-3)
+
+
 def test_what_is_compared_is_left_in_evaluation_mode_with_its_statistics() -> None:
     module = with_statistics(Plain())
     before = copy.deepcopy(module.state_dict())
@@ -133,6 +176,9 @@ def test_an_adapter_measures_a_copy_and_begins_as_the_source() -> None:
     with torch.no_grad():
         expected = module(IMAGES[:1])
     torch.testing.assert_close(adapter.predict(IMAGES[:1]), expected, rtol=1e-4, atol=1e-5)
+    flipped = np.ascontiguousarray(IMAGES.numpy()[..., ::-1])[..., ::-1]
+    again = Adapter(module, source_images=flipped)
+    assert again.engine.network.fingerprint == adapter.engine.network.fingerprint  # type: ignore[attr-defined]
     with pytest.raises(ModelError, match="0 source frames are too few"):
         Adapter(module, source_images=IMAGES[:0])
     with pytest.raises(ConfigError, match="network of another adapter has its statistics"):

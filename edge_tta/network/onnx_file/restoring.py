@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,7 +102,7 @@ def has_batch_norm(network: OnnxNetwork) -> bool:
 def restore(
     network: OnnxNetwork,
     images: Iterable[Tensor],
-    tell: Callable[[int], None] = lambda count: None,
+    tell: Callable[[Any], None] = lambda outputs: None,
     task: Task | None = None,
 ) -> Measured:
     """Give a network its BatchNorms back, and all of them the images' statistics, in place.
@@ -110,7 +111,7 @@ def restore(
 
     Args:
         images: of the source domain, unlabelled, each (1, channels, H, W), normalised.
-        tell: is told of each image.
+        tell: is given the outputs of each image.
         task: as of `measure`, where no BatchNorm is restored.
 
     Raises:
