@@ -81,7 +81,7 @@ class Segmentation:
 
     name, learns, filtered, fit = "segment", True, False, Fit.STRETCH
     host = "norm"  # Tent per position costs five times as much and was measured to gain nothing
-    margin = 0.03  # of the information that so many classes can carry
+    margin = 0.04  # of the information that so many classes can carry
     # A street is in every frame, so that a frame's own statistics say much.
     preset: Mapping[str, Any] = {
         **FRAMEWISE,
