@@ -35,6 +35,15 @@ def entropy(p: Vector) -> Vector:
     return nats
 
 
+def information(p: Vector) -> float:
+    """Return the mutual information of rows and classes of probabilities (n, C), in nats.
+
+    H(mean p) - mean H(p): a network that knows its way is sure of each row, and not of one class
+    everywhere.
+    """
+    return float(entropy(p.mean(0)) - entropy(p).mean())
+
+
 def log_probabilities(p: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the logarithms of probabilities; of 0, that of 1e-30."""
     log_p: npt.NDArray[Any] = np.log(np.maximum(p, p.dtype.type(1e-30)))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_tta import nest
-from edge_tta.probability import entropy, softmax
+from edge_tta.probability import information, softmax
 from edge_tta.tasks import Detection, Task
 
 Norms = Mapping[str, nn.modules.batchnorm._BatchNorm]
@@ -51,8 +51,7 @@ def worth_under_own_statistics(
         each = [task.worth(image) for batch in outputs for image in _one_by_one(batch)]
         return float(np.mean(each))
     votes: list[Any] = [task.votes(batch) for batch in outputs]
-    p = softmax(torch.cat(votes).numpy())
-    return float(entropy(p.mean(0)) - entropy(p).mean())
+    return information(softmax(torch.cat(votes).numpy()))
 
 
 def can_tell(task: Task | None) -> bool:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edge_tta.frames.source import Pixels
 from edge_tta.nest import leaves
 from edge_tta.prepare import Fit
-from edge_tta.probability import as_array, entropy, softmax
+from edge_tta.probability import as_array, entropy, information, softmax
 from edge_tta.show.colours import Colour, colour_of
 from edge_tta.tasks.base import FRAMEWISE, Classes, Reading
 
@@ -118,7 +118,7 @@ class Segmentation:
         of ln K, the most that K classes can carry: a network that knows its way is sure of each
         position, and not of one class everywhere."""
         p = _some_probabilities(as_array(_main(outputs))[0])
-        return float(entropy(p.mean(0)) - entropy(p).mean()) / math.log(p.shape[1])
+        return information(p) / math.log(p.shape[1])
 
     def read(self, outputs: Any, classes: Classes) -> MaskReading:
         """Return the mask of logits (1, K, H, W)."""
