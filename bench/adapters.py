@@ -9,6 +9,7 @@ from torch import nn
 
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
+from edge_tta.engines.base import BACKWARD, Backward
 from edge_tta.engines.modules import torch_engine
 from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
@@ -21,18 +22,15 @@ def adapter_of(
     network: nn.Module | SourceNetwork,
     config: MethodConfig,
     spec: InputSpec,
-    saved: str = "float32",
+    backward: Backward = BACKWARD,
     device: str = "cpu",
-    activation_checkpointing: int | str = 0,
     task: Task | None = None,
 ) -> Adapter:
     """Return an adapter with every field as in `config`, whatever the presets say.
 
     task: of a module; None: what its outputs look like.
     """
-    return Adapter(
-        torch_engine(network, config, device, spec, saved, activation_checkpointing, task)
-    )
+    return Adapter(torch_engine(network, config, device, spec, backward, task))
 
 
 def make_bundle(model: Model, config: MethodConfig, folder: Path, network: SourceNetwork) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import check_matches, check_tensors, load_state, save_state
 from edge_tta.config import MethodConfig
-from edge_tta.engines.base import Engine, State, stepped
+from edge_tta.engines.base import BACKWARD, Backward, Engine, State, stepped
 from edge_tta.engines.choosing import OfModules, engine_for, torch_module
 from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.prepare import Images, InputSpec
@@ -33,18 +33,13 @@ class Adapter:
             (N, classes), a segmenter (N, classes, H, W), a detector, or anything else, with one
             output or several; a bundle's folder; an ONNX file; an engine (`edge_tta.engines`),
             which has its method and options; or the `engine.network` of another adapter.
-        method: one of `edge_tta.config.METHODS`; `nanoadapt:HOST` sets the host too. Of a bundle,
-            one that it holds.
-        host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`; None: the task's, of a
-            classifier `tent`, of others `norm`.
+        method: one of `edge_tta.config.METHODS`, or `nanoadapt:HOST`: what it wraps, one of
+            `edge_tta.config.HOSTS`; `nanoadapt` alone wraps the task's host, of a classifier
+            `tent`, of others `norm`. Of a bundle, a method that it holds.
         preset: `edge`, `paper`, or a TOML file of `MethodConfig` tables; for `nanoadapt` only.
         device: `cpu`, `cuda` or `cuda:N`.
         input_spec: the network's normalisation, used by the colour augmentations of views.
-        saved: precision of what is saved for backward: `float32`; `float16` (half the memory,
-            gradients to about 1e-3); `int8` (a quarter, 1e-2); or `stock`, as PyTorch saves it.
-        activation_checkpointing: segments at most that save their input alone and are computed
-            again in the backward pass: a number from 2, `auto` (as many as save least), or 0:
-            none. Less memory, more time. Needs `gradient` constant and no `taylor`.
+        backward: what is kept in memory for the backward pass.
         task: what a module's outputs mean, one of `edge_tta.tasks.TASKS` or a `Task`; None: what
             they look like. A detector, and outputs that look like nothing known, have no loss:
             NanoAdapt then calibrates alone.
@@ -68,20 +63,18 @@ class Adapter:
         self,
         model: nn.Module | SourceNetwork | Engine | Bundle | str | Path,
         method: str = "nanoadapt",
-        host: str | None = None,
         preset: str | Path = "edge",
         device: str = "cpu",
         *,
         input_spec: InputSpec | None = None,
-        saved: str = "float32",
-        activation_checkpointing: int | str = 0,
+        backward: Backward = BACKWARD,
         source_images: Tensor | Images | None = None,
         task: str | Task | None = None,
         **options: Any,
     ) -> None:
         task = task_named(task) if isinstance(task, str) else task
-        of_modules = device, input_spec, saved, activation_checkpointing, source_images, task
-        self.engine = engine_for(model, method, host, preset, OfModules(*of_modules, options))
+        of_modules = OfModules(device, input_spec, backward, source_images, task, options)
+        self.engine = engine_for(model, method, preset, of_modules)
         self._preset = preset
         self._state: State = {}
         self._source: State = {}

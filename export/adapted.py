@@ -33,9 +33,7 @@ def adapter_of(model: Model, state: str | Path) -> Adapter:
         config = from_dict(header.config)
     except (KeyError, TypeError) as error:
         raise StateError(f"{state} was made by another version of edge_tta ({error})") from error
-    adapter = Adapter(
-        torch_engine(model.module, config, "cpu", model.input, "float32", task=model.task)
-    )
+    adapter = Adapter(torch_engine(model.module, config, "cpu", model.input, task=model.task))
     adapter.load(state)
     adapter.prepare(model.input.shape)
     return adapter

@@ -20,6 +20,7 @@ from bench.untrained import untrained
 from edge_tta import heap
 from edge_tta.adapter import Adapter
 from edge_tta.cli import options
+from edge_tta.engines.base import Backward
 from edge_tta.engines.torch import engine_of
 from edge_tta.models import Model
 from edge_tta.network.saved import node_tensors, saved_bytes
@@ -69,9 +70,8 @@ class Maker:
             self._shared.get(case.device, self._model.module),
             case.config,
             self.spec,
-            saved=case.saved,
+            backward=Backward(case.saved, case.checkpoint_activations),
             device=case.device,
-            activation_checkpointing=case.checkpoint_activations,
             task=self._model.task,
         )
         self._shared.setdefault(case.device, engine_of(adapter).network)

@@ -16,6 +16,7 @@ from bench.methods import predictor_of
 from bench.sets import CLEAN
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
+from edge_tta.engines.base import Backward
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec, Pixels
 from edge_tta.tasks import Detection, Segmentation
@@ -65,7 +66,7 @@ def measure_dense(
     """
     for label, config in methods.items():
         for corruption in setting.corruptions:
-            adapter = adapter_of(network, config, spec, "float16")
+            adapter = adapter_of(network, config, spec, Backward("float16"))
             scores = _scored(adapter, label, data, corruption, setting, advance)
             method = adapter.config
             yield {

@@ -20,6 +20,7 @@ from bench.sets import LabelledSet
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.config import MethodConfig
+from edge_tta.engines.base import Backward
 from edge_tta.errors import ConfigError
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
@@ -79,7 +80,7 @@ class Runner:
             )
         bundle = self.bundles.get(task.config)
         adapter = (
-            adapter_of(self.network, task.config, self.spec, self.saved)
+            adapter_of(self.network, task.config, self.spec, Backward(self.saved))
             if bundle is None
             else Adapter(Bundle(bundle, threads=torch.get_num_threads()))
         )

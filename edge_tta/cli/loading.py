@@ -19,6 +19,7 @@ from edge_tta.bundle.manifest import Advice
 from edge_tta.class_names import read_class_names
 from edge_tta.cli import options
 from edge_tta.decoders import read_decode
+from edge_tta.engines.base import Backward
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.tasks import Task, task_named
@@ -145,12 +146,8 @@ def _advised(arguments: argparse.Namespace, advice: Advice) -> str:
 
 def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
     """Return the method asked for, as the bundle calls it; None: its first."""
-    method, host = arguments.method, arguments.host
-    if method is None and host is None:
-        return None
-    if method in (None, "nanoadapt"):
-        return "nanoadapt" if host is None else f"nanoadapt:{host}"
-    return str(method)
+    named = arguments.method is not None or arguments.host is not None
+    return options.method_named(arguments) if named else None
 
 
 def _torch(arguments: argparse.Namespace) -> Loaded:
@@ -193,8 +190,7 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
             network,
             device=arguments.device,
             input_spec=model.input,
-            saved=saved,
-            activation_checkpointing=arguments.checkpoint_activations or 0,
+            backward=Backward(saved, arguments.checkpoint_activations or 0),
             task=model.task,
             **options.method_from(arguments),
             **more,

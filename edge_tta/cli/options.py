@@ -231,12 +231,19 @@ def check_choices(arguments: argparse.Namespace) -> None:
 def method_from(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what `add_method` was told but the views, as `Adapter` and `make_config` take it."""
     return {
-        "method": arguments.method or DEFAULT_METHOD,
-        "host": arguments.host,
+        "method": method_named(arguments),
         "preset": arguments.preset or DEFAULT_PRESET,
         "adapt_from": arguments.adapt_from,
         "calibrate_below": arguments.calibrate_below,
     }
+
+
+def method_named(arguments: argparse.Namespace) -> str:
+    """Return the method that --method and --host name together."""
+    method: str = arguments.method or DEFAULT_METHOD
+    if method == "nanoadapt" and arguments.host is not None:
+        return f"{method}:{arguments.host}"
+    return method
 
 
 def model_from(arguments: argparse.Namespace) -> Model:

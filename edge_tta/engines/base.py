@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from edge_tta.checkpoint import Arrays, Header
-from edge_tta.config import MethodConfig
+from edge_tta.config import SAVED, MethodConfig
+from edge_tta.errors import ConfigError
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Task
 
 # Tensors by name, of the engine's own type; keys as in `edge_tta.method.state`.
 State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """Memory that PyTorch's forward pass keeps for the backward pass, which time pays for.
+
+    Args:
+        saved: precision of what is saved: `float32`; `float16` (half the memory, gradients to
+            about 1e-3); `int8` (a quarter, 1e-2); or `stock`, as PyTorch saves it.
+        checkpointing: segments at most that save their input alone and are computed again in the
+            backward pass: a number from 2, `auto` (as many as save least), or 0: none. Needs
+            `gradient` constant and no `taylor`.
+
+    Raises:
+        ConfigError: another precision.
+    """
+
+    saved: str = "float32"
+    checkpointing: int | str = 0
+
+    def __post_init__(self) -> None:
+        if self.saved not in SAVED:
+            raise ConfigError(f"saved must be one of {', '.join(SAVED)}, got {self.saved!r}")
+
+
+BACKWARD = Backward()
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_tta.config import MethodConfig
+from edge_tta.engines.base import BACKWARD, Backward
 from edge_tta.engines.torch import TorchEngine
 from edge_tta.errors import ConfigError
 from edge_tta.network.capture import outputs_of
@@ -31,8 +32,7 @@ def torch_engine(
     config: MethodConfig,
     device: str,
     input_spec: InputSpec | None,
-    saved: str,
-    activation_checkpointing: int | str = 0,
+    backward: Backward = BACKWARD,
     task: Task | None = None,
     host_by_task: bool = False,
 ) -> TorchEngine:
@@ -44,7 +44,7 @@ def torch_engine(
     """
     network = model if isinstance(model, SourceNetwork) else source_network(model, device, task)
     spec = input_spec or InputSpec()
-    return TorchEngine(network, config, spec, saved, activation_checkpointing, host_by_task)
+    return TorchEngine(network, config, spec, backward, host_by_task)
 
 
 def read_onnx(path: str | Path, source_images: Any = None, task: Task | None = None) -> OnnxFile:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig, affine_only, calibrating, make_config, with_fields
 from edge_tta.config.fields import to_fields
+from edge_tta.engines.base import BACKWARD, Backward
 from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State, layer_layout
@@ -34,7 +35,7 @@ class TorchEngine:
 
     Args:
         network: shared by any number of engines.
-        saved, activation_checkpointing: see `edge_tta.Adapter`.
+        backward: what is kept in memory for the backward pass.
         host_by_task: nobody has chosen NanoAdapt's host, and the task's replaces it.
 
     Raises:
@@ -46,17 +47,16 @@ class TorchEngine:
         network: SourceNetwork,
         config: MethodConfig,
         input_spec: InputSpec,
-        saved: str,
-        activation_checkpointing: int | str = 0,
+        backward: Backward = BACKWARD,
         host_by_task: bool = False,
     ) -> None:
         self._host_by_task = host_by_task
         self.network, self.config, self.input_spec = network, config, input_spec
         self.task: Task | None = network.task
-        self.saved, self.activation_checkpointing = saved, activation_checkpointing
+        self.backward = backward
         if config.trains:
             checkpointing.check(
-                activation_checkpointing,
+                backward.checkpointing,
                 gradient=config.calibration.gradient,
                 taylor=config.calibration.taylor,
             )
@@ -78,13 +78,15 @@ class TorchEngine:
             ConfigError: a method that trains, and a task without a loss.
         """
         if image_shape != self.image_shape:
-            program = self.network.program(image_shape, self.saved, self.config.folded_below)
+            program = self.network.program(
+                image_shape, self.backward.saved, self.config.folded_below
+            )
             self.task = program.task
             self.config = _fitted(self.config, program, self._host_by_task)
             step = Step(program, self.config)
-            if self.activation_checkpointing and self.config.trains:
+            if self.backward.checkpointing and self.config.trains:
                 program = checkpointing.checkpointed(
-                    program, image_shape, step.parameters.names, self.activation_checkpointing
+                    program, image_shape, step.parameters.names, self.backward.checkpointing
                 )
                 step = Step(program, self.config)
             self._step, self.image_shape = step, image_shape
@@ -148,12 +150,7 @@ class TorchEngine:
         """Return two engines of the network."""
         others = (
             TorchEngine(
-                self.network,
-                self.config,
-                self.input_spec,
-                self.saved,
-                self.activation_checkpointing,
-                self._host_by_task,
+                self.network, self.config, self.input_spec, self.backward, self._host_by_task
             )
             for _ in range(2)
         )
@@ -182,9 +179,7 @@ class TorchEngine:
 
     def with_config(self, config: MethodConfig) -> TorchEngine:
         """Return an engine of the same network with another method, all else as here."""
-        return TorchEngine(
-            self.network, config, self.input_spec, self.saved, self.activation_checkpointing
-        )
+        return TorchEngine(self.network, config, self.input_spec, self.backward)
 
     def with_method(self, method: str, preset: str | Path) -> TorchEngine:
         """Return an engine of the same network with a method by name, its layers and views as here.
@@ -207,7 +202,7 @@ class TorchEngine:
         try:
             return self.with_config(config)
         except ConfigError:  # its activations cannot be checkpointed
-            return TorchEngine(self.network, config, self.input_spec, self.saved)
+            return TorchEngine(self.network, config, self.input_spec, Backward(self.backward.saved))
 
     @torch.inference_mode(False)
     def fisher(self, images: Tensor, batch_size: int) -> Tensor:

@@ -47,16 +47,16 @@ def check(segments: int | str, *, gradient: str, taylor: str) -> None:
     whole = isinstance(segments, int) and not isinstance(segments, bool)
     if segments != AUTO and not (whole and (segments == 0 or int(segments) >= 2)):
         raise ConfigError(
-            f"activation_checkpointing must be '{AUTO}', or a number of segments from 2, or 0, "
+            f"checkpointing must be '{AUTO}', or a number of segments from 2, or 0, "
             f"got {segments!r}"
         )
     options = (("gradient", gradient, "constant"), ("taylor", taylor, "none"))
     for name, value, needed in options if segments else ():
         if value != needed:
             raise ConfigError(
-                f"activation_checkpointing = {segments!r} recomputes segments of the network with "
+                f"checkpointing = {segments!r} recomputes segments of the network with "
                 f"the statistics that they had, and with {name} = {value!r} those are not all; set "
-                f"{name} = {needed!r}, or activation_checkpointing = 0"
+                f"{name} = {needed!r}, or checkpointing = 0"
             )
 
 

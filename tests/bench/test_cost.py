@@ -44,6 +44,7 @@ from bench.untrained import untrained
 from edge_tta.adapter import Adapter
 from edge_tta.cli.loading import DEMO_BUNDLE
 from edge_tta.cli.main import main
+from edge_tta.engines.base import Backward
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.models import Model, load_model
 from edge_tta.network.saved import node_tensors, saved_bytes
@@ -80,7 +81,7 @@ class Slow:
 
 def test_stock_tent_equals_this_package_s_tent() -> None:
     net = network("plain")
-    peer, own = StockTent(net, CPU), Adapter(net, "tent", saved="stock")
+    peer, own = StockTent(net, CPU), Adapter(net, "tent", backward=Backward("stock"))
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         images = torch.randn(4, 3, 12, 12, generator=generator)

@@ -127,7 +127,7 @@ def test_drift_is_measured_by_kind_as_an_adapter_meets_it(tmp_path: Path) -> Non
         (name, 0, "drift", N) for name in NAMES
     ]
     (stream,) = make_streams(order, data.labels, 2, 0)
-    adapter = Adapter(network("plain"), "nanoadapt", "norm", preset="paper", input_spec=spec)
+    adapter = Adapter(network("plain"), "nanoadapt:norm", preset="paper", input_spec=spec)
     wrong = np.zeros(2 * N, bool)
     for place, (kind, picture) in enumerate(zip(stream.corruption, stream.picture, strict=True)):
         frame = data.corruptions[NAMES[kind]][picture]

@@ -9,6 +9,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.budget.choices import MIB, Budget, BudgetError, chosen
 from edge_tta.budget.measuring import Costs, choices, drawn_image, fit, measured
 from edge_tta.cli.main import main
+from edge_tta.engines.base import Backward
 from edge_tta.engines.torch import engine_of
 from edge_tta.network.source import SourceNetwork
 from tests.networks import network
@@ -68,7 +69,8 @@ def test_learning_more_often_or_with_more_views_than_asked_for_is_never_chosen()
 def test_costs_are_measured_on_the_network_itself() -> None:
     frozen = SourceNetwork(network("residual"), torch.device("cpu"))
     costs = measured(
-        lambda saved, depth: Adapter(frozen, saved=saved, depth=depth), drawn_image((3, 32, 32))
+        lambda saved, depth: Adapter(frozen, backward=Backward(saved), depth=depth),
+        drawn_image((3, 32, 32)),
     )
     assert costs.saved_bytes["int8", 0] < costs.saved_bytes["float16", 0]
     assert costs.saved_bytes["float16", 1] < costs.saved_bytes["float16", 0]
@@ -87,7 +89,7 @@ def test_fit_returns_what_an_adapter_can_be_built_of() -> None:
     frozen = SourceNetwork(network("plain"), torch.device("cpu"))
 
     def build(saved: str, depth: int) -> Adapter:
-        return Adapter(frozen, saved=saved, depth=depth)
+        return Adapter(frozen, backward=Backward(saved), depth=depth)
 
     choice, why = fit(
         build,
@@ -104,7 +106,9 @@ def test_fit_returns_what_an_adapter_can_be_built_of() -> None:
 def test_no_deeper_than_asked_for_is_measured() -> None:
     frozen = SourceNetwork(network("residual"), torch.device("cpu"))
     costs = measured(
-        lambda saved, depth: Adapter(frozen, saved=saved, depth=depth), drawn_image((3, 16, 16)), 2
+        lambda saved, depth: Adapter(frozen, backward=Backward(saved), depth=depth),
+        drawn_image((3, 16, 16)),
+        2,
     )
     assert {depth for _, depth in costs.saved_bytes} == {2, 1}
 

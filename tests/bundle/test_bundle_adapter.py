@@ -13,6 +13,7 @@ from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.checkpoint import Arrays
 from edge_tta.config import make_config
+from edge_tta.engines.base import Backward
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError, StateError
 from tests.adapters import WINDOW, adapter, stream
@@ -151,8 +152,14 @@ def test_what_only_a_module_can_do_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [{"preset": "paper"}, {"device": "cuda"}, {"saved": "int8"}, {"learning_rate": 0.5}],
-    ids=str,
+    [
+        {"preset": "paper"},
+        {"device": "cuda"},
+        {"backward": Backward("int8")},
+        {"source_images": np.zeros((64, 3, 8, 8), np.float32)},
+        {"learning_rate": 0.5},
+    ],
+    ids=lambda option: next(iter(option)),
 )
 def test_what_a_bundle_has_from_its_export_is_refused(option: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="that it was exported with"):

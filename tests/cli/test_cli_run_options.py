@@ -69,7 +69,7 @@ def test_one_segment_is_refused(folder: Folder) -> None:
     words = ("--model", "demo", "--backend", "torch", "--checkpoint-activations", 1)
     done = call("run", folder(0, 1), *words)
     assert done.code == 1
-    assert "activation_checkpointing must be 'auto', or a number of segments from 2" in done.err
+    assert "checkpointing must be 'auto', or a number of segments from 2" in done.err
 
 
 @pytest.mark.parametrize("words", [("run", "demo"), ("bench", "latency", "--model", "demo")])

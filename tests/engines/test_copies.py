@@ -9,6 +9,7 @@ import torch
 
 from edge_tta.adapter import Adapter
 from edge_tta.config import HOSTS, METHODS, make_config
+from edge_tta.engines.base import Backward
 from edge_tta.engines.torch import TorchEngine
 from edge_tta.errors import ConfigError
 from edge_tta.prepare import InputSpec
@@ -28,14 +29,20 @@ LABELS = [m for m in METHODS if m != "nanoadapt"] + [f"nanoadapt:{host}" for hos
 
 def _adapter(method: str = "nanoadapt:tent", **options: Any) -> Adapter:
     """One whose every choice differs from the default."""
-    given = {"input_spec": SPEC, "saved": "float16", "accumulation": WINDOW, **CHOSEN, **options}
+    given = {
+        "input_spec": SPEC,
+        "backward": Backward("float16"),
+        "accumulation": WINDOW,
+        **CHOSEN,
+        **options,
+    }
     return Adapter(shared("residual"), method, **given)
 
 
 def _of_network(adapter: Adapter) -> tuple[object, ...]:
     engine = adapter.engine
     assert isinstance(engine, TorchEngine)
-    return engine.network, engine.input_spec, engine.saved, engine.activation_checkpointing
+    return engine.network, engine.input_spec, engine.backward
 
 
 @pytest.mark.parametrize("preset", ["edge", "paper"])
@@ -83,13 +90,13 @@ def test_a_method_that_is_not_there_is_refused_and_the_adapter_goes_on() -> None
 
 def test_checkpointing_is_kept_by_copies_and_by_methods_that_allow_it() -> None:
     pytest.importorskip("edge_tta.network.checkpointing")
-    adapting = Adapter(shared("residual"), activation_checkpointing=2)
+    adapting = Adapter(shared("residual"), backward=Backward(checkpointing=2))
     for other in (adapting.fresh_copy(), adapting.with_method("nanoadapt:eata", "edge")):
         assert _of_network(other) == _of_network(adapting)
     # Tent's gradient goes through the statistics, whose layers cannot run again.
     tent = adapting.with_method("tent")
     assert tent.config == make_config("tent")
-    assert _of_network(tent) == (*_of_network(adapting)[:3], 0)
+    assert _of_network(tent) == (*_of_network(adapting)[:2], Backward())
 
 
 def test_a_state_of_another_adapter_that_is_restored_may_be_saved(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -106,7 +113,14 @@ def test_a_state_of_another_adapter_that_is_restored_may_be_saved(tmp_path) -> N
 
 
 @pytest.mark.parametrize(
-    "option", [{"method": "tent"}, {"host": "eata"}, {"learning_rate": 0.5}, {"saved": "int8"}]
+    "option",
+    [
+        {"method": "tent"},
+        {"learning_rate": 0.5},
+        {"backward": Backward("int8")},
+        {"source_images": torch.zeros(64, 3, 8, 8)},
+    ],
+    ids=lambda option: next(iter(option)),
 )
 def test_an_engine_has_its_method_and_options(option: dict[str, Any]) -> None:
     engine = _adapter().engine

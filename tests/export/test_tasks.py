@@ -26,12 +26,12 @@ def test_a_bundle_computes_what_pytorch_computes_and_returns_its_form(
     name: str, tmp_path: Path
 ) -> None:
     network, task = _network(name), ANSWERS[name][0]
-    host = "tent" if name == "segment" else None
-    adapter = Adapter(network, host=host, input_spec=SPEC, task=task)
+    method = "nanoadapt:tent" if name == "segment" else "nanoadapt"
+    adapter = Adapter(network, method, input_spec=SPEC, task=task)
     done = export_bundle(Model(name, network, SPEC), [adapter], "edge", tmp_path / "b")
     (parity, *_) = done.parity.values()
     assert max(parity.logits, parity.state) <= STEP_TOLERANCE
-    assert (tmp_path / "b" / "learn.onnx").is_file() == (host == "tent")
+    assert (tmp_path / "b" / "learn.onnx").is_file() == (method == "nanoadapt:tent")
     # Where no layer reads the frame to normalise it, the folded network observes.
     assert (tmp_path / "b" / "measuring.onnx").is_file() == (name in ("detect", "features"))
     bundle = Adapter(tmp_path / "b")

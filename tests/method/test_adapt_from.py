@@ -7,6 +7,7 @@ import torch
 
 from edge_tta.adapter import Adapter
 from edge_tta.config import SAVED
+from edge_tta.engines.base import Backward
 from edge_tta.errors import ModelError
 from edge_tta.method.state import layer_layout
 from tests.adapters import WINDOW, adapter, stream
@@ -42,8 +43,12 @@ def test_a_folded_adapter_learns_as_one_whose_statistics_below_stay() -> None:
 
 @pytest.mark.parametrize("saved", SAVED)
 def test_every_executor_folds_alike(saved: str) -> None:
-    cut = Adapter(network("residual"), saved=saved, adapt_from="bn3", accumulation=WINDOW)
-    like = Adapter(network("residual"), saved="stock", adapt_from="bn3", accumulation=WINDOW)
+    cut = Adapter(
+        network("residual"), backward=Backward(saved), adapt_from="bn3", accumulation=WINDOW
+    )
+    like = Adapter(
+        network("residual"), backward=Backward("stock"), adapt_from="bn3", accumulation=WINDOW
+    )
     for images in stream(WINDOW - 1):
         torch.testing.assert_close(cut(images), like(images), atol=1e-3, rtol=1e-3)
     scale = float(like.state["opt.gradient"].abs().max())

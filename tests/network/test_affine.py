@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_tta import Adapter
+from edge_tta.engines.base import Backward
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.network.capture import capture
 from export.onnx_file import write_adapted
@@ -57,7 +58,7 @@ def test_scale_and_shift_are_found_and_nothing_is_calibrated() -> None:
 def test_a_step_is_tents_on_these_alone(method: str, saved: str) -> None:
     model = network()
     plain = {"accumulation": 1, "weighting": "mean", "reliable_below": 0.0, "learning_rate": 1e-3}
-    adapter = Adapter(model, method, saved=saved, **plain)  # type: ignore[arg-type]
+    adapter = Adapter(model, method, backward=Backward(saved), **plain)  # type: ignore[arg-type]
     with torch.no_grad():
         expected = model(IMAGES[:1])
     torch.testing.assert_close(adapter(IMAGES[:1]), expected, rtol=1e-5, atol=1e-5)
@@ -96,7 +97,7 @@ def test_an_onnx_file_adapts_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_what_only_calibrates_is_refused(tmp_path: Path) -> None:
-    for words in ({"method": "norm"}, {"host": "norm"}, {"method": "eata"}):
+    for words in ({"method": "norm"}, {"method": "nanoadapt:norm"}, {"method": "eata"}):
         with pytest.raises(ConfigError, match="use --method tent"):
             Adapter(network(), **words).prepare((3, 12, 12))  # type: ignore[arg-type]
     assert Adapter(network(), "source").prepare((3, 12, 12)) == 5

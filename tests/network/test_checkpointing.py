@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_tta.adapter import Adapter
+from edge_tta.engines.base import Backward
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError
 from edge_tta.method.state import State
@@ -43,9 +44,11 @@ def segments_of(adapter: Adapter, shape: tuple[int, ...]) -> int:
     return len(program.segments) if isinstance(program, CheckpointedProgram) else 1
 
 
-def learned(net: nn.Module, segments: int | str, **options: object) -> tuple[Tensor, State, int]:
+def learned(
+    net: nn.Module, segments: int | str, saved: str = "float32", **options: object
+) -> tuple[Tensor, State, int]:
     options = {"reliable_below": 0.0, "accumulation": 2, **options}
-    adapter = Adapter(net, activation_checkpointing=segments, **options)  # type: ignore[arg-type]
+    adapter = Adapter(net, backward=Backward(saved, segments), **options)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
         logits = adapter(torch.randn(2, 3, 16, 16, generator=generator) + 0.3)
@@ -74,8 +77,8 @@ def test_logits_gradients_and_statistics_are_those_of_a_network_run_once(
 @pytest.mark.parametrize(
     "options",
     [
-        {"host": "sar"},
-        {"host": "eata", "views": 1},
+        {"method": "nanoadapt:sar"},
+        {"method": "nanoadapt:eata", "views": 1},
         {"calibration": "running", "diversity": 0.0},
         {"views": 3},
         {"train": "affine+conv"},
@@ -125,7 +128,7 @@ class Deep(nn.Module):
 
 
 def kept_bytes(net: nn.Module, segments: int | str) -> tuple[int, int]:
-    adapter = Adapter(net, activation_checkpointing=segments, reliable_below=0.0)
+    adapter = Adapter(net, backward=Backward(checkpointing=segments), reliable_below=0.0)
     images = torch.randn(1, 3, 32, 32)
     adapter(images)
     program = engine_of(adapter).step.program
@@ -191,7 +194,7 @@ def test_a_plan_is_the_best_of_all(seed: int, most: int | None) -> None:
 
 
 def test_what_a_batchnorm_writes_over_is_no_place_to_cut(everywhere: None) -> None:
-    adapter = Adapter(network("plain"), saved="float32", activation_checkpointing="auto")
+    adapter = Adapter(network("plain"), backward=Backward("float32", "auto"))
     adapter.prepare((3, 16, 16))
     program = engine_of(adapter).step.program
     assert isinstance(program, CheckpointedProgram)
@@ -227,11 +230,11 @@ def test_a_residual_that_a_batchnorm_reads_is_a_place_to_cut(everywhere: None) -
 def test_statistics_that_are_no_constants_are_refused(field: str, value: str) -> None:
     options = {field: value}
     with pytest.raises(ConfigError, match=f"with {field} = '{value}' .*set {field} = '"):
-        Adapter(network("plain"), activation_checkpointing="auto", **options)  # type: ignore[arg-type]
-    Adapter(network("plain"), "norm", activation_checkpointing="auto")
+        Adapter(network("plain"), backward=Backward(checkpointing="auto"), **options)  # type: ignore[arg-type]
+    Adapter(network("plain"), "norm", backward=Backward(checkpointing="auto"))
 
 
 @pytest.mark.parametrize("value", [-1, 1, 1.5, True, "most"])
 def test_other_numbers_of_segments_are_refused(value: object) -> None:
     with pytest.raises(ConfigError, match="must be 'auto', or a number of segments from 2"):
-        Adapter(network("plain"), activation_checkpointing=value)  # type: ignore[arg-type]
+        Adapter(network("plain"), backward=Backward(checkpointing=value))  # type: ignore[arg-type]

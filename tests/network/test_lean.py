@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_tta.adapter import Adapter
+from edge_tta.engines.base import Backward
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError
 from edge_tta.method.state import State
@@ -88,7 +89,9 @@ MORE = ("bottleneck", "bottleneck-inside", "thin", "thin6", "thin-swish")
 
 
 def learned(net: nn.Module, saved: str, **options: object) -> tuple[Tensor, State]:
-    adapter = Adapter(net, saved=saved, reliable_below=0.0, accumulation=100, **options)
+    adapter = Adapter(
+        net, backward=Backward(saved), reliable_below=0.0, accumulation=100, **options
+    )
     generator = torch.Generator().manual_seed(1)
     for _ in range(2):
         logits = adapter(torch.randn(2, 3, 16, 16, generator=generator) + 0.3)
@@ -150,7 +153,7 @@ def test_float64_gradients_are_exact_whatever_gamma_is(name: str) -> None:
 
 
 def kept_bytes(net: nn.Module, saved: str) -> int:
-    adapter = Adapter(net, saved=saved, reliable_below=0.0)
+    adapter = Adapter(net, backward=Backward(saved), reliable_below=0.0)
     images = torch.randn(1, 3, 64, 64)
     adapter(images)
     program = engine_of(adapter).step.program
@@ -221,4 +224,4 @@ def test_a_prediction_under_autocast_is_an_array() -> None:
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ConfigError, match="saved must be one of stock, float32, float16, int8"):
-        Adapter(built("bottleneck"), saved="int4")
+        Adapter(built("bottleneck"), backward=Backward("int4"))

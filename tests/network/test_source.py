@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_tta.adapter import Adapter
+from edge_tta.engines.base import Backward
 from edge_tta.errors import ModelError
 from edge_tta.network.source import SourceNetwork
 from tests.networks import network, with_statistics
@@ -74,7 +75,7 @@ class _OverTime(nn.Module):
 def test_five_axes_are_learned_in_every_precision(saved: str) -> None:
     model = with_statistics(_OverTime())
     images = torch.randn(1, 3, 8, 8)
-    adapter = Adapter(model, saved=saved, reliable_below=0.0)
+    adapter = Adapter(model, backward=Backward(saved), reliable_below=0.0)
     logits = adapter.predict_source(images)
     torch.testing.assert_close(logits, model(images), rtol=1e-2, atol=1e-2)
     for _ in range(adapter.config.optimizer.accumulation):
