@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _bundle(arguments: argparse.Namespace) -> int:
     from export.bundle import check_target, export_bundle
-    from export.parity import images_of
+    from export.parity_frames import images_of
 
     check_target(arguments.out)
     options.check_choices(arguments)
@@ -177,13 +177,13 @@ def _frozen(arguments: argparse.Namespace) -> int:
 
 def _why(tolerance: float) -> str:
     """Return what is said where more than the usual difference was let pass; else ""."""
-    from export.parity import PERTURBATION, STEP_TOLERANCE
+    from export.parity import STEP_TOLERANCE
 
     if tolerance <= STEP_TOLERANCE:
         return ""
     return (
-        f"; up to {tolerance:.1e} was let pass, because a change of {PERTURBATION:g} of image and "
-        "state moves PyTorch's own step about as far"
+        f"; up to {tolerance:.1e} was let pass, because rounding moves PyTorch's own step about as "
+        "far"
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,11 +18,12 @@ from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import Arrays
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ModelError
-from edge_tta.frames import open_source
 from edge_tta.method.state import State
+from edge_tta.method.step import Step
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
-from export.graph.trace import plain_step
+from export.graph.trace import exact_step, plain_step
+from export.parity_frames import repeated
 
 MIN_STEPS = 20
 # Until an update of the parameters has been among them.
@@ -43,8 +44,9 @@ and moves the shrinkage factor of statistics where the frames seem all alike."""
 _DRAWS = 8
 
 SAFETY = 8.0
-"""Multiple of that by which a step may differ, where it is more than STEP_TOLERANCE. ResNet-50 with
-random weights was seen at six."""
+"""Multiple by which a step may differ of what that moves PyTorch's own, or of how far this is from
+the step in float64, where it is more than STEP_TOLERANCE. ResNet-50 with random weights was seen at
+six."""
 
 MOST_TOLERANCE = 0.15
 """Allowed difference of one step, however sensitive the network."""
@@ -63,18 +65,22 @@ class Parity:
     Attributes:
         steps, updates: how many were compared; an update ends a window, and may move nothing.
         logits: of one step, the worst.
-        state: of one step, the worst tensor; `worst` is its name.
+        state: of one step, the worst tensor.
         drift: of the logits of the last step, each executor on its own state.
-        tolerance: of logits and state, STEP_TOLERANCE but where PyTorch's own step is less certain.
+        tolerance: largest allowed difference of a tensor, STEP_TOLERANCE but where PyTorch's own
+            step is less certain.
+        excess: of one step, the largest difference as a multiple of what was allowed, of the
+            logits or the tensor `worst`.
     """
 
     steps: int
     updates: int
     logits: float
     state: float
-    worst: str
     drift: float
-    tolerance: float
+    tolerance: float = STEP_TOLERANCE
+    excess: float = 0.0
+    worst: str = "logits"
 
 
 def compare(
@@ -98,8 +104,9 @@ def compare(
     engine = OnnxEngine(Bundle(folder, profile=profile), like.config.label)
     bundle, alone = Adapter(engine), Adapter(engine)
     bundle.prepare(spec.shape)
-    worst = Parity(0, 0, 0.0, 0.0, "", 0.0, STEP_TOLERANCE)
-    for image in _images(spec, frames):
+    worst = Parity(0, 0, 0.0, 0.0, 0.0)
+    allowed = _Allowed()
+    for image in repeated(spec, frames, _MAX_STEPS):
         steps = worst.steps + 1
         learn = steps % _OBSERVE_EVERY != 0
         wanted = reference(image, learn)
@@ -107,30 +114,44 @@ def compare(
         predicted = bundle.predict(image)
         step = bundle(image, learn=learn), bundle.state
         here = _differences(step, wanted, reference.before)
-        logits, (state, name) = here["logits"], _largest(here)
-        logits = max(logits, _furthest(predicted, reference.predict(image)))
-        tolerance = worst.tolerance
-        if not max(logits, state) <= tolerance:
+        here["logits"] = max(here["logits"], _furthest(predicted, reference.predict(image)))
+        if allowed.excess(here)[0] > 1:
             # Where rounding alone moves PyTorch's own step as far, no more can be asked.
-            tolerance = max(
-                tolerance, min(SAFETY * reference.sensitivity(image, learn), MOST_TOLERANCE)
-            )
+            allowed.widen(reference.sensitivity(image, learn))
         drift = _furthest(alone(image, learn=learn), wanted[0])
         windows = int(alone.state.get("opt.updates", 0))
-        if not state <= worst.state:
-            worst = replace(worst, state=state, worst=name)
         worst = replace(
             worst,
             steps=steps,
             updates=windows,
-            logits=max(worst.logits, logits),
+            logits=max(worst.logits, here["logits"]),
+            state=max([worst.state, *(d for name, d in here.items() if name != "logits")]),
             drift=drift,
-            tolerance=tolerance,
+            tolerance=max([STEP_TOLERANCE, *allowed.values()]),
         )
+        if not (over := allowed.excess(here))[0] <= worst.excess:
+            worst = replace(worst, excess=over[0], worst=over[1])
         if steps >= MIN_STEPS and (windows or not like.config.trains):
             break
     _refuse(worst, like.config.label)
     return worst
+
+
+class _Allowed(dict[str, float]):
+    """Allowed differences of one step, by tensor: STEP_TOLERANCE where nothing else is known."""
+
+    def __missing__(self, name: str) -> float:
+        return STEP_TOLERANCE
+
+    def excess(self, differences: Mapping[str, float]) -> tuple[float, str]:
+        """Return the largest difference as a multiple of what is allowed, and whose; NaN: inf."""
+        over = {name: d / max(self[name], 1e-12) for name, d in differences.items()}
+        return max((np.inf if np.isnan(value) else value, name) for name, value in over.items())
+
+    def widen(self, uncertain: Mapping[str, float]) -> None:
+        """Allow what PyTorch's own step is uncertain by, SAFETY times."""
+        for name, value in uncertain.items():
+            self[name] = max(self[name], min(SAFETY * value, MOST_TOLERANCE))
 
 
 class _Reference:
@@ -141,7 +162,7 @@ class _Reference:
     """
 
     def __init__(self, like: Adapter, spec: InputSpec) -> None:
-        self._step = plain_step(like, spec.shape)
+        self._like, self._step = like, plain_step(like, spec.shape)
         self._config, self._spec, self._count = like.config, spec, 0
         self._state = self._old = self._step.initial_state()
         self.before: Arrays = {}
@@ -149,41 +170,59 @@ class _Reference:
     def __call__(self, image: Images, learn: bool) -> tuple[Any, Arrays]:
         """Outputs and new state of the next step."""
         self._old, self.before = self._state, _arrays(self._state)
-        logits, self._state = self._run(self._batch(image, learn), learn, self._old)
+        run = self._step.learn if learn else self._step.observe
+        batch = self._batch(image, learn)
+        logits, self._state = run(batch, self._old, views=len(batch))
         self._count += 1
-        return logits, _arrays(self._state)
+        return _numpy(logits), _arrays(self._state)
 
     def predict(self, image: Images) -> Any:
         """Outputs at the state before the last step."""
         return _numpy(self._step.predict(torch.from_numpy(image), self._old))
 
-    def sensitivity(self, image: Images, learn: bool) -> float:
-        """Largest change of the last step with a PERTURBATION of the image and the state."""
+    def sensitivity(self, image: Images, learn: bool) -> dict[str, float]:
+        """Uncertainty of the last step by tensor, of the logits as "logits".
+
+        How far it is moved by a PERTURBATION of the image and the state, or is from the same step
+        in float64: the gradient of a sure prediction is a difference of nearly equal numbers.
+        """
         self._count -= 1
         batch = self._batch(image, learn)
         self._count += 1
-        wanted = self._run(batch, learn, self._old)
-        largest = 0.0
+        wanted = _step_of(self._step, batch, learn, self._old)
+        largest = dict.fromkeys(("logits", *self._old), 0.0)
         for draw in range(1 + _DRAWS):
             old = {name: _perturbed(value, draw) for name, value in self._old.items()}
-            logits, new = self._run(_perturbed(batch, draw), learn, old)
-            moved = _differences(
-                (logits, _arrays(new)), (wanted[0], _arrays(wanted[1])), self.before
+            moved = _perturbed(batch, draw)
+            step = _step_of(self._step, moved, learn, old)
+            exact = _step_of(
+                self._exact, _double(moved), learn, {k: _double(v) for k, v in old.items()}
             )
-            largest = max(largest, *moved.values())
+            for other in (wanted, exact):
+                for name, value in _differences(step, other, self.before).items():
+                    largest[name] = max(largest[name], value)
         return largest
 
-    def _run(self, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, State]:
-        views = len(batch)
-        run = self._step.learn if learn else self._step.observe
-        logits, new = run(batch, state, views=views)
-        return _numpy(logits), new
+    @functools.cached_property
+    def _exact(self) -> Step:
+        return exact_step(self._like, self._spec.shape)
 
     def _batch(self, image: Images, learn: bool) -> torch.Tensor:
         config = self._config
         count = config.views.count if learn and config.trains else 0
         rng = np.random.default_rng([config.views.seed, self._count])
         return torch.from_numpy(make_views(image, count, self._spec, rng))
+
+
+def _step_of(step: Step, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, Arrays]:
+    """Outputs and new state of a step."""
+    run = step.learn if learn else step.observe
+    logits, new = run(batch, state, views=len(batch))
+    return _numpy(logits), _arrays(new)
+
+
+def _double(values: torch.Tensor) -> torch.Tensor:
+    return values.double() if values.is_floating_point() else values
 
 
 def _perturbed(values: torch.Tensor, draw: int) -> torch.Tensor:
@@ -218,13 +257,6 @@ def _differences(
     return differences
 
 
-def _largest(differences: dict[str, float]) -> tuple[float, str]:
-    """The worst tensor of the state; NaN is worse than anything."""
-    state = {name: d for name, d in differences.items() if name != "logits"}
-    name = max(state, key=lambda n: np.inf if np.isnan(state[n]) else state[n])
-    return state[name], name
-
-
 def _furthest(outputs: Any, wanted: Any) -> float:
     """Largest of the outputs' relative differences."""
     pairs = zip(nest.leaves(outputs), nest.leaves(wanted), strict=True)
@@ -240,44 +272,13 @@ def relative(values: Array, wanted: Array, scale: float = 0.0) -> float:
     return float(np.abs(gap).max()) / largest
 
 
-def images_of(source: str, spec: InputSpec, count: int = 64) -> list[Images]:
-    """The first frames of a folder, video or picture, as images.
-
-    Raises:
-        SourceError: it cannot be opened, or holds no frame.
-    """
-    images: list[Images] = []
-    with open_source(source, max_frames=count) as opened:
-        while (frame := opened.read()) is not None:
-            image = spec.prepare(frame.pixels) if frame.array is None else frame.array[None]
-            images.append(image)
-    return images
-
-
-def _images(spec: InputSpec, frames: Sequence[Images] | None) -> Iterator[Images]:
-    """Yield _MAX_STEPS images: the frames in turn, or made ones."""
-    rng = np.random.default_rng(0)
-    for i in range(_MAX_STEPS):
-        yield frames[i % len(frames)] if frames else _made(spec, rng)
-
-
-def _made(spec: InputSpec, rng: np.random.Generator) -> Images:
-    """A picture of soft patches and some noise, darker or lighter than the last."""
-    channels, height, width = spec.shape
-    coarse = rng.uniform(0, 255, (6, 6, channels)).astype(np.float32)
-    soft = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    soft = soft.reshape(height, width, channels)
-    noisy = soft * rng.uniform(0.4, 1.2) + rng.normal(0, 8, soft.shape)
-    return spec.normalise(np.clip(noisy, 0, 255).astype(np.uint8)[None])
-
-
 def _refuse(parity: Parity, label: str) -> None:
-    step, worst = max(parity.logits, parity.state), parity.worst or "the state"
     # NaN is no parity either.
-    if not step <= parity.tolerance or not parity.drift <= DRIFT_TOLERANCE:
+    if not parity.excess <= 1 or not parity.drift <= DRIFT_TOLERANCE:
         raise ModelError(
             f"the bundle does not compute what PyTorch computes ({label}): one step differs by "
-            f"{parity.logits:.1e} in the logits, {parity.state:.1e} in {worst}"
-            f" (at most {parity.tolerance:.1e}), {parity.steps} steps by {parity.drift:.1e} (at "
-            f"most {DRIFT_TOLERANCE:g}); nothing was written; run the model with --backend torch"
+            f"{parity.logits:.1e} in the logits, {parity.state:.1e} in the state, in "
+            f"{parity.worst} {parity.excess:.1f} times as far as allowed; {parity.steps} steps by "
+            f"{parity.drift:.1e} (at most {DRIFT_TOLERANCE:g}); nothing was written; try other "
+            "--frames, or run the model with --backend torch"
         )

@@ -1,27 +1,48 @@
-"""Shared fixtures. Outside data is found by EDGE_TTA_DATA; tests that need it skip without it."""
+"""Shared fixtures. Outside data is found by EDGE_TTA_DATA; tests that need it skip without it.
+
+Without PyTorch, as on a device with the light install, the modules that import it are skipped.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from edge_tta.config import LossConfig, methods
-from edge_tta.demo.network import road_signs
-from edge_tta.method.hosts import Host, eata, sar
+if TYPE_CHECKING:
+    from edge_tta.config import LossConfig
+    from edge_tta.method.hosts import Host
 
-torch.set_num_threads(1)
 cv2.setNumThreads(1)
+if find_spec("torch") is not None:
+    import torch
+
+    torch.set_num_threads(1)
 
 SURER = 50
+_ABSENT = [
+    f"No module named '{name}'"
+    for name in ("torch", "onnx", "matplotlib")
+    if find_spec(name) is None
+]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
+    """Skips a module that imports what the light install has not, where it is not there."""
+    report = yield
+    if report.outcome == "failed" and any(line in str(report.longrepr) for line in _ABSENT):
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, "Skipped: needs more than the light install")
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +59,10 @@ def outside_data() -> Path:
 @pytest.fixture(scope="session")
 def demo_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo network's weights, as a user's file."""
+    from safetensors.torch import save_file
+
+    from edge_tta.demo.network import road_signs
+
     path = tmp_path_factory.mktemp("demo") / "weights.safetensors"
     save_file(road_signs().state_dict(), path)
     return path
@@ -59,6 +84,9 @@ def reachable_margins(monkeypatch: pytest.MonkeyPatch) -> None:
     With the published margins of eata and sar all their images would be left out, and sar would
     never recover. Every other host that filters is given logits that are `SURER` times as large.
     """
+    from edge_tta.config import methods
+    from edge_tta.method.hosts import eata, sar
+
     for name in methods.HOSTS:
         module = import_module(f"edge_tta.method.hosts.{name}") if name != "norm" else None
         if module not in (None, eata, sar):

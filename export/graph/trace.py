@@ -21,6 +21,7 @@ from edge_tta.errors import ModelError
 from edge_tta.method.folding import Affine, by_site, calibrated
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
+from edge_tta.network.capture import capture
 from edge_tta.network.exporting import first_line
 from edge_tta.network.kernels import Kernels
 from edge_tta.network.program import AsTrained, Program, Site, Statistics, Watched
@@ -54,6 +55,14 @@ def plain_step(adapter: Adapter, image_shape: tuple[int, ...], *, traced: bool =
     network = SourceNetwork(source.copy(), source.device, source.task)
     program = network.program(image_shape, "stock", config.folded_below)
     return Step(program, config, traced=traced)
+
+
+def exact_step(adapter: Adapter, image_shape: tuple[int, ...]) -> Step:
+    """The adapter's step in float64."""
+    source, config = engine_of(adapter).network, adapter.config
+    network = source.copy().double()
+    program = capture(network, image_shape, below=config.folded_below, task=source.task)
+    return Step(program, config)
 
 
 def trace_observe(step: Step, image_shape: tuple[int, ...], known: Collection[Any]) -> Traced:

@@ -64,8 +64,7 @@ def test_layers_that_stay_as_trained_are_not_measured(tmp_path: Path) -> None:
     for coarsest in (1, 1e9):
         adapter = Adapter(
             model.module,
-            "nanoadapt",
-            "norm",
+            "nanoadapt:norm",
             input_spec=SPEC,
             calibration="framewise",
             coarsest=coarsest,
