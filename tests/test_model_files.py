@@ -57,6 +57,20 @@ def test_a_factory_gives_its_network_in_evaluation_mode(write: Write) -> None:
     assert load_model(f"{path}:Net").module(torch.zeros(1, 3, 8, 8)).shape == (1, 4)
 
 
+def test_a_network_that_was_never_trained_is_told(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write()
+    module = load_model(f"{path}:small").module
+    assert "small looks untrained" in caplog.text
+    assert "--weights FILE" in caplog.text
+    caplog.clear()
+    module[1].running_mean += 0.1  # type: ignore[index, operator]
+    torch.save(module.state_dict(), tmp_path / "net.pt")
+    load_model(f"{path}:small", tmp_path / "net.pt")
+    assert "untrained" not in caplog.text
+
+
 def test_input_for_all_factories_is_taken(write: Write) -> None:
     path = write(NET + "INPUT = {'size': 32, 'scale': 1, 'mean': 127.5, 'std': (1.0, 2.0, 3.0)}")
     expected = InputSpec(32, 1, (127.5,) * 3, (1.0, 2.0, 3.0))

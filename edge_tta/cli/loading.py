@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -152,6 +153,11 @@ def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
 
 def _torch(arguments: argparse.Namespace) -> Loaded:
     if importlib.util.find_spec("torch") is None:
+        if not re.search(r"^demo$|^torchvision:|\.py:|\.onnx$", arguments.model):
+            raise ModelError(
+                f"there is no bundle {arguments.model}: no such folder; check the path, or make "
+                "one where PyTorch is: edge-tta export bundle --model MODEL --out DIR"
+            )
         raise ModelError(
             f"{arguments.model} needs PyTorch, which is not installed: pip install "
             "'edge-tta[torch]', or give a bundle"

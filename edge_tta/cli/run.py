@@ -70,7 +70,8 @@ def main(argv: Sequence[str]) -> int:
         )
     if loaded.why:
         console.print(loaded.why)
-    files = [path for path in (arguments.save, arguments.plot, arguments.state) if path is not None]
+    asked_for = arguments.save, arguments.plot, arguments.state, arguments.jsonl
+    files = [Path(path) for path in asked_for if path not in (None, "-")]
     before = {path: _stamp(path) for path in files}
     controls = Controls()
     with StopRequest() as stop, ExitStack() as stack:

@@ -72,7 +72,7 @@ def _add_frames(add: Callable[..., object]) -> None:
     fps = (
         "at most so many frames per second: cameras are asked for them; videos are thinned out and "
         "played in their own time, pictures follow at this pace (to leave frames out without "
-        "waiting: --stride; default: the source's own pace)"
+        "waiting: --stride; default: a camera's own pace, files as fast as the network can)"
     )
     add("--fps", type=values.positive, help=fps)
     lost = "look for a lost camera or stream for S seconds; inf: for ever (default: 60)"

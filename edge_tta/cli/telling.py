@@ -20,6 +20,7 @@ from rich.progress import (
 from edge_tta.run.loop import Loop
 from edge_tta.run.summary import (
     accuracy_line,
+    comparison_line,
     guard_line,
     latency_line,
     summary_table,
@@ -66,9 +67,9 @@ def tell(loop: Loop, console: Console) -> None:
     if tally.frames:
         console.print(summary_table(tally, method, loop.predictors.classes))
         console.print(latency_line(tally))
-        estimated = accuracy_line(tally)
-        if estimated is not None:
-            console.print(estimated)
+        for line in (accuracy_line(tally), comparison_line(tally)):
+            if line is not None:
+                console.print(line)
         guarded = guard_line(tally)
         if guarded is not None:
             console.print(guarded, style="yellow" if tally.fallen else None)

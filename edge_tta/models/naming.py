@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import urllib.error
 from dataclasses import dataclass, replace
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from edge_tta.errors import ModelError, did_you_mean, one_line
+from edge_tta.errors import ModelError, did_you_mean, one_line, printable
 from edge_tta.models.factories import call_factory, imported, input_of, labels_of, names_in, task_of
 from edge_tta.models.fitting import fill, state_for
 from edge_tta.models.weights import StateDict
@@ -19,6 +21,7 @@ from edge_tta.network.checking import evaluating
 from edge_tta.prepare import InputSpec
 from edge_tta.tasks import Decode, Task, find_task, task_named
 
+_log = logging.getLogger(__name__)
 _FORMS = "demo, torchvision:NAME, FILE.py:FACTORY or FILE.onnx"
 _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors"}
 # torchvision builds these with an auxiliary classifier and a normalisation of their own.
@@ -108,6 +111,8 @@ def _no_model(spec: str) -> str:
         )
     if spec and path.is_dir():
         return f"{spec!r} is a folder, maybe a bundle; here expected {_FORMS}"
+    if "/" in spec and not path.exists():
+        return f"there is no {spec}, neither a bundle's folder nor a file; expected {_FORMS}"
     known = ["demo", *(f"torchvision:{name}" for name in _torchvision_names())]
     hint = did_you_mean(spec, known)
     return f"{spec!r} is no model; expected {_FORMS}, or a bundle's folder{hint}"
@@ -185,6 +190,13 @@ def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
         network = call_factory(module, path, factory)
     if weights is not None:
         network = fill(network, weights)
+    elif _looks_untrained(network):
+        _log.warning(
+            "%s:%s looks untrained: its BatchNorm statistics are those of a new layer; give the "
+            "weights that were trained with --weights FILE",
+            printable(str(path)),
+            printable(factory),
+        )
     decode = getattr(module, "decode", None) or getattr(network, "decode", None)
     return Model(
         f"{path}:{factory}",
@@ -193,6 +205,16 @@ def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
         labels_of(getattr(module, "LABELS", None), path, factory),
         decode,
         task_of(getattr(module, "TASK", None), path, factory),
+    )
+
+
+def _looks_untrained(network: nn.Module) -> bool:
+    """Return True where no BatchNorm has seen a batch or been given statistics."""
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    return bool(norms) and all(
+        not norm.running_mean.any() and bool((norm.running_var == 1).all())
+        for norm in norms
+        if norm.running_mean is not None and norm.running_var is not None
     )
 
 

@@ -76,12 +76,28 @@ def guard_line(tally: Tally) -> str | None:
         return None
     falls = tally.guard.falls
     share = f"{tally.guard.source_share:.0%} of the frames"
-    weight = f"the source had {tally.source_weight:.0%} of the weight, and ran on {share}"
+    weight = (
+        f"the source network ran on {share} and had {tally.source_weight:.0%} of the weight in the "
+        "answers"
+    )
     if not falls:
         return f"guard: no sign of harm; {weight}"
     times = "once" if falls == 1 else f"{falls} times"
     fallen = f"for {tally.fallen} of {tally.frames} frames"
-    return f"guard: fell back {times} (last: {tally.last_harm}), {fallen}; {weight}"
+    last = f"{'' if falls == 1 else 'last: '}{tally.last_harm}"
+    return f"guard: fell back to the source network {times} ({last}), {fallen}; {weight}"
+
+
+def comparison_line(tally: Tally) -> str | None:
+    """Return how the adapted network fares beside the source; None: nobody has compared them."""
+    guard = tally.guard
+    if guard is None or not guard.source_share:
+        return None
+    said = f"adapted and source networks differ on {guard.disagreement:.0%} of the latest frames"
+    if guard.accuracy is None or guard.source_accuracy is None:
+        return f"{said}; which is right more often: unknown"
+    adapted, source = in_words(guard.accuracy), in_words(guard.source_accuracy)
+    return f"{said}; estimated accuracy: adapted {adapted}, source {source}"
 
 
 def accuracy_line(tally: Tally) -> str | None:
@@ -89,11 +105,14 @@ def accuracy_line(tally: Tally) -> str | None:
     if tally.filter is None:
         return None
     if tally.filter.accuracy is None:
-        return "estimated accuracy: unknown (too few frames, or neighbours that tell nothing)"
+        return (
+            "estimated accuracy: unknown (too few frames, or neighbours that say nothing of each "
+            "other)"
+        )
     alone = in_words(tally.filter.accuracy_alone)
     return (
         f"estimated accuracy, latest {min(tally.frames, MEMORY)} frames: "
-        f"{in_words(tally.filter.accuracy)}; of frames alone {alone}"
+        f"{in_words(tally.filter.accuracy)}; without the filter {alone}"
     )
 
 
@@ -104,6 +123,12 @@ def warning_line(tally: Tally, adapted: str) -> str | None:
     again as the source network's and more than half a nat above it: calibration that takes the
     evidence away ends in doubt.
     """
+    if tally.sorted_by_class:
+        return (
+            f"the pictures came class after class, {tally.labelled // tally.blocks} in a row, as "
+            "no camera shows them, which hides what adapting gives; in random order: edge-tta "
+            "bench error, or one folder with a labels.csv"
+        )
     instead = "; for a stream like this use --method source"
     errors, entropies = tally.errors, tally.entropies
     if SOURCE in errors and adapted in errors:

@@ -12,6 +12,9 @@ import numpy as np
 
 from edge_tta.run.frame_result import FilterReport, FrameResult, GuardReport
 
+_LONG = 20
+"""Frames of one class after another, on average."""
+
 
 @dataclass
 class Mean:
@@ -70,6 +73,7 @@ class Tally:
         not_learned: why -> frames that were predicted and changed nothing.
         guard, filter: its latest report; None: there is none.
         source_weight: mean weight of the source in the answers, 0..1.
+        classes, blocks: true classes seen, and how often one followed another.
         fallen: frames while the guard had fallen back. last_harm: why it had, the last time.
     """
 
@@ -82,19 +86,28 @@ class Tally:
     not_learned: Counter[str] = field(default_factory=Counter)
     guard: GuardReport | None = None
     filter: FilterReport | None = None
+    classes: set[int] = field(default_factory=set)
+    blocks: int = 0
     source_weight: float = 0.0
     fallen: int = 0
     last_harm: str = ""
+    _label: int | None = None
 
     def conditions(self) -> list[str]:
         """The named conditions in the order they came."""
         every = (condition for errors in self.errors.values() for condition in errors)
         return list(dict.fromkeys(condition for condition in every if condition))
 
+    @property
+    def sorted_by_class(self) -> bool:
+        """Whether each of several classes came in one long block, as in a sorted data set."""
+        return 1 < len(self.classes) == self.blocks and self.labelled >= _LONG * self.blocks
+
     def count(self, result: FrameResult) -> None:
         """Counts one frame."""
         self.frames += 1
-        self.labelled += result.frame.label is not None
+        if result.frame.label is not None:
+            self.count_label(result.frame.label)
         if result.outcome.empty:
             self.not_learned[result.outcome.name.lower()] += 1
         self.guard, self.filter = result.guard, result.filter
@@ -108,6 +121,13 @@ class Tally:
             self.entropies[name].add(reading.entropy)
         for name, wrong in result.wrong.items():
             self.errors[name].add(wrong, result.frame.condition)
+
+    def count_label(self, label: int) -> None:
+        """Counts a true class."""
+        self.labelled += 1
+        self.blocks += label != self._label
+        self.classes.add(label)
+        self._label = label
 
     def time(self, stages: Mapping[str, float]) -> None:
         """Adds one frame's seconds by stage."""

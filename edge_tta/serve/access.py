@@ -57,9 +57,7 @@ class Access:
             raise RefusedError(429, "too many wrong tokens; wait a minute")
         if not any(self.knows(word) for word in given):
             self._guesses.add(address, given)
-            raise RefusedError(
-                401, "This page needs its token: open the address that edge-tta printed."
-            )
+            raise RefusedError(401, "this needs the token that edge-tta printed")
 
     def knows(self, word: str | None) -> bool:
         """Tell whether a word is the place's token."""

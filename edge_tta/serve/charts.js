@@ -66,7 +66,7 @@ function chart(curve, points, events, from, now) {
   }
   const title = html("h2", "", curve.name + " ", html("span", "dim", curve.unit));
   return html("div", "curve", html("div", "line", title, html("p", "now small", ...legend)), svg,
-    html("p", "scale dim", html("span", "", ago(now - from)), html("span", "", "top " + high.toFixed(curve.digits))));
+    html("p", "scale dim", html("span", "", ago(now - from)), html("span", "", "0 to " + high.toFixed(curve.digits))));
 }
 
 function ago(seconds) {

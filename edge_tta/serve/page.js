@@ -5,6 +5,7 @@ import { watch } from "/stream.js";
 const $ = (id) => document.getElementById(id);
 const BUTTONS = ["pause", "reset", "save"];
 const KEPT = 300;
+const VAGUE = 0.4; // an interval that wide is shown without its middle
 const DONE = { pause: "Paused", resume: "Resumed", reset: "Reset to the source", save: "Saved" };
 const NOT_DONE = { pause: "Not paused", resume: "Not resumed", reset: "Not reset", save: "Not saved" };
 let points = [];
@@ -74,7 +75,7 @@ function show(status) {
   text("frame", status.frame + 1 + (status.of == null ? "" : " / " + status.of));
   text("updates", String(status.updates));
   text("dropped", String(status.dropped));
-  text("why", status.why);
+  text("why", status.why === status.state ? "" : status.why);
   control(status);
   guard(status.guard);
   filter(status.answer);
@@ -94,8 +95,10 @@ function filter(answer) {
 }
 
 function estimated(accuracy) {
-  return accuracy == null ? "unknown" : percent(accuracy.value) + " (" +
-    (100 * accuracy.low).toFixed(0) + " to " + (100 * accuracy.high).toFixed(0) + ")";
+  if (accuracy == null) return "unknown";
+  const range = (100 * accuracy.low).toFixed(0) + " to " + (100 * accuracy.high).toFixed(0);
+  const vague = accuracy.high - accuracy.low > VAGUE;
+  return vague ? range + " %" : percent(accuracy.value) + " (" + range + ")";
 }
 
 function guard(found) {
@@ -196,6 +199,8 @@ $("onnx").addEventListener("click", async (event) => {
 
 function disabled() {
   for (const id of BUTTONS) $(id).disabled = true;
+  for (const id of ["download", "onnx"]) $(id).hidden = true;
+  text("why", "");
 }
 
 /** The picture, and when it can be seen what belongs to it. */
@@ -207,6 +212,9 @@ async function frame(status, jpeg) {
   next.alt = before.alt;
   next.src = url;
   try { await next.decode(); } catch (error) { /* a broken picture hides no figures */ }
+  if (next.naturalWidth) {
+    document.querySelector(".frame").style.setProperty("--ratio", next.naturalWidth / next.naturalHeight);
+  }
   before.replaceWith(next);
   if (before.src) URL.revokeObjectURL(before.src);
   latest = status;

@@ -32,7 +32,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; img-src 'self' blob: data:; "
     "connect-src 'self'; script-src 'self'; style-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "form-action 'self'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -77,6 +77,10 @@ class PageServer(Closing):
         self._thread.join()
 
 
+def _packaged(name: str) -> bytes:
+    return (resources.files("edge_tta.serve") / name).read_bytes()
+
+
 def _application(
     place: Place,
     hub: Hub,
@@ -97,11 +101,17 @@ def _application(
         kind = "text/plain; charset=utf-8"
         return bottle.HTTPResponse(why + "\n", code, **{"Content-Type": kind})
 
+    def ask_for_token() -> Any:
+        kind = "text/html; charset=utf-8"
+        return bottle.HTTPResponse(_packaged("token.html"), 401, **{"Content-Type": kind})
+
     @app.hook("before_request")  # type: ignore[untyped-decorator]
     def guarded() -> None:
         try:
             access.check(request.environ, request.get_cookie(cookie_name(request.environ)))
         except RefusedError as refused:
+            if refused.code == 401 and request.path == "/":
+                raise ask_for_token() from None
             raise refuse(refused.code, str(refused)) from None
 
     def file(name: str = "") -> bytes:
@@ -119,7 +129,7 @@ def _application(
             )
             raise answer
         response.content_type = f"{_FILES[name]}; charset=utf-8"
-        return (resources.files("edge_tta.serve") / (name or "page.html")).read_bytes()
+        return _packaged(name or "page.html")
 
     def live() -> Iterator[bytes]:
         if not streams.acquire(blocking=False):

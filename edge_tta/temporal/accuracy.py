@@ -26,6 +26,9 @@ LEAST_FRAMES = 100
 MOST_ALONE = 0.5
 """Weight of taking frames alone, from which on there is no estimate."""
 
+VAGUE = 0.4
+"""Width of an interval that is told without its middle."""
+
 _Z = 1.959964
 
 
@@ -96,4 +99,7 @@ def in_words(accuracy: Accuracy | None) -> str:
     """Return an estimate with its interval, in per cent."""
     if accuracy is None:
         return "unknown"
-    return f"{accuracy.value:.1%} ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})"
+    low, high = (f"{100 * bound:.0f}" for bound in (accuracy.low, accuracy.high))
+    if accuracy.high - accuracy.low > VAGUE:
+        return f"somewhere from {low} to {high}%"
+    return f"{accuracy.value:.1%} ({low} to {high})"

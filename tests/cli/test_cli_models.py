@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,19 @@ def test_a_folder_called_demo_does_not_hide_the_demo_network(
     assert given.code == 0, given.err
     folder = call("run", "demo", "--model", "./demo", "--max-frames", 1)
     assert_one_line_of_advice(folder, "manifest.json", "no bundle")
+
+
+def test_a_folder_that_is_not_there_is_told_with_and_without_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = call("run", "demo", "--model", "bundle/")
+    assert_one_line_of_advice(missing, "there is no bundle/", "a bundle's folder")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    missing = call("run", "demo", "--model", "bundle/")
+    assert_one_line_of_advice(missing, "there is no bundle bundle/", "export bundle")
+    module = call("run", "demo", "--model", "net.py:network")
+    assert_one_line_of_advice(module, "needs PyTorch", "pip install")
 
 
 @pytest.mark.parametrize(

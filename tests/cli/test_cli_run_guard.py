@@ -49,15 +49,17 @@ def test_the_summary_says_what_the_guard_did_and_what_it_cost(guarded: tuple[Pat
     said = " ".join(result.out.split())
     falls = sum(event["kind"] == "fell back" for sign in seen for event in sign.get("events", ()))
     times = "once" if falls == 1 else f"{falls} times"
-    assert f"guard: fell back {times} (last: the source seems to be right more often)" in said
+    last = "" if falls == 1 else "last: "
+    assert f"guard: fell back to the source network {times} ({last}the source seems to be" in said
+    assert "adapted and source networks differ on " in said
     assert f"for {fallen} of {FRAMES} frames" in said
-    assert f"the source had {weight:.0%} of the weight, and ran on " in said
+    assert f"of the frames and had {weight:.0%} of the weight in the answers" in said
 
 
 def test_where_nothing_happens_the_summary_says_so(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     result = call("run", "demo", "--max-frames", 32, "--jsonl", log)
-    assert "guard: no sign of harm; the source had " in " ".join(result.out.split())
+    assert "guard: no sign of harm; the source network ran on " in " ".join(result.out.split())
     signs = [record["guard"] for record in records(log)]
     assert not any(sign["fell_back"] for sign in signs)
     for name in ("source_weight", "disagreement", "drift"):

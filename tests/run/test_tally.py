@@ -154,6 +154,21 @@ def test_far_more_doubt_than_the_source_network_is_warned_of_without_labels() ->
         assert (warning_line(tally, "tent") is not None) == warns
 
 
+def test_what_came_class_after_class_is_told() -> None:
+    for labels, tells in (
+        ([0] * 30 + [1] * 30, True),
+        ([0] * 30 + [1] * 30 + [0] * 30, False),  # a class came again
+        ([0, 1] * 30, False),
+        ([0] * 60, False),
+        ([0] * 8 + [1] * 8, False),
+    ):
+        tally = _labelled(3, 4)
+        for label in labels:
+            tally.count_label(label)
+        said = warning_line(tally, "tent") or ""
+        assert ("class after class, 30 in a row" in said) == tells
+
+
 def test_a_run_without_the_source_network_is_not_warned_of() -> None:
     tally = _labelled(0, 9)
     del tally.errors["source"], tally.entropies["source"]

@@ -150,9 +150,32 @@ def test_a_fall_is_told_with_its_reason_and_the_end_of_the_run_too(
     assert tab.text_content("#guard-cost") == "source network on 25 % of frames"
     assert tab.text_content("#weight") == "90 %"
     assert tab.text_content("#accuracies") == "unknown, 80 % (70 to 90)"
+    saved = {"at_s": 0.1, "problem": None, "there": True, "onnx": True}
+    page.publish(8, saved=saved)
+    tab.wait_for_selector("#download")
     page.hub.close()
     tab.wait_for_selector("body[data-state=ended]")
     assert tab.is_disabled("#pause")
+    assert tab.is_hidden("#download")
+    assert tab.is_hidden("#onnx")
+
+
+def test_a_picture_has_the_form_that_it_came_in(browser: Any, page: Page) -> None:
+    tab = _open(browser, page, [], viewport={"width": 390, "height": 844})
+    form = "(() => { const b = document.querySelector('.frame').getBoundingClientRect();"
+    form += " const i = document.querySelector('#picture');"
+    form += " return b.width / b.height * i.naturalHeight / i.naturalWidth; })()"
+    assert tab.evaluate(form) == pytest.approx(1, abs=0.02)
+
+
+def test_the_page_asks_for_the_token_where_the_address_has_none(browser: Any) -> None:
+    with serving(token="0123456789abcdef") as page:
+        page.publish()
+        tab = browser.new_context().new_page()
+        tab.goto(page.server.url.partition("?")[0], wait_until="commit")
+        tab.fill("[name=token]", "0123456789abcdef")
+        tab.click("button", no_wait_after=True)
+        tab.wait_for_selector("body:not([data-state=waiting])[data-state]")
 
 
 def test_a_token_opens_the_page_and_is_not_left_in_the_address(browser: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_tta.temporal import AccuracyEstimate, Belief, ClassFilter
-from edge_tta.temporal.accuracy import LEAST_FRAMES, MEMORY, in_words, wilson
+from edge_tta.temporal.accuracy import LEAST_FRAMES, MEMORY, Accuracy, in_words, wilson
 
 
 def _stream(run: int, signal: float, seed: int, frames: int = 900, classes: int = 10) -> Any:
@@ -71,3 +71,4 @@ def test_in_words() -> None:
     for _ in range(400):
         estimate.add(Belief(np.array([0.9, 0.1], np.float32), 0.0, 3.0), 0)
     assert in_words(estimate.of_answers) == "90.0% (83 to 94)"
+    assert in_words(Accuracy(0.9, 0.25, 1.0)) == "somewhere from 25 to 100%"
