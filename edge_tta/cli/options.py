@@ -89,8 +89,8 @@ def add_model(
     source_frames.add_options(group)
 
 
-def add_method(parser: argparse.ArgumentParser) -> None:
-    """Add --method, --host, --preset, --views, --adapt-from, --calibrate-below.
+def add_method(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add --method, --host, --preset, --views, --adapt-from, --calibrate-below; return their group.
 
     None of them has a value unless the user gives one: a bundle has its own.
     """
@@ -114,6 +114,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         help="extra views of a frame, 0 to 5 (default: the preset's)",
     )
     add_adapt_from(group)
+    return group
 
 
 def add_adapt_from(group: argparse._ActionsContainer) -> None:

@@ -40,11 +40,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", metavar="SOURCE", help=source)
     options.add_model(parser, default="demo", bundles=True)
-    options.add_method(parser)
+    adaptation = options.add_method(parser)
     guard = "blend in the source network, as far as adaptation seems to do harm (default: on)"
-    parser.add_argument("--guard", choices=("on", "off"), default="on", help=guard)
+    adaptation.add_argument("--guard", choices=("on", "off"), default="on", help=guard)
     by_time = "weigh neighbouring frames together: a class usually stays for a while (default: on)"
-    parser.add_argument("--filter", choices=("on", "off"), default="on", help=by_time)
+    adaptation.add_argument("--filter", choices=("on", "off"), default="on", help=by_time)
     options.add_backend(parser)
     _add_frames(parser.add_argument_group("frames").add_argument)
     learning = parser.add_argument_group("learning")
