@@ -43,7 +43,8 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/config tests/engines \
-	  tests/guard tests/method tests/run tests/show --deselect tests/method/test_memory.py
+	  tests/guard tests/method tests/run tests/show \
+	  --deselect tests/method/test_memory.py --deselect tests/method/test_trace.py
 
 # The documentation as a site in build/docs; a broken link is an error. A test builds it too.
 docs: $(VENV)/.test
