@@ -32,15 +32,15 @@ class Comparison:
 
     Attributes:
         advantage: mean worth of the source's outputs less that of the adapted network's.
-        disagreement: 0: how much masks or boxes differ is not told.
+        disagreement: None: how much masks or boxes differ is not measured.
         accuracy, source_accuracy: None: unknown.
         doubt, trust: why the source is to answer, and why the adapted network, in a few words.
     """
 
-    doubt = "the source makes as much of the frames"
-    trust = "it makes more of the frames than the source"
+    doubt = "the adapted network is not clearly surer than the source"
+    trust = "it is clearly surer than the source"
 
-    disagreement = 0.0
+    disagreement: float | None = None
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
 

@@ -200,9 +200,9 @@ class Guard:
         """Return whether the source would change the answer."""
         if self.judge is None:
             return True
-        weight = self.judge.weight
+        weight, differ = self.judge.weight, self.judge.disagreement or 0.0
         return weight > self._limits.rise or (
-            weight > self._limits.decided and weight * self.judge.disagreement > self._limits.worth
+            weight > self._limits.decided and weight * differ > self._limits.worth
         )
 
     def _compare(self, blocks: Blocks, own: Any, source: Any) -> None:

@@ -63,7 +63,8 @@ class GuardReport:
         falls: how often it fell back.
         source_share: share of the frames on which the source network ran for it.
         weight: of the source in the answer, 0..1.
-        disagreement: share of the latest frames that both networks saw, on which they differ.
+        disagreement: share of the latest frames that both networks saw, on which they differ;
+            None: of masks and boxes that is not measured.
         drift: of the trained parameters from the source's, over their size.
         accuracy, source_accuracy: estimated share of right answers lately, of the adapted and of
             the source network, each frame alone; None: unknown.
@@ -74,7 +75,7 @@ class GuardReport:
     falls: int
     source_share: float
     weight: float
-    disagreement: float
+    disagreement: float | None
     drift: float
     accuracy: Accuracy | None
     source_accuracy: Accuracy | None

@@ -91,7 +91,7 @@ def guard_line(tally: Tally) -> str | None:
 def comparison_line(tally: Tally) -> str | None:
     """Return how the adapted network fares beside the source; None: nobody has compared them."""
     guard = tally.guard
-    if guard is None or not guard.source_share:
+    if guard is None or not guard.source_share or guard.disagreement is None:
         return None
     said = f"adapted and source networks differ on {guard.disagreement:.0%} of the latest frames"
     if guard.accuracy is None or guard.source_accuracy is None:

@@ -106,6 +106,7 @@ function guard(found) {
   if (found == null) return;
   text("guard-cost", "source network on " + percent(found.source_share) + " of frames");
   text("weight", percent(found.source_weight));
+  for (const id of ["differ", "accuracies"]) $(id).parentElement.hidden = found.disagreement == null;
   text("differ", percent(found.disagreement));
   text("drift", percent(found.drift, 1));
   text("accuracies", estimated(found.accuracy) + ", " + estimated(found.source_accuracy));
