@@ -28,20 +28,27 @@ if find_spec("torch") is not None:
     torch.set_num_threads(1)
 
 SURER = 50
-_ABSENT = [
-    f"No module named '{name}'"
-    for name in ("torch", "onnx", "matplotlib")
-    if find_spec(name) is None
-]
+_MISSING = [name for name in ("torch", "onnx", "matplotlib") if find_spec(name) is None]
+_SIGNS = ("needs PyTorch", "is not installed: pip install", *(f"named '{m}" for m in _MISSING))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
     """Skips a module that imports what the light install has not, where it is not there."""
-    report = yield
-    if report.outcome == "failed" and any(line in str(report.longrepr) for line in _ABSENT):
+    return _skipped((yield), collector.path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """Skips a test that fails for the want of it."""
+    return _skipped((yield), item.path)
+
+
+def _skipped(report: Any, path: Path) -> Any:
+    failed = _MISSING and report.outcome == "failed"
+    if failed and any(sign in str(report.longrepr) for sign in _SIGNS):
         report.outcome = "skipped"
-        report.longrepr = (str(collector.path), 0, "Skipped: needs more than the light install")
+        report.longrepr = (str(path), 0, "Skipped: needs more than the light install")
     return report
 
 

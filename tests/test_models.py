@@ -146,9 +146,9 @@ def test_an_unknown_name_is_answered_with_near_ones(name: str) -> None:
         load_model(f"torchvision:{name}")
 
 
-@pytest.mark.parametrize("name", ["", "fcn_resnet50", "raft_small"])
-def test_what_is_no_classifier_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="no classifier"):
+@pytest.mark.parametrize("name", ["", "fasterrcnn_resnet50_fpn", "raft_small"])
+def test_what_cannot_be_adapted_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="torchvision has no network"):
         load_model(f"torchvision:{name}")
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
-import urllib.error
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from edge_tta.errors import ModelError, did_you_mean, one_line, printable
+from edge_tta.errors import ModelError, did_you_mean, printable
+from edge_tta.models import torchvision_zoo
 from edge_tta.models.factories import call_factory, imported, input_of, labels_of, names_in, task_of
-from edge_tta.models.fitting import fill, state_for
-from edge_tta.models.weights import StateDict
+from edge_tta.models.fitting import fill
 from edge_tta.network.capture import outputs_of
 from edge_tta.network.checking import evaluating
 from edge_tta.prepare import InputSpec
@@ -24,8 +21,6 @@ from edge_tta.tasks import Decode, Task, find_task, task_named
 _log = logging.getLogger(__name__)
 _FORMS = "demo, torchvision:NAME, FILE.py:FACTORY or FILE.onnx"
 _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors"}
-# torchvision builds these with an auxiliary classifier and a normalisation of their own.
-_AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def load_model(spec: str, weights: str | Path | None = None) -> Model:
     if spec == "demo":
         model = _demo(weights)
     elif spec.startswith("torchvision:"):
-        model = _torchvision(spec.removeprefix("torchvision:"), weights)
+        model = Model(spec, *torchvision_zoo.load(spec.removeprefix("torchvision:"), weights))
     elif Path(spec).suffix.lower() == ".onnx":
         model = _from_onnx(spec, weights)
     elif ".py:" in spec:
@@ -113,18 +108,9 @@ def _no_model(spec: str) -> str:
         return f"{spec!r} is a folder, maybe a bundle; here expected {_FORMS}"
     if "/" in spec and not path.exists():
         return f"there is no {spec}, neither a bundle's folder nor a file; expected {_FORMS}"
-    known = ["demo", *(f"torchvision:{name}" for name in _torchvision_names())]
+    known = ["demo", *(f"torchvision:{name}" for name in torchvision_zoo.names())]
     hint = did_you_mean(spec, known)
     return f"{spec!r} is no model; expected {_FORMS}, or a bundle's folder{hint}"
-
-
-def _torchvision_names() -> list[str]:
-    try:
-        import torchvision
-    except ImportError:
-        return []
-    names: list[str] = torchvision.models.list_models(module=torchvision.models)
-    return names
 
 
 def _demo(weights: str | Path | None) -> Model:
@@ -133,54 +119,6 @@ def _demo(weights: str | Path | None) -> Model:
 
     module = road_signs() if weights is None else fill(RoadSignNet(), weights)
     return Model("demo", module, INPUT, LABELS, task_name="classify")
-
-
-def _torchvision(name: str, weights: str | Path | None) -> Model:
-    try:
-        import torchvision
-    except ImportError as error:
-        raise ModelError(
-            f"torchvision:{name} needs torchvision; install it: pip install torchvision"
-        ) from error
-    known = _torchvision_names()
-    if name not in known:
-        raise ModelError(f"torchvision has no classifier {name!r}{did_you_mean(name, known)}")
-    entry = torchvision.models.get_model_weights(name).DEFAULT
-    labels = tuple(entry.meta["categories"])
-    transforms = entry.transforms()
-    spec = InputSpec(
-        size=int(transforms.crop_size[0]),
-        scale=255.0,
-        mean=tuple(transforms.mean),
-        std=tuple(transforms.std),
-    )
-    if weights is None:
-        try:
-            module = torchvision.models.get_model(name, weights=entry)
-        except (OSError, urllib.error.URLError, RuntimeError) as error:
-            raise ModelError(
-                f"the weights of torchvision:{name} cannot be downloaded ({one_line(error, 200)}); "
-                "connect to the network, or give a file: --weights FILE"
-            ) from error
-        return Model(f"torchvision:{name}", module, spec, labels, task_name="classify")
-    options: dict[str, Any] = {}
-    if name in _AUXILIARY:
-        options = {"init_weights": False, "aux_logits": False}
-    module = torchvision.models.get_model(name, weights=None, **options)
-    state = _with_present_names(state_for(module, weights))
-    classes = _classes_of(state)
-    published = classes is None or classes == len(labels)
-    if not published:
-        options["num_classes"] = classes
-    if name in _AUXILIARY:
-        # The published weights expect another normalisation, which the network applies itself.
-        options["transform_input"] = published
-        options["aux_logits"] = any(key.startswith(_AUXILIARY[name]) for key in state)
-    if options:
-        module = torchvision.models.get_model(name, weights=None, **options)
-    module = fill(module, weights, state)
-    known_labels = labels if published else None
-    return Model(f"torchvision:{name}", module, spec, known_labels, task_name="classify")
 
 
 def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
@@ -227,15 +165,3 @@ def _from_onnx(spec: str, weights: str | Path | None) -> Model:
         raise ModelError(f"{spec} needs onnx ({error}): pip install 'edge-tta[torch]'") from error
     file = read_file(Path(spec).expanduser())
     return Model(spec, file.module, file.input, file.labels)
-
-
-def _with_present_names(state: StateDict) -> StateDict:
-    """Return a state dict with the names of today; DenseNet's published files have older ones."""
-    old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
-    return {old.sub(r"\1\2", key): value for key, value in state.items()}
-
-
-def _classes_of(state: StateDict) -> int | None:
-    """Return the outputs of the last linear layer, which is a torchvision classifier's."""
-    linear = [value for value in state.values() if value.ndim == 2]
-    return len(linear[-1]) if linear else None

@@ -25,7 +25,7 @@ from edge_tta.network.folding import fold_below
 from edge_tta.network.predecessors import Predecessors
 from edge_tta.network.program import AsTrained, Program, Site
 from edge_tta.network.resolution import total_strides
-from edge_tta.network.rewriting import make_functional, open_graph
+from edge_tta.network.rewriting import fold_numbers, make_functional, open_graph
 from edge_tta.network.sites import Values, find_sites, refuse_regions
 from edge_tta.tasks import Task, find_task
 
@@ -69,6 +69,7 @@ def capture(
     refuse_regions(exported)
     module, graph, values = exported.graph_module, exported.graph, _values(exported)
     make_functional(graph)
+    fold_numbers(graph, values)
     owned = _owned(source, values)
     graph_sites = find_sites(graph, owned)
     affine = [] if graph_sites else find_affine(graph, owned)

@@ -47,8 +47,14 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def unwrap_parts(model: nn.Module) -> None:
-    """Take the same wrappers off the modules inside, and off their forward passes, in place."""
+    """Take the same wrappers off the modules inside, and off their forward passes, in place.
+
+    Heads as YOLO's of Ultralytics, which keep anchors for the latest shape, make them anew each
+    time: a capture would else be for one number of images.
+    """
     for module in list(model.modules()):
+        if all(hasattr(module, name) for name in ("dynamic", "shape", "anchors", "stride")):
+            setattr(module, "dynamic", True)  # noqa: B010 - for the types of nn.Module
         compiled = getattr(vars(module).get("forward"), "_torchdynamo_orig_callable", None)
         if getattr(compiled, "__func__", None) is type(module).forward:
             del module.forward  # it is bound to the module that this one is a copy of

@@ -10,6 +10,7 @@ import functools
 import inspect
 import logging
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,9 @@ def export(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
         shapes = (shapes,)
     try:
         # Where gradients are off anyway, no_grad in the forward pass leaves no trace.
-        with _ONE_AT_A_TIME, torch.no_grad(), _retold(model):
+        with _ONE_AT_A_TIME, torch.no_grad(), _retold(model), warnings.catch_warnings():
+            # What a forward pass keeps on its module is made anew by each call of the graph.
+            warnings.filterwarnings("ignore", ".* assigned during export")
             return torch.export.export(model, (images,), dynamic_shapes=(shapes,), strict=False)
     except Exception as error:
         said = first_line(error)

@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from edge_tta.errors import ModelError
 from edge_tta.network.predecessors import Predecessors
@@ -21,6 +21,7 @@ _IDENTITIES = {
 
 # What torch.export puts in front of a cast: a captured network's types cannot change.
 _CHECK = torch.ops.aten._assert_tensor_metadata.default
+_ITEM = torch.ops.aten.item.default
 
 
 def make_functional(graph: fx.Graph) -> None:
@@ -50,6 +51,30 @@ def make_functional(graph: fx.Graph) -> None:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     graph.eliminate_dead_code()
+
+
+def fold_numbers(graph: fx.Graph, values: Values) -> None:
+    """Put numbers that a forward pass reads from constants (`Tensor.item`) into the graph.
+
+    values: tensors by placeholder, with their names.
+    """
+    for node in list(graph.nodes):
+        if node.target is _ITEM:
+            number = _constant(node.args[0], values)
+            if number is not None:
+                node.replace_all_uses_with(number.item())
+    graph.eliminate_dead_code()
+
+
+def _constant(node: fx.Node, values: Values) -> Tensor | None:
+    """Return the tensor that a node always is; None: it may depend on the images."""
+    if node.op == "placeholder":
+        return values[node.name][1] if node.name in values else None
+    if node.op != "call_function" or node.kwargs:
+        return None
+    made = [_constant(arg, values) if isinstance(arg, fx.Node) else arg for arg in node.args]
+    lost = any(m is None and isinstance(a, fx.Node) for m, a in zip(made, node.args, strict=True))
+    return None if lost else node.target(*made)  # type: ignore[operator]
 
 
 def open_graph(

@@ -148,7 +148,8 @@ def _some_probabilities(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _main(outputs: Any) -> Any:
-    """Return the output that holds the classes; None: there is none."""
+    """Return the output that holds the classes, "out" or the first; None: it does not."""
     if isinstance(outputs, Mapping) and "out" in outputs:
         outputs = outputs["out"]
-    return next((leaf for leaf in leaves(outputs) if len(leaf.shape) == 4), None)
+    first = next(iter(leaves(outputs)), None)
+    return first if first is not None and len(first.shape) == 4 else None

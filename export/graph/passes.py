@@ -32,6 +32,7 @@ _PLACES = {
     aten.native_batch_norm_backward.default: (1, 3),
 }
 
+_COUNTING = {aten.arange.default, aten.arange.start, aten.arange.start_step}
 _VIEWS = {aten.view.default, aten.slice.Tensor, aten.expand.default}
 
 
@@ -40,10 +41,12 @@ def is_finite_everywhere(x: Tensor) -> Tensor:
     return torch.isfinite(x).all()
 
 
-def drop_aliases(module: fx.GraphModule) -> None:
-    """The first pass alone, in place."""
+def tidy(module: fx.GraphModule) -> None:
+    """The first passes alone, in place."""
     _drop_aliases(module.graph)
+    _fold_created(module.graph, Constants(module))
     module.graph.eliminate_dead_code()
+    module.recompile()
 
 
 def improve(module: fx.GraphModule) -> None:
@@ -51,6 +54,7 @@ def improve(module: fx.GraphModule) -> None:
     graph = module.graph
     _drop_aliases(graph)
     constants = Constants(module)
+    _fold_created(graph, constants)
     for node in list(graph.nodes):
         if node.target is aten.mean.dim:
             statistics = _statistics(node)
@@ -75,6 +79,20 @@ def _drop_aliases(graph: fx.Graph) -> None:
         if plain:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
+
+
+def _fold_created(graph: fx.Graph, constants: Constants) -> None:
+    """Put in as constants what is computed from counting alone, as the anchors of detectors are."""
+    known: dict[fx.Node, Any] = {}
+    for node in graph.nodes:
+        sources = node.all_input_nodes
+        if node.target in _COUNTING or (sources and all(s in known for s in sources)):
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = node.target(*args, **kwargs) if callable(node.target) else None
+    for node, value in known.items():
+        if isinstance(value, Tensor) and not all(user in known for user in node.users):
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(constants.add(graph, value.contiguous()))
 
 
 class Constants:

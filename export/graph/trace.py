@@ -27,7 +27,7 @@ from edge_tta.network.kernels import Kernels
 from edge_tta.network.program import AsTrained, Program, Site, Statistics, Watched
 from edge_tta.network.rewriting import make_functional
 from edge_tta.network.source import SourceNetwork
-from export.graph.passes import drop_aliases, improve
+from export.graph.passes import improve, tidy
 
 StepFunction = Callable[[Tensor, State], tuple[Any, State]]
 
@@ -102,7 +102,7 @@ def trace_network(
         leaves = nest.leaves(program.run(given["images"], hook))
         return dict(zip(output_names(program.form), leaves, strict=True))
 
-    return _traced(run, {"images": images}, known, drop_aliases), hook.order
+    return _traced(run, {"images": images}, known, tidy), hook.order
 
 
 class _InOrder(AsTrained):

@@ -116,6 +116,27 @@ def test_units_at_the_bend_count_as_uncertain_also_where_a_common_factor_leaves_
     assert max(reference.sensitivity(image, True).values()) > 100 * export.parity.STEP_TOLERANCE
 
 
+class _Anchored(nn.Module):
+    """Counts its positions in the forward pass, as detectors make their anchors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x: Tensor = self.bn(self.conv(images))
+        rows = torch.arange(x.shape[2], dtype=x.dtype) + 0.5
+        places = (rows[:, None] * torch.arange(0, x.shape[3])).flatten()
+        return x.flatten(2) * places
+
+
+def test_positions_that_a_network_counts_are_held(tmp_path: Path) -> None:
+    model = Model("anchored", with_statistics(_Anchored()), SPEC)
+    adapter = Adapter(model.module, input_spec=SPEC)
+    done = export_bundle(model, [adapter], "edge", tmp_path / "b")
+    assert done.parity["nanoadapt:norm"].excess <= 1
+
+
 class _Sure(nn.Module):
     """Answers 1 - 1e-7 and surer, whatever it sees."""
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edge_tta.adapter import Adapter
 from edge_tta.engines.base import Backward
+from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError
 from edge_tta.network.source import SourceNetwork
 from tests.networks import network, with_statistics
@@ -69,6 +70,39 @@ class _OverTime(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         clip = self.bn1(self.conv1(images[:, :, None] + self.position)).relu()
         return self.head(self.bn2(self.conv2(clip[:, :, 0])).relu().mean((2, 3)))
+
+
+class _Anchored(nn.Module):
+    """A head that keeps anchors for the latest shape, as YOLO's of Ultralytics."""
+
+    dynamic = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 5, 3, 2), nn.BatchNorm2d(5)
+        self.shape: tuple[int, ...] | None = None
+        self.anchors, self.stride = torch.empty(0), torch.tensor([2.0])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = self.bn(self.conv(x))
+        if self.dynamic or self.shape != tuple(x.shape):
+            self.anchors = torch.full((x.shape[2] * x.shape[3],), self.stride[0] * 2)
+            self.shape = tuple(x.shape)
+        return x.flatten(2) + self.anchors, [x]
+
+
+def test_a_head_that_keeps_anchors_for_a_batch_size_is_taken() -> None:
+    head = _Anchored().eval()
+    head(torch.zeros(1, 3, 9, 9))
+    adapter = Adapter(head)
+    for n in (1, 3):
+        images = torch.rand(n, 3, 9, 9)
+        torch.testing.assert_close(adapter.predict_source(images)[0], head(images)[0])
+    assert adapter.task is not None
+    assert adapter.task.name == "features"
+    graph = engine_of(adapter).step.program.plain.graph
+    assert not any("item" in str(node.target) for node in graph.nodes)
+    assert head.dynamic is False
 
 
 @pytest.mark.parametrize("saved", ["float32", "float16", "int8"])
