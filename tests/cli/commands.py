@@ -9,13 +9,20 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import edge_tta
 from edge_tta.cli.main import main
 
 ROOT = Path(edge_tta.__file__).resolve().parents[1]
+
+needs_torch = pytest.mark.skipif(
+    find_spec("torch") is None, reason="a model that PyTorch runs, and there is none"
+)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import edge_tta
 from edge_tta.cli import main as entry
 from edge_tta.cli import values
 from edge_tta.errors import EdgeTTAError
-from tests.cli.commands import ROOT, assert_one_line_of_advice, call, spawn, start
+from tests.cli.commands import ROOT, assert_one_line_of_advice, call, needs_torch, spawn, start
 
 HELPED = (
     (),
@@ -85,6 +85,7 @@ def test_a_wrong_command_line_is_exit_code_2_with_usage(words: tuple[str, ...]) 
     assert result.out == ""
 
 
+@needs_torch
 @pytest.mark.parametrize(
     ("words", "said"),
     [

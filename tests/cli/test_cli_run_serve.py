@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.cli.commands import assert_one_line_of_advice, call, start
+from tests.cli.commands import assert_one_line_of_advice, call, needs_torch, start
 from tests.cli.test_cli_stop import _HEEDING_CTRL_C
 from tests.serve.pages import message, statuses
 
 pytest.importorskip("bottle", reason="the page needs bottle: pip install 'edge-tta[serve]'")
 
 
+@needs_torch
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_a_run_is_watched_paused_saved_reset_and_ended_from_outside(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.cli.commands import assert_one_line_of_advice, call, records
+from tests.cli.commands import assert_one_line_of_advice, call, needs_torch, records
 from tests.cli.conftest import Folder
 
 FIRST, ALL = 14, 30
 """The update after 16 frames falls into the second part."""
 
 
+@needs_torch
 @pytest.mark.parametrize(
     "words",
     [
@@ -61,6 +62,7 @@ def test_a_state_is_the_same_whether_saved_once_or_after_every_frame(
     _assert_same_tensors(once, often)
 
 
+@needs_torch
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -90,6 +92,7 @@ def test_a_state_of_another_network_is_refused(folder: Folder, tmp_path: Path) -
     _assert_refused(tmp_path, state, pictures, said="another network")
 
 
+@needs_torch
 def test_what_a_network_prints_is_no_record_of_a_resumed_run_either(
     folder: Folder, tmp_path: Path
 ) -> None:

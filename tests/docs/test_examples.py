@@ -11,6 +11,7 @@ import pytest
 
 from edge_tta.cli.loading import DEMO_BUNDLE
 from edge_tta.demo.spec import LABELS
+from tests.cli.commands import needs_torch
 from tests.demo.signs import labelled_signs
 from tests.docs.pages import ROOT
 from tests.frames.media import textured
@@ -61,6 +62,7 @@ def test_a_bundle_goes_on_where_it_stopped(capsys: pytest.CaptureFixture[str]) -
         assert said[-1] == f"{frames} frames so far, saved in device.safetensors"
 
 
+@needs_torch
 def test_pictures_with_labels_give_the_error_of_each_method(tmp_path: Path) -> None:
     folder = labelled_signs(tmp_path)
     example = _example("evaluate")

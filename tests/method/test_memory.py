@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.cli.commands import needs_torch
+
 FRAMES = 800
 
 SCRIPT = """
@@ -40,6 +42,7 @@ print(adapter.steps, int(adapter.state["opt.updates"]))
 """
 
 
+@needs_torch
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.timeout(3600)  # a minute of computing, however busy the machine is
 def test_ten_times_the_frames_need_no_more_memory_unless_frames_are_kept() -> None:
