@@ -80,6 +80,9 @@ class Adapter:
         self._source: State = {}
         self._has_seen = self.changed = False
 
+    def __repr__(self) -> str:
+        return f"<Adapter {self.config.label}, {self.steps} steps, {self.updates} updates>"
+
     def __call__(self, images: Tensor | Images, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W), adapting on the way.
 

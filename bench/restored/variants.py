@@ -83,10 +83,10 @@ def variants(
         begin = time.perf_counter()
         read = dataclasses.replace(model, module=read_file(path).module)
         read, _ = with_source_frames(read, frames, count, tell)
-        found = _outputs(read.module, images)
+        outputs = _outputs(read.module, images)
         difference = max(
             float((own - wanted).abs().max() / wanted.abs().max())
-            for own, wanted in zip(found, expected, strict=True)
+            for own, wanted in zip(outputs, expected, strict=True)
         )
         yield _captured(read, count, difference, begin)
 
@@ -99,5 +99,5 @@ def _captured(model: Model, count: int, difference: float, begin: float) -> Vari
 
 def _outputs(module: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
     with torch.no_grad():
-        found: list[torch.Tensor] = nest.leaves(module(images))
-    return found
+        outputs: list[torch.Tensor] = nest.leaves(module(images))
+    return outputs

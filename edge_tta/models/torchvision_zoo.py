@@ -46,8 +46,8 @@ def names() -> list[str]:
         return []
     import torchvision
 
-    found: list[str] = list_models(module=torchvision.models) + list_models(module=segmentation)
-    return [*found, *_DETECTORS]
+    listed: list[str] = list_models(module=torchvision.models) + list_models(module=segmentation)
+    return [*listed, *_DETECTORS]
 
 
 def load(name: str, weights: str | Path | None) -> Known:

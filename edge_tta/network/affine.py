@@ -97,8 +97,8 @@ def _only_user(node: fx.Node) -> fx.Node | None:
 
 
 def _other(node: fx.Node, values: Values) -> fx.Node | None:
-    found = [_owned(node.args, place, values) for place in (0, 1)]
-    return next((operand for operand in found if operand is not None), None)
+    owned = [_owned(node.args, place, values) for place in (0, 1)]
+    return next((operand for operand in owned if operand is not None), None)
 
 
 def _owned(arguments: tuple[Any, ...], place: int, values: Values) -> fx.Node | None:

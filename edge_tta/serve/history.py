@@ -29,9 +29,9 @@ class History:
             self.finish()
             self._bin = number
         for name, value in values.items():
-            found = self._values.setdefault(name, [])
+            earlier = self._values.setdefault(name, [])
             if value is not None and math.isfinite(value):
-                found.append(value)
+                earlier.append(value)
 
     def finish(self) -> None:
         """The point that is being measured is done."""

@@ -101,16 +101,16 @@ function estimated(accuracy) {
   return vague ? range + " %" : percent(accuracy.value) + " (" + range + ")";
 }
 
-function guard(found) {
-  $("guard").hidden = found == null;
-  if (found == null) return;
-  text("guard-cost", "source network on " + percent(found.source_share) + " of frames");
-  text("weight", percent(found.source_weight));
-  for (const id of ["differ", "accuracies"]) $(id).parentElement.hidden = found.disagreement == null;
-  text("differ", percent(found.disagreement));
-  text("drift", percent(found.drift, 1));
-  text("accuracies", estimated(found.accuracy) + ", " + estimated(found.source_accuracy));
-  const rows = found.events.map((event) => {
+function guard(report) {
+  $("guard").hidden = report == null;
+  if (report == null) return;
+  text("guard-cost", "source network on " + percent(report.source_share) + " of frames");
+  text("weight", percent(report.source_weight));
+  for (const id of ["differ", "accuracies"]) $(id).parentElement.hidden = report.disagreement == null;
+  text("differ", percent(report.disagreement));
+  text("drift", percent(report.drift, 1));
+  text("accuracies", estimated(report.accuracy) + ", " + estimated(report.source_accuracy));
+  const rows = report.events.map((event) => {
     const row = element("li");
     row.append(
       element("span", "dim", clock(event.at_s)),

@@ -100,22 +100,22 @@ class Constants:
 
     def __init__(self, module: fx.GraphModule) -> None:
         self._module = module
-        self._found: dict[fx.Node, Tensor | None] = {}
+        self._values: dict[fx.Node, Tensor | None] = {}
 
     def of(self, node: Any) -> Tensor | None:
         """The value of a node; None: it depends on the inputs."""
         if not isinstance(node, fx.Node):
             return None
-        if node not in self._found:
-            self._found[node] = self._value(node)
-        return self._found[node]
+        if node not in self._values:
+            self._values[node] = self._value(node)
+        return self._values[node]
 
     def add(self, graph: fx.Graph, value: Tensor, name: str | None = None) -> fx.Node:
         """A node that holds a new constant, of a name of its own."""
-        name = name or f"_added_{len(self._found)}"
+        name = name or f"_added_{len(self._values)}"
         self._module.register_buffer(name, value, persistent=False)
         node = graph.get_attr(name)
-        self._found[node] = value
+        self._values[node] = value
         return node
 
     def _value(self, node: fx.Node) -> Tensor | None:

@@ -42,10 +42,10 @@ def sites_of(network: OnnxNetwork) -> list[Node]:
             readers.setdefault(name, []).append(node)
 
     def kinds(name: str) -> set[str]:
-        found = set()
+        seen: set[str] = set()
         for node in readers.get(name, ()):
-            found |= kinds(node.outputs[0]) if node.operator in _THROUGH else {node.operator}
-        return found
+            seen |= kinds(node.outputs[0]) if node.operator in _THROUGH else {node.operator}
+        return seen
 
     return [
         node
