@@ -31,6 +31,9 @@ _ADVICE = {
     "Constraints violated": "remove shapes that fix the batch size",
     "data-dependent": "remove branches that depend on the data",
 }
+# What a forward pass keeps on its module is made anew by each call of the graph.
+warnings.filterwarnings("ignore", ".* assigned during export", UserWarning)
+
 _OTHERWISE = "rewrite that part of it in plain tensor operations"
 
 
@@ -46,9 +49,7 @@ def export(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
         shapes = (shapes,)
     try:
         # Where gradients are off anyway, no_grad in the forward pass leaves no trace.
-        with _ONE_AT_A_TIME, torch.no_grad(), _retold(model), warnings.catch_warnings():
-            # What a forward pass keeps on its module is made anew by each call of the graph.
-            warnings.filterwarnings("ignore", ".* assigned during export")
+        with _ONE_AT_A_TIME, torch.no_grad(), _retold(model):
             return torch.export.export(model, (images,), dynamic_shapes=(shapes,), strict=False)
     except Exception as error:
         said = first_line(error)

@@ -20,6 +20,7 @@ from bench.report.document import Table
 from bench.report.runs import guard_sections
 from bench.sets import LabelledSet
 from edge_tta.config import make_config
+from edge_tta.engines.base import Backward
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.guard import Guard
 from edge_tta.network.source import SourceNetwork
@@ -161,7 +162,7 @@ def test_a_guarded_stream_is_that_of_a_guard_around_an_adapter(size: int) -> Non
     spec = InputSpec(size=16, mean=(0.5,), std=(0.25,))
     stream = Stream(np.full(240, 1), np.random.default_rng(0).permutation(N)[:240])
     outcome = Runner(network_of, spec, DATA)(Task(config, "tent+guard", stream, size))
-    guard, wrong = Guard(adapter_of(network_of, config, spec, "stock")), []
+    guard, wrong = Guard(adapter_of(network_of, config, spec, Backward("stock"))), []
     for start in range(0, 240, size):
         chosen = stream.picture[start : start + size]
         predicted = guard(spec.normalise(ARRAYS["fog"][chosen])).argmax(1).numpy()
@@ -179,7 +180,7 @@ def test_a_filtered_stream_is_that_of_a_filter_around_an_adapter(label: str, siz
     spec = InputSpec(size=16, mean=(0.5,), std=(0.25,))
     stream = Stream(np.full(120, 1), np.argsort(LABELS, kind="stable")[:120])
     outcome = Runner(network_of, spec, DATA)(Task(config, label, stream, size))
-    adapter = adapter_of(network_of, config, spec, "stock")
+    adapter = adapter_of(network_of, config, spec, Backward("stock"))
     filtered, wrong = Filtered(Guard(adapter) if "guard" in label else adapter), []
     for start in range(0, 120, size):
         chosen = stream.picture[start : start + size]
