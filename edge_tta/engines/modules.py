@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edge_tta.config import MethodConfig
 from edge_tta.engines.base import BACKWARD, Backward
-from edge_tta.engines.torch import TorchEngine
+from edge_tta.engines.torch import TorchEngine, as_tensor
 from edge_tta.errors import ConfigError
 from edge_tta.network.capture import outputs_of
 from edge_tta.network.source import SourceNetwork
@@ -95,10 +94,7 @@ def with_statistics(
 
 def _one_by_one(images: Any) -> list[Tensor]:
     """Return images, a tensor or an array (M, channels, H, W), one by one on the CPU."""
-    if not isinstance(images, Tensor):
-        # A copy: PyTorch cannot take read-only arrays or negative strides.
-        images = torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
-    images = images.detach().float().cpu()
+    images = as_tensor(images).cpu()
     if not len(images):
         raise too_few(0)
     return [images[i : i + 1] for i in range(len(images))]

@@ -100,13 +100,7 @@ class TorchEngine:
         Raises:
             ValueError: another number of axes, or no image.
         """
-        if isinstance(images, Tensor):
-            batch = images.detach().to(torch.float32)
-            batch = batch.clone() if batch.is_inference() else batch
-        else:
-            # A copy: PyTorch cannot take read-only arrays or negative strides.
-            with np.errstate(over="ignore"):
-                batch = torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
+        batch = as_tensor(images)
         if batch.ndim != 4 or not len(batch):
             raise ValueError(
                 f"images must be (N, channels, H, W), N >= 1, got {tuple(batch.shape)}"
@@ -243,6 +237,16 @@ class TorchEngine:
                 for name, value in step.parameters.split(state["opt.parameters"]).items():
                     tensors[name].copy_(value)
         return model
+
+
+def as_tensor(images: Any) -> Tensor:
+    """Return images, a tensor or an array, as a float32 tensor without a graph."""
+    if isinstance(images, Tensor):
+        tensor = images.detach().to(torch.float32)
+        return tensor.clone() if tensor.is_inference() else tensor
+    # A copy: PyTorch cannot take read-only arrays or negative strides.
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
 
 
 def engine_of(adapter: Adapter) -> TorchEngine:
