@@ -114,7 +114,8 @@ def compare(
         predicted = bundle.predict(image)
         step = bundle(image, learn=learn), bundle.state
         here = _differences(step, wanted, reference.before)
-        here["logits"] = max(here["logits"], _furthest(predicted, reference.predict(image)))
+        predicts = _furthest(predicted, reference.predict(image))
+        here["logits"] = _worst(here["logits"], predicts)
         if allowed.excess(here)[0] > 1:
             # Where rounding alone moves PyTorch's own step as far, no more can be asked.
             allowed.widen(reference.sensitivity(image, learn))
@@ -124,8 +125,8 @@ def compare(
             worst,
             steps=steps,
             updates=windows,
-            logits=max(worst.logits, here["logits"]),
-            state=max([worst.state, *(d for name, d in here.items() if name != "logits")]),
+            logits=_worst(worst.logits, here["logits"]),
+            state=_worst(worst.state, *(d for name, d in here.items() if name != "logits")),
             drift=drift,
             tolerance=max([STEP_TOLERANCE, *allowed.values()]),
         )
@@ -195,13 +196,20 @@ class _Reference:
             old = {name: _perturbed(value, draw) for name, value in self._old.items()}
             moved = _perturbed(batch, draw)
             step = _step_of(self._step, moved, learn, old)
-            exact = _step_of(
-                self._exact, _double(moved), learn, {k: _double(v) for k, v in old.items()}
-            )
-            for other in (wanted, exact):
+            for other in (wanted, self._exactly(moved, learn, old)):
+                if other is None:
+                    continue
                 for name, value in _differences(step, other, self.before).items():
                     largest[name] = max(largest[name], value)
         return largest
+
+    def _exactly(self, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, Arrays] | None:
+        """The step in float64; None: the network has float32 written into it."""
+        try:
+            wide = {name: _double(value) for name, value in state.items()}
+            return _step_of(self._exact, _double(batch), learn, wide)
+        except (ModelError, RuntimeError):
+            return None
 
     @functools.cached_property
     def _exact(self) -> Step:
@@ -260,7 +268,12 @@ def _differences(
 def _furthest(outputs: Any, wanted: Any) -> float:
     """Largest of the outputs' relative differences."""
     pairs = zip(nest.leaves(outputs), nest.leaves(wanted), strict=True)
-    return max(relative(*pair) for pair in pairs)
+    return _worst(*(relative(*pair) for pair in pairs))
+
+
+def _worst(*differences: float) -> float:
+    """The largest; NaN, which `max` may pass over, is worse than anything."""
+    return float(np.max(differences))
 
 
 def relative(values: Array, wanted: Array, scale: float = 0.0) -> float:

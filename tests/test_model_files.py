@@ -28,6 +28,11 @@ def small():
 
 def large():
     return Net(9)
+
+def frozen():  # statistics in scale and shift
+    net = Net()
+    net[1].weight.data.fill_(0.7)
+    return net
 """
 
 Write = Callable[..., Path]
@@ -65,6 +70,8 @@ def test_a_network_that_was_never_trained_is_told(
     assert "small looks untrained" in caplog.text
     assert "--weights FILE" in caplog.text
     caplog.clear()
+    load_model(f"{path}:frozen")
+    assert "untrained" not in caplog.text
     module[1].running_mean += 0.1  # type: ignore[index, operator]
     torch.save(module.state_dict(), tmp_path / "net.pt")
     load_model(f"{path}:small", tmp_path / "net.pt")

@@ -11,7 +11,7 @@ import torch
 
 from edge_tta.adapter import Adapter
 from edge_tta.errors import ModelError
-from edge_tta.models import load_model
+from edge_tta.models import load_model, torchvision_zoo
 from edge_tta.tasks.detection import Detection
 
 models = pytest.importorskip("torchvision.models", reason="needs torchvision")
@@ -44,6 +44,14 @@ def test_a_segmenter_is_adapted_whole(name: str, options: dict[str, Any], tmp_pa
     assert outputs["out"].shape == (1, classes, 64, 96)
     assert ("aux" in outputs) == ("aux_loss" in options)
     assert adapter.steps == 1
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "convnext_tiny", "lraspp_mobilenet_v3_large"])
+def test_weights_that_lie_in_another_order_are_of_the_same_classes(name: str) -> None:
+    with torch.device("meta"):
+        made = torchvision_zoo._maker(name)()
+    state = torchvision_zoo._in_order(dict(sorted(made.state_dict().items())), made)
+    assert torchvision_zoo._classes_of(name, state) in (1000, 21)
 
 
 def test_the_detector_gives_the_boxes_that_torchvision_gives_and_calibrates(tmp_path: Path) -> None:

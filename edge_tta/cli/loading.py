@@ -153,7 +153,7 @@ def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
 
 def _torch(arguments: argparse.Namespace) -> Loaded:
     if importlib.util.find_spec("torch") is None:
-        if not re.search(r"^demo$|^torchvision:|\.py:|\.onnx$", arguments.model):
+        if not re.search(r"^demo$|:", arguments.model) and not Path(arguments.model).exists():
             raise ModelError(
                 f"there is no bundle {arguments.model}: no such folder; check the path, or make "
                 "one where PyTorch is: edge-tta export bundle --model MODEL --out DIR"

@@ -23,6 +23,7 @@ from edge_tta.run.summary import (
     comparison_line,
     guard_line,
     latency_line,
+    order_line,
     summary_table,
     warning_line,
 )
@@ -89,9 +90,9 @@ def tell(loop: Loop, console: Console) -> None:
         guarded = guard_line(tally)
         if guarded is not None:
             console.print(guarded, style="yellow" if tally.fallen else None)
-        warning = warning_line(tally, method)
-        if warning is not None:
-            console.print(f"warning: {warning}", style="yellow")
+        for warning in (warning_line(tally, method), order_line(tally, method)):
+            if warning is not None:
+                console.print(f"warning: {warning}", style="yellow")
     else:
         console.print("no frame was seen")
     for what, counts in (

@@ -32,6 +32,11 @@ class OfModules(NamedTuple):
     options: Mapping[str, Any]
 
 
+_MOVED = {
+    "host": "it with the method, such as 'nanoadapt:tent'",
+    "saved": "backward=Backward(saved=...)",
+    "activation_checkpointing": "backward=Backward(checkpointing=...)",
+}
 _SETTLED = OfModules("cpu", None, BACKWARD, None, None, {})
 
 
@@ -42,6 +47,8 @@ def engine_for(
     of_modules: OfModules,
 ) -> Engine:
     """Return the engine of a model; arguments and errors as of `edge_tta.Adapter`."""
+    for name in _MOVED.keys() & of_modules.options.keys():
+        raise ConfigError(f"{name} is no option of an adapter; give {_MOVED[name]}")
     is_file = isinstance(model, (str, Path)) and Path(model).suffix.lower() == ".onnx"
     if isinstance(model, (str, Path, Bundle)) and not is_file:
         if preset != "edge" or not _is_settled(of_modules):

@@ -33,7 +33,7 @@ class Comparison:
     Attributes:
         advantage: mean worth of the source's outputs less that of the adapted network's.
         disagreement: None: how much masks or boxes differ is not measured.
-        accuracy, source_accuracy: None: unknown.
+        contradiction: 0. accuracy, source_accuracy: None: unknown.
         doubt, trust: why the source is to answer, and why the adapted network, in a few words.
     """
 
@@ -41,6 +41,7 @@ class Comparison:
     trust = "it is clearly surer than the source"
 
     disagreement: float | None = None
+    contradiction = 0.0
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
 

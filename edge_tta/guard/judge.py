@@ -34,7 +34,8 @@ from edge_tta.temporal.novelty import Blocks, Novelty
 from edge_tta.temporal.running import Running
 
 MEMORY = 40
-"""Compared frames that all means are over."""
+"""Compared frames that means are over, but the contradiction's: it is told, and decides nothing."""
+LONG_MEMORY = 150
 
 INFORMATION = 0.4
 CREDIT, WIDTH = 0.02, 0.035
@@ -60,6 +61,7 @@ class Judge:
         self.adapted, self.source = _Network(classes), _Network(classes)
         self._novelty = Novelty()
         self._disagreement = Running(MEMORY)
+        self._contradiction = Running(LONG_MEMORY)
         self.weight = _weight(self.advantage)
 
     def compare(self, blocks: Blocks, adapted: Any, source: Any) -> None:
@@ -71,20 +73,29 @@ class Judge:
         if not (np.isfinite(adapted).all() and np.isfinite(source).all()):
             return
         novelty = self._novelty.update(blocks)
-        self.adapted.add(adapted, novelty)
-        self.source.add(source, novelty)
-        self._disagreement.add(float(adapted.argmax() != source.argmax()))
+        differ = float(adapted.argmax() != source.argmax())
+        admitted = 2 - self.adapted.add(adapted, novelty) - self.source.add(source, novelty)
+        self._disagreement.add(differ)
+        self._contradiction.add(differ - admitted)
         self.weight = _weight(self.advantage)
 
     @property
     def accuracy(self) -> Accuracy | None:
         """Estimated accuracy of the adapted network, each frame alone; None: unknown."""
-        return self.adapted.accuracy.of_frames
+        return self._doubted(self.adapted.accuracy.of_frames)
 
     @property
     def source_accuracy(self) -> Accuracy | None:
         """The same of the source."""
-        return self.source.accuracy.of_frames
+        return self._doubted(self.source.accuracy.of_frames)
+
+    def _doubted(self, accuracy: Accuracy | None) -> Accuracy | None:
+        return None if accuracy is None else accuracy.doubted(self.contradiction)
+
+    @property
+    def contradiction(self) -> float:
+        """Share of frames, 0..1, on which one of the two must be wrong and neither is doubted."""
+        return max(0.0, float(self._contradiction.value))
 
     @property
     def disagreement(self) -> float:
@@ -114,12 +125,14 @@ class _Network:
         self._entropy: Running = Running(MEMORY)
         self.accuracy = AccuracyEstimate(MEMORY)
 
-    def add(self, logits: npt.NDArray[Any], novelty: float) -> None:
-        """Add the logits (C,) of a frame."""
+    def add(self, logits: npt.NDArray[Any], novelty: float) -> float:
+        """Add the logits (C,) of a frame; return what is believed of the class that they say."""
         p = softmax(logits)
-        self.accuracy.add(self._filter.update(logits, novelty=novelty), int(p.argmax()))
+        belief, said = self._filter.update(logits, novelty=novelty), int(p.argmax())
+        self.accuracy.add(belief, said)
         self._p.add(p)
         self._entropy.add(float(entropy(p)))
+        return float(belief.p[said])
 
     @property
     def information(self) -> float:

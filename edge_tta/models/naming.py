@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from edge_tta.errors import ModelError, did_you_mean, printable
 from edge_tta.models import torchvision_zoo
@@ -148,12 +149,13 @@ def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
 
 def _looks_untrained(network: nn.Module) -> bool:
     """Return True where no BatchNorm has seen a batch or been given statistics."""
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    return bool(norms) and all(
-        not norm.running_mean.any() and bool((norm.running_var == 1).all())
-        for norm in norms
-        if norm.running_mean is not None and norm.running_var is not None
-    )
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms:
+        parts = norm.running_mean, norm.running_var, norm.weight, norm.bias
+        for part, new in zip(parts, (0, 1, 1, 0), strict=True):
+            if part is None or is_lazy(part) or part.is_meta or (part != new).any():
+                return False
+    return bool(norms)
 
 
 def _from_onnx(spec: str, weights: str | Path | None) -> Model:

@@ -23,7 +23,7 @@ _DETECTORS = ("ssdlite320_mobilenet_v3_large",)
 
 # torchvision builds these with an auxiliary classifier and a normalisation of their own.
 _AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
-_SECOND = "aux_classifier."
+_SECOND, _WITH_SECOND = "aux_classifier.", ("fcn_", "deeplabv3_")
 _CLASS_HEAD, _ANCHORS = r"head\.classification_head\.module_list\.0\.1\.weight", 6
 _CANDIDATES_FROM = 0.01
 
@@ -77,7 +77,8 @@ def load(name: str, weights: str | Path | None) -> Known:
             ) from error
         return _known(name, module, labels, entry.transforms())
     make = _maker(name)
-    state = _with_present_names(state_for(make(), weights))
+    made = make()
+    state = _in_order(_with_present_names(state_for(made, weights)), made)
     options = _options(name, state, len(labels))
     module = fill(make(**options), weights, state)
     published = "num_classes" not in options
@@ -123,7 +124,7 @@ def _options(name: str, state: StateDict, published: int) -> dict[str, Any]:
         # The published weights expect another normalisation, which the network applies itself.
         options["transform_input"] = "num_classes" not in options
         options["aux_logits"] = any(key.startswith(_AUXILIARY[name]) for key in state)
-    if any(key.startswith(_SECOND) for key in state):
+    if name.startswith(_WITH_SECOND) and any(key.startswith(_SECOND) for key in state):
         options["aux_loss"] = True
     return options
 
@@ -132,6 +133,12 @@ def _with_present_names(state: StateDict) -> StateDict:
     """Return a state dict with the names of today; DenseNet's published files have older ones."""
     old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
     return {old.sub(r"\1\2", key): value for key, value in state.items()}
+
+
+def _in_order(state: StateDict, module: nn.Module) -> StateDict:
+    """Return a state dict in the order of a module's: some formats sort by name."""
+    order = {key: i for i, key in enumerate(module.state_dict())}
+    return dict(sorted(state.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def _classes_of(name: str, state: StateDict) -> int | None:

@@ -69,7 +69,8 @@ def capture(
     refuse_regions(exported)
     module, graph, values = exported.graph_module, exported.graph, _values(exported)
     make_functional(graph)
-    fold_numbers(graph, values)
+    fixed = exported.graph_signature.inputs_to_lifted_tensor_constants
+    fold_numbers(graph, {node: value for node, value in values.items() if node in fixed})
     owned = _owned(source, values)
     graph_sites = find_sites(graph, owned)
     affine = [] if graph_sites else find_affine(graph, owned)

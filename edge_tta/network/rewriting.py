@@ -56,7 +56,7 @@ def make_functional(graph: fx.Graph) -> None:
 def fold_numbers(graph: fx.Graph, values: Values) -> None:
     """Put numbers that a forward pass reads from constants (`Tensor.item`) into the graph.
 
-    values: tensors by placeholder, with their names.
+    values: by placeholder, those that nothing changes, with their names.
     """
     for node in list(graph.nodes):
         if node.target is _ITEM:
@@ -70,11 +70,14 @@ def _constant(node: fx.Node, values: Values) -> Tensor | None:
     """Return the tensor that a node always is; None: it may depend on the images."""
     if node.op == "placeholder":
         return values[node.name][1] if node.name in values else None
-    if node.op != "call_function" or node.kwargs:
+    if node.op != "call_function" or node.kwargs or not callable(node.target):
         return None
-    made = [_constant(arg, values) if isinstance(arg, fx.Node) else arg for arg in node.args]
-    lost = any(m is None and isinstance(a, fx.Node) for m, a in zip(made, node.args, strict=True))
-    return None if lost else node.target(*made)  # type: ignore[operator]
+    known = {source: _constant(source, values) for source in node.all_input_nodes}
+    if any(value is None for value in known.values()):
+        return None
+    args = fx.node.map_arg(node.args, lambda source: known[source])
+    value = node.target(*args)
+    return value if isinstance(value, Tensor) else None
 
 
 def open_graph(

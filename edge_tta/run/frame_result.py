@@ -90,7 +90,7 @@ class GuardReport:
             falls=guard.falls,
             source_share=guard.source_frames / max(guard.frames, 1),
             weight=guard.weight,
-            disagreement=0.0 if judge is None else judge.disagreement,
+            disagreement=None if judge is None else judge.disagreement,
             drift=guard.drift,
             accuracy=None if judge is None else judge.accuracy,
             source_accuracy=None if judge is None else judge.source_accuracy,
@@ -135,18 +135,22 @@ class FilterReport:
     accuracy_alone: Accuracy | None
 
     @classmethod
-    def of(cls, filtered: Filtered) -> FilterReport:
-        """Reports on a filter."""
+    def of(cls, filtered: Filtered, guard: Guard | None) -> FilterReport:
+        """Reports on a filter; the guard inside knows where the estimates cannot be."""
         belief = filtered.belief
         if belief is None:
             return cls(1.0, 1.0, None, 1.0, None, None)
+        judge = None if guard is None else guard.judge
+        estimates = (
+            accuracy if accuracy is None or judge is None else accuracy.doubted(judge.contradiction)
+            for accuracy in (filtered.accuracy.of_answers, filtered.accuracy.of_frames)
+        )
         return cls(
             belief.alone,
             belief.stay,
             filtered.stay_s,
             filtered.novelty,
-            filtered.accuracy.of_answers,
-            filtered.accuracy.of_frames,
+            *estimates,
         )
 
     def record(self) -> dict[str, Any]:

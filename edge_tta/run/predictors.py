@@ -125,7 +125,7 @@ class Predictors:
             method=self.method,
             reading=self._read(filtered),
             raw=self._read(answer),
-            filter=None if self._filter is None else FilterReport.of(self._filter),
+            filter=None if self._filter is None else FilterReport.of(self._filter, guard),
             own=self._read(own),
             source=None if source is None else self._read(source),
             compared={name: self._read(logits) for name, logits in compared.items()},

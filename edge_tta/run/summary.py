@@ -116,6 +116,17 @@ def accuracy_line(tally: Tally) -> str | None:
     )
 
 
+def order_line(tally: Tally, adapted: str) -> str | None:
+    """Return what a sorted data set hides; None: the classes came in no such order."""
+    if adapted == SOURCE or not tally.sorted_by_class:
+        return None
+    return (
+        f"the classes came one after the other, {tally.labelled // tally.blocks} frames in a row: "
+        "where the camera will not show them so, that hides what adapting gives; in random order: "
+        "edge-tta bench error, or one folder with a labels.csv"
+    )
+
+
 def warning_line(tally: Tally, adapted: str) -> str | None:
     """Return advice where adaptation did harm, or seems to; None where nothing says so.
 
@@ -123,12 +134,6 @@ def warning_line(tally: Tally, adapted: str) -> str | None:
     again as the source network's and more than half a nat above it: calibration that takes the
     evidence away ends in doubt.
     """
-    if tally.sorted_by_class:
-        return (
-            f"the pictures came class after class, {tally.labelled // tally.blocks} in a row, as "
-            "no camera shows them, which hides what adapting gives; in random order: edge-tta "
-            "bench error, or one folder with a labels.csv"
-        )
     instead = "; for a stream like this use --method source"
     errors, entropies = tally.errors, tally.entropies
     if SOURCE in errors and adapted in errors:

@@ -76,7 +76,7 @@ def asked_token(environ: Mapping[str, str]) -> str | None:
         words = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=16).get("token")
     except ValueError:
         return None
-    return words[0] if words else None
+    return words[0].strip() if words else None
 
 
 def cookie_name(environ: Mapping[str, str]) -> str:

@@ -103,7 +103,9 @@ def _application(
 
     def ask_for_token() -> Any:
         kind = "text/html; charset=utf-8"
-        return bottle.HTTPResponse(_packaged("token.html"), 401, **{"Content-Type": kind})
+        said = "That was not it." if asked_token(request.environ) else ""
+        page = _packaged("token.html").replace(b"{said}", said.encode())
+        return bottle.HTTPResponse(page, 401, **{"Content-Type": kind})
 
     @app.hook("before_request")  # type: ignore[untyped-decorator]
     def guarded() -> None:

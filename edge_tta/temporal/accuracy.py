@@ -8,7 +8,9 @@ probabilities are nearly honest: docs/background/temporal.md has the errors of t
 random order the belief is the network's own certainty, which proves nothing: no estimate then.
 
 Frames that show one thing are right or wrong together, so that the interval (Wilson, 1927) counts
-classes' stays, not frames.
+classes' stays, not frames. A network that is wrong about a thing for as long as it is seen is
+believed all the same. Where a second network sees the frames too, the two cannot both be right
+when they differ, and estimates that say so are taken back (`edge_tta.guard.judge`).
 """
 
 from __future__ import annotations
@@ -38,6 +40,13 @@ class Accuracy(NamedTuple):
     value: float
     low: float
     high: float
+
+    def doubted(self, by: float) -> Accuracy:
+        """Return the estimate where it is known to be too high by up to so much.
+
+        Half of it is taken off: it belongs to this network or to another, with equal right.
+        """
+        return Accuracy(max(self.value - by / 2, 0.0), max(self.low - by, 0.0), self.high)
 
 
 class AccuracyEstimate:

@@ -86,7 +86,9 @@ def _fold_created(graph: fx.Graph, constants: Constants) -> None:
     known: dict[fx.Node, Any] = {}
     for node in graph.nodes:
         sources = node.all_input_nodes
-        if node.target in _COUNTING or (sources and all(s in known for s in sources)):
+        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        counted = node.target in _COUNTING or (sources and all(s in known for s in sources))
+        if counted and not random:
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
             known[node] = node.target(*args, **kwargs) if callable(node.target) else None
     for node, value in known.items():

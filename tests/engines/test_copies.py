@@ -99,6 +99,12 @@ def test_checkpointing_is_kept_by_copies_and_by_methods_that_allow_it() -> None:
     assert _of_network(tent) == (*_of_network(adapting)[:2], Backward())
 
 
+@pytest.mark.parametrize("name", ["host", "saved", "activation_checkpointing"])
+def test_an_option_that_has_moved_says_where(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is no option of an adapter; give "):
+        Adapter(shared("residual"), **{name: "tent"})
+
+
 def test_a_state_of_another_adapter_that_is_restored_may_be_saved(tmp_path) -> None:  # type: ignore[no-untyped-def]
     first = _adapter()
     for images in stream(WINDOW + 1):

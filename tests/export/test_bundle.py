@@ -17,7 +17,7 @@ from edge_tta.method.hosts import HostLoss, tent
 from edge_tta.method.state import State
 from edge_tta.models import Model
 from export.bundle import export_bundle
-from export.parity import _Reference
+from export.parity import _furthest, _Reference
 from tests.bundle.bundles import SPEC, exported
 from tests.networks import NETWORKS, network, with_statistics
 
@@ -164,6 +164,29 @@ def test_a_gradient_that_is_rounding_is_let_pass_and_nothing_else(tmp_path: Path
     assert max(uncertain.values()) < export.parity.STEP_TOLERANCE
     done = export_bundle(model, [adapter], "edge", tmp_path / "b", frames=[image])
     assert done.parity["nanoadapt:tent"].excess <= 1
+
+
+def test_nan_in_any_output_is_the_worst_difference() -> None:
+    good, bad = np.ones(3), np.array([1.0, np.nan, 1.0])
+    assert np.isnan(_furthest([good, bad], [good, good]))
+    assert np.isnan(_furthest([bad, good], [good, good]))
+    assert _furthest([good, good], [good, good]) == 0
+
+
+class _Float32(_Twins):
+    """Its result cannot be computed in float64."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float() * torch.ones((), dtype=torch.float32))
+
+
+def test_without_float64_a_change_by_rounding_alone_tells_how_sure_a_step_is() -> None:
+    torch.manual_seed(0)
+    adapter = Adapter(_Float32().eval(), "tent", input_spec=SPEC)
+    reference = _Reference(adapter.fresh_copy(), SPEC)
+    image = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    reference(image, True)
+    assert max(reference.sensitivity(image, True).values()) > 100 * export.parity.STEP_TOLERANCE
 
 
 def test_a_bundle_that_does_not_compute_the_same_is_refused_and_not_written(

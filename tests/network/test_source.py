@@ -105,6 +105,34 @@ def test_a_head_that_keeps_anchors_for_a_batch_size_is_taken() -> None:
     assert head.dynamic is False
 
 
+class _Reading(nn.Module):
+    """Reads numbers from constants in lists, from a trained scale, or from the image."""
+
+    def __init__(self, reads: str) -> None:
+        super().__init__()
+        self.conv, self.bn, self.reads = nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), reads
+        self.head = nn.Linear(5, 4)
+        self.parts = [torch.tensor(0.5), torch.tensor(2.0)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        number: float | Tensor = {
+            "constants": lambda: torch.stack(self.parts).max().item(),
+            "scale": lambda: self.bn.weight[0].item(),
+        }[self.reads]()
+        logits: Tensor = self.head(self.bn(self.conv(x)).mean((2, 3)) * number)
+        return logits
+
+
+def test_numbers_of_constants_become_part_of_the_graph_those_of_trained_scales_do_not() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    for reads, numbers in (("constants", 0), ("scale", 1)):
+        module = _Reading(reads).eval()
+        adapter = Adapter(module, "source")
+        torch.testing.assert_close(adapter.predict_source(images), module(images))
+        graph = engine_of(adapter).step.program.plain.graph
+        assert sum("item" in str(node.target) for node in graph.nodes) == numbers
+
+
 @pytest.mark.parametrize("saved", ["float32", "float16", "int8"])
 def test_five_axes_are_learned_in_every_precision(saved: str) -> None:
     model = with_statistics(_OverTime())

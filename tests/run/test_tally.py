@@ -8,7 +8,7 @@ from collections import Counter
 
 from rich.console import Console
 
-from edge_tta.run.summary import latency_line, summary_table, warning_line
+from edge_tta.run.summary import latency_line, order_line, summary_table, warning_line
 from edge_tta.run.tally import Errors, Latencies, Mean, Tally
 from edge_tta.tasks import Classes
 
@@ -165,8 +165,10 @@ def test_what_came_class_after_class_is_told() -> None:
         tally = _labelled(3, 4)
         for label in labels:
             tally.count_label(label)
-        said = warning_line(tally, "tent") or ""
-        assert ("class after class, 30 in a row" in said) == tells
+        said = order_line(tally, "tent") or ""
+        assert ("30 frames in a row" in said) == tells
+        assert order_line(tally, "source") is None
+        assert "40.0 % against 30.0 %" in (warning_line(tally, "tent") or "")
 
 
 def test_a_run_without_the_source_network_is_not_warned_of() -> None:

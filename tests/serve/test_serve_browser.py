@@ -6,11 +6,13 @@ import contextlib
 import shutil
 import socket
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_tta.temporal.accuracy import VAGUE
 from tests.serve.pages import Page, serving
 
 sync_api = pytest.importorskip(
@@ -173,9 +175,17 @@ def test_the_page_asks_for_the_token_where_the_address_has_none(browser: Any) ->
         page.publish()
         tab = browser.new_context().new_page()
         tab.goto(page.server.url.partition("?")[0], wait_until="commit")
-        tab.fill("[name=token]", "0123456789abcdef")
+        tab.fill("[name=token]", "wrong")
+        tab.click("button", no_wait_after=True)
+        tab.wait_for_selector("text=That was not it.")
+        tab.fill("[name=token]", " 0123456789abcdef ")
         tab.click("button", no_wait_after=True)
         tab.wait_for_selector("body:not([data-state=waiting])[data-state]")
+
+
+def test_the_page_shows_no_middle_where_the_terminal_shows_none() -> None:
+    script = (resources.files("edge_tta.serve") / "page.js").read_text()
+    assert f"const VAGUE = {VAGUE};" in script
 
 
 def test_a_token_opens_the_page_and_is_not_left_in_the_address(browser: Any) -> None:
