@@ -36,7 +36,7 @@ _WHY = "Skipped: needs more than the light install"
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
     """Skips a test module that imports what the light install has not, where it is not there.
 
-    That what runs without PyTorch does not import it, the import contracts and the wheel's test say.
+    That what runs without PyTorch does not import it, import contracts and the wheel's test say.
     """
     report = yield
     if report.outcome == "failed" and any(f"named '{m}'" in str(report.longrepr) for m in _MISSING):

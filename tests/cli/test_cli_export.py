@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from tests.cli.commands import assert_one_line_of_advice, call
+from tests.cli.commands import assert_one_line_of_advice, call, needs_torch
 from tests.cli.conftest import Folder
 
 
@@ -46,6 +46,7 @@ def test_what_is_read_is_not_written_over(
     assert out.read_bytes() == before
 
 
+@needs_torch
 @pytest.mark.parametrize(
     ("name", "said"),
     [("gone/x.safetensors", "make it first"), ("folder.safetensors", "it is a folder")],

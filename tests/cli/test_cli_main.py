@@ -30,6 +30,7 @@ HELPED = (
 )
 
 
+@needs_torch
 @pytest.mark.parametrize("words", HELPED, ids=" ".join)
 def test_every_subcommand_explains_itself(words: tuple[str, ...]) -> None:
     result = call(*words, "--help")
@@ -53,6 +54,7 @@ def test_the_version_is_that_of_the_package() -> None:
     assert (result.code, result.out) == (0, f"edge-tta {edge_tta.__version__}\n")
 
 
+@needs_torch
 @pytest.mark.parametrize(
     "words",
     [
@@ -146,6 +148,7 @@ def test_a_mistake_is_one_line_and_exit_code_1(
     assert not list(tmp_path.iterdir())
 
 
+@needs_torch
 def test_bench_on_a_device_that_does_not_exist_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_state_of_other_options_is_refused(
     _assert_refused(tmp_path, state, pictures, *words, said=said)
 
 
+@needs_torch
 def test_a_state_of_another_network_is_refused(folder: Folder, tmp_path: Path) -> None:
     net, pictures, state = tmp_path / "net.py", folder(0, 2), tmp_path / "state.safetensors"
     net.write_text(

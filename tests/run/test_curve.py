@@ -40,6 +40,7 @@ def _filled(path: Path) -> ErrorCurve:
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf", "PNG"])
 def test_the_curve_is_written_in_the_format_of_its_name(ending: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
     path = tmp_path / f"curve.{ending}"
     _filled(path).close()
     starts = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -48,6 +49,7 @@ def test_the_curve_is_written_in_the_format_of_its_name(ending: str, tmp_path: P
 
 
 def test_the_picture_shows_every_method_in_its_colour(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
     path = tmp_path / "curve.png"
     _filled(path).close()
     picture = cv2.imread(str(path))
@@ -58,6 +60,7 @@ def test_the_picture_shows_every_method_in_its_colour(tmp_path: Path) -> None:
 
 
 def test_one_frame_is_drawn_too(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
     curve = ErrorCurve(tmp_path / "curve.png")
     curve.add("norm", "fog", {"norm": True})
     curve.close()
@@ -65,6 +68,7 @@ def test_one_frame_is_drawn_too(tmp_path: Path) -> None:
 
 
 def test_without_labelled_frames_no_picture_is_made(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
     ErrorCurve(tmp_path / "curve.png").close()
     assert not list(tmp_path.iterdir())
 
