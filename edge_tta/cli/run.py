@@ -95,13 +95,15 @@ def main(argv: Sequence[str]) -> int:
         # Standard output belongs to the records when they go there.
         told = terminal(stderr=arguments.jsonl == "-")
         try:
-            with progress(loop, console) as tell_progress:
-                for _ in loop.frames(stop):
-                    tell_progress()
-                    if loop.tally.frames == 1:
-                        _say_if_slow(adapter, console)
-            if isinstance(adapter, Background):
-                adapter.wait()  # what the last frame taught is saved too
+            try:
+                with progress(loop, console) as tell_progress:
+                    for _ in loop.frames(stop):
+                        tell_progress()
+                        if loop.tally.frames == 1:
+                            _say_if_slow(adapter, console)
+            finally:
+                if isinstance(adapter, Background):
+                    adapter.wait()  # what the last frame taught is saved too
         except BaseException:
             if loop.tally.frames:
                 tell(loop, told)
