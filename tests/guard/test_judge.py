@@ -46,9 +46,27 @@ def test_advantage_is_that_of_the_equations(run: int) -> None:
     expected += INFORMATION * (_mutual_information(source) - _mutual_information(adapted))
     assert judge.advantage == pytest.approx(expected, abs=1e-6)
     assert judge.weight == pytest.approx(1 / (1 + math.exp(-(expected - CREDIT) / WIDTH)))
-    assert judge.disagreement == pytest.approx(np.mean(adapted.argmax(1) != source.argmax(1)))
+    differ = np.mean(adapted.argmax(1) != source.argmax(1))
+    assert judge.disagreement == pytest.approx(differ)
+    admitted = 2 - np.mean(believed[0]) - np.mean(believed[1])
+    assert judge.contradiction == pytest.approx(max(differ - admitted, 0), abs=1e-6)
     # In runs of one class neighbours tell something.
     assert (np.mean(alone) < 0.9) == (run > 1)
+
+
+def test_networks_that_differ_are_not_both_believed() -> None:
+    judge = Judge(4)
+    pictures = np.random.default_rng(0).normal(size=(200, 3, 8, 8)).astype(np.float32)
+    for i, picture in enumerate(pictures):  # each sure of a class of its own, for long
+        adapted, source = (12 * np.eye(4)[(i // 20 + shift) % 4] for shift in (0, 1))
+        judge.compare(block_means(picture), adapted, source)
+    assert judge.contradiction > 0.8
+    assert judge.adapted.accuracy.mean_of_frames > 0.9
+    for estimate in (judge.accuracy, judge.source_accuracy):
+        assert estimate is not None
+        assert estimate.value < 0.6
+        assert estimate.low < 0.2
+        assert estimate.high > 0.9
 
 
 def test_what_is_not_finite_tells_nothing() -> None:

@@ -65,6 +65,12 @@ def test_a_few_frames_are_too_few_and_a_reset_forgets() -> None:
     assert estimate.of_answers[1:] == pytest.approx(wilson(0.8, LEAST_FRAMES / 4))
 
 
+def test_half_of_a_doubt_is_taken_off_the_estimate_and_all_of_it_off_its_lower_end() -> None:
+    assert Accuracy(0.9, 0.8, 1.0).doubted(0.0) == (0.9, 0.8, 1.0)
+    assert Accuracy(0.9, 0.8, 1.0).doubted(0.3) == pytest.approx((0.75, 0.5, 1.0))
+    assert Accuracy(0.1, 0.0, 0.2).doubted(0.3) == (0.0, 0.0, 0.2)
+
+
 def test_in_words() -> None:
     estimate = AccuracyEstimate()
     assert in_words(estimate.of_answers) == "unknown"
