@@ -114,8 +114,7 @@ def compare(
         predicted = bundle.predict(image)
         step = bundle(image, learn=learn), bundle.state
         here = _differences(step, wanted, reference.before)
-        predicts = _furthest(predicted, reference.predict(image))
-        here["logits"] = _worst(here["logits"], predicts)
+        here["logits"] = _worst(here["logits"], _furthest(predicted, reference.predict(image)))
         if allowed.excess(here)[0] > 1:
             # Where rounding alone moves PyTorch's own step as far, no more can be asked.
             allowed.widen(reference.sensitivity(image, learn))
@@ -171,11 +170,9 @@ class _Reference:
     def __call__(self, image: Images, learn: bool) -> tuple[Any, Arrays]:
         """Outputs and new state of the next step."""
         self._old, self.before = self._state, _arrays(self._state)
-        run = self._step.learn if learn else self._step.observe
-        batch = self._batch(image, learn)
-        logits, self._state = run(batch, self._old, views=len(batch))
+        outputs, self._state = _run(self._step, self._batch(image, learn), learn, self._old)
         self._count += 1
-        return _numpy(logits), _arrays(self._state)
+        return outputs, _arrays(self._state)
 
     def predict(self, image: Images) -> Any:
         """Outputs at the state before the last step."""
@@ -196,24 +193,28 @@ class _Reference:
             old = {name: _perturbed(value, draw) for name, value in self._old.items()}
             moved = _perturbed(batch, draw)
             step = _step_of(self._step, moved, learn, old)
-            for other in (wanted, self._exactly(moved, learn, old)):
-                if other is None:
-                    continue
+            exact = self._exactly(moved, learn, old)
+            for other in (wanted,) if exact is None else (wanted, exact):
                 for name, value in _differences(step, other, self.before).items():
                     largest[name] = max(largest[name], value)
         return largest
 
     def _exactly(self, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, Arrays] | None:
         """The step in float64; None: the network has float32 written into it."""
+        if self._exact is None:
+            return None
         try:
-            wide = {name: _double(value) for name, value in state.items()}
-            return _step_of(self._exact, _double(batch), learn, wide)
-        except (ModelError, RuntimeError):
+            floats = {k: v.double() for k, v in state.items() if v.is_floating_point()}
+            return _step_of(self._exact, batch.double(), learn, state | floats)
+        except RuntimeError:
             return None
 
     @functools.cached_property
-    def _exact(self) -> Step:
-        return exact_step(self._like, self._spec.shape)
+    def _exact(self) -> Step | None:
+        try:
+            return exact_step(self._like, self._spec.shape)
+        except (ModelError, RuntimeError):
+            return None
 
     def _batch(self, image: Images, learn: bool) -> torch.Tensor:
         config = self._config
@@ -222,15 +223,17 @@ class _Reference:
         return torch.from_numpy(make_views(image, count, self._spec, rng))
 
 
-def _step_of(step: Step, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, Arrays]:
+def _run(step: Step, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, State]:
     """Outputs and new state of a step."""
     run = step.learn if learn else step.observe
-    logits, new = run(batch, state, views=len(batch))
-    return _numpy(logits), _arrays(new)
+    outputs, new = run(batch, state, views=len(batch))
+    return _numpy(outputs), new
 
 
-def _double(values: torch.Tensor) -> torch.Tensor:
-    return values.double() if values.is_floating_point() else values
+def _step_of(step: Step, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, Arrays]:
+    """The same with the state as arrays."""
+    outputs, new = _run(step, batch, learn, state)
+    return outputs, _arrays(new)
 
 
 def _perturbed(values: torch.Tensor, draw: int) -> torch.Tensor:

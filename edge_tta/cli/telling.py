@@ -30,7 +30,6 @@ from edge_tta.run.summary import (
 from edge_tta.run.tally import Tally
 
 _PLAIN_EVERY_S = 10.0
-_PACE_S = 2.0
 
 
 @contextmanager
@@ -42,14 +41,13 @@ def progress(loop: Loop, console: Console) -> Iterator[Callable[[], None]]:
         columns = [BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     columns = ["{task.description}", *columns, "{task.fields[said]}"]
     said_s = time.monotonic()
-    pace = Pace(said_s)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(source.name, total=source.length, said="")
 
         def tell_progress() -> None:
             nonlocal said_s
             done, now_s = loop.tally.frames, time.monotonic()
-            said = _so_far(loop.tally, pace.fps(done, now_s))
+            said = _so_far(loop.tally, loop.fps or 0.0)
             bar.update(task, completed=done, said=said)
             if not console.is_terminal and now_s - said_s >= _PLAIN_EVERY_S:
                 said_s = now_s
@@ -57,20 +55,6 @@ def progress(loop: Loop, console: Console) -> Iterator[Callable[[], None]]:
                 console.print(f"{source.name}: {done}{total} frames, {said}")
 
         yield tell_progress
-
-
-class Pace:
-    """Frames per second lately: between two looks that are at least _PACE_S apart."""
-
-    def __init__(self, started_s: float) -> None:
-        self._looks = [(0, started_s), (0, started_s)]
-
-    def fps(self, done: int, now_s: float) -> float:
-        """Return the pace; done: frames so far."""
-        if now_s - self._looks[1][1] >= _PACE_S:
-            self._looks = [self._looks[1], (done, now_s)]
-        before, before_s = self._looks[0]
-        return (done - before) / max(now_s - before_s, 1e-9)
 
 
 def _so_far(tally: Tally, fps: float) -> str:

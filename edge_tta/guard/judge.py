@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tta.probability import Vector, as_array, entropy, softmax
-from edge_tta.temporal.accuracy import Accuracy, AccuracyEstimate
+from edge_tta.temporal.accuracy import Accuracy, AccuracyEstimate, doubted
 from edge_tta.temporal.class_filter import ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty
 from edge_tta.temporal.running import Running
@@ -82,15 +82,12 @@ class Judge:
     @property
     def accuracy(self) -> Accuracy | None:
         """Estimated accuracy of the adapted network, each frame alone; None: unknown."""
-        return self._doubted(self.adapted.accuracy.of_frames)
+        return doubted(self.adapted.accuracy.of_frames, self.contradiction)
 
     @property
     def source_accuracy(self) -> Accuracy | None:
         """The same of the source."""
-        return self._doubted(self.source.accuracy.of_frames)
-
-    def _doubted(self, accuracy: Accuracy | None) -> Accuracy | None:
-        return None if accuracy is None else accuracy.doubted(self.contradiction)
+        return doubted(self.source.accuracy.of_frames, self.contradiction)
 
     @property
     def contradiction(self) -> float:

@@ -15,6 +15,7 @@ from edge_tta.run.timing import Stages
 from edge_tta.show import Overlay, Tone, draw, enlarged
 from edge_tta.tasks import Reading
 from edge_tta.temporal import Accuracy, Filtered
+from edge_tta.temporal.accuracy import doubted
 
 SOURCE = "source"
 """Label of the network as trained."""
@@ -141,16 +142,14 @@ class FilterReport:
         if belief is None:
             return cls(1.0, 1.0, None, 1.0, None, None)
         judge = None if guard is None else guard.judge
-        estimates = (
-            accuracy if accuracy is None or judge is None else accuracy.doubted(judge.contradiction)
-            for accuracy in (filtered.accuracy.of_answers, filtered.accuracy.of_frames)
-        )
+        doubt = 0.0 if judge is None else judge.contradiction
         return cls(
             belief.alone,
             belief.stay,
             filtered.stay_s,
             filtered.novelty,
-            *estimates,
+            doubted(filtered.accuracy.of_answers, doubt),
+            doubted(filtered.accuracy.of_frames, doubt),
         )
 
     def record(self) -> dict[str, Any]:

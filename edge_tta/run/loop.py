@@ -60,6 +60,11 @@ class Loop(Closing):
             self._opened = opened.pop_all()
         return self
 
+    @property
+    def fps(self) -> float | None:
+        """Frames per second lately; None before the second frame."""
+        return self._rate.fps
+
     def close(self) -> None:
         """Closes the sinks."""
         self._opened.close()

@@ -41,12 +41,15 @@ class Accuracy(NamedTuple):
     low: float
     high: float
 
-    def doubted(self, by: float) -> Accuracy:
-        """Return the estimate where it is known to be too high by up to so much.
 
-        Half of it is taken off: it belongs to this network or to another, with equal right.
-        """
-        return Accuracy(max(self.value - by / 2, 0.0), max(self.low - by, 0.0), self.high)
+def doubted(accuracy: Accuracy | None, by: float) -> Accuracy | None:
+    """Return an estimate where it is known to be too high by up to so much; None: unknown.
+
+    Half of it is taken off: it belongs to this network or to another, with equal right.
+    """
+    if accuracy is None:
+        return None
+    return Accuracy(max(accuracy.value - by / 2, 0.0), max(accuracy.low - by, 0.0), accuracy.high)
 
 
 class AccuracyEstimate:

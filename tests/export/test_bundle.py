@@ -107,13 +107,20 @@ class _Twins(nn.Module):
         return logits
 
 
+IMAGE = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+
+
+def _uncertain(adapter: Adapter) -> dict[str, float]:
+    """How uncertain an adapter's first step is, on IMAGE."""
+    reference = _Reference(adapter.fresh_copy(), SPEC)
+    reference(IMAGE, True)
+    return reference.sensitivity(IMAGE, True)
+
+
 def test_units_at_the_bend_count_as_uncertain_also_where_a_common_factor_leaves_them() -> None:
     torch.manual_seed(0)
-    adapter = Adapter(_Twins().eval(), "tent", input_spec=SPEC)
-    reference = _Reference(adapter.fresh_copy(), SPEC)
-    image = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
-    reference(image, True)
-    assert max(reference.sensitivity(image, True).values()) > 100 * export.parity.STEP_TOLERANCE
+    uncertain = _uncertain(Adapter(_Twins().eval(), "tent", input_spec=SPEC))
+    assert max(uncertain.values()) > 100 * export.parity.STEP_TOLERANCE
 
 
 class _Anchored(nn.Module):
@@ -156,13 +163,10 @@ def test_a_gradient_that_is_rounding_is_let_pass_and_nothing_else(tmp_path: Path
     torch.manual_seed(0)
     model = Model("sure", with_statistics(_Sure()), SPEC)
     adapter = Adapter(model.module, "nanoadapt:tent", input_spec=SPEC)
-    reference = _Reference(adapter.fresh_copy(), SPEC)
-    image = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
-    reference(image, True)
-    uncertain = reference.sensitivity(image, True)
+    uncertain = _uncertain(adapter)
     assert uncertain.pop("opt.gradient") > 10 * export.parity.STEP_TOLERANCE
     assert max(uncertain.values()) < export.parity.STEP_TOLERANCE
-    done = export_bundle(model, [adapter], "edge", tmp_path / "b", frames=[image])
+    done = export_bundle(model, [adapter], "edge", tmp_path / "b", frames=[IMAGE])
     assert done.parity["nanoadapt:tent"].excess <= 1
 
 
@@ -182,11 +186,8 @@ class _Float32(_Twins):
 
 def test_without_float64_a_change_by_rounding_alone_tells_how_sure_a_step_is() -> None:
     torch.manual_seed(0)
-    adapter = Adapter(_Float32().eval(), "tent", input_spec=SPEC)
-    reference = _Reference(adapter.fresh_copy(), SPEC)
-    image = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
-    reference(image, True)
-    assert max(reference.sensitivity(image, True).values()) > 100 * export.parity.STEP_TOLERANCE
+    uncertain = _uncertain(Adapter(_Float32().eval(), "tent", input_spec=SPEC))
+    assert max(uncertain.values()) > 100 * export.parity.STEP_TOLERANCE
 
 
 def test_a_bundle_that_does_not_compute_the_same_is_refused_and_not_written(

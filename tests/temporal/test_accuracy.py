@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_tta.temporal import AccuracyEstimate, Belief, ClassFilter
-from edge_tta.temporal.accuracy import LEAST_FRAMES, MEMORY, Accuracy, in_words, wilson
+from edge_tta.temporal.accuracy import LEAST_FRAMES, MEMORY, Accuracy, doubted, in_words, wilson
 
 
 def _stream(run: int, signal: float, seed: int, frames: int = 900, classes: int = 10) -> Any:
@@ -66,9 +66,9 @@ def test_a_few_frames_are_too_few_and_a_reset_forgets() -> None:
 
 
 def test_half_of_a_doubt_is_taken_off_the_estimate_and_all_of_it_off_its_lower_end() -> None:
-    assert Accuracy(0.9, 0.8, 1.0).doubted(0.0) == (0.9, 0.8, 1.0)
-    assert Accuracy(0.9, 0.8, 1.0).doubted(0.3) == pytest.approx((0.75, 0.5, 1.0))
-    assert Accuracy(0.1, 0.0, 0.2).doubted(0.3) == (0.0, 0.0, 0.2)
+    assert doubted(Accuracy(0.9, 0.8, 1.0), 0.0) == (0.9, 0.8, 1.0)
+    assert doubted(Accuracy(0.9, 0.8, 1.0), 0.3) == pytest.approx((0.75, 0.5, 1.0))
+    assert doubted(Accuracy(0.1, 0.0, 0.2), 0.3) == (0.0, 0.0, 0.2)
 
 
 def test_in_words() -> None:
