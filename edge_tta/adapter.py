@@ -9,8 +9,8 @@ import numpy as np
 
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import check_matches, check_tensors, load_state, save_state
-from edge_tta.config import MethodConfig
-from edge_tta.engines.base import BACKWARD, Backward, Engine, State, stepped
+from edge_tta.config import MethodConfig, with_host
+from edge_tta.engines.base import BACKWARD, Engine, State, stepped
 from edge_tta.engines.choosing import OfModules, engine_for, torch_module
 from edge_tta.errors import ConfigError, ModelError, StateError
 from edge_tta.prepare import Images, InputSpec
@@ -33,20 +33,21 @@ class Adapter:
             (N, classes), a segmenter (N, classes, H, W), a detector, or anything else, with one
             output or several; a bundle's folder; an ONNX file; an engine (`edge_tta.engines`),
             which has its method and options; or the `engine.network` of another adapter.
-        method: one of `edge_tta.config.METHODS`, or `nanoadapt:HOST`: what it wraps, one of
-            `edge_tta.config.HOSTS`; `nanoadapt` alone wraps the task's host, of a classifier
-            `tent`, of others `norm`. Of a bundle, a method that it holds.
+        method: one of `edge_tta.config.METHODS`, or `nanoadapt:HOST`, which sets the host too. Of
+            a bundle, a method that it holds.
+        host: what NanoAdapt wraps, one of `edge_tta.config.HOSTS`; None: the task's, of a
+            classifier `tent`, of others `norm`.
         preset: `edge`, `paper`, or a TOML file of `MethodConfig` tables; for `nanoadapt` only.
         device: `cpu`, `cuda` or `cuda:N`.
         input_spec: the network's normalisation, used by the colour augmentations of views.
-        backward: what is kept in memory for the backward pass.
         task: what a module's outputs mean, one of `edge_tta.tasks.TASKS` or a `Task`; None: what
             they look like. A detector, and outputs that look like nothing known, have no loss:
             NanoAdapt then calibrates alone.
         source_images: (M, channels, H, W), unlabelled, of the source domain, normalised: some
             hundred, on which the source statistics are measured (the function stays); an ONNX file
             gets back the BatchNorms that are folded away in it.
-        options: single fields of `MethodConfig` that win over the preset, by the names of
+        options: `backward`, an `edge_tta.Backward`: what is kept in memory for the backward pass;
+            and single fields of `MethodConfig` that win over the preset, by the names of
             `edge_tta.config.fields.PLACES`. Those from `preset` on are of modules alone.
 
     Raises:
@@ -63,18 +64,19 @@ class Adapter:
         self,
         model: nn.Module | SourceNetwork | Engine | Bundle | str | Path,
         method: str = "nanoadapt",
+        host: str | None = None,
         preset: str | Path = "edge",
         device: str = "cpu",
         *,
         input_spec: InputSpec | None = None,
-        backward: Backward = BACKWARD,
         source_images: Tensor | Images | None = None,
         task: str | Task | None = None,
         **options: Any,
     ) -> None:
         task = task_named(task) if isinstance(task, str) else task
+        backward = options.pop("backward", BACKWARD)
         of_modules = OfModules(device, input_spec, backward, source_images, task, options)
-        self.engine = engine_for(model, method, preset, of_modules)
+        self.engine = engine_for(model, with_host(method, host), preset, of_modules)
         self._preset = preset
         self._state: State = {}
         self._source: State = {}

@@ -15,7 +15,7 @@ from edge_tta.budget.choices import MIB, Budget
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.class_names import read_class_names
 from edge_tta.cli import source_frames, values
-from edge_tta.config import HOSTS, METHODS, make_config
+from edge_tta.config import HOSTS, METHODS, make_config, with_host
 from edge_tta.decoders import read_decode
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.prepare import Channels
@@ -241,10 +241,7 @@ def method_from(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def method_named(arguments: argparse.Namespace) -> str:
     """Return the method that --method and --host name together."""
-    method: str = arguments.method or DEFAULT_METHOD
-    if method == "nanoadapt" and arguments.host is not None:
-        return f"{method}:{arguments.host}"
-    return method
+    return with_host(arguments.method or DEFAULT_METHOD, arguments.host)
 
 
 def model_from(arguments: argparse.Namespace) -> Model:

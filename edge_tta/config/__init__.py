@@ -8,6 +8,7 @@ from edge_tta.config.methods import (
     calibrating,
     make_config,
     with_fields,
+    with_host,
 )
 from edge_tta.config.presets import PRESETS
 from edge_tta.config.tables import (
@@ -38,4 +39,5 @@ __all__ = [
     "calibrating",
     "make_config",
     "with_fields",
+    "with_host",
 ]

@@ -91,6 +91,18 @@ def make_config(
     return from_fields({"method": method, "host": host, **fields})
 
 
+def with_host(method: str, host: str | None) -> str:
+    """Return the name of a method that wraps a host, `nanoadapt:HOST`; other methods wrap none.
+
+    Raises ConfigError if the name has another host already.
+    """
+    if host is None or method == f"nanoadapt:{host}":
+        return method
+    if ":" in method:
+        raise ConfigError(f"method {method!r} and host {host!r} contradict each other; give one")
+    return f"{method}:{host}" if method == "nanoadapt" else method
+
+
 def calibrating(config: MethodConfig) -> MethodConfig:
     """Return NanoAdapt's configuration without training, as with the host `norm`.
 

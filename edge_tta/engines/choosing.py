@@ -33,7 +33,6 @@ class OfModules(NamedTuple):
 
 
 _MOVED = {
-    "host": "it with the method, such as 'nanoadapt:tent'",
     "saved": "backward=Backward(saved=...)",
     "activation_checkpointing": "backward=Backward(checkpointing=...)",
 }

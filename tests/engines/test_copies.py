@@ -99,7 +99,7 @@ def test_checkpointing_is_kept_by_copies_and_by_methods_that_allow_it() -> None:
     assert _of_network(tent) == (*_of_network(adapting)[:2], Backward())
 
 
-@pytest.mark.parametrize("name", ["host", "saved", "activation_checkpointing"])
+@pytest.mark.parametrize("name", ["saved", "activation_checkpointing"])
 def test_an_option_that_has_moved_says_where(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is no option of an adapter; give "):
         Adapter(shared("residual"), **{name: "tent"})
@@ -133,3 +133,15 @@ def test_an_engine_has_its_method_and_options(option: dict[str, Any]) -> None:
     assert Adapter(engine).engine is engine
     with pytest.raises(ConfigError, match="give it alone"):
         Adapter(engine, **option)
+
+
+def test_the_host_may_be_named_beside_the_method() -> None:
+    model = shared("residual")
+    for adapting in (
+        Adapter(model, "nanoadapt", "eata", "paper", "cpu"),
+        Adapter(model, method="nanoadapt", host="eata", preset="paper", device="cpu"),
+        Adapter(model, "nanoadapt:eata", host="eata", preset="paper"),
+    ):
+        assert adapting.config == make_config("nanoadapt:eata", preset="paper")
+    with pytest.raises(ConfigError, match="'nanoadapt:norm' and host 'tent' contradict each other"):
+        Adapter(model, "nanoadapt:norm", "tent")
