@@ -14,9 +14,8 @@ import torch
 from bench.cli.common import Command, add, check_known, listed
 from bench.cost.bundles import with_bundles
 from bench.cost.case import BACKENDS, DEVICES, Case, make_cases
-from bench.cost.peers import PEERS
-from bench.cost.repositories import REPOSITORIES, parse_peers
 from bench.cost.torch_subjects import load_model_of
+from bench.peers import known_peers, parse_peers
 from edge_tta.cli import options, values
 from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
@@ -40,12 +39,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add(parser, "--methods", default="source,norm,nanoadapt:norm,nanoadapt:tent")
     add(parser, "--preset")
-    known = [*PEERS, *(f"{name}=FOLDER" for name in REPOSITORIES), "none"]
     parser.add_argument(
         "--peers",
         default="tent-stock",
         metavar="NAME[=FOLDER],...",
-        help=f"{' | '.join(known)} (default: tent-stock)",
+        help=f"{' | '.join(known_peers())} (default: tent-stock)",
     )
     parser.add_argument(
         "--saved",
@@ -119,7 +117,7 @@ def planned(command: Command) -> Iterator[Plan]:
     cases = list(
         make_cases(
             command.methods,
-            {} if arguments.peers == "none" else parse_peers(arguments.peers),
+            parse_peers(arguments.peers),
             backends=arguments.backend,
             devices=devices,
             threads=arguments.threads,

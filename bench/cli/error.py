@@ -17,6 +17,7 @@ from bench.drift import load_drift_set
 from bench.error import ErrorRow, Run, Runner, Setting, in_processes, mean_of, measure_error
 from bench.methods import SYNTAX
 from bench.orders import parse_order
+from bench.peers import Peer, known_peers, parse_peers
 from bench.report import check_report_folder
 from bench.report.document import Table
 from bench.report.error import corruptions
@@ -27,6 +28,7 @@ from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
 from edge_tta.config import SAVED, MethodConfig
 from edge_tta.engines.modules import source_network
+from edge_tta.errors import ConfigError
 from edge_tta.run.sinks.curve import need_matplotlib
 
 _LEAST_STREAMS = 4
@@ -48,6 +50,12 @@ def parser() -> argparse.ArgumentParser:
         help=f"separated by commas: {SYNTAX}; tent@scaled: learning rate by batch size",
     )
     add(parser, "--preset")
+    parser.add_argument(
+        "--peers",
+        default="none",
+        metavar="NAME[=FOLDER],...",
+        help=f"{' | '.join(known_peers())} (default)",
+    )
     parser.add_argument(
         "--batch-size",
         type=listed(values.count),
@@ -103,7 +111,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Runs the subcommand; returns the exit code."""
     command = Command(parser(), argv)
-    arguments, methods = command.arguments, command.methods
+    arguments = command.arguments
+    peers = parse_peers(arguments.peers)
+    methods: dict[str, MethodConfig | Peer] = {**peers, **command.methods}
     if arguments.report is not None:
         need_matplotlib()
         check_report_folder(arguments.report)
@@ -112,6 +122,8 @@ def main(argv: Sequence[str]) -> int:
         network = command.network(arguments.saved)
         command.check_backend(network.program.task)
         if not network.program.task.filtered:
+            if peers:
+                raise ConfigError("peers are of classifiers; leave --peers out")
             return dense.measure(command, network)
         only = list(arguments.corruptions or ()) or None
         sets: dict[bool, LabelledSet] = {}  # one whose severity drifts, or one of one severity
@@ -161,7 +173,7 @@ def _runner(
     """Return what runs a stream, in whichever process this is called."""
     model = options.model_from(arguments)
     network = source_network(model.module, arguments.device, model.task)
-    return Runner(network, model.input, data, arguments.saved, bundles)
+    return Runner(network, model, data, arguments.saved, bundles)
 
 
 def _processes(arguments: argparse.Namespace, streams: int) -> int:

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from bench.methods import is_filtered, is_guarded
+from bench.peers import Peer
 from edge_tta.config import MethodConfig, make_config
 from edge_tta.config.fields import from_fields, to_fields
 
@@ -82,7 +83,7 @@ class Case:
         """The part of a row that tells of its case."""
         fields = self.fields or {}
         return {
-            "method": str(fields.get("method", "tent")),
+            "method": fields["method"] if self.peer is None else Peer(self.peer, self.place).method,
             "host": fields.get("host") if fields.get("method") == "nanoadapt" else None,
             "label": self.label,
             "asked": self.asked,
@@ -110,7 +111,7 @@ class Case:
 
 def make_cases(
     methods: Mapping[str, MethodConfig],
-    peers: Mapping[str, str | None],
+    peers: Mapping[str, Peer],
     *,
     backends: Sequence[str] = ("torch",),
     devices: Sequence[str] = ("cpu",),
@@ -125,8 +126,8 @@ def make_cases(
     """
     for device, count in itertools.product(devices, threads):
         setting = Case("", "", device=device, threads=count)
-        for name, place in peers.items():
-            yield replace(setting, label=name, asked=name, peer=name, place=place)
+        for name, peer in peers.items():
+            yield replace(setting, label=name, asked=name, peer=name, place=peer.folder)
         for backend in backends:
             if backend == "onnx" and device != "cpu":
                 continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +11,10 @@ from torch import Tensor
 
 from bench.adapters import adapter_of
 from bench.cost.case import Case
-from bench.cost.peers import PEERS
-from bench.cost.repositories import REPOSITORIES
-from bench.cost.subjects import OnStage, Subject
+from bench.cost.subjects import Subject
 from bench.methods import predictor_of
+from bench.peers import Peer
+from bench.peers.stock import OnStage
 from bench.untrained import untrained
 from edge_tta import heap
 from edge_tta.adapter import Adapter
@@ -60,10 +59,8 @@ class Maker:
         return subject
 
     def _peer(self, case: Case) -> Subject:
-        device, module = torch.device(case.device), self._model.module
-        if case.place is None:
-            return PeerSubject(PEERS[str(case.peer)](module, device), device)
-        return PeerSubject(REPOSITORIES[str(case.peer)](Path(case.place), module, device), device)
+        device = torch.device(case.device)
+        return PeerSubject(Peer(str(case.peer), case.place).build(self._model, device), device)
 
     def _adapting(self, case: Case) -> Subject:
         adapter = adapter_of(

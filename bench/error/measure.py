@@ -13,6 +13,7 @@ from bench.error.rows import ErrorRow
 from bench.error.streams import Outcome, Run, Task
 from bench.methods import is_guarded
 from bench.orders import Order, Stream, make_streams
+from bench.peers import Peer
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
 
@@ -32,7 +33,7 @@ class Setting:
 def measure_error(
     run: Run,
     data: LabelledSet,
-    methods: Mapping[str, MethodConfig],
+    methods: Mapping[str, MethodConfig | Peer],
     setting: Setting,
     *,
     model: str = "",
@@ -50,17 +51,17 @@ def measure_error(
         for seed in seeds
         for stream in make_streams(order, data.labels, len(data.corruptions), seed)
     ]
-    for label, config in methods.items():
+    for label, method in methods.items():
         # The source predicts the same in any batch.
-        size = _SOURCE_BATCH if config.method == "source" else setting.batch_size
+        size = _SOURCE_BATCH if method.method == "source" else setting.batch_size
         outcomes = []
-        tasks = [Task(config, label, stream, size) for stream in streams]
+        tasks = [Task(method, label, stream, size) for stream in streams]
         for outcome in run(tasks):
             outcomes.append(outcome)
             advance(len(outcome.wrong))
         row: dict[str, Any] = {
-            "method": config.method,
-            "host": config.host if config.method == "nanoadapt" else None,
+            "method": method.method,
+            "host": getattr(method, "host", None) if method.method == "nanoadapt" else None,
             "label": label,
             "model": model,
             "data": data.name,

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +17,16 @@ import torch
 from bench.adapters import adapter_of
 from bench.methods import predictor_of
 from bench.orders import Stream
+from bench.peers import Peer
 from bench.sets import LabelledSet
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.config import MethodConfig
 from edge_tta.engines.base import Backward
 from edge_tta.errors import ConfigError
+from edge_tta.guard import Guard
+from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
-from edge_tta.prepare import InputSpec
 from edge_tta.probability import as_array
 
 
@@ -31,11 +34,11 @@ from edge_tta.probability import as_array
 class Task:
     """One stream through one method, from the source.
 
-    label: of the method, with the guard and the filter that it runs in. batch_size: frames at a
-    time.
+    method: of this package by its configuration, or a peer. label: of the method, with the guard
+    and the filter that it runs in. batch_size: frames at a time.
     """
 
-    config: MethodConfig
+    method: MethodConfig | Peer
     label: str
     stream: Stream
     batch_size: int
@@ -58,12 +61,12 @@ class Outcome:
 class Runner:
     """Runs tasks on a network and a set of pictures.
 
-    saved: as of `edge_tta.Adapter`. bundles: folders of bundles that run a method in PyTorch's
-        place, by its configuration.
+    network: of the model. saved: as of `edge_tta.Adapter`. bundles: folders of bundles that run a
+    method in PyTorch's place, by its configuration.
     """
 
     network: SourceNetwork
-    spec: InputSpec
+    model: Model
     data: LabelledSet
     saved: str = "stock"
     bundles: Mapping[MethodConfig, str] = field(default_factory=dict)
@@ -73,24 +76,15 @@ class Runner:
 
         Raises:
             ConfigError: a method that needs images of the source.
+            ModelError: a peer that cannot be run.
         """
-        if task.config.loss.fisher_weight > 0:
-            raise ConfigError(
-                "fisher_weight needs images of the source, which a benchmark has not; set it to 0"
-            )
-        bundle = self.bundles.get(task.config)
-        adapter = (
-            adapter_of(self.network, task.config, self.spec, Backward(self.saved))
-            if bundle is None
-            else Adapter(Bundle(bundle, threads=torch.get_num_threads()))
-        )
-        predict, guard = predictor_of(adapter, task.label)
+        predict, guard = self._predictor(task)
         pictures = list(self.data.corruptions.values())
         stream, wrong = task.stream, []
         for start in range(0, len(stream.picture), task.batch_size):
             window = slice(start, start + task.batch_size)
             chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
-            images = self.spec.normalise(np.stack([pictures[c][p] for c, p in chosen]))
+            images = self.model.input.normalise(np.stack([pictures[c][p] for c, p in chosen]))
             predicted = as_array(predict(images)).argmax(1)
             wrong.append(predicted != self.data.labels[stream.picture[window]])
         return (
@@ -98,6 +92,25 @@ class Runner:
             if guard is None
             else Outcome(np.concatenate(wrong), guard.falls, guard.source_frames)
         )
+
+    def _predictor(self, task: Task) -> tuple[Callable[[Any], Any], Guard | None]:
+        """Return what answers images, from the source, and the guard in it."""
+        method = task.method
+        if isinstance(method, Peer):
+            device = self.network.device
+            peer = method.build(self.model, device)
+            return lambda images: peer(torch.from_numpy(images).to(device)), None
+        if method.loss.fisher_weight > 0:
+            raise ConfigError(
+                "fisher_weight needs images of the source, which a benchmark has not; set it to 0"
+            )
+        bundle = self.bundles.get(method)
+        adapter = (
+            adapter_of(self.network, method, self.model.input, Backward(self.saved))
+            if bundle is None
+            else Adapter(Bundle(bundle, threads=torch.get_num_threads()))
+        )
+        return predictor_of(adapter, task.label)
 
 
 Run = Callable[[Sequence[Task]], Iterable[Outcome]]

@@ -61,7 +61,7 @@ def measure_variant(
     data, about = streams.data, {"source_frames": variant.source_frames}
     spec = variant.model.input
     if isinstance(data, LabelledSet):
-        run = partial(map, Runner(variant.network, spec, data, bundles=bundles))
+        run = partial(map, Runner(variant.network, variant.model, data, bundles=bundles))
         for order in streams.orders:
             setting = Setting(order, streams.batch_size, (streams.seed,))
             for rows in measure_error(run, data, methods, setting, model=model, advance=advance):

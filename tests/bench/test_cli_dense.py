@@ -62,6 +62,16 @@ def test_a_segmenter_has_a_score_a_corruption_and_a_report(measured: tuple[Path,
     assert (folder / "report" / "net.py-network-set-miou.png").is_file()
 
 
+def test_peers_are_of_classifiers(measured: tuple[Path, Result]) -> None:
+    folder = measured[0]
+    result = call(
+        *("bench", "error", "--model", f"{folder / 'net.py'}:network"),
+        *("--weights", folder / "net.pt", "--data", folder / "set.npz", "--peers", "tent-stock"),
+    )
+    assert (result.code, result.out) == (1, "")
+    assert "peers are of classifiers; leave --peers out" in result.err
+
+
 def test_bundles_are_not_measured_in_silence_by_pytorch(measured: tuple[Path, Result]) -> None:
     folder = measured[0]
     result = call(

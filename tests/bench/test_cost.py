@@ -29,12 +29,12 @@ from bench.cost.latency import (
 from bench.cost.memory import measure_memory
 from bench.cost.onnx_subjects import FOLDED, OnnxSubject
 from bench.cost.onnx_subjects import Maker as OnnxMaker
-from bench.cost.peers import StockTent, checkpointed_tent
 from bench.cost.process import MeasureError
-from bench.cost.repositories import REPOSITORIES, parse_peers
-from bench.cost.torch_subjects import Maker, PeerSubject
+from bench.cost.torch_subjects import Maker
 from bench.cost.worker import Loaded
 from bench.methods import parse_methods
+from bench.peers import parse_peers
+from bench.peers.stock import StockTent, checkpointed_tent
 from bench.report import make_sections
 from bench.report.cost.memory import meanings
 from bench.report.cost.tradeoff import Point, draw, points_of
@@ -45,7 +45,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.cli.loading import DEMO_BUNDLE
 from edge_tta.cli.main import main
 from edge_tta.engines.base import Backward
-from edge_tta.errors import ConfigError, ModelError
+from edge_tta.errors import ModelError
 from edge_tta.models import Model, load_model
 from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.prepare import InputSpec
@@ -105,33 +105,6 @@ def test_checkpointing_refuses_a_network_whose_parts_it_cannot_tell() -> None:
         checkpointed_tent(network("residual"), CPU)
 
 
-def test_a_repository_s_tent_is_run_from_its_folder(tmp_path: Path) -> None:
-    # The interface of DequanWang/tent, in words of our own.
-    (tmp_path / "tent.py").write_text(
-        "import torch\n"
-        "def configure_model(model): return model.train()\n"
-        "def collect_params(model): return list(model.parameters()), []\n"
-        "class Tent(torch.nn.Module):\n"
-        "    def __init__(self, model, optimizer):\n"
-        "        super().__init__(); self.model, self.optimizer = model, optimizer\n"
-        "    def forward(self, x):\n"
-        "        logits = self.model(x); logits.sum().backward(); self.optimizer.step()\n"
-        "        return logits\n"
-    )
-    stages: list[str] = []
-    peer = REPOSITORIES["DequanWang/tent"](tmp_path, network("plain"), CPU)
-    peer.on_stage = stages.append
-    assert peer(torch.randn(2, 3, 12, 12)).shape == (2, 5)
-    assert stages == ["prepare", "whole step"]
-    # Adam's moments are part of what it holds.
-    peer = REPOSITORIES["DequanWang/tent"](tmp_path, network("residual"), CPU)
-    subject, image = PeerSubject(peer, CPU), np.zeros((1, 3, 12, 12), np.float32)
-    parameters = sum(p.untyped_storage().nbytes() for p in network("residual").parameters())
-    before, after = (subject.sizes(image)["state_bytes"] for _ in range(2))
-    assert before == parameters
-    assert after > 2.9 * parameters
-
-
 class _Masked(torch.autograd.Function):
     """Keeps one tensor where autograd sees it and one where it does not."""
 
@@ -159,37 +132,12 @@ def test_what_a_custom_function_keeps_beside_autograd_is_counted_too() -> None:
     assert saved_bytes(run, (), kept) == 400 + 100
 
 
-@pytest.mark.parametrize("name", REPOSITORIES)
-def test_a_folder_that_is_no_copy_of_the_repository_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=f"git clone https://github.com/{name}"):
-        REPOSITORIES[name](tmp_path, network("plain"), CPU)
-
-
-def test_a_repository_that_takes_cuda_unasked_is_not_measured_as_if_on_the_cpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "classification" / "methods").mkdir(parents=True)
-    (tmp_path / "classification" / "methods" / "tent.py").touch()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pytest.raises(ModelError, match="hide the GPU"):
-        REPOSITORIES["mariodoebler/test-time-adaptation"](tmp_path, network("plain"), CPU)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [("tensor", "unknown peer 'tensor'"), ("DequanWang/tent", "needs a checked-out copy")],
-)
-def test_a_peer_that_is_not_known_or_lacks_its_folder_is_refused(text: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
-        parse_peers(text)
-
-
 def test_each_method_runs_on_each_backend_device_and_precision_that_was_asked_for() -> None:
     methods = parse_methods("source,nanoadapt:tent")
     cases = list(
         make_cases(
             methods,
-            {"tent-stock": None},
+            parse_peers("tent-stock"),
             backends=["torch", "onnx"],
             devices=["cpu"],
             threads=[1, 2],
@@ -241,7 +189,7 @@ def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> 
 def test_methods_that_train_run_with_each_number_of_parts_for_checkpointing() -> None:
     cases = make_cases(
         parse_methods("source,nanoadapt:tent"),
-        {"tent-stock": None},
+        parse_peers("tent-stock"),
         backends=["torch"],
         devices=["cpu"],
         threads=[1],

@@ -17,6 +17,7 @@ from bench.methods import parse_methods
 from bench.orders import drift_steps, make_streams, parse_order
 from edge_tta.adapter import Adapter
 from edge_tta.errors import SourceError
+from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec, Pixels
 from tests.bench.pictures import pictures
@@ -119,7 +120,8 @@ def test_no_set_at_all_is_told(tmp_path: Path) -> None:
 def test_drift_is_measured_by_kind_as_an_adapter_meets_it(tmp_path: Path) -> None:
     spec = InputSpec(size=SIZE)
     data = load_drift_set(_folder(tmp_path / "set"), SIZE)
-    runner = Runner(SourceNetwork(network("plain"), torch.device("cpu")), spec, data)
+    model = Model("plain", network("plain"), spec)
+    runner = Runner(SourceNetwork(model.module, torch.device("cpu")), model, data)
     order = parse_order("drift")
     with in_processes(lambda: runner, 1) as run:
         (rows,) = measure_error(run, data, parse_methods("nanoadapt:norm@paper"), Setting(order))

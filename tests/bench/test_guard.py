@@ -23,6 +23,7 @@ from edge_tta.config import make_config
 from edge_tta.engines.base import Backward
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.guard import Guard
+from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from edge_tta.temporal import Filtered
@@ -154,6 +155,10 @@ def test_a_report_has_a_line_for_each_stream_and_method() -> None:
     ]
 
 
+def _runner(source: SourceNetwork, spec: InputSpec) -> Runner:
+    return Runner(source, Model("plain", network("plain"), spec), DATA)
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_guarded_stream_is_that_of_a_guard_around_an_adapter(size: int) -> None:
     """With parameters that run away, so that the guard falls, tries and returns."""
@@ -161,7 +166,7 @@ def test_a_guarded_stream_is_that_of_a_guard_around_an_adapter(size: int) -> Non
     network_of = SourceNetwork(network("plain"), torch.device("cpu"))
     spec = InputSpec(size=16, mean=(0.5,), std=(0.25,))
     stream = Stream(np.full(240, 1), np.random.default_rng(0).permutation(N)[:240])
-    outcome = Runner(network_of, spec, DATA)(Task(config, "tent+guard", stream, size))
+    outcome = _runner(network_of, spec)(Task(config, "tent+guard", stream, size))
     guard, wrong = Guard(adapter_of(network_of, config, spec, Backward("stock"))), []
     for start in range(0, 240, size):
         chosen = stream.picture[start : start + size]
@@ -179,7 +184,7 @@ def test_a_filtered_stream_is_that_of_a_filter_around_an_adapter(label: str, siz
     network_of = SourceNetwork(network("plain"), torch.device("cpu"))
     spec = InputSpec(size=16, mean=(0.5,), std=(0.25,))
     stream = Stream(np.full(120, 1), np.argsort(LABELS, kind="stable")[:120])
-    outcome = Runner(network_of, spec, DATA)(Task(config, label, stream, size))
+    outcome = _runner(network_of, spec)(Task(config, label, stream, size))
     adapter = adapter_of(network_of, config, spec, Backward("stock"))
     filtered, wrong = Filtered(Guard(adapter) if "guard" in label else adapter), []
     for start in range(0, 120, size):

@@ -18,12 +18,14 @@ from bench.orders import make_streams, parse_order
 from bench.sets import LabelledSet
 from edge_tta.adapter import Adapter
 from edge_tta.errors import ConfigError
+from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 from tests.bench.pictures import pictures
 from tests.networks import network
 
 SPEC = InputSpec(size=12)
+MODEL = Model("plain", network("plain"), SPEC)
 N = 15
 DATA = LabelledSet(
     "some",
@@ -36,7 +38,7 @@ DATA = LabelledSet(
 @functools.cache
 def _runner() -> Runner:
     """On the plain network; processes of their own make it anew."""
-    return Runner(SourceNetwork(network("plain"), torch.device("cpu")), SPEC, DATA)
+    return Runner(SourceNetwork(network("plain"), torch.device("cpu")), MODEL, DATA)
 
 
 def _measured(methods: str, order: str, **options: Any) -> list[list[ErrorRow]]:

@@ -1,4 +1,4 @@
-"""Peers to compare with: Tent as PyTorch's autograd runs it, plainly and with checkpointing.
+"""Tent as PyTorch's autograd runs it, plainly and with checkpointing.
 
 Tent (Wang et al., "Tent: Fully Test-Time Adaptation by Entropy Minimization", ICLR 2021), written
 here from the paper as anyone would write it: BatchNorm normalises with the batch's own statistics,
@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint_sequential
 
-from bench.cost.subjects import OnStage
 from edge_tta.errors import ModelError
+
+OnStage = Callable[[str], None]
+"""Told the name of a stage when it has ended."""
 
 
 def no_stage(name: str) -> None:
@@ -129,7 +131,7 @@ class StockForward:
         return logits
 
 
-PEERS: dict[str, Callable[[nn.Module, torch.device], StockTent | StockForward]] = {
+STOCK: dict[str, Callable[[nn.Module, torch.device], StockTent | StockForward]] = {
     "forward-stock": StockForward,
     "tent-stock": StockTent,
     "tent-checkpoint": checkpointed_tent,
