@@ -74,14 +74,16 @@ def is_filtered(label: str) -> bool:
     return FILTER in label.split("+")[1:]
 
 
-def predictor_of(adapter: Adapter, label: str) -> tuple[Callable[[Any], Any], Guard | None]:
+def predictor_of(
+    adapter: Adapter, label: str, sure_above: float | None = None
+) -> tuple[Callable[[Any], Any], Guard | None]:
     """Return what answers images by a label: the adapter, in the guard and filter that it says.
 
-    Beside it the guard; None: there is none.
+    Beside it the guard; None: there is none. sure_above: as of `edge_tta.temporal.Filtered`.
     """
     guard = Guard(adapter) if is_guarded(label) else None
     inner = guard or adapter
-    return (Filtered(inner) if is_filtered(label) else inner), guard
+    return (Filtered(inner, sure_above) if is_filtered(label) else inner), guard
 
 
 def ablation(host: str) -> dict[str, MethodConfig]:

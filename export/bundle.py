@@ -262,5 +262,6 @@ def _write_manifest(
             advice=advice or Advice(),
             task=task.name,
             form=engine_of(adapter).step.program.form,
+            sure_above=model.sure_above,
         ),
     )

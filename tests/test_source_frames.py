@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from edge_tta.errors import ConfigError
 from edge_tta.models.naming import Model
 from edge_tta.models.source_frames import images_of, with_source_frames
 from edge_tta.prepare import Fit, InputSpec
@@ -59,3 +60,23 @@ def test_frames_of_few_classes_are_told_of(channels: int, told: str, tmp_path: P
     assert line.startswith("net: 1 BatchNorms have the statistics of 12 source frames; outputs as")
     assert "classes" not in line
     assert not torch.equal(made.module.norm.running_var, before)  # type: ignore[arg-type,union-attr]
+
+
+def test_a_known_accuracy_tells_how_sure_the_network_is_of_what_it_gets_right(
+    tmp_path: Path,
+) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (12, 6, 6, 3), np.uint8)
+    np.savez(tmp_path / "good.npz", pictures=pictures)
+    torch.manual_seed(0)
+    model = Model("net", Brightest().eval(), InputSpec(size=(6, 6)), task=Classification())
+    given = str(tmp_path / "good.npz"), None, lambda text: None
+    made, _ = with_source_frames(model, *given, 0.75)
+    with torch.no_grad():
+        logits = model.module(torch.from_numpy(model.input.normalise(pictures)))
+    surest = logits.softmax(1).amax(1).numpy()
+    assert made.sure_above is not None
+    assert (surest > made.sure_above).sum() == 9
+    assert with_source_frames(model, *given)[0].sure_above is None
+    features = dataclasses.replace(model, task=Features())
+    with pytest.raises(ConfigError, match="is of a classifier"):
+        with_source_frames(features, *given, 0.75)

@@ -11,11 +11,12 @@ import numpy as np
 from bench.error.intervals import interval_of
 from bench.error.rows import ErrorRow
 from bench.error.streams import Outcome, Run, Task
-from bench.methods import is_guarded
+from bench.methods import is_filtered, is_guarded
 from bench.orders import Order, Stream, make_streams
 from bench.peers import Peer
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
+from edge_tta.temporal.accuracy import MEMORY
 
 _SOURCE_BATCH = 64
 _PARTS = 20
@@ -74,14 +75,30 @@ def measure_error(
             frames = sum(len(outcome.wrong) for outcome in outcomes)
             row["falls"] = sum(outcome.falls for outcome in outcomes)
             row["source_share"] = sum(outcome.source_frames for outcome in outcomes) / frames
+        estimates = _estimates(streams, outcomes) if is_filtered(label) else {}
         yield [
             ErrorRow(
                 **row,
                 corruption=name,
                 **_errors(index, streams, outcomes, len(seeds), order),
+                estimates=estimates.get(index, ()) if is_filtered(label) else None,
             )
             for index, name in enumerate(data.corruptions)
         ]
+
+
+def _estimates(
+    streams: Sequence[Stream], outcomes: Sequence[Outcome]
+) -> dict[int, tuple[tuple[float | None, ...], ...]]:
+    """Return the estimates made at frames of each corruption, beside what they are of."""
+    rows: dict[int, tuple[tuple[float | None, ...], ...]] = {}
+    for stream, outcome in zip(streams, outcomes, strict=True):
+        for frames, estimate in outcome.estimates.items():
+            was = 1 - float(outcome.wrong[max(frames - MEMORY, 0) : frames].mean())
+            own = (was, *(estimate or (None, None, None)))
+            corruption = int(stream.corruption[frames - 1])
+            rows[corruption] = (*rows.get(corruption, ()), own)
+    return rows
 
 
 def _errors(

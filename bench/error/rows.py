@@ -21,6 +21,9 @@ class ErrorRow:
         source_share: of the streams' frames, on which it ran the source network too.
         over_time: the error in equal parts of the stream, one after another, over all seeds;
             empty where there are fewer frames than parts.
+        estimates: of the accuracy, without labels, every 300 frames: what it was, what was
+            estimated, and the ends of the interval, the latter three None where it was unknown;
+            None: no filter, which they are made by.
     """
 
     method: str
@@ -41,6 +44,7 @@ class ErrorRow:
     over_time: tuple[float, ...] = ()
     falls: int | None = None
     source_share: float | None = None
+    estimates: tuple[tuple[float | None, ...], ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for files; what only the guard has where there is one."""
@@ -48,4 +52,4 @@ class ErrorRow:
 
 
 def _said(name: str, value: Any) -> bool:
-    return value is not None or name not in ("falls", "source_share")
+    return value is not None or name not in ("falls", "source_share", "estimates")

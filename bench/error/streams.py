@@ -28,6 +28,9 @@ from edge_tta.guard import Guard
 from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
 from edge_tta.probability import as_array
+from edge_tta.run.frame_result import FilterReport
+from edge_tta.temporal import Accuracy, Filtered
+from edge_tta.temporal.accuracy import MEMORY
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class Outcome:
     """Outcome of a stream.
 
     wrong: which predictions were wrong, (frames,) bool. falls: how often the guard fell back;
-    source_frames: on how many frames it ran the source; both 0 without a guard.
+    source_frames: on how many frames it ran the source; both 0 without a guard. estimates: of the
+    accuracy, by the number of frames after which they were made: every `MEMORY` or a batch more.
     """
 
     wrong: npt.NDArray[np.bool_]
     falls: int = 0
     source_frames: int = 0
+    estimates: Mapping[int, Accuracy | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,17 +86,18 @@ class Runner:
         predict, guard = self._predictor(task)
         pictures = list(self.data.corruptions.values())
         stream, wrong = task.stream, []
+        estimates: dict[int, Accuracy | None] = {}
         for start in range(0, len(stream.picture), task.batch_size):
             window = slice(start, start + task.batch_size)
             chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
             images = self.model.input.normalise(np.stack([pictures[c][p] for c, p in chosen]))
             predicted = as_array(predict(images)).argmax(1)
             wrong.append(predicted != self.data.labels[stream.picture[window]])
-        return (
-            Outcome(np.concatenate(wrong))
-            if guard is None
-            else Outcome(np.concatenate(wrong), guard.falls, guard.source_frames)
-        )
+            frames = start + len(predicted)
+            if isinstance(predict, Filtered) and frames // MEMORY > start // MEMORY:
+                estimates[frames] = FilterReport.of(predict, guard).accuracy
+        falls, ran = (0, 0) if guard is None else (guard.falls, guard.source_frames)
+        return Outcome(np.concatenate(wrong), falls, ran, estimates)
 
     def _predictor(self, task: Task) -> tuple[Callable[[Any], Any], Guard | None]:
         """Return what answers images, from the source, and the guard in it."""
@@ -110,7 +116,8 @@ class Runner:
             if bundle is None
             else Adapter(Bundle(bundle, threads=torch.get_num_threads()))
         )
-        return predictor_of(adapter, task.label)
+        known = None if method.method == "source" else self.model.sure_above
+        return predictor_of(adapter, task.label, known)
 
 
 Run = Callable[[Sequence[Task]], Iterable[Outcome]]

@@ -130,6 +130,7 @@ class Manifest:
         advice: bundles of earlier versions have none, which means the defaults.
         task: name of what the outputs mean; of earlier versions, those of a classifier.
         form: how they are nested (`edge_tta.nest`).
+        sure_above: `edge_tta.temporal.accuracy.threshold` of its source frames; None: unknown.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Manifest:
     advice: Advice = Advice()
     task: str = "classify"
     form: nest.Form = None
+    sure_above: float | None = None
 
 
 def output_names(form: nest.Form) -> list[str]:
@@ -255,7 +257,14 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         advice=advice,
         task=_text(fields.get("task", Manifest.task)),
         form=nest.checked_form(fields.get("form")),
+        sure_above=_probability(fields.get("sure_above")),
     )
+
+
+def _probability(given: Any) -> float | None:
+    if given is not None and not (isinstance(given, float) and 0 <= given <= 1):
+        raise ValueError(f"expected 0 to 1, got {quoted(given, 40)}")
+    return given
 
 
 def _folded(given: Mapping[str, Any] | None) -> FoldedRecord | None:

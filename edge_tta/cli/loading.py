@@ -49,14 +49,16 @@ class Loaded:
     """An adapter and what is known about its network.
 
     prepare: loads what an adapter's first frame needs; gives the number of classes.
-    adapt_every: update interval in frames. why: what was chosen by a budget or by the bundle's
-        advice, in one line; "": nothing. bundled: it is a bundle.
+    adapt_every: update interval in frames. sure_above: as of `edge_tta.temporal.Filtered`. why:
+        what was chosen by a budget or by the bundle's advice, in one line; "": nothing. bundled:
+        it is a bundle.
     """
 
     adapter: Adapter
     labels: tuple[str, ...] | None
     prepare: Callable[[Adapter], int]
     adapt_every: int
+    sure_above: float | None
     why: str = ""
     bundled: bool = False
 
@@ -121,6 +123,7 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
         labels,
         lambda adapter: adapter.prepare(manifest.image_shape),
         arguments.adapt_every or manifest.advice.adapt_every,
+        manifest.sure_above,
         _advised(arguments, manifest.advice),
         bundled=True,
     )
@@ -174,6 +177,7 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
         model.labels,
         lambda adapter: _prepared(adapter, model.input.shape),
         adapt_every,
+        model.sure_above,
         why,
     )
 

@@ -30,7 +30,7 @@ INPUT_OPTIONS = ("size", "channels", "scale", "mean", "std")
 
 MODEL_OPTIONS = (
     *("model", "weights", *INPUT_OPTIONS, "labels"),
-    *("task", "decode", "source_frames", "first_frames"),
+    *("task", "decode", "source_frames", "first_frames", "source_accuracy"),
 )
 """What `add_model` adds, and `model_from` reads."""
 

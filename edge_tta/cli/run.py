@@ -65,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
             task=adapter.task,
             guard=guard,
             filtered=arguments.filter == "on" and filtered,
+            sure_above=loaded.sure_above,
             compare=arguments.compare,
             adapt_every=loaded.adapt_every,
         )

@@ -1,4 +1,4 @@
-"""--source-frames and --first-frames: what the source statistics are measured on."""
+"""--source-frames and what belongs to it: what the source statistics are measured on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_options(group: argparse._ArgumentGroup) -> None:
-    """Add --source-frames and --first-frames."""
+    """Add --source-frames, --first-frames and --source-accuracy."""
     group.add_argument(
         "--source-frames",
         metavar="FRAMES",
@@ -27,6 +27,13 @@ def add_options(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="the first N of --source-frames; with run and without these, of SOURCE itself, which "
         "must begin in good conditions",
+    )
+    group.add_argument(
+        "--source-accuracy",
+        type=values.per_cent,
+        metavar="P",
+        help="a classifier's accuracy on the source frames, in per cent, as 92: with it the "
+        "accuracy is estimated in random order too",
     )
 
 
@@ -41,6 +48,9 @@ def with_batch_norm(model: Model, arguments: argparse.Namespace) -> Model:
             raise ConfigError(
                 "--first-frames is how many of the --source-frames are taken; give these too"
             )
+    accuracy = arguments.source_accuracy
+    if frames is None and accuracy is not None:
+        raise ConfigError("--source-accuracy is that on the --source-frames; give these too")
     console = terminal(stderr=True)
     if frames is not None and arguments.source_frames is None:
         console.print(
@@ -48,7 +58,7 @@ def with_batch_norm(model: Model, arguments: argparse.Namespace) -> Model:
             "the source that everything later is compared with"
         )
     with stages(console, "source frames") as tell:
-        model, told = with_source_frames(model, frames, most, tell)
+        model, told = with_source_frames(model, frames, most, tell, accuracy)
     if told:
         console.print(told)
     return model

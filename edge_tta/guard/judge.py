@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_tta.probability import Vector, as_array, entropy, softmax
-from edge_tta.temporal.accuracy import Accuracy, AccuracyEstimate, doubted
+from edge_tta.temporal.accuracy import Accuracy, AccuracyEstimate
 from edge_tta.temporal.class_filter import ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty
 from edge_tta.temporal.running import Running
@@ -82,12 +82,12 @@ class Judge:
     @property
     def accuracy(self) -> Accuracy | None:
         """Estimated accuracy of the adapted network, each frame alone; None: unknown."""
-        return doubted(self.adapted.accuracy.of_frames, self.contradiction)
+        return self.adapted.accuracy.of_frames(self.contradiction)
 
     @property
     def source_accuracy(self) -> Accuracy | None:
         """The same of the source."""
-        return doubted(self.source.accuracy.of_frames, self.contradiction)
+        return self.source.accuracy.of_frames(self.contradiction)
 
     @property
     def contradiction(self) -> float:
@@ -125,11 +125,11 @@ class _Network:
     def add(self, logits: npt.NDArray[Any], novelty: float) -> float:
         """Add the logits (C,) of a frame; return what is believed of the class that they say."""
         p = softmax(logits)
-        belief, said = self._filter.update(logits, novelty=novelty), int(p.argmax())
-        self.accuracy.add(belief, said)
+        belief = self._filter.update(logits, novelty=novelty)
+        self.accuracy.add(belief, p)
         self._p.add(p)
         self._entropy.add(float(entropy(p)))
-        return float(belief.p[said])
+        return float(belief.p[p.argmax()])
 
     @property
     def information(self) -> float:

@@ -36,6 +36,7 @@ class Model:
         decode: reads boxes from its outputs; None: nothing does.
         task_name: of what its outputs mean, where that is known.
         task: the task itself, once `with_task` has found it.
+        sure_above: `edge_tta.temporal.accuracy.threshold` of its source frames; None: unknown.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Model:
     decode: Decode | None = None
     task_name: str | None = None
     task: Task | None = None
+    sure_above: float | None = None
 
     def with_task(self, name: str | None) -> Model:
         """Return the model with its task found, by name or (None) by what it is and returns.

@@ -14,7 +14,7 @@ import torch
 
 from edge_tta.array_files import open_npz
 from edge_tta.demo.source import DEMO
-from edge_tta.errors import SourceError
+from edge_tta.errors import ConfigError, SourceError
 from edge_tta.frames import open_source
 from edge_tta.models.naming import Model
 from edge_tta.network.capture import outputs_of
@@ -23,7 +23,8 @@ from edge_tta.network.onnx_file.restoring import check_statistics, restore
 from edge_tta.network.source import SourceNetwork
 from edge_tta.network.source_statistics import USUAL, measure
 from edge_tta.prepare import Images, InputSpec, Pixels
-from edge_tta.probability import entropy
+from edge_tta.probability import as_array, entropy, softmax
+from edge_tta.temporal.accuracy import threshold
 
 _TOLD_EVERY = 50
 _FEW = 0.25
@@ -31,7 +32,11 @@ _NPZ = "expected an .npz with one uint8 array (n, H, W, 3) of RGB pictures"
 
 
 def with_source_frames(
-    model: Model, frames: str | None, most: int | None, tell: Callable[[str], None]
+    model: Model,
+    frames: str | None,
+    most: int | None,
+    tell: Callable[[str], None],
+    accuracy: float | None = None,
 ) -> tuple[Model, str]:
     """Return a model with statistics of source frames, and what was done in one line; "": nothing.
 
@@ -41,8 +46,10 @@ def with_source_frames(
         frames: a folder, video, picture, camera or .npz; None: none was given.
         most: frames that are taken; None: `USUAL`.
         tell: is told of the progress.
+        accuracy: of a classifier on the frames, 0..1, by which `sure_above` is known.
 
     Raises:
+        ConfigError: an accuracy of what is no classifier.
         ModelError: the file has its BatchNorms folded and there are no frames, or too few.
         SourceError: the frames cannot be read.
     """
@@ -52,15 +59,18 @@ def with_source_frames(
         if isinstance(network, OnnxNetwork):
             told = check_statistics(network, model.name, "--source-frames FOLDER|VIDEO|NPZ")
         return model, told
+    filtered = model.task is not None and model.task.filtered
+    if accuracy is not None and not filtered:
+        raise ConfigError("--source-accuracy is of a classifier; leave it out")
     wanted = USUAL if most is None else most
     tell(f"reading {frames}")
     images = (torch.from_numpy(i) for i in images_of(frames, model.input, wanted))
-    classes = _Classes()
+    seen = _Seen()
 
     def watch(outputs: Any) -> None:
-        classes.add(outputs)
-        if classes.frames % _TOLD_EVERY == 0:
-            tell(f"{classes.frames} seen, of {wanted} at most")
+        seen.add(outputs)
+        if seen.frames % _TOLD_EVERY == 0:
+            tell(f"{seen.frames} seen, of {wanted} at most")
 
     if isinstance(network, OnnxNetwork):
         done = restore(network, images, watch, model.task)
@@ -68,15 +78,23 @@ def with_source_frames(
         network = SourceNetwork(network, torch.device("cpu")).copy()
         outputs_of(network, model.input.shape)  # refuses images that the network does not take
         done = measure(network, images, watch, model.task)
-    shown = classes.advice() if model.task is not None and model.task.filtered else ""
-    return dataclasses.replace(model, module=network), f"{model.name}: {done.told}{shown}"
+    made = dataclasses.replace(
+        model,
+        module=network,
+        sure_above=None if accuracy is None else threshold(seen.largest, accuracy),
+    )
+    return made, f"{model.name}: {done.told}{seen.advice() if filtered else ''}"
 
 
-class _Classes:
-    """Counts which classes a classifier names in its source frames."""
+class _Seen:
+    """Source frames by the answers of a classifier: which classes, and how sure it is of them.
+
+    largest: the largest probability of each frame.
+    """
 
     def __init__(self) -> None:
         self.frames = 0
+        self.largest: list[float] = []
         self._counts = np.zeros(0)
 
     def add(self, outputs: Any) -> None:
@@ -86,6 +104,7 @@ class _Classes:
             if not len(self._counts):
                 self._counts = np.zeros(outputs.shape[1])
             self._counts[int(outputs[0].argmax())] += 1
+            self.largest.append(float(softmax(as_array(outputs))[0].max()))
 
     def advice(self) -> str:
         """Return what to tell where the frames show few of the classes; "": nothing.

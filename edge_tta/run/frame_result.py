@@ -15,7 +15,6 @@ from edge_tta.run.timing import Stages
 from edge_tta.show import Overlay, Tone, draw, enlarged
 from edge_tta.tasks import Reading
 from edge_tta.temporal import Accuracy, Filtered
-from edge_tta.temporal.accuracy import doubted
 
 SOURCE = "source"
 """Label of the network as trained."""
@@ -148,8 +147,8 @@ class FilterReport:
             belief.stay,
             filtered.stay_s,
             filtered.novelty,
-            doubted(filtered.accuracy.of_answers, doubt),
-            doubted(filtered.accuracy.of_frames, doubt),
+            filtered.accuracy.of_answers(doubt),
+            filtered.accuracy.of_frames(doubt),
         )
 
     def record(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Predictors:
         task: what the outputs mean; None: classification. Guard and filter are for that alone.
         guard: around the adapter; None: the adapter alone.
         filtered: the answers are filtered over time.
+        sure_above: as of `Filtered`, by which the accuracy of an adapting network is estimated.
         compare: labels of methods that see the same frames, with FILTER behind them where they
             are to be filtered; None: the source, as soon as a frame has a label.
         adapt_every: learn on every so many frames, from 1; on the others only statistics are
@@ -59,13 +60,16 @@ class Predictors:
         task: Task | None = None,
         guard: Guard | None = None,
         filtered: bool = False,
+        sure_above: float | None = None,
         compare: Sequence[str] | None = None,
         adapt_every: int = 1,
     ) -> None:
         self.classes, self.method, self.source_wanted = classes, adapter.config.label, False
         self._adapter, self._guard, self._adapt_every = adapter, guard, adapt_every
         self.task: Task = task or Classification()
-        self._filter = Filtered(guard or adapter) if filtered else None
+        # The source network, which nothing corrects, is sure where it is wrong.
+        known = None if self.method == SOURCE else sure_above
+        self._filter = Filtered(guard or adapter, known) if filtered else None
         self._compare_labelled = compare is None and self.method != SOURCE
         self._others: dict[str, Adapter] = {}
         self._compared: dict[str, Filtered | None] = {}

@@ -107,7 +107,7 @@ def accuracy_line(tally: Tally) -> str | None:
     if tally.filter.accuracy is None:
         return (
             "estimated accuracy: unknown (too few frames, or neighbours that say nothing of each "
-            "other)"
+            "other: then it takes --source-frames and --source-accuracy)"
         )
     alone = in_words(tally.filter.accuracy_alone)
     return (

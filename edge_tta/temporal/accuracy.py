@@ -4,8 +4,15 @@
     accuracy of the answers      = mean of max_k belief_k
 
 Where neighbouring frames tell something, the belief knows more than any one frame, and its
-probabilities are nearly honest: docs/background/temporal.md has the errors of the estimate. In
-random order the belief is the network's own certainty, which proves nothing: no estimate then.
+probabilities are nearly honest: docs/background/temporal.md has the errors of the estimate.
+
+In random order the belief is the network's own certainty, which proves nothing by itself. Where the
+accuracy on source frames is known, a threshold is: as many of them are surer than it as are right.
+Then (average thresholded confidence; Garg et al., ICLR 2022)
+
+    accuracy = share of frames whose largest probability is above the threshold
+
+which holds for a network that adapts. Without a threshold there is no estimate in random order.
 
 Frames that show one thing are right or wrong together, so that the interval (Wilson, 1927) counts
 classes' stays, not frames. A network that is wrong about a thing for as long as it is seen is
@@ -16,8 +23,12 @@ when they differ, and estimates that say so are taken back (`edge_tta.guard.judg
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from edge_tta.probability import Vector
 from edge_tta.temporal.class_filter import Belief
 from edge_tta.temporal.running import Running
 
@@ -31,6 +42,9 @@ MOST_ALONE = 0.5
 VAGUE = 0.4
 """Width of an interval that is told without its middle."""
 
+SURE_ERROR = 0.05
+"""Half the width that the interval of thresholded confidence has whatever the number of frames."""
+
 _Z = 1.959964
 
 
@@ -42,13 +56,16 @@ class Accuracy(NamedTuple):
     high: float
 
 
-def doubted(accuracy: Accuracy | None, by: float) -> Accuracy | None:
-    """Return an estimate where it is known to be too high by up to so much; None: unknown.
+def threshold(largest: Sequence[float], accuracy: float) -> float:
+    """Return what so large a share of frames is surer than, from each one's largest probability."""
+    return float(np.quantile(largest, 1 - accuracy))
+
+
+def _doubted(accuracy: Accuracy, by: float) -> Accuracy:
+    """Return an estimate that is known to be too high by up to so much.
 
     Half of it is taken off: it belongs to this network or to another, with equal right.
     """
-    if accuracy is None:
-        return None
     return Accuracy(max(accuracy.value - by / 2, 0.0), max(accuracy.low - by, 0.0), accuracy.high)
 
 
@@ -57,16 +74,20 @@ class AccuracyEstimate:
 
     Args:
         memory: how many, from 1: an even mean of so many, then an exponential one.
+        sure_above: `threshold` of the network's source frames; None: unknown.
     """
 
-    def __init__(self, memory: float = MEMORY) -> None:
-        self._memory = memory
+    def __init__(self, memory: float = MEMORY, sure_above: float | None = None) -> None:
+        self._memory, self._sure_above = memory, sure_above
         self._frame, self._answer = Running(memory), Running(memory)
         self._alone, self._stay = Running(memory), Running(memory)
+        self._sure = Running(memory)
 
-    def add(self, belief: Belief, predicted: int) -> None:
-        """Add a frame: what is believed after it, and the class that it says alone."""
-        self._frame.add(float(belief.p[predicted]))
+    def add(self, belief: Belief, p: Vector) -> None:
+        """Add a frame: what is believed after it, and its own probabilities (C,)."""
+        self._frame.add(float(belief.p[p.argmax()]))
+        if self._sure_above is not None:
+            self._sure.add(float(p.max() > self._sure_above))
         self._answer.add(float(belief.p.max()))
         self._alone.add(belief.alone)
         self._stay.add(belief.stay)
@@ -81,22 +102,29 @@ class AccuracyEstimate:
         """Mean of what is believed of the classes that frames say alone, known or not."""
         return float(self._frame.value)
 
-    @property
-    def of_frames(self) -> Accuracy | None:
-        """Accuracy of what frames say alone; None: unknown."""
-        return self._estimate(self._frame)
+    def of_frames(self, doubt: float = 0.0) -> Accuracy | None:
+        """Return the accuracy of what frames say alone; None: unknown.
 
-    @property
-    def of_answers(self) -> Accuracy | None:
-        """Accuracy of the filtered answers; None: unknown."""
-        return self._estimate(self._answer)
+        doubt: by how much what is believed is known to be believed too much, 0..1.
+        """
+        return self._estimate(self._frame, doubt)
 
-    def _estimate(self, mean: Running) -> Accuracy | None:
-        if mean.count < LEAST_FRAMES or self.alone > MOST_ALONE:
+    def of_answers(self, doubt: float = 0.0) -> Accuracy | None:
+        """Return the same of the filtered answers."""
+        return self._estimate(self._answer, doubt)
+
+    def _estimate(self, believed: Running, doubt: float) -> Accuracy | None:
+        if believed.count < LEAST_FRAMES:
             return None
-        value = min(float(mean.value), 1.0)
-        low, high = wilson(value, min(mean.count, self._memory) / self._stay.value)
-        return Accuracy(value, low, high)
+        frames = min(believed.count, self._memory)
+        if self.alone <= MOST_ALONE:
+            value = min(float(believed.value), 1.0)
+            return _doubted(Accuracy(value, *wilson(value, frames / self._stay.value)), doubt)
+        if self._sure_above is None:
+            return None
+        value = float(self._sure.value)
+        low, high = wilson(value, frames)
+        return Accuracy(value, max(low - SURE_ERROR, 0.0), min(high + SURE_ERROR, 1.0))
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:

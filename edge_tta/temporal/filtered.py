@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edge_tta.probability import as_array, in_kind, log_probabilities
+from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
 from edge_tta.temporal.accuracy import AccuracyEstimate
 from edge_tta.temporal.class_filter import Belief, ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty, block_means
@@ -34,6 +34,8 @@ class Filtered:
 
     Args:
         predictor: an adapter of any method, `source` included, or a guard.
+        sure_above: `edge_tta.temporal.accuracy.threshold` of the network's source frames, by which
+            the accuracy of an adapting network is estimated in random order too; None: unknown.
 
     Attributes:
         belief: after the latest frame; None before the first.
@@ -42,8 +44,8 @@ class Filtered:
         accuracy: estimated, of the latest frames.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
+    def __init__(self, predictor: Predictor, sure_above: float | None = None) -> None:
+        self._predictor, self._sure_above = predictor, sure_above
         self.reset_filter()
 
     def reset_filter(self) -> None:
@@ -51,7 +53,7 @@ class Filtered:
         self.raw: Any = None
         self.belief: Belief | None = None
         self.novelty = 1.0
-        self.accuracy = AccuracyEstimate()
+        self.accuracy = AccuracyEstimate(sure_above=self._sure_above)
         self._filter: ClassFilter | None = None
         self._novelty = Novelty()
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
@@ -91,7 +93,7 @@ class Filtered:
             self.novelty = self._novelty.update(means)
             self.belief = self._filter.update(row, novelty=self.novelty, interval=interval)
             if np.isfinite(self.belief.p).all():
-                self.accuracy.add(self.belief, int(row.argmax()))
+                self.accuracy.add(self.belief, softmax(row))
             answers.append(log_probabilities(self.belief.p))
         return in_kind(np.stack(answers), logits)
 

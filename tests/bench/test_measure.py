@@ -17,6 +17,7 @@ from bench.methods import parse_methods
 from bench.orders import make_streams, parse_order
 from bench.sets import LabelledSet
 from edge_tta.adapter import Adapter
+from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
 from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
@@ -110,6 +111,23 @@ def test_processes_of_their_own_measure_what_one_measures() -> None:
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one.wrong, other.wrong)
         assert (one.falls, one.source_frames) == (other.falls, other.source_frames)
+
+
+def test_estimates_of_the_accuracy_stand_beside_what_it_was() -> None:
+    plain, filtered = _measured("norm,norm+filter", "still:40")
+    assert [row.estimates for row in plain] == [None] * 3
+    stream = make_streams(parse_order("still:40"), DATA.labels, 3, 0)[0]
+    with in_processes(_runner, 1) as run:
+        (outcome,) = run([Task(make_config("norm"), "norm+filter", stream, 1)])
+    for row in filtered:
+        assert row.estimates is not None
+        assert len(row.estimates) == 2
+        for was, value, low, high in row.estimates:
+            assert value is None or low <= value <= high  # type: ignore[operator]
+            assert 0 <= was <= 1  # type: ignore[operator]
+    assert list(outcome.estimates) == [300, 600]
+    assert filtered[0].estimates is not None
+    assert filtered[0].estimates[1][0] == pytest.approx(1 - outcome.wrong[300:].mean())
 
 
 def test_a_method_that_needs_images_of_the_source_is_refused() -> None:

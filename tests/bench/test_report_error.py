@@ -14,6 +14,7 @@ from bench.methods import parse_methods
 from bench.report.document import Section, Table, plots_of
 from bench.report.error import sections, variants
 from bench.report.error.ablation import ablations, by_part, parts_of
+from bench.report.error.accuracy import accuracy
 from bench.report.error.batch_sizes import by_batch_size, draw_by_batch_size
 from bench.report.error.corruptions import (
     by_corruption,
@@ -25,6 +26,7 @@ from bench.report.error.orders import by_order, draw_by_order
 from bench.report.error.results import ErrorResults, group
 from bench.report.error.sensitivity import by_value, draw_by_value, series_of
 from bench.report.look import Look
+from bench.results import ResultError
 from edge_tta.config.fields import to_fields
 from tests.bench.rows import row
 
@@ -427,3 +429,30 @@ def test_all_errors_zero_or_one_can_be_drawn(seeds: int) -> None:
     for section in (by_order(results), *by_batch_size(results), *by_corruption(results)):
         for plot in plots_of([section]):
             plot.draw().draw_without_rendering()
+
+
+def test_estimates_of_the_accuracy_are_compared_with_what_it_was() -> None:
+    made = ((0.7, 0.75, 0.65, 0.85), (0.5, 0.6, 0.55, 0.65), (0.5, None, None, None))
+    unknown = ((0.5, None, None, None),)
+    results = _results(
+        [
+            row("tent"),
+            row("tent+filter", estimates=made),
+            row("tent+filter", "snow", estimates=unknown),
+            row("tent+filter", order="natural", estimates=unknown),
+        ]
+    )
+    (section,) = accuracy(results)
+    assert _tables(section)[0].rows == [
+        ["`tent+filter`", "iid, N = 1", "2 of 4", "7.5", "50%"],
+        ["`tent+filter`", "natural, N = 1", "0 of 1", "-", "-"],
+    ]
+    assert list(accuracy(_results([row("tent")]))) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [[0.5], [[0.5, 0.5, 0.4]], [[2, 0.5, 0.4, 0.6]], [[1, None, 0, 1]]]
+)
+def test_an_estimate_that_is_none_is_refused(wrong: object) -> None:
+    with pytest.raises(ResultError, match="has estimates"):
+        sections([{**row("tent").as_dict(), "estimates": wrong}], {"tent": {}})

@@ -119,6 +119,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _edit_manifest(f, lambda m: m["advice"].update(adapt_every=0)),
         "is damaged",
     ),
+    "a threshold of more than certainty": (
+        lambda f: _edit_manifest(f, lambda m: m.update(sure_above=1.5)),
+        "is damaged",
+    ),
     "a file outside the folder": (_outside, "expected names in its folder"),
     "missing weights": (lambda f: (f / "weights.bin").unlink(), "lacks .*weights.bin"),
     "missing graph": (lambda f: (f / "learn.onnx").unlink(), "lacks .*learn.onnx"),

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from edge_tta import Adapter
+from edge_tta.bundle.folder import Bundle
 from edge_tta.models import source_frames
 from edge_tta.prepare import InputSpec
 from tests.cli.commands import Result, assert_one_line_of_advice, call
@@ -91,6 +92,7 @@ def test_frames_that_do_not_do_are_told_of() -> None:
     assert f"its statistics of training serve the {FRAMES} source frames as well" in ran.err
     export = ("export", "frozen", "--model", "all.onnx", "--out", "parts")
     assert_one_line_of_advice(call(*export, "--first-frames", 9), "give these too")
+    assert_one_line_of_advice(call(*export, "--source-accuracy", 90), "give these too")
     scale = {name: np.ones(4, np.float32) for name in "gbmv"}
     kept = [
         node("Conv", "x w", "c"),
@@ -141,8 +143,10 @@ def test_every_update_is_handed_to_a_command_as_the_users_own_file() -> None:
 @pytest.mark.usefixtures("files")
 def test_a_bundle_of_a_restored_network_adapts_as_the_network_does() -> None:
     frames = ("--model", "net.onnx", "--source-frames", "good.npz")
-    done = call("export", "bundle", *frames, "--host", "tent", "--out", "b")
+    known = ("--source-accuracy", 80)
+    done = call("export", "bundle", *frames, *known, "--host", "tent", "--out", "b")
     assert done.code == 0, done.err
+    assert 0 < (Bundle("b").manifest.sure_above or 0) < 1
     spec = InputSpec(size=(12, 12))
     sources = np.concatenate(list(source_frames.images_of("good.npz", spec, FRAMES)))
     adapter, bundle = Adapter("net.onnx", source_images=sources, input_spec=spec), Adapter("b")

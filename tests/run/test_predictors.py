@@ -19,6 +19,7 @@ from edge_tta.run.predictors import Predictors
 from edge_tta.run.timing import Stages
 from edge_tta.tasks import Classes
 from edge_tta.temporal import filtered
+from edge_tta.temporal.accuracy import LEAST_FRAMES
 from edge_tta.temporal.novelty import block_means
 
 IMAGE = np.zeros((1, 3, 4, 4), np.float32)
@@ -242,3 +243,20 @@ def test_guard_and_filter_measure_a_picture_once(monkeypatch: pytest.MonkeyPatch
         news = [_see(predictors).filter.novelty for predictors in (beside, alone)]  # type: ignore[union-attr]
         assert news[0] == news[1] == (number == 1)
         assert measured["pictures"] == 2 * number
+
+
+@pytest.mark.parametrize(("label", "known"), [("nanoadapt:tent", True), ("source", False)])
+def test_in_random_order_the_accuracy_of_a_network_that_adapts_is_known_by_a_threshold(
+    label: str, known: bool
+) -> None:
+    predictors, _ = _seeing(label, filtered=True, sure_above=0.4)
+    result = _see(predictors)
+    for _ in range(LEAST_FRAMES - 1):
+        assert result.filter is not None
+        assert result.filter.accuracy is None
+        result = _see(predictors)
+    assert result.filter is not None
+    accuracy = result.filter.accuracy
+    assert (accuracy is not None) == known
+    # Logits of one 1 and three 0 are surer than 0.4.
+    assert accuracy is None or (accuracy.value, accuracy.high) == (1.0, 1.0)

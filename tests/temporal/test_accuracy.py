@@ -7,8 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_tta.probability import softmax
 from edge_tta.temporal import AccuracyEstimate, Belief, ClassFilter
-from edge_tta.temporal.accuracy import LEAST_FRAMES, MEMORY, Accuracy, doubted, in_words, wilson
+from edge_tta.temporal.accuracy import (
+    LEAST_FRAMES,
+    MEMORY,
+    SURE_ERROR,
+    Accuracy,
+    in_words,
+    threshold,
+    wilson,
+)
 
 
 def _stream(run: int, signal: float, seed: int, frames: int = 900, classes: int = 10) -> Any:
@@ -28,10 +37,10 @@ def test_in_runs_it_is_near_however_sure_the_network_is(signal: float, scale: fl
     answers = []
     for row in logits:
         belief = by_filter.update(scale * row)
-        estimate.add(belief, int(row.argmax()))
+        estimate.add(belief, softmax(scale * row))
         answers.append(int(belief.p.argmax()))
     late = slice(-MEMORY, None)
-    frames, of_answers = estimate.of_frames, estimate.of_answers
+    frames, of_answers = estimate.of_frames(), estimate.of_answers()
     assert frames is not None
     assert of_answers is not None
     accuracy = float(np.mean(logits.argmax(1)[late] == labels[late]))
@@ -46,35 +55,60 @@ def test_in_random_order_it_is_unknown() -> None:
     _, logits = _stream(1, 2.0, 0)
     by_filter, estimate = ClassFilter(10), AccuracyEstimate()
     for row in logits:
-        estimate.add(by_filter.update(row), int(row.argmax()))
-    assert estimate.of_frames is None
-    assert estimate.of_answers is None
+        estimate.add(by_filter.update(row), softmax(row))
+    assert estimate.of_frames() is None
+    assert estimate.of_answers() is None
 
 
 def test_a_few_frames_are_too_few_and_a_reset_forgets() -> None:
     estimate, belief = AccuracyEstimate(), Belief(np.array([0.8, 0.2], np.float32), 0.1, 4.0)
     for _ in range(LEAST_FRAMES - 1):
-        estimate.add(belief, 1)
-    assert estimate.of_frames is None
-    estimate.add(belief, 1)
-    assert estimate.of_frames is not None
-    assert estimate.of_frames.value == pytest.approx(0.2)
-    assert estimate.of_answers is not None
-    assert estimate.of_answers.value == pytest.approx(0.8)
+        estimate.add(belief, np.array([0.4, 0.6]))
+    assert estimate.of_frames() is None
+    estimate.add(belief, np.array([0.4, 0.6]))
+    assert estimate.of_frames() is not None
+    assert estimate.of_frames().value == pytest.approx(0.2)
+    assert estimate.of_answers() is not None
+    assert estimate.of_answers().value == pytest.approx(0.8)
     # A class that stays for four frames counts once.
-    assert estimate.of_answers[1:] == pytest.approx(wilson(0.8, LEAST_FRAMES / 4))
+    assert estimate.of_answers()[1:] == pytest.approx(wilson(0.8, LEAST_FRAMES / 4))
 
 
-def test_half_of_a_doubt_is_taken_off_the_estimate_and_all_of_it_off_its_lower_end() -> None:
-    assert doubted(Accuracy(0.9, 0.8, 1.0), 0.0) == (0.9, 0.8, 1.0)
-    assert doubted(Accuracy(0.9, 0.8, 1.0), 0.3) == pytest.approx((0.75, 0.5, 1.0))
-    assert doubted(Accuracy(0.1, 0.0, 0.2), 0.3) == (0.0, 0.0, 0.2)
+@pytest.mark.parametrize(
+    ("believed", "doubt", "value", "lower"),
+    [(0.9, 0.0, 0.9, 0.0), (0.9, 0.3, 0.75, 0.3), (0.1, 0.3, 0.0, 1.0)],
+)
+def test_half_of_a_doubt_is_taken_off_the_estimate_and_all_of_it_off_its_lower_end(
+    believed: float, doubt: float, value: float, lower: float
+) -> None:
+    estimate = AccuracyEstimate()
+    belief = Belief(np.array([believed, 1 - believed], np.float32), 0.1, 1.0)
+    for _ in range(LEAST_FRAMES):
+        estimate.add(belief, np.array([0.6, 0.4]))
+    low, high = wilson(believed, LEAST_FRAMES)
+    expected = (value, max(low - lower, 0.0), high)
+    assert estimate.of_frames(doubt) == pytest.approx(expected, abs=1e-6)
+
+
+def test_in_random_order_it_is_the_share_of_frames_that_are_surer_than_source_frames() -> None:
+    belief = Belief(np.array([0.8, 0.2], np.float32), 0.9, 1.0)
+    sure_above = threshold(np.linspace(0.5, 1.0, 401).tolist(), 0.7)
+    assert sure_above == pytest.approx(0.65)
+    estimate = AccuracyEstimate(sure_above=sure_above)
+    for frames, sure in enumerate(np.resize([True, True, False, True], MEMORY)):
+        assert (estimate.of_frames() is None) == (frames < LEAST_FRAMES)
+        estimate.add(belief, np.array([0.9, 0.1] if sure else [0.4, 0.6]))
+    low, high = wilson(0.75, MEMORY)
+    expected = (0.75, low - SURE_ERROR, high + SURE_ERROR)
+    # What is believed is no part of it, and neither is what contradicts that.
+    for of_frames in (estimate.of_frames(), estimate.of_answers(), estimate.of_frames(0.5)):
+        assert of_frames == pytest.approx(expected)
 
 
 def test_in_words() -> None:
     estimate = AccuracyEstimate()
-    assert in_words(estimate.of_answers) == "unknown"
+    assert in_words(estimate.of_answers()) == "unknown"
     for _ in range(400):
-        estimate.add(Belief(np.array([0.9, 0.1], np.float32), 0.0, 3.0), 0)
-    assert in_words(estimate.of_answers) == "90.0% (83 to 94)"
+        estimate.add(Belief(np.array([0.9, 0.1], np.float32), 0.0, 3.0), np.array([0.9, 0.1]))
+    assert in_words(estimate.of_answers()) == "90.0% (83 to 94)"
     assert in_words(Accuracy(0.9, 0.25, 1.0)) == "somewhere from 25 to 100%"

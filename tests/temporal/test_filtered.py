@@ -130,7 +130,7 @@ def test_a_frame_without_finite_logits_spoils_no_estimate() -> None:
     filtered, _ = _filtered(rows)
     for picture in _pictures(150):
         filtered(picture[None])
-    estimate = filtered.accuracy.of_answers
+    estimate = filtered.accuracy.of_answers()
     assert estimate is not None
     assert 0.5 < estimate.value <= 1
 

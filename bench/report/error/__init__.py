@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from bench.error import ErrorRow
 from bench.orders import parse_order
 from bench.report.checks import Check, are_shares, is_share, is_text, is_whole, latest
 from bench.report.document import Section
 from bench.report.error.ablation import ablations, by_part
+from bench.report.error.accuracy import accuracy
 from bench.report.error.batch_sizes import by_batch_size
 from bench.report.error.corruptions import by_corruption
 from bench.report.error.orders import by_order
@@ -29,8 +31,9 @@ _FIELDS: Mapping[str, Check] = {
     "by_seed": lambda value: are_shares(value) and bool(value),
     "over_time": are_shares,
     "host": lambda value: True,
+    "estimates": lambda value: value is None or all(map(_is_estimate, value)),
 }
-_ABSENT = {"over_time": (), "falls": None, "source_share": None}
+_ABSENT = {"over_time": (), "falls": None, "source_share": None, "estimates": None}
 """Fields that files of earlier versions, or rows without a guard, do not have."""
 _SETTING = ("label", "model", "data", "severity", "order", "batch_size", "corruption")
 
@@ -54,6 +57,7 @@ def sections(rows: Sequence[Row], methods: Mapping[str, Row]) -> list[Section]:
             *by_part(results),
             *by_value(results),
             *over_time(results, hidden),
+            *accuracy(results),
             Section("Error by corruption", level=3),
             *by_corruption(results, hidden),
         ]
@@ -99,3 +103,10 @@ def _row(values: Row) -> ErrorRow:
     own = {field.name: values[field.name] for field in dataclasses.fields(ErrorRow)}
     tuples = {name: tuple(own[name]) for name in ("by_seed", "over_time")}
     return ErrorRow(**{**own, **tuples})
+
+
+def _is_estimate(value: Any) -> bool:
+    """Tell whether a value is what was, and an estimate of it with its interval, or three None."""
+    if not isinstance(value, Sequence) or len(value) != 4:
+        return False
+    return is_share(value[0]) and (all(v is None for v in value[1:]) or are_shares(value[1:]))
