@@ -24,11 +24,11 @@ from edge_tta.models import Model
 from export.bundle import write_bundle
 from export.probe import Needs, measure
 
-Build = Callable[[int, int], Adapter]
+Build = Callable[[int, float], Adapter]
 Probe = Callable[[int, int, str], Needs]
 
 
-def fit(probe: Probe, *, views: int, depths: list[int], budget: Budget) -> tuple[Choice, str]:
+def fit(probe: Probe, *, views: int, depths: list[float], budget: Budget) -> tuple[Choice, str]:
     """Return the choice that gives up least, and the reason in a line; its `saving` is the profile.
 
     Args:
@@ -55,7 +55,7 @@ def fit(probe: Probe, *, views: int, depths: list[int], budget: Budget) -> tuple
     return chosen(map(priced, [asked, *others]), budget)
 
 
-def depths_for(adapter: Adapter, shape: tuple[int, ...]) -> list[int]:
+def depths_for(adapter: Adapter, shape: tuple[int, ...]) -> list[float]:
     """Return depths to choose among; shape: of an image, (channels, H, W)."""
     adapter.prepare(shape)
     layers = engine_of(adapter).step.program.layers
@@ -78,9 +78,9 @@ class Exporting:
     place: Path
     threads: int | None
     tell: Callable[[str], None]
-    _known: dict[tuple[int, int], dict[str, Needs]] = field(default_factory=dict)
+    _known: dict[tuple[int, float], dict[str, Needs]] = field(default_factory=dict)
 
-    def __call__(self, views: int, depth: int, profile: str) -> Needs:
+    def __call__(self, views: int, depth: float, profile: str) -> Needs:
         key = views, depth
         if key not in self._known:
             layers = f"the last {depth} layers" if depth else "all layers"
@@ -88,7 +88,7 @@ class Exporting:
             self._known[key] = self._measured(*key)
         return self._known[key][profile]
 
-    def _measured(self, views: int, depth: int) -> dict[str, Needs]:
+    def _measured(self, views: int, depth: float) -> dict[str, Needs]:
         try:
             with tempfile.TemporaryDirectory(dir=self.place, prefix=".edge-tta-") as folder:
                 write_bundle(self.model, [self.build(views, depth)], self.preset, Path(folder))

@@ -127,7 +127,7 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
     method = options.method_from(arguments)
 
     def build(
-        network: nn.Module | SourceNetwork, views: int | None, depth: int | None = None
+        network: nn.Module | SourceNetwork, views: int | None, depth: float | None = None
     ) -> Adapter:
         return Adapter(
             network, input_spec=model.input, task=model.task, views=views, depth=depth, **method

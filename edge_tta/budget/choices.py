@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from edge_tta.config import MethodConfig
+from edge_tta.config import LayersConfig, MethodConfig
 from edge_tta.errors import ConfigError, EdgeTTAError
 
 MIB = 2**20
@@ -34,14 +34,14 @@ class Plan:
 
     Attributes:
         saving: how tensors are saved for backward: their precision, or a bundle's profile.
-        depth: BatchNorm layers that train, 0: all.
+        depth: BatchNorm layers that train, as of `LayersConfig`.
         adapt_every: update interval in frames, from 1.
         given_up: how much, against what was asked for; for comparing plans.
     """
 
     views: int
     saving: str
-    depth: int
+    depth: float
     adapt_every: int
     given_up: float
 
@@ -70,7 +70,8 @@ class Choice(Plan):
         return self.needed_bytes <= budget.bytes and self.needed_s <= budget.seconds
 
     def __str__(self) -> str:
-        layers = f"the last {self.depth} layers train" if self.depth else "all layers train"
+        part = f"{self.depth:.0%} of the" if self.depth < 1 else f"{self.depth:g}"
+        layers = f"the last {part} layers train" if self.depth else "all layers train"
         interval = "" if self.adapt_every == 1 else f", every {self.adapt_every} frames"
         return (
             f"{self.views} views, {_SAID.get(self.saving, self.saving)}, {layers}{interval}: "
@@ -80,7 +81,7 @@ class Choice(Plan):
 
 
 def plans(
-    savings: Sequence[str], depths: Sequence[int], views: int, adapt_every: int
+    savings: Sequence[str], depths: Sequence[float], views: int, adapt_every: int
 ) -> list[Plan]:
     """Return all plans, what gives up least first.
 
@@ -100,9 +101,9 @@ def plans(
     return sorted(made, key=lambda plan: plan.given_up)
 
 
-def depths_of(layers: int, asked: int = 0) -> list[int]:
+def depths_of(layers: int, asked: float = 0) -> list[float]:
     """Return depths to plan with: what was asked for (0: all of the layers), and halves of it."""
-    most = asked or layers
+    most = LayersConfig(depth=asked).trained(layers) or layers
     return list(dict.fromkeys(asked if s == 1 else max(1, round(s * most)) for s in _SHARES))
 
 

@@ -12,7 +12,6 @@ for a moment (peak of observing less what was resident before).
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,9 +30,9 @@ from edge_tta.resident import peak_bytes, reset_peak, resident_bytes
 _PRECISIONS = ("float16", "int8")
 _STEPS = 3
 
-Key = tuple[str, int]
+Key = tuple[str, float]
 """(saved, depth)."""
-Build = Callable[[str, int], Adapter]
+Build = Callable[[str, float], Adapter]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Costs:
 
 
 def fit(
-    build: Build, image: Tensor, *, views: int, depth: int, adapt_every: int, budget: Budget
+    build: Build, image: Tensor, *, views: int, depth: float, adapt_every: int, budget: Budget
 ) -> tuple[Choice, str]:
     """Return the choice that gives up least, and the reason in a line.
 
@@ -65,7 +64,7 @@ def fit(
 
 def choices(costs: Costs, views: int, adapt_every: int) -> list[Choice]:
     """Return all choices, what gives up least first."""
-    depths = sorted({d for _, d in costs.saved_bytes}, key=lambda d: d or math.inf, reverse=True)
+    depths = list(dict.fromkeys(depth for _, depth in costs.saved_bytes))
     priced = []
     for plan in plans(_PRECISIONS, depths, views, adapt_every):
         key = plan.saving, plan.depth
@@ -77,7 +76,7 @@ def choices(costs: Costs, views: int, adapt_every: int) -> list[Choice]:
     return priced
 
 
-def measured(build: Build, image: Tensor, depth: int = 0) -> Costs:
+def measured(build: Build, image: Tensor, depth: float = 0) -> Costs:
     """Return the costs of the network that `build` adapts."""
     # The leanest first, so that peaks tell.
     first = build("int8", 0)
@@ -91,6 +90,8 @@ def measured(build: Build, image: Tensor, depth: int = 0) -> Costs:
         adapter = build(*key)
         saved[key] = _saved(adapter, image)
         learn[key] = _seconds(adapter, image)
+    # What gives up least first.
+    saved, learn = (dict(reversed(costs.items())) for costs in (saved, learn))
     return Costs(observe_bytes, max(0.0, observe_bytes - before), observe_s, saved, learn)
 
 

@@ -24,6 +24,13 @@ def check_whole(name: str, value: Any, low: float, high: float) -> None:
     _check_range("a whole number", (int,), name, value, low, high)
 
 
+def check_share_or_whole(name: str, value: Any, high: int) -> None:
+    """Refuse what is neither a share below 1 nor a whole number to high. Raises ConfigError."""
+    if isinstance(value, float) and 0 <= value < 1:
+        return
+    _check_range("a share below 1, or a whole number", (int,), name, value, 0, high)
+
+
 def _check_range(
     what: str, kinds: tuple[type, ...], name: str, value: Any, low: float, high: float
 ) -> None:

@@ -134,7 +134,9 @@ def affine_only(config: MethodConfig, *, learns: bool) -> MethodConfig:
             "tent for a classifier or segmenter, or source"
         )
     fields = {"calibration": "source", "taylor": "none", "gradient": "constant", "diversity": 0.0}
-    return with_fields(config, fields)
+    # A preset's share is for networks that calibrate, which does most; here learning does all.
+    depth = config.layers.depth if config.layers.depth >= 1 else 0
+    return with_fields(config, {**fields, "depth": depth})
 
 
 def with_fields(config: MethodConfig, fields: Mapping[str, Any]) -> MethodConfig:

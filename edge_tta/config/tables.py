@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from edge_tta.config.checks import check_choice, check_number, check_whole
+from edge_tta.config.checks import check_choice, check_number, check_share_or_whole, check_whole
 from edge_tta.errors import ConfigError
 
 
@@ -159,8 +159,8 @@ class LayersConfig:
     Attributes:
         train: BatchNorm's `affine` parameters, or those and the convolution in front of each
             (`affine+conv`).
-        depth: the last so many BatchNorm layers train, and nothing below them is saved for the
-            backward pass; 0: all. The statistics of all are calibrated.
+        depth: the last so many BatchNorm layers train, or below 1 that share of them, and nothing
+            below them is saved for the backward pass; 0: all. The statistics of all are calibrated.
         adapt_from: name of the BatchNorm layer from which on, in the network's order, the network
             adapts. What comes before stays as trained, its BatchNorms folded into the convolutions
             in front of them, and the backward pass ends there. "": the first.
@@ -169,13 +169,13 @@ class LayersConfig:
     """
 
     train: str = "affine"
-    depth: int = 0
+    depth: float = 0
     adapt_from: str = ""
     calibrate_below: bool = False
 
     def __post_init__(self) -> None:
         check_choice("train", self.train, ("affine", "affine+conv"))
-        check_whole("depth", self.depth, 0, 1_000_000)
+        check_share_or_whole("depth", self.depth, 1_000_000)
         if not isinstance(self.adapt_from, str):
             raise ConfigError(f"adapt_from must be a layer's name, got {self.adapt_from!r}")
         if not isinstance(self.calibrate_below, bool):
@@ -187,6 +187,10 @@ class LayersConfig:
                 "calibrate_below is about the layers below adapt_from, which is not given; give "
                 "it, or leave calibrate_below out"
             )
+
+    def trained(self, layers: int) -> int:
+        """Return how many of so many layers train, by the depth alone."""
+        return math.ceil(self.depth * layers) if self.depth < 1 else min(int(self.depth), layers)
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,9 @@ class TorchEngine:
         }
         config = make_config(method, preset=preset, **chosen)
         if config.trains:
-            chosen |= {"train": layers.train, "depth": layers.depth}
+            # A share is a preset's; a number of layers was chosen for this network.
+            depth = layers.depth if layers.depth >= 1 else None
+            chosen |= {"train": layers.train, "depth": depth}
             chosen |= {"views": views.count, "seed": views.seed}
             config = make_config(method, preset=preset, **chosen)
         try:

@@ -37,14 +37,20 @@ def make_host(name: str, table: LossConfig) -> Host:
 
 
 def trained_sites(sites: Sequence[Site], table: LayersConfig, host: Host) -> list[Site]:
-    """Return the sites whose parameters train: of the host's, the last `depth`, from a layer on.
+    """Return the sites whose parameters train: of the host's, the last ones, from a layer on.
 
     Raises:
         ModelError: the network has no layer `adapt_from`.
     """
     first = first_of(sites, table.adapt_from)
-    deep = host.sites(sites)[-table.depth :]  # all, if 0
+    own = [site for site in host.sites(sites) if _has_parameters(site, table.train)]
+    deep = own[-table.trained(len(own)) :]  # all, if 0
     return [site for site in deep if site.index >= first]
+
+
+def _has_parameters(site: Site, train: str) -> bool:
+    has_affine = site.layer.weight is not None or site.layer.bias is not None
+    return has_affine or (train == "affine+conv" and site.linear is not None)
 
 
 __all__ = ["Host", "HostLoss", "SecondPass", "make_host", "trained_sites"]
