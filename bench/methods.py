@@ -12,13 +12,16 @@ from edge_tta.errors import ConfigError
 from edge_tta.guard import Guard
 from edge_tta.temporal import Filtered
 
-SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...][+guard][+filter], or ablation:HOST"
+SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...][+every=K][+guard][+filter], or ablation:HOST"
 
 GUARD = "guard"
 """In a field's place: the method runs in a guard (`edge_tta.guard`)."""
 
 FILTER = "filter"
 """In a field's place: its answers are filtered over time (`edge_tta.temporal`)."""
+
+EVERY = "every"
+"""A field beside those of a configuration: the method adapts on every so many calls."""
 
 _BATCH = {"smoothing": 0.0, "taylor": "none"}
 _AT_ONCE = {"accumulation": 1, "weighting": "mean"}
@@ -46,8 +49,8 @@ def parse_methods(text: str, preset: str = "edge") -> dict[str, MethodConfig]:
     it is, `tent@scaled` takes N / N_0 of it in batches of N < N_0 frames, N_0 of
     `edge_tta.config.REFERENCE_BATCHES`.
 
-    `METHOD...+guard` and `METHOD...+filter` have the configuration of `METHOD...`; `is_guarded` and
-    `is_filtered` tell them apart.
+    `METHOD...+every=K`, `+guard` and `+filter` have the configuration of `METHOD...`; `every_of`,
+    `is_guarded` and `is_filtered` tell them apart.
 
     Raises:
         ConfigError: an unknown method, host, preset or field, or a value out of range.
@@ -74,15 +77,44 @@ def is_filtered(label: str) -> bool:
     return FILTER in label.split("+")[1:]
 
 
+def every_of(label: str) -> int:
+    """Return on every how many calls a label of `parse_methods` adapts."""
+    parts = (part.partition("=") for part in label.split("+")[1:])
+    return next((int(value) for key, _, value in parts if key == EVERY), 1)
+
+
+class Scheduled:
+    """Adapts on every so many calls and predicts on the others.
+
+    So does `edge-tta run --adapt async` where a step takes as long as so many frames.
+    """
+
+    def __init__(self, adapter: Adapter, every: int) -> None:
+        self._adapter, self._every, self._calls = adapter, every, 0
+
+    def __call__(self, images: Any, *, learn: bool = True) -> Any:
+        """Return logits (N, classes) of images (N, channels, H, W)."""
+        self._calls += 1
+        if self._calls % self._every == 1:
+            return self._adapter(images, learn=learn)
+        return self._adapter.predict(images)
+
+    def reset(self) -> None:
+        """Go back to the source."""
+        self._adapter.reset()
+        self._calls = 0
+
+
 def predictor_of(
     adapter: Adapter, label: str, sure_above: float | None = None
 ) -> tuple[Callable[[Any], Any], Guard | None]:
-    """Return what answers images by a label: the adapter, in the guard and filter that it says.
+    """Return what answers images by a label: the adapter, in what the label says.
 
     Beside it the guard; None: there is none. sure_above: as of `edge_tta.temporal.Filtered`.
     """
     guard = Guard(adapter) if is_guarded(label) else None
-    inner = guard or adapter
+    every = every_of(label)
+    inner = guard or (adapter if every == 1 else Scheduled(adapter, every))
     return (Filtered(inner, sure_above) if is_filtered(label) else inner), guard
 
 
@@ -128,6 +160,13 @@ def _parse(name: str, preset: str) -> MethodConfig:
         key, equals, value = field.partition("=")
         if not equals:
             raise ConfigError(f"{name!r} is not understood; expected {SYNTAX}")
+        if key == EVERY:
+            if not value.isdecimal() or int(value) < 2 or GUARD in fields:
+                raise ConfigError(
+                    f"{name!r}: +every=K takes a whole number from 2, and no +guard, which leaves "
+                    "frames out itself"
+                )
+            continue
         if key in ("method", "host", "preset"):
             raise ConfigError(f"{key} is no field that {name!r} may set; expected {SYNTAX}")
         overrides[key] = _value(value)

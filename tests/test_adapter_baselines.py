@@ -112,7 +112,9 @@ def test_folded_predicts_as_the_adapter_would_with_all_it_learned_frozen(
         assert torch.allclose(expected, source, atol=1e-3) == (case == "source")
         # The same by the step itself: smoothing 1 keeps the statistics, without Eq. 8.
         host = adapting.config.host
-        fixed = make_config("nanoadapt", host, preset="paper", smoothing=1.0, taylor="none")
+        depth = adapting.config.layers.depth
+        options = {"smoothing": 1.0, "taylor": "none", "depth": depth}
+        fixed = make_config("nanoadapt", host, preset="paper", **options)
         program = shared("residual").program((3, 8, 8))
         step = Step(program, fixed)
         by_hand, _ = step.observe(images, {**step.initial_state(), **adapting.state})

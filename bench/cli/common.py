@@ -14,7 +14,16 @@ from rich.progress import Progress
 from rich.table import Table as RichTable
 
 from bench.adapters import make_bundle
-from bench.methods import FILTER, GUARD, SYNTAX, is_filtered, is_guarded, parse_methods
+from bench.methods import (
+    EVERY,
+    FILTER,
+    GUARD,
+    SYNTAX,
+    every_of,
+    is_filtered,
+    is_guarded,
+    parse_methods,
+)
 from bench.report.document import Table
 from bench.results import Results, Row, make_results, write_results
 from bench.sets import LabelledSet, check_classes
@@ -194,6 +203,7 @@ class Command:
             label: to_fields(config)
             | ({GUARD: True} if is_guarded(label) else {})
             | ({FILTER: True} if is_filtered(label) else {})
+            | ({EVERY: every_of(label)} if every_of(label) > 1 else {})
             for label, config in self.methods.items()
         }
         name = "this run" if self.arguments.json is None else self.arguments.json.name

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.cost.case import Case, Work
-from bench.cost.subjects import Subject
+from bench.cost.subjects import OnStage, Subject
 from bench.methods import predictor_of
-from bench.peers.stock import OnStage
 from edge_tta.adapter import Adapter
 from edge_tta.background import Background
 from edge_tta.bundle.folder import Bundle

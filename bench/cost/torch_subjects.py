@@ -11,10 +11,9 @@ from torch import Tensor
 
 from bench.adapters import adapter_of
 from bench.cost.case import Case
-from bench.cost.subjects import Subject
+from bench.cost.subjects import OnStage, Subject
 from bench.methods import predictor_of
 from bench.peers import Peer
-from bench.peers.stock import OnStage
 from bench.untrained import untrained
 from edge_tta import heap
 from edge_tta.adapter import Adapter

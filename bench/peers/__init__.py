@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
-from bench.peers.repositories import REPOSITORIES
-from bench.peers.stock import STOCK
 from edge_tta.errors import ConfigError
-from edge_tta.models import Model
 
-__all__ = ["REPOSITORIES", "STOCK", "Peer", "known_peers", "parse_peers"]
+if TYPE_CHECKING:
+    import torch
+
+    from edge_tta.models import Model
+
+STOCK = {
+    "forward-stock": "StockForward",
+    "tent-stock": "StockTent",
+    "tent-checkpoint": "checkpointed_tent",
+}
+"""Names in `bench.peers.stock` by the names that `--peers` takes."""
+
+
+class Method(NamedTuple):
+    """A method that a repository holds.
+
+    Attributes:
+        repository: its owner and name on GitHub.
+        builder: name in `bench.peers.repositories` of what makes it.
+        name: as its authors call it.
+    """
+
+    repository: str
+    builder: str
+    name: str = "tent"
+
+
+_OF_UNITTA = ("rotta", "note", "tribe", "tribe_bbn", "unmixtns", "unitta_cofa", "unitta")
+REPOSITORIES = {
+    "DequanWang/tent": Method("DequanWang/tent", "tent"),
+    "mariodoebler/test-time-adaptation": Method(
+        "mariodoebler/test-time-adaptation", "test_time_adaptation"
+    ),
+    "plutonium-239/memsave_torch": Method("plutonium-239/memsave_torch", "memsave"),
+    **{f"UniTTA/{name}": Method("LeapLabTHU/UniTTA", "unitta", name) for name in _OF_UNITTA},
+}
+"""Methods of repositories by the names that `--peers` takes."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +74,11 @@ class Peer:
             ModelError: a folder that is no copy of the repository, or a network it cannot take.
         """
         if self.folder is None:
-            return STOCK[self.name](model.module, device)
-        return REPOSITORIES[self.name].build(Path(self.folder), model, device)
+            stock = import_module("bench.peers.stock")
+            return getattr(stock, STOCK[self.name])(model.module, device)
+        method = REPOSITORIES[self.name]
+        build = getattr(import_module("bench.peers.repositories"), method.builder)
+        return build(method.name, Path(self.folder), model, device)
 
 
 def parse_peers(text: str) -> dict[str, Peer]:

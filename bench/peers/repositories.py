@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 
-from bench.peers import unitta
 from bench.peers.importing import Whole, importing, module_at
 from bench.peers.stock import StockTent
+from bench.peers.unitta import unitta as unitta
 from edge_tta.errors import ModelError
 from edge_tta.models import Model
 
 
-def tent(folder: Path, model: Model, device: torch.device) -> Whole:
+def tent(name: str, folder: Path, model: Model, device: torch.device) -> Whole:
     """DequanWang/tent: tent.py at its root, which needs PyTorch only."""
     with importing("DequanWang/tent", folder, folder / "tent.py"):
         module = module_at(folder / "tent.py")
@@ -30,7 +28,7 @@ def tent(folder: Path, model: Model, device: torch.device) -> Whole:
     return Whole(module.Tent(network, torch.optim.Adam(parameters, lr=1e-3)), network)
 
 
-def test_time_adaptation(folder: Path, model: Model, device: torch.device) -> Whole:
+def test_time_adaptation(name: str, folder: Path, model: Model, device: torch.device) -> Whole:
     """mariodoebler/test-time-adaptation: its Tent, classification/methods/tent.py.
 
     It needs the repository's own requirements: importing its Tent imports all of its methods.
@@ -53,7 +51,7 @@ def test_time_adaptation(folder: Path, model: Model, device: torch.device) -> Wh
 test_time_adaptation.__test__ = False  # type: ignore[attr-defined]  # not pytest's
 
 
-def memsave(folder: Path, model: Model, device: torch.device) -> StockTent:
+def memsave(name: str, folder: Path, model: Model, device: torch.device) -> StockTent:
     """plutonium-239/memsave_torch: its layers under stock Tent.
 
     They save less where parameters do not train. BatchNorm's affine parameters are set to train
@@ -62,31 +60,3 @@ def memsave(folder: Path, model: Model, device: torch.device) -> StockTent:
     with importing("plutonium-239/memsave_torch", folder, folder / "memsave_torch"):
         convert = importlib.import_module("memsave_torch.nn").convert_to_memory_saving
         return StockTent(convert(StockTent(model.module, device).model), device)
-
-
-class Method(NamedTuple):
-    """A method that a repository holds.
-
-    Attributes:
-        repository: its owner and name on GitHub.
-        build: makes it, of the repository's folder, on a copy of a network.
-        name: as its authors call it.
-    """
-
-    repository: str
-    build: Callable[[Path, Model, torch.device], Any]
-    name: str = "tent"
-
-
-REPOSITORIES: dict[str, Method] = {
-    "DequanWang/tent": Method("DequanWang/tent", tent),
-    "mariodoebler/test-time-adaptation": Method(
-        "mariodoebler/test-time-adaptation", test_time_adaptation
-    ),
-    "plutonium-239/memsave_torch": Method("plutonium-239/memsave_torch", memsave),
-    **{
-        f"UniTTA/{method}": Method(unitta.ADDRESS, unitta.builder(method), method)
-        for method in unitta.METHODS
-    },
-}
-"""Methods of repositories by the names that `--peers` takes."""

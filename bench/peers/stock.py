@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint_sequential
 
+from bench.cost.subjects import OnStage
 from edge_tta.errors import ModelError
-
-OnStage = Callable[[str], None]
-"""Told the name of a stage when it has ended."""
 
 
 def no_stage(name: str) -> None:

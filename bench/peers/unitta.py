@@ -12,7 +12,7 @@ import importlib
 import io
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,12 @@ from edge_tta.errors import ModelError
 from edge_tta.models import Model
 
 ADDRESS = "LeapLabTHU/UniTTA"
-METHODS = ("rotta", "note", "tribe", "tribe_bbn", "unmixtns", "unitta_cofa", "unitta")
 _SETS = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 """Classes of the sets that the repository has configurations for."""
 
 
-def build(method: str, folder: Path, model: Model, device: torch.device) -> Whole:
-    """Return one of METHODS on a copy of a classifier, which takes normalised images.
+def unitta(name: str, folder: Path, model: Model, device: torch.device) -> Whole:
+    """Return a method on a copy of a classifier, which takes normalised images.
 
     The images are un-normalised and normalised again inside the network, since the repository's
     augmentations are of pictures in 0..1. What is drawn at random starts from its own seed.
@@ -46,12 +45,12 @@ def build(method: str, folder: Path, model: Model, device: torch.device) -> Whol
         module = importlib.import_module
         settings = module("core.configs").d_cfg.clone()
         settings.defrost()
-        nearest = min(_SETS, key=lambda name: abs(math.log(_SETS[name] / logits.shape[1])))
-        settings.merge_from_file(str(folder / "configs" / "adapter" / nearest / f"{method}.yaml"))
+        nearest = min(_SETS, key=lambda own: abs(math.log(_SETS[own] / logits.shape[1])))
+        settings.merge_from_file(str(folder / "configs" / "adapter" / nearest / f"{name}.yaml"))
         settings.CORRUPTION.NUM_CLASS = logits.shape[1]
         settings.INPUT.SIZE = model.input.shape[1:]
         settings.TEST.BATCH_SIZE = 1
-        own = settings.ADAPTER.get(method.upper(), {})
+        own = settings.ADAPTER.get(name.upper(), {})
         if "CLASSIFIER" in own:
             own.CLASSIFIER = _classifier(network)
         if "LAYER" in own:
@@ -145,12 +144,3 @@ def _on(device: torch.device) -> Iterator[None]:
     """A block in which the repository runs on a device, and prints nothing."""
     with _Placed(device), contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-def builder(method: str) -> Callable[[Path, Model, torch.device], Whole]:
-    """Return what makes one of METHODS."""
-
-    def built(folder: Path, model: Model, device: torch.device) -> Whole:
-        return build(method, folder, model, device)
-
-    return built

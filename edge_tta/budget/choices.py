@@ -70,8 +70,9 @@ class Choice(Plan):
         return self.needed_bytes <= budget.bytes and self.needed_s <= budget.seconds
 
     def __str__(self) -> str:
-        part = f"{self.depth:.0%} of the" if self.depth < 1 else f"{self.depth:g}"
-        layers = f"the last {part} layers train" if self.depth else "all layers train"
+        layers = f"the last {self.depth:g} layers train" if self.depth else "all layers train"
+        if 0 < self.depth < 1:
+            layers = f"the upper {self.depth:.0%} of the layers train"
         interval = "" if self.adapt_every == 1 else f", every {self.adapt_every} frames"
         return (
             f"{self.views} views, {_SAID.get(self.saving, self.saving)}, {layers}{interval}: "

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-from bench.methods import is_filtered, is_guarded, parse_methods
+from bench.methods import every_of, is_filtered, is_guarded, parse_methods, predictor_of
+from edge_tta.adapter import Adapter
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
+from tests.networks import network
 
 
 def test_plain_names_are_the_methods_in_the_order_given() -> None:
@@ -118,6 +121,9 @@ def test_sar_scaled_to_one_frame_takes_the_rate_that_its_authors_do() -> None:
         ("nanoadapt+views=", "views must be a whole number"),
         ("nanoadapt+views=0|9", "views must be a whole number"),
         ("nanoadapt+smoothing=1.5", "smoothing"),
+        ("nanoadapt+every=1", "takes a whole number from 2"),
+        ("nanoadapt+every=few", "takes a whole number from 2"),
+        ("nanoadapt+every=4+guard", "and no .guard"),
         ("tent+preset=paper", "preset"),
         ("nanoadapt+method=tent", "method"),
         ("nanoadapt+host=norm", "host"),
@@ -140,3 +146,20 @@ def test_guard_and_filter_stand_around_a_method_and_change_nothing_in_it() -> No
     assert [is_guarded(label) for label in labels] == [False, True, False]
     assert methods[labels[0]] == make_config("source")
     assert methods[labels[1]] == make_config("nanoadapt", "tent")
+
+
+def test_a_schedule_adapts_on_every_so_many_frames_and_predicts_the_others() -> None:
+    methods = parse_methods("norm+every=3,norm+every=2|4+filter,norm")
+    assert [every_of(label) for label in methods] == [3, 2, 4, 1]
+    assert set(methods.values()) == {make_config("norm")}
+    images = torch.randn((8, 1, 3, 12, 12), generator=torch.Generator().manual_seed(0))
+    adapter, expected = (Adapter(network("plain"), "norm", smoothing=0.9) for _ in range(2))
+    scheduled, guard = predictor_of(adapter, "norm+every=3")
+    assert guard is None
+    for place, image in enumerate(images):
+        wanted = expected.predict(image) if place % 3 else expected(image)
+        assert torch.equal(scheduled(image), wanted)
+    assert adapter.steps == 3
+    scheduled.reset()  # type: ignore[attr-defined]
+    scheduled(images[0])
+    assert adapter.steps == 1

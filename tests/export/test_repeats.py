@@ -57,7 +57,7 @@ def _size(node: fx.Node) -> int:
 
 def test_outputs_of_batch_norms_activations_and_widening_convolutions_are_not_kept() -> None:
     torch.manual_seed(0)
-    adapter = Adapter(with_statistics(_Inverted()), input_spec=SPEC)
+    adapter = Adapter(with_statistics(_Inverted()), input_spec=SPEC, depth=0)
     shape = (3, 16, 16)
     traced = trace_learn(plain_step(adapter, shape), shape, OPERATORS)
     wide = 32 * 16 * 16

@@ -90,7 +90,7 @@ MORE = ("bottleneck", "bottleneck-inside", "thin", "thin6", "thin-swish")
 
 def learned(net: nn.Module, saved: str, **options: object) -> tuple[Tensor, State]:
     adapter = Adapter(
-        net, backward=Backward(saved), reliable_below=0.0, accumulation=100, **options
+        net, backward=Backward(saved), reliable_below=0.0, accumulation=100, depth=0, **options
     )
     generator = torch.Generator().manual_seed(1)
     for _ in range(2):
