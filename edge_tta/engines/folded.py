@@ -16,7 +16,8 @@ from edge_tta.prepare import Images
 class FoldedNetwork:
     """One method of a bundle, its state folded into the network's weights where that changes.
 
-    The source has a network of its own, so that it costs no folding beside the adapted one.
+    Once another state is predicted, the source has a network of its own, so that it costs no
+    folding beside the adapted one.
 
     Args:
         source: the state before the first frame.
@@ -44,12 +45,10 @@ class FoldedNetwork:
         self._calibrate: Any = None
 
     def load(self, *, observing: bool) -> None:
-        """Load what the first frame needs: to observe it, or to predict while another thread makes
-        the next state ready."""
+        """Load what the first frame needs: to observe it, or to predict."""
         if observing:
             self._load_measuring()
-            return
-        while len(self._adapted) < 2:
+        elif not self._adapted:
             self._adapted.append(self._loaded(self._record.network))
 
     def predict(self, images: Images, state: Arrays) -> Any:
@@ -88,9 +87,9 @@ class FoldedNetwork:
     def _with(self, state: Arrays) -> _Loaded:
         """Return a network that has a state in it; until the next call `ready` leaves it alone."""
         key = self._key(state)
-        if _same(self._source_state, key):
+        if _same(self._source_state, key) and self._has_another():
             if self._source is None:
-                self._source = self._loaded(self._record.network)
+                self._source = self._taken(key) or self._loaded(self._record.network)
             self._bring(self._source, state)
             return self._source
         with self._lock:
@@ -102,6 +101,20 @@ class FoldedNetwork:
             self._adapted[:1] = [loaded]
         self._bring(loaded, state)
         return loaded
+
+    def _taken(self, key: tuple[Any, ...]) -> _Loaded | None:
+        """Take the network that has a state out of those for adapted ones; None: none has it."""
+        with self._lock:
+            held = next((loaded for loaded in self._adapted if _same(loaded.state, key)), None)
+            if held is not None:
+                self._adapted.remove(held)
+        return held
+
+    def _has_another(self) -> bool:
+        """Tell whether a network has another state than the source's."""
+        with self._lock:
+            held = [loaded.state for loaded in self._adapted if loaded.state]
+        return any(not _same(self._source_state, state) for state in held)
 
     def _load_measuring(self) -> _Loaded:
         assert self._record.calibrate is not None

@@ -176,7 +176,7 @@ def test_what_becomes_unsuitable_later_runs_by_graphs_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     adapter, by_graphs = fresh(), _by_graphs()
-    adapter.predict(IMAGES[0])  # the source's network is loaded
+    adapter.predict(IMAGES[0])  # one network is loaded, and no other can be
 
     def unsuitable(*arguments: Any) -> None:
         raise UnsuitableError("no room")
@@ -185,8 +185,11 @@ def test_what_becomes_unsuitable_later_runs_by_graphs_too(
     for image in IMAGES[:2]:
         for one in (adapter, by_graphs):
             one(image)
-        np.testing.assert_array_equal(adapter.predict(image), by_graphs.predict(image))
+        expected = by_graphs.predict(image)
+        np.testing.assert_allclose(adapter.predict(image), expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(adapter(image, learn=False), by_graphs(image, learn=False))
+        # Since then it runs by graphs for good.
+        np.testing.assert_array_equal(adapter.predict(image), by_graphs.predict(image))
 
 
 @pytest.mark.parametrize("blocks", [1, 4, 8, 16])
