@@ -63,7 +63,8 @@ class Peer:
     @property
     def method(self) -> str:
         """Return the method's name, as its authors call it."""
-        return "tent" if self.folder is None else REPOSITORIES[self.name].name
+        stock = self.folder is None
+        return self.name.partition("-")[0] if stock else REPOSITORIES[self.name].name
 
     def build(self, model: Model, device: torch.device) -> Any:
         """Return what gives logits for normalised images, and adapts, on a copy of a network.
