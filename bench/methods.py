@@ -84,9 +84,10 @@ def every_of(label: str) -> int:
 
 
 class Scheduled:
-    """Adapts on every so many calls and predicts on the others.
+    """Adapts on every so many calls, and on the others predicts at the state that there is.
 
-    So does `edge-tta run --adapt async` where a step takes as long as so many frames.
+    `edge-tta run --adapt async` does so where a step takes as long as so many frames, but that its
+    state comes so many frames later.
     """
 
     def __init__(self, adapter: Adapter, every: int) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_tta.adapter import Adapter
-from edge_tta.budget.choices import Budget, Choice, Plan, chosen, depths_of, plans
+from edge_tta.budget.choices import Budget, Choice, Plan, chosen, depths_of, layers_of, plans
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import OutputError
@@ -83,8 +83,7 @@ class Exporting:
     def __call__(self, views: int, depth: float, profile: str) -> Needs:
         key = views, depth
         if key not in self._known:
-            layers = f"the last {depth} layers" if depth else "all layers"
-            self.tell(f"Measuring {views} views, {layers}")
+            self.tell(f"Measuring {views} views, {layers_of(depth)}")
             self._known[key] = self._measured(*key)
         return self._known[key][profile]
 

@@ -15,6 +15,7 @@ from bench.cli.common import Command, add, check_known, listed
 from bench.cost.bundles import with_bundles
 from bench.cost.case import BACKENDS, DEVICES, Case, make_cases
 from bench.cost.torch_subjects import load_model_of
+from bench.methods import every_of
 from bench.peers import known_peers, parse_peers
 from edge_tta.cli import options, values
 from edge_tta.config import SAVED
@@ -108,6 +109,10 @@ def planned(command: Command) -> Iterator[Plan]:
     check_known("--backend", arguments.backend, BACKENDS)
     check_known("--device", arguments.device, DEVICES)
     check_known("--saved", arguments.saved, SAVED)
+    if any(every_of(label) > 1 for label in command.methods):
+        raise ConfigError(
+            "+every=K is of bench error; the time of a schedule follows from predict and learn"
+        )
     devices = list(arguments.device)
     if "cuda" in devices and not torch.cuda.is_available():
         command.console.print("no CUDA device for PyTorch: cuda is left out, not measured")

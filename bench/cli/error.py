@@ -118,6 +118,9 @@ def main(argv: Sequence[str]) -> int:
         need_matplotlib()
         check_report_folder(arguments.report)
     orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
+    by_one = [name for name, peer in peers.items() if peer.folder and name.startswith("UniTTA/")]
+    if by_one and arguments.batch_size != (1,):
+        raise ConfigError(f"{by_one[0]} is measured frame by frame; leave --batch-size out")
     with command.console.status("Loading the network and the pictures"):
         network = command.network(arguments.saved)
         command.check_backend(network.program.task)

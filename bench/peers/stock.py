@@ -127,10 +127,3 @@ class StockForward:
             logits: Tensor = self.model(images)
         self.on_stage("forward")
         return logits
-
-
-STOCK: dict[str, Callable[[nn.Module, torch.device], StockTent | StockForward]] = {
-    "forward-stock": StockForward,
-    "tent-stock": StockTent,
-    "tent-checkpoint": checkpointed_tent,
-}

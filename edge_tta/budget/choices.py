@@ -70,9 +70,7 @@ class Choice(Plan):
         return self.needed_bytes <= budget.bytes and self.needed_s <= budget.seconds
 
     def __str__(self) -> str:
-        layers = f"the last {self.depth:g} layers train" if self.depth else "all layers train"
-        if 0 < self.depth < 1:
-            layers = f"the upper {self.depth:.0%} of the layers train"
+        layers = f"{layers_of(self.depth)} train"
         interval = "" if self.adapt_every == 1 else f", every {self.adapt_every} frames"
         return (
             f"{self.views} views, {_SAID.get(self.saving, self.saving)}, {layers}{interval}: "
@@ -102,10 +100,18 @@ def plans(
     return sorted(made, key=lambda plan: plan.given_up)
 
 
+def layers_of(depth: float) -> str:
+    """Return in words which layers train."""
+    if 0 < depth < 1:
+        return f"the upper {depth:.0%} of the layers"
+    return f"the last {depth:g} layers" if depth else "all layers"
+
+
 def depths_of(layers: int, asked: float = 0) -> list[float]:
     """Return depths to plan with: what was asked for (0: all of the layers), and halves of it."""
     most = LayersConfig(depth=asked).trained(layers) or layers
-    return list(dict.fromkeys(asked if s == 1 else max(1, round(s * most)) for s in _SHARES))
+    halves = [max(1, round(share * most)) for share in _SHARES if share < 1]
+    return [asked, *dict.fromkeys(half for half in halves if half < most)]
 
 
 def chosen(choices: Iterable[Choice], budget: Budget) -> tuple[Choice, str]:

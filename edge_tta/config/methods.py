@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_tta.config.fields import from_fields, to_fields
-from edge_tta.config.presets import check_names, load_preset
+from edge_tta.config.presets import PRESETS, check_names, load_preset
 from edge_tta.config.tables import MethodConfig
 from edge_tta.errors import ConfigError
 
@@ -94,9 +94,14 @@ def make_config(
 def with_host(method: str, host: str | None) -> str:
     """Return the name of a method that wraps a host, `nanoadapt:HOST`; other methods wrap none.
 
-    Raises ConfigError if the name has another host already.
+    Raises ConfigError if the name has another host already, or there is no such host.
     """
-    if host is None or method == f"nanoadapt:{host}":
+    if host is None:
+        return method
+    if host not in HOSTS:
+        hint = f" (a preset is given as preset={host!r})" if host in PRESETS else ""
+        raise ConfigError(f"unknown host {host!r}{hint}; expected one of {', '.join(HOSTS)}")
+    if method == f"nanoadapt:{host}":
         return method
     if ":" in method:
         raise ConfigError(f"method {method!r} and host {host!r} contradict each other; give one")

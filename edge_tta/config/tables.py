@@ -161,6 +161,7 @@ class LayersConfig:
             (`affine+conv`).
         depth: the last so many BatchNorm layers train, or below 1 that share of them, and nothing
             below them is saved for the backward pass; 0: all. The statistics of all are calibrated.
+            Where a network has no BatchNorm, so that learning is all, a share means all.
         adapt_from: name of the BatchNorm layer from which on, in the network's order, the network
             adapts. What comes before stays as trained, its BatchNorms folded into the convolutions
             in front of them, and the backward pass ends there. "": the first.
@@ -190,7 +191,9 @@ class LayersConfig:
 
     def trained(self, layers: int) -> int:
         """Return how many of so many layers train, by the depth alone."""
-        return math.ceil(self.depth * layers) if self.depth < 1 else min(int(self.depth), layers)
+        if self.depth >= 1:
+            return min(int(self.depth), layers)
+        return math.ceil(round(self.depth * layers, 6))
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,15 @@ class FoldedNetwork:
         self._measuring: _Loaded | None = None
         self._calibrate: Any = None
 
-    def load(self, *, observing: bool) -> None:
-        """Load what the first frame needs: to observe it, or to predict."""
+    def load(self, *, observing: bool, spare: bool = False) -> None:
+        """Load what the first frame needs: to observe it, or to predict.
+
+        spare: another thread will make the next state ready.
+        """
         if observing:
             self._load_measuring()
-        elif not self._adapted:
+            return
+        while len(self._adapted) < 1 + spare:
             self._adapted.append(self._loaded(self._record.network))
 
     def predict(self, images: Images, state: Arrays) -> Any:
@@ -87,7 +91,7 @@ class FoldedNetwork:
     def _with(self, state: Arrays) -> _Loaded:
         """Return a network that has a state in it; until the next call `ready` leaves it alone."""
         key = self._key(state)
-        if _same(self._source_state, key) and self._has_another():
+        if _same(self._source_state, key) and self._predicted_another():
             if self._source is None:
                 self._source = self._taken(key) or self._loaded(self._record.network)
             self._bring(self._source, state)
@@ -110,11 +114,11 @@ class FoldedNetwork:
                 self._adapted.remove(held)
         return held
 
-    def _has_another(self) -> bool:
-        """Tell whether a network has another state than the source's."""
+    def _predicted_another(self) -> bool:
+        """Tell whether the latest prediction was at another state than the source's."""
         with self._lock:
-            held = [loaded.state for loaded in self._adapted if loaded.state]
-        return any(not _same(self._source_state, state) for state in held)
+            state = self._adapted[0].state if self._adapted else ()
+        return bool(state) and not _same(self._source_state, state)
 
     def _load_measuring(self) -> _Loaded:
         assert self._record.calibrate is not None

@@ -73,7 +73,7 @@ class OnnxEngine:
         self.image_shape: tuple[int, ...] = manifest.image_shape
         self._graphs: dict[str, _Graph] = {}
         self._folded: FoldedNetwork | None = None
-        self._learns = learns
+        self._learns, self._spare = learns, False
         self.not_folded = ""
         if self._record.folded is None:
             self.not_folded = "the bundle is of an earlier version, or its layers cannot be folded"
@@ -97,7 +97,7 @@ class OnnxEngine:
         elif self._learns and not self._observes_folded:
             self._graph("observe")
         else:
-            self._folding(lambda folded: folded.load(observing=self._learns))
+            self._folding(lambda folded: folded.load(observing=self._learns, spare=self._spare))
         if self.not_folded and not self._graphs:
             self._graph("observe" if self._learns else "predict")
         return manifest.classes
@@ -152,6 +152,7 @@ class OnnxEngine:
         predicting = self.network.with_threads(threads or max(1, usable_cores() - 1))
         learning = self.network.with_threads(threads or 1)
         engines = OnnxEngine(predicting, label, learns=False), OnnxEngine(learning, label)
+        engines[0]._spare = True
         for engine in engines:
             engine._source = self._source  # by which the source's state is known
         return engines

@@ -190,9 +190,9 @@ class TorchEngine:
         }
         config = make_config(method, preset=preset, **chosen)
         if config.trains:
-            # A share is a preset's; a number of layers was chosen for this network.
-            depth = layers.depth if layers.depth >= 1 else None
-            chosen |= {"train": layers.train, "depth": depth}
+            # A share is of NanoAdapt's presets; baselines train all but so many as were chosen.
+            keeps = layers.depth >= 1 or config.method == self.config.method
+            chosen |= {"train": layers.train, "depth": layers.depth if keeps else None}
             chosen |= {"views": views.count, "seed": views.seed}
             config = make_config(method, preset=preset, **chosen)
         try:

@@ -142,13 +142,14 @@ class FilterReport:
             return cls(1.0, 1.0, None, 1.0, None, None)
         judge = None if guard is None else guard.judge
         doubt = 0.0 if judge is None else judge.contradiction
+        adapting = guard is None or guard.fallen is None
         return cls(
             belief.alone,
             belief.stay,
             filtered.stay_s,
             filtered.novelty,
-            filtered.accuracy.of_answers(doubt),
-            filtered.accuracy.of_frames(doubt),
+            filtered.accuracy.of_answers(doubt, adapting=adapting),
+            filtered.accuracy.of_frames(doubt, adapting=adapting),
         )
 
     def record(self) -> dict[str, Any]:

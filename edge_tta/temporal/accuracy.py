@@ -57,8 +57,12 @@ class Accuracy(NamedTuple):
 
 
 def threshold(largest: Sequence[float], accuracy: float) -> float:
-    """Return what so large a share of frames is surer than, from each one's largest probability."""
-    return float(np.quantile(largest, 1 - accuracy))
+    """Return what so large a share of frames is surer than, from each one's largest probability.
+
+    Below 1, since nothing is surer than that; frames without a number are left out.
+    """
+    known = np.asarray(largest)[np.isfinite(largest)]
+    return min(float(np.quantile(known, 1 - accuracy)), float(np.nextafter(1.0, 0.0)))
 
 
 def _doubted(accuracy: Accuracy, by: float) -> Accuracy:
@@ -102,25 +106,26 @@ class AccuracyEstimate:
         """Mean of what is believed of the classes that frames say alone, known or not."""
         return float(self._frame.value)
 
-    def of_frames(self, doubt: float = 0.0) -> Accuracy | None:
+    def of_frames(self, doubt: float = 0.0, *, adapting: bool = True) -> Accuracy | None:
         """Return the accuracy of what frames say alone; None: unknown.
 
-        doubt: by how much what is believed is known to be believed too much, 0..1.
+        doubt: by how much what is believed is known to be believed too much, 0..1. adapting: an
+        adapting network answers; by the threshold nothing is known of another.
         """
-        return self._estimate(self._frame, doubt)
+        return self._estimate(self._frame, doubt, adapting)
 
-    def of_answers(self, doubt: float = 0.0) -> Accuracy | None:
+    def of_answers(self, doubt: float = 0.0, *, adapting: bool = True) -> Accuracy | None:
         """Return the same of the filtered answers."""
-        return self._estimate(self._answer, doubt)
+        return self._estimate(self._answer, doubt, adapting)
 
-    def _estimate(self, believed: Running, doubt: float) -> Accuracy | None:
+    def _estimate(self, believed: Running, doubt: float, adapting: bool) -> Accuracy | None:
         if believed.count < LEAST_FRAMES:
             return None
         frames = min(believed.count, self._memory)
         if self.alone <= MOST_ALONE:
             value = min(float(believed.value), 1.0)
             return _doubted(Accuracy(value, *wilson(value, frames / self._stay.value)), doubt)
-        if self._sure_above is None:
+        if self._sure_above is None or not adapting:
             return None
         value = float(self._sure.value)
         low, high = wilson(value, frames)

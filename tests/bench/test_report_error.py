@@ -451,7 +451,7 @@ def test_estimates_of_the_accuracy_are_compared_with_what_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [[0.5], [[0.5, 0.5, 0.4]], [[2, 0.5, 0.4, 0.6]], [[1, None, 0, 1]]]
+    "wrong", [5, [0.5], [[0.5, 0.5, 0.4]], [[2, 0.5, 0.4, 0.6]], [[1, None, 0, 1]]]
 )
 def test_an_estimate_that_is_none_is_refused(wrong: object) -> None:
     with pytest.raises(ResultError, match="has estimates"):

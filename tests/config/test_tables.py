@@ -66,6 +66,16 @@ def test_ranges_hold_to_their_ends_and_no_farther(
 
 
 @pytest.mark.parametrize(
+    ("depth", "layers", "trained"),
+    [(0, 9, 0), (0.5, 9, 5), (0.5, 1, 1), (0.07, 100, 7), (0.28, 25, 7), (3, 9, 3), (12, 9, 9)],
+)
+def test_a_depth_is_a_number_of_layers_or_a_share_of_them(
+    depth: float, layers: int, trained: int
+) -> None:
+    assert LayersConfig(depth=depth).trained(layers) == trained
+
+
+@pytest.mark.parametrize(
     "name",
     [n for n, v in to_fields(MethodConfig()).items() if isinstance(v, str) and n not in NAMES],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any
@@ -178,6 +179,38 @@ def test_of_a_prepared_adapter_the_source_is_known_and_folded_once(
             background.predict_source(image)
             background.predict(image)
         assert len(folds) == 2  # the source's network, and the adapted one
+
+
+def test_a_source_that_is_predicted_while_the_next_state_is_ready_needs_no_network_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    make = FoldedSession.__init__
+
+    def counted(self: FoldedSession, *arguments: Any) -> None:
+        made.append(self)
+        make(self, *arguments)
+
+    monkeypatch.setattr(FoldedSession, "__init__", counted)
+    adapter = _adapter("onnx")
+    adapter.prepare((3, 8, 8))
+    engine, states = adapter.engine, [adapter.state]
+    image = IMAGES[0].numpy()
+    for _ in range(3):
+        states.append(engine.observe(image, states[-1])[1])
+    made.clear()
+    engine.predict(image, states[0])
+    for now, coming in itertools.pairwise(states):
+        engine.ready(coming)
+        engine.predict(image, now)  # before the new state is told of
+        engine.predict(image, coming)
+    assert len(made) == 2
+    engine.predict(image, states[0])
+    assert len(made) == 3
+    # From now on the source has its own, and it costs no folding.
+    engine.predict(image, states[-1])
+    engine.predict(image, states[0])
+    assert len(made) == 3
 
 
 def test_once_closed_it_says_so_and_waiting_ends() -> None:

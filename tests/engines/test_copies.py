@@ -145,3 +145,14 @@ def test_the_host_may_be_named_beside_the_method() -> None:
         assert adapting.config == make_config("nanoadapt:eata", preset="paper")
     with pytest.raises(ConfigError, match="'nanoadapt:norm' and host 'tent' contradict each other"):
         Adapter(model, "nanoadapt:norm", "tent")
+    with pytest.raises(ConfigError, match=r"unknown host 'paper' \(a preset is given as preset="):
+        Adapter(model, "nanoadapt", "paper")
+    with pytest.raises(ConfigError, match="unknown host 'tnet'; expected one of norm, tent"):
+        Adapter(model, "tent", "tnet")
+
+
+def test_a_share_of_layers_is_kept_by_nanoadapt_and_not_by_a_baseline() -> None:
+    for depth in (0, 0.25, 2):
+        adapting = Adapter(shared("residual"), depth=depth)
+        assert adapting.with_method("nanoadapt:eata").config.layers.depth == depth
+        assert adapting.with_method("tent").config.layers.depth == (2 if depth == 2 else 0)

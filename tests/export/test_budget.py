@@ -89,6 +89,8 @@ def test_no_more_is_measured_than_the_answer_needs() -> None:
 def test_depths_begin_with_what_was_asked_for() -> None:
     assert depths_of(20) == [0, 10, 5, 2]
     assert depths_of(20, 8) == [8, 4, 2, 1]
+    assert depths_of(20, 0.5) == [0.5, 5, 2, 1]
+    assert depths_of(2, 0.5) == [0.5]
 
 
 def test_a_bundle_is_measured_in_a_process_of_its_own() -> None:

@@ -260,3 +260,17 @@ def test_in_random_order_the_accuracy_of_a_network_that_adapts_is_known_by_a_thr
     assert (accuracy is not None) == known
     # Logits of one 1 and three 0 are surer than 0.4.
     assert accuracy is None or (accuracy.value, accuracy.high) == (1.0, 1.0)
+
+
+def test_while_the_guard_has_fallen_back_a_threshold_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predictors, _ = _seeing(limits=Limits(), filtered=True, sure_above=0.4)
+    for _ in range(LEAST_FRAMES):
+        result = _see(predictors)
+    assert result.filter is not None
+    assert result.filter.accuracy is not None
+    monkeypatch.setattr(Guard, "fallen", property(lambda guard: "so that this can be tested"))
+    result = _see(predictors)
+    assert result.filter is not None
+    assert result.filter.accuracy is None

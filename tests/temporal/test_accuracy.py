@@ -103,6 +103,13 @@ def test_in_random_order_it_is_the_share_of_frames_that_are_surer_than_source_fr
     # What is believed is no part of it, and neither is what contradicts that.
     for of_frames in (estimate.of_frames(), estimate.of_answers(), estimate.of_frames(0.5)):
         assert of_frames == pytest.approx(expected)
+    # The source, to which a guard falls back, is sure where it is wrong.
+    assert estimate.of_frames(adapting=False) is None
+
+
+def test_a_threshold_can_be_passed_and_is_a_number() -> None:
+    assert threshold([1.0] * 60 + [0.5] * 40, 0.5) < 1
+    assert threshold([float("nan"), 0.2, 0.4], 0.5) == pytest.approx(0.3)
 
 
 def test_in_words() -> None:

@@ -31,7 +31,7 @@ _FIELDS: Mapping[str, Check] = {
     "by_seed": lambda value: are_shares(value) and bool(value),
     "over_time": are_shares,
     "host": lambda value: True,
-    "estimates": lambda value: value is None or all(map(_is_estimate, value)),
+    "estimates": lambda value: value is None or _are_estimates(value),
 }
 _ABSENT = {"over_time": (), "falls": None, "source_share": None, "estimates": None}
 """Fields that files of earlier versions, or rows without a guard, do not have."""
@@ -103,6 +103,10 @@ def _row(values: Row) -> ErrorRow:
     own = {field.name: values[field.name] for field in dataclasses.fields(ErrorRow)}
     tuples = {name: tuple(own[name]) for name in ("by_seed", "over_time")}
     return ErrorRow(**{**own, **tuples})
+
+
+def _are_estimates(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_estimate, value))
 
 
 def _is_estimate(value: Any) -> bool:
