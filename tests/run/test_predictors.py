@@ -14,7 +14,7 @@ from edge_tta.config import make_config
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard, Limits, guard
 from edge_tta.prepare import Images
-from edge_tta.run.frame_result import FrameResult, Outcome
+from edge_tta.run.frame_result import FilterReport, FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
 from edge_tta.run.timing import Stages
 from edge_tta.tasks import Classes
@@ -262,15 +262,14 @@ def test_in_random_order_the_accuracy_of_a_network_that_adapts_is_known_by_a_thr
     assert accuracy is None or (accuracy.value, accuracy.high) == (1.0, 1.0)
 
 
-def test_while_the_guard_has_fallen_back_a_threshold_tells_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    predictors, _ = _seeing(limits=Limits(), filtered=True, sure_above=0.4)
+def test_while_the_guard_has_fallen_back_a_threshold_tells_nothing() -> None:
+    predictors, _ = _seeing(limits=Limits(), filtered=True, sure_above=0.2)
     for _ in range(LEAST_FRAMES):
-        result = _see(predictors)
-    assert result.filter is not None
-    assert result.filter.accuracy is not None
-    monkeypatch.setattr(Guard, "fallen", property(lambda guard: "so that this can be tested"))
-    result = _see(predictors)
-    assert result.filter is not None
-    assert result.filter.accuracy is None
+        _see(predictors)
+    filtering, guard = predictors._filter, predictors._guard
+    assert filtering is not None
+    assert guard is not None
+    for fallen in (None, "the source seems to be right more often"):
+        guard.fallen = fallen
+        report = FilterReport.of(filtering, guard)
+        assert (report.accuracy is None) == (report.accuracy_alone is None) == (fallen is not None)
