@@ -81,8 +81,15 @@ def test_results_of_the_repository_can_be_reported_together(
     for path in RESULTS:
         assert f"`{path.name}`" in page
     assert "correlated:300" in page
-    # Rows of the former `bench bundle` are not taken for those of `bench memory`.
-    assert "rows are of kinds not reported here" in page
+
+
+def test_rows_of_a_kind_that_is_not_reported_are_told_of(tmp_path: Path) -> None:
+    file = result_file(tmp_path / "r.json", ROWS)
+    content = json.loads(file.read_text())
+    # As the former `bench bundle` wrote them: not to be taken for those of `bench memory`.
+    content["results"].append({"label": "learn", "bundle_peak_bytes": 1})
+    file.write_text(json.dumps(content))
+    assert "1 rows are of kinds not reported here" in _page(file, out=tmp_path / "out")
 
 
 def test_the_folder_s_other_files_stay_and_a_second_report_replaces_the_first(
