@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from edge_tta.method import moments
+from edge_tta.method.batches import Outputs
 from edge_tta.method.calibration.base import Collected
 from edge_tta.method.calibration.class_balance import mean_prediction
 from edge_tta.method.forward import flat
 from edge_tta.method.state import State, finite_or_old, layer_layout
-from edge_tta.method.step import Outputs, Step
+from edge_tta.method.step import Step
 from edge_tta.network.kernels import Moments
 
 

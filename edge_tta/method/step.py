@@ -14,14 +14,13 @@ changed: reset, save, resume and roll back are all "take the state". Branches on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from edge_tta import nest
 from edge_tta.config import MethodConfig
 from edge_tta.errors import ModelError
+from edge_tta.method.batches import MICRO_BATCH, Outputs, by_micro_batch, of_frames
 from edge_tta.method.calibration import make_calibration
 from edge_tta.method.forward import Fixed, Forward, Setting, make_setting, statistics_by_layer
 from edge_tta.method.hosts import make_host, trained_sites
@@ -29,14 +28,6 @@ from edge_tta.method.loss import both, make_loss
 from edge_tta.method.optimizer import make_optimizer
 from edge_tta.method.state import Layout, State, finite_or_old, parameter_layout
 from edge_tta.network.program import Program, Statistics
-
-Outputs = Any
-"""Tensors (N, ...), nested as the network returns them (`edge_tta.nest`)."""
-
-MICRO_BATCH = 8
-"""Frames that are normalised with the same anchored statistics at most; the next have those that
-these leave. Statistics are measured while the layers below are normalised as before: where many
-frames change all of them at once, each layer corrects what those below have corrected already."""
 
 
 class Step:
@@ -107,7 +98,7 @@ class Step:
             Outputs of the frames, and the new state; the given one is not changed.
         """
         if self._is_large(images, views):
-            return self._by_micro_batch(self.observe, images, state, views)
+            return by_micro_batch(self.observe, images, state, views)
         self.on_stage("prepare")
         with torch.no_grad():
             forward = self._forward(self.observing, state, self.values(state), images, views)
@@ -118,7 +109,7 @@ class Step:
             if "taylor.change" in state:
                 new["taylor.change"] = torch.zeros_like(state["taylor.change"])
             self.on_stage("update")
-        return _of_frames(outputs, views), new
+        return of_frames(outputs, views), new
 
     def learn(self, images: Tensor, state: State, *, views: int = 1) -> tuple[Outputs, State]:
         """Predict, calibrate, and descend the host's loss (Eq. 9), one optimizer step in S.
@@ -129,7 +120,7 @@ class Step:
         if not self.config.trains:
             return self.observe(images, state, views=views)
         if self._is_large(images, views):
-            return self._by_micro_batch(self.learn, images, state, views)
+            return by_micro_batch(self.learn, images, state, views)
         self.on_stage("prepare")
         frames, host = len(images) // views, self._host
         vector = state["opt.parameters"].detach().requires_grad_()
@@ -168,7 +159,7 @@ class Step:
             if "taylor.change" in state:
                 new["taylor.change"] = new["opt.parameters"] - state["opt.parameters"]
             self.on_stage("update")
-        return _of_frames(outputs, views), new
+        return of_frames(outputs, views), new
 
     def source_parameters(self) -> Tensor:
         """Return the trained parameters before the first frame, (P,)."""
@@ -199,18 +190,3 @@ class Step:
 
     def _is_large(self, images: Tensor, views: int) -> bool:
         return 0 < self._micro_batch < len(images) // views
-
-    def _by_micro_batch(
-        self, run: Callable[..., tuple[Outputs, State]], images: Tensor, state: State, views: int
-    ) -> tuple[Outputs, State]:
-        """Run steps of at most a micro-batch of frames each."""
-        parts = []
-        for part in torch.split(images, self._micro_batch * views):
-            own, state = run(part, state, views=views)
-            parts.append(own)
-        return nest.mapped(lambda *tensors: torch.cat(tensors), *parts), state
-
-
-def _of_frames(outputs: Outputs, views: int) -> Outputs:
-    """Return outputs of the frames alone, without a graph."""
-    return nest.mapped(lambda tensor: tensor.detach()[::views], outputs)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edge_tta.method.step import MICRO_BATCH, Step
+from edge_tta.method.batches import MICRO_BATCH
+from edge_tta.method.step import Step
 from tests.adapters import adapter, assert_same, shared, stream
 
 
