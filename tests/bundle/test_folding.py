@@ -68,7 +68,7 @@ def test_observations_are_those_of_the_graph_frame_after_frame() -> None:
 def test_weights_change_in_place_and_no_session_is_made_for_a_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = []
+    made, adapter = [], fresh()  # exporting loads sessions of its own
 
     class Counted(FoldedSession):
         def __init__(self, *arguments: Any) -> None:
@@ -76,7 +76,6 @@ def test_weights_change_in_place_and_no_session_is_made_for_a_state(
             super().__init__(*arguments)
 
     monkeypatch.setattr(edge_tta.engines.folded, "FoldedSession", Counted)
-    adapter = fresh()
     for image in IMAGES:
         adapter(image)
         adapter.predict(image)
