@@ -25,7 +25,7 @@ from export.bundle import write_bundle
 from export.probe import Needs, measure
 
 Build = Callable[[int, float], Adapter]
-Probe = Callable[[int, int, str], Needs]
+Probe = Callable[[int, float, str], Needs]
 
 
 def fit(probe: Probe, *, views: int, depths: list[float], budget: Budget) -> tuple[Choice, str]:

@@ -36,6 +36,7 @@ class Method(NamedTuple):
     name: str = "tent"
 
 
+UNITTA = "LeapLabTHU/UniTTA"
 _OF_UNITTA = ("rotta", "note", "tribe", "tribe_bbn", "unmixtns", "unitta_cofa", "unitta")
 REPOSITORIES = {
     "DequanWang/tent": Method("DequanWang/tent", "tent"),
@@ -43,7 +44,7 @@ REPOSITORIES = {
         "mariodoebler/test-time-adaptation", "test_time_adaptation"
     ),
     "plutonium-239/memsave_torch": Method("plutonium-239/memsave_torch", "memsave"),
-    **{f"UniTTA/{name}": Method("LeapLabTHU/UniTTA", "unitta", name) for name in _OF_UNITTA},
+    **{f"UniTTA/{name}": Method(UNITTA, "unitta", name) for name in _OF_UNITTA},
 }
 """Methods of repositories by the names that `--peers` takes."""
 

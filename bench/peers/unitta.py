@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from bench.peers import UNITTA
 from bench.peers.importing import Whole, importing
 from edge_tta.errors import ModelError
 from edge_tta.models import Model
 
-ADDRESS = "LeapLabTHU/UniTTA"
 _SETS = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 """Classes of the sets that the repository has configurations for."""
 
@@ -38,7 +38,7 @@ def unitta(name: str, folder: Path, model: Model, device: torch.device) -> Whole
     Raises:
         ModelError: no copy of the repository, or a network that it cannot take.
     """
-    with importing(ADDRESS, folder, folder / "core" / "adapter" / "build.py"), _on(device):
+    with importing(UNITTA, folder, folder / "core" / "adapter" / "build.py"), _on(device):
         network = _network(model).to(device)
         with torch.inference_mode():
             logits = network(torch.zeros(1, *model.input.shape, device=device))
@@ -102,7 +102,7 @@ def _classifier(network: nn.Module) -> str:
     """Return the name of the last linear layer."""
     names = _named(network, nn.Linear)
     if not names:
-        raise ModelError(f"{ADDRESS} needs a network that ends in an nn.Linear; this has none")
+        raise ModelError(f"{UNITTA} needs a network that ends in an nn.Linear; this has none")
     return names[-1]
 
 
@@ -113,7 +113,7 @@ def _domain_layer(network: nn.Module) -> str:
     """
     names = _named(network, nn.BatchNorm2d)
     if not names:
-        raise ModelError(f"{ADDRESS} needs a network with nn.BatchNorm2d; this has none")
+        raise ModelError(f"{UNITTA} needs a network with nn.BatchNorm2d; this has none")
     return names[len(names) // 3]
 
 

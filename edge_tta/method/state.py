@@ -61,17 +61,20 @@ def layer_layout(layers: Sequence[BatchNorm]) -> Layout:
     )
 
 
+def parameter_names(site: Site, train: str) -> list[str]:
+    """Return the names of a site's parameters that may train; train: as of `parameter_layout`."""
+    wanted = [site.layer.weight, site.layer.bias]
+    if train == "affine+conv" and site.linear is not None:
+        wanted += [site.linear.weight, site.linear.bias]
+    return [name for name in wanted if name is not None]
+
+
 def parameter_layout(program: Program, sites: Sequence[Site], train: str) -> Layout:
     """Return the layout of the trained parameters of some sites.
 
     train: `affine`, BatchNorm's own, or `affine+conv`, those and the linear map's in front.
     """
-    names: dict[str, None] = {}
-    for site in sites:
-        wanted = [site.layer.weight, site.layer.bias]
-        if train == "affine+conv" and site.linear is not None:
-            wanted += [site.linear.weight, site.linear.bias]
-        names.update({name: None for name in wanted if name is not None})
+    names = dict.fromkeys(name for site in sites for name in parameter_names(site, train))
     return Layout(tuple(names), tuple(tuple(program.parameters[n].shape) for n in names))
 
 

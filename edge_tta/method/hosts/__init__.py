@@ -12,6 +12,7 @@ from importlib import import_module
 from edge_tta.config import LayersConfig, LossConfig
 from edge_tta.errors import ConfigError
 from edge_tta.method.hosts.base import Host, HostLoss, SecondPass
+from edge_tta.method.state import parameter_names
 from edge_tta.network.folding import first_of
 from edge_tta.network.program import Site
 
@@ -43,14 +44,9 @@ def trained_sites(sites: Sequence[Site], table: LayersConfig, host: Host) -> lis
         ModelError: the network has no layer `adapt_from`.
     """
     first = first_of(sites, table.adapt_from)
-    own = [site for site in host.sites(sites) if _has_parameters(site, table.train)]
+    own = [site for site in host.sites(sites) if parameter_names(site, table.train)]
     deep = own[-table.trained(len(own)) :]  # all, if 0
     return [site for site in deep if site.index >= first]
-
-
-def _has_parameters(site: Site, train: str) -> bool:
-    has_affine = site.layer.weight is not None or site.layer.bias is not None
-    return has_affine or (train == "affine+conv" and site.linear is not None)
 
 
 __all__ = ["Host", "HostLoss", "SecondPass", "make_host", "trained_sites"]
