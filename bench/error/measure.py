@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.error.intervals import interval_of
 from bench.error.rows import ErrorRow
-from bench.error.streams import Outcome, Run, Task
-from bench.methods import is_filtered, is_guarded
+from bench.error.streams import Guarded, Outcome, Run, Task
+from bench.methods import is_filtered
 from bench.orders import Order, Stream, make_streams
 from bench.peers import Peer
 from bench.sets import LabelledSet
@@ -71,16 +72,18 @@ def measure_error(
             "order": str(order),
             "seed": seeds[0],
         }
-        if is_guarded(label):
-            frames = sum(len(outcome.wrong) for outcome in outcomes)
-            row["falls"] = sum(outcome.falls for outcome in outcomes)
-            row["source_share"] = sum(outcome.source_frames for outcome in outcomes) / frames
+        guarded = [outcome.guarded for outcome in outcomes if outcome.guarded is not None]
+        if guarded:
+            frames = sum(len(own.weight) for own in guarded)
+            row["falls"] = sum(own.falls for own in guarded)
+            row["source_share"] = sum(own.source_frames for own in guarded) / frames
         estimates = _estimates(streams, outcomes) if is_filtered(label) else {}
         yield [
             ErrorRow(
                 **row,
                 corruption=name,
                 **_errors(index, streams, outcomes, len(seeds), order),
+                **_guarded(index, streams, guarded, len(seeds)),
                 estimates=estimates.get(index, ()) if is_filtered(label) else None,
             )
             for index, name in enumerate(data.corruptions)
@@ -109,29 +112,47 @@ def _errors(
     order: Order,
 ) -> dict[str, Any]:
     """Return the errors on the frames of one corruption."""
-    per_seed = len(streams) // seeds
-    wrong = [
-        np.concatenate(
-            [
-                outcomes[i].wrong[streams[i].corruption == corruption]
-                for i in range(k * per_seed, (k + 1) * per_seed)
-            ]
-        )
-        for k in range(seeds)
-    ]
+    wrong = _by_seed(corruption, streams, [own.wrong for own in outcomes], seeds)
     n = sum(map(len, wrong))
     error = sum(int(part.sum()) for part in wrong) / n
     low, high = interval_of(error, n, seeds, order)
-    parts = [
-        [float(part.mean()) for part in np.array_split(own, _PARTS)]
-        for own in wrong
-        if len(own) >= _PARTS
-    ]
     return {
         "n": n,
         "error": error,
         "error_low": low,
         "error_high": high,
         "by_seed": tuple(float(own.mean()) for own in wrong),
-        "over_time": tuple(np.mean(parts, 0).tolist()) if parts else (),
+        "over_time": _over_time(wrong),
     }
+
+
+def _guarded(
+    corruption: int, streams: Sequence[Stream], guarded: Sequence[Guarded], seeds: int
+) -> dict[str, Any]:
+    """Return what guards did on the frames of one corruption; nothing without any."""
+    if not guarded:
+        return {}
+    own = _by_seed(corruption, streams, [one.own_wrong for one in guarded], seeds)
+    weight = _by_seed(corruption, streams, [one.weight for one in guarded], seeds)
+    return {"own_over_time": _over_time(own), "weight_over_time": _over_time(weight)}
+
+
+def _by_seed(
+    corruption: int, streams: Sequence[Stream], values: Sequence[npt.NDArray[Any]], seeds: int
+) -> list[npt.NDArray[Any]]:
+    """Return the values (frames,) on one corruption's frames, of each seed's streams together."""
+    chosen = [
+        own[stream.corruption == corruption] for stream, own in zip(streams, values, strict=True)
+    ]
+    per_seed = len(streams) // seeds
+    return [np.concatenate(chosen[k * per_seed : (k + 1) * per_seed]) for k in range(seeds)]
+
+
+def _over_time(values: Sequence[npt.NDArray[Any]]) -> tuple[float, ...]:
+    """Return means of equal parts, over all seeds; nothing of fewer frames than parts."""
+    parts = [
+        [float(part.mean()) for part in np.array_split(own, _PARTS)]
+        for own in values
+        if len(own) >= _PARTS
+    ]
+    return tuple(np.mean(parts, 0).tolist()) if parts else ()

@@ -19,6 +19,8 @@ class ErrorRow:
         by_seed: the error of each seed.
         falls: how often the guard fell back, in all streams together; None: no guard.
         source_share: of the streams' frames, on which it ran the source network too.
+        own_over_time, weight_over_time: the error of the guard's adapted network alone, and the
+            weight that its judge gave the source, in the parts of `over_time`; None: no guard.
         over_time: the error in equal parts of the stream, one after another, over all seeds;
             empty where there are fewer frames than parts.
         estimates: of the accuracy, without labels, every 300 frames: what it was, what was
@@ -44,12 +46,11 @@ class ErrorRow:
     over_time: tuple[float, ...] = ()
     falls: int | None = None
     source_share: float | None = None
+    own_over_time: tuple[float, ...] | None = None
+    weight_over_time: tuple[float, ...] | None = None
     estimates: tuple[tuple[float | None, ...], ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for files; what only the guard has where there is one."""
-        return {name: value for name, value in asdict(self).items() if _said(name, value)}
-
-
-def _said(name: str, value: Any) -> bool:
-    return value is not None or name not in ("falls", "source_share", "estimates")
+        """Plain values, for files; what only the guard or the filter has where there is one."""
+        always = {"host": self.host}
+        return {k: v for k, v in asdict(self).items() if v is not None} | always

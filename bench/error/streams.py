@@ -48,17 +48,31 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Guarded:
+    """What a guard did in a stream.
+
+    falls: how often it fell back. source_frames: on how many frames it ran the source. own_wrong:
+    which predictions of the adapted network alone were wrong, (frames,) bool. weight: of the
+    source, as the judge had it after each frame, (frames,).
+    """
+
+    falls: int
+    source_frames: int
+    own_wrong: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Outcome of a stream.
 
-    wrong: which predictions were wrong, (frames,) bool. falls: how often the guard fell back;
-    source_frames: on how many frames it ran the source; both 0 without a guard. estimates: of the
-    accuracy, by the number of frames after which they were made: every `MEMORY` or a batch more.
+    wrong: which predictions were wrong, (frames,) bool. guarded: None without a guard. estimates:
+    of the accuracy, by the number of frames after which they were made: every `MEMORY` or a batch
+    more.
     """
 
     wrong: npt.NDArray[np.bool_]
-    falls: int = 0
-    source_frames: int = 0
+    guarded: Guarded | None = None
     estimates: Mapping[int, Accuracy | None] = field(default_factory=dict)
 
 
@@ -85,19 +99,26 @@ class Runner:
         """
         predict, guard = self._predictor(task)
         pictures = list(self.data.corruptions.values())
-        stream, wrong = task.stream, []
+        stream = task.stream
+        wrong, own_wrong, weight = [], [], []
         estimates: dict[int, Accuracy | None] = {}
         for start in range(0, len(stream.picture), task.batch_size):
             window = slice(start, start + task.batch_size)
             chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
             images = self.model.input.normalise(np.stack([pictures[c][p] for c, p in chosen]))
-            predicted = as_array(predict(images)).argmax(1)
-            wrong.append(predicted != self.data.labels[stream.picture[window]])
-            frames = start + len(predicted)
+            labels = self.data.labels[stream.picture[window]]
+            wrong.append(as_array(predict(images)).argmax(1) != labels)
+            if guard is not None and guard.judge is not None:
+                own_wrong.append(as_array(guard.own).argmax(1) != labels)
+                weight.append(np.full(len(labels), guard.judge.weight))
+            frames = start + len(labels)
             if isinstance(predict, Filtered) and frames // MEMORY > start // MEMORY:
                 estimates[frames] = FilterReport.of(predict, guard).accuracy
-        falls, ran = (0, 0) if guard is None else (guard.falls, guard.source_frames)
-        return Outcome(np.concatenate(wrong), falls, ran, estimates)
+        guarded = None
+        if guard is not None:
+            joined = np.concatenate(own_wrong), np.concatenate(weight)
+            guarded = Guarded(guard.falls, guard.source_frames, *joined)
+        return Outcome(np.concatenate(wrong), guarded, estimates)
 
     def _predictor(self, task: Task) -> tuple[Callable[[Any], Any], Guard | None]:
         """Return what answers images, from the source, and the guard in it."""

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.adapters import adapter_of
-from bench.error.streams import Outcome
 from bench.guard.streams import Part, make_stream
-from bench.methods import is_guarded, predictor_of
+from bench.methods import predictor_of
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
 from edge_tta.network.source import SourceNetwork
@@ -95,8 +95,8 @@ def measure_guard(
         parts = make_stream(name, base, data, streams.frames, seed, before=streams.before)
         for label, config in methods.items():
             rows = []
-            for part, outcome in _run(subject, config, label, parts, advance):
-                wrong, labelled = outcome.wrong, part.labels is not None
+            for part, wrong, guarded in _run(subject, config, label, parts, advance):
+                labelled = part.labels is not None
                 cuts = range(0, len(wrong), BUCKET) if labelled else ()
                 rows.append(
                     GuardRow(
@@ -111,10 +111,8 @@ def measure_guard(
                         n=len(wrong),
                         stream_error=float(wrong.mean()) if labelled else None,
                         along=tuple(float(wrong[cut : cut + BUCKET].mean()) for cut in cuts),
-                        falls=outcome.falls if is_guarded(label) else None,
-                        source_share=(
-                            outcome.source_frames / len(wrong) if is_guarded(label) else None
-                        ),
+                        falls=guarded.get("falls"),
+                        source_share=guarded.get("source_share"),
                     )
                 )
             yield rows
@@ -126,8 +124,11 @@ def _run(
     label: str,
     parts: Sequence[Part],
     advance: Callable[[int], None],
-) -> Iterator[tuple[Part, Outcome]]:
-    """Yield each part and its outcome; a part without labels has no wrong predictions."""
+) -> Iterator[tuple[Part, npt.NDArray[np.bool_], dict[str, Any]]]:
+    """Yield each part, which predictions were wrong, and what the guard did, if there is one.
+
+    A part without labels has no wrong predictions.
+    """
     adapter = adapter_of(subject.network, config, subject.spec)
     predict, guard = predictor_of(adapter, label)
     size = _SOURCE_BATCH if config.method == "source" else 1
@@ -140,7 +141,8 @@ def _run(
             advance(len(images))
         classes = np.concatenate(predicted)
         wrong = classes != part.labels if part.labels is not None else np.zeros(len(classes), bool)
-        if guard is None:
-            yield part, Outcome(wrong)
-        else:
-            yield part, Outcome(wrong, guard.falls - falls, guard.source_frames - ran)
+        guarded = {}
+        if guard is not None:
+            share = (guard.source_frames - ran) / len(wrong)
+            guarded = {"falls": guard.falls - falls, "source_share": share}
+        yield part, wrong, guarded

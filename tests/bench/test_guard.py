@@ -173,8 +173,9 @@ def test_a_guarded_stream_is_that_of_a_guard_around_an_adapter(size: int) -> Non
         predicted = guard(spec.normalise(ARRAYS["fog"][chosen])).argmax(1).numpy()
         wrong += (predicted != LABELS[chosen]).tolist()
     assert outcome.wrong.tolist() == wrong
-    assert outcome.falls == guard.falls > 0
-    assert outcome.source_frames == guard.source_frames
+    assert outcome.guarded is not None
+    assert outcome.guarded.falls == guard.falls > 0
+    assert outcome.guarded.source_frames == guard.source_frames
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -110,7 +110,11 @@ def test_processes_of_their_own_measure_what_one_measures() -> None:
     assert len(here) == len(there) == 6
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one.wrong, other.wrong)
-        assert (one.falls, one.source_frames) == (other.falls, other.source_frames)
+        assert (one.guarded is None) == (other.guarded is None)
+        if one.guarded is not None and other.guarded is not None:
+            np.testing.assert_array_equal(one.guarded.weight, other.guarded.weight)
+            np.testing.assert_array_equal(one.guarded.own_wrong, other.guarded.own_wrong)
+            assert one.guarded.source_frames == other.guarded.source_frames
 
 
 def test_estimates_of_the_accuracy_stand_beside_what_it_was() -> None:
@@ -128,6 +132,19 @@ def test_estimates_of_the_accuracy_stand_beside_what_it_was() -> None:
     assert list(outcome.estimates) == [300, 600]
     assert filtered[0].estimates is not None
     assert filtered[0].estimates[1][0] == pytest.approx(1 - outcome.wrong[300:].mean())
+
+
+def test_what_the_guard_holds_stands_beside_what_it_answers() -> None:
+    plain, guarded = _measured("norm,norm+guard", "still:40")
+    for row, own in zip(plain, guarded, strict=True):
+        assert row.own_over_time is None
+        assert row.weight_over_time is None
+        # On every frame of these streams the adapter adapts, as it does without the guard.
+        assert own.own_over_time == row.over_time
+        assert own.weight_over_time is not None
+        assert len(own.weight_over_time) == len(row.over_time)
+        assert all(0 <= weight <= 1 for weight in own.weight_over_time)
+        assert own.falls is not None
 
 
 def test_a_method_that_needs_images_of_the_source_is_refused() -> None:

@@ -22,6 +22,7 @@ from bench.report.error.corruptions import (
     draw_by_corruption,
     negative_transfer,
 )
+from bench.report.error.judge import judge
 from bench.report.error.orders import by_order, draw_by_order
 from bench.report.error.results import ErrorResults, group
 from bench.report.error.sensitivity import by_value, draw_by_value, series_of
@@ -448,6 +449,24 @@ def test_estimates_of_the_accuracy_are_compared_with_what_it_was() -> None:
         ["`tent+filter`", "natural, N = 1", "0 of 1", "-", "-"],
     ]
     assert list(accuracy(_results([row("tent")]))) == []
+
+
+def test_the_judge_is_right_where_it_gives_the_better_network_most_of_the_weight() -> None:
+    def late(value: float) -> tuple[float, ...]:
+        return (1.0,) * 10 + (value,) * 10  # 600 frames: the judge has the first half of them
+
+    guarded = "nanoadapt:tent+guard"
+    told = {"fog": (0.2, 0.1), "snow": (0.2, 0.9), "frost": (0.31, 0.9), "clean": (0.5, 0.4)}
+    rows = []
+    for name, (own, weight) in told.items():
+        rows.append(row("source", name, pictures=600, over_time=late(0.3)))
+        more = {"own_over_time": late(own), "weight_over_time": late(weight)}
+        rows.append(row(guarded, name, pictures=600, over_time=late(own), **more))
+    (section,) = judge(_results(rows))
+    assert _tables(section)[0].rows == [
+        [f"`{guarded}`", "iid, N = 1", "1 of 3", "clean +20.0, snow -10.0"]
+    ]
+    assert list(judge(_results([row("source"), row(guarded)]))) == []
 
 
 @pytest.mark.parametrize(

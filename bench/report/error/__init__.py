@@ -15,6 +15,7 @@ from bench.report.error.ablation import ablations, by_part
 from bench.report.error.accuracy import accuracy
 from bench.report.error.batch_sizes import by_batch_size
 from bench.report.error.corruptions import by_corruption
+from bench.report.error.judge import judge
 from bench.report.error.orders import by_order
 from bench.report.error.over_time import over_time
 from bench.report.error.results import ErrorResults, group, same_fields
@@ -32,9 +33,15 @@ _FIELDS: Mapping[str, Check] = {
     "over_time": are_shares,
     "host": lambda value: True,
     "estimates": lambda value: value is None or _are_estimates(value),
+    **dict.fromkeys(
+        ("own_over_time", "weight_over_time"), lambda value: value is None or are_shares(value)
+    ),
 }
-_ABSENT = {"over_time": (), "falls": None, "source_share": None, "estimates": None}
-"""Fields that files of earlier versions, or rows without a guard, do not have."""
+_ABSENT = {
+    "over_time": (),
+    **dict.fromkeys(("falls", "source_share", "own_over_time", "weight_over_time", "estimates")),
+}
+"""Fields that files of earlier versions, or rows without a guard or a filter, do not have."""
 _SETTING = ("label", "model", "data", "severity", "order", "batch_size", "corruption")
 
 
@@ -58,6 +65,7 @@ def sections(rows: Sequence[Row], methods: Mapping[str, Row]) -> list[Section]:
             *by_value(results),
             *over_time(results, hidden),
             *accuracy(results),
+            *judge(results),
             Section("Error by corruption", level=3),
             *by_corruption(results, hidden),
         ]
