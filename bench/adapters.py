@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from edge_tta.engines.base import BACKWARD, Backward
 from edge_tta.engines.modules import torch_engine
 from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
-from edge_tta.prepare import InputSpec
+from edge_tta.prepare import Images, InputSpec
 from edge_tta.tasks import Task
 from export.bundle import write_bundle
 
@@ -33,10 +34,16 @@ def adapter_of(
     return Adapter(torch_engine(network, config, device, spec, backward, task))
 
 
-def make_bundle(model: Model, config: MethodConfig, folder: Path, network: SourceNetwork) -> None:
+def make_bundle(
+    model: Model,
+    config: MethodConfig,
+    folder: Path,
+    network: SourceNetwork,
+    int8: Sequence[Images] | None = None,
+) -> None:
     """Write a bundle of one method into a new folder, which is not compared with PyTorch.
 
-    network: of the model.
+    network: of the model. int8: as of `export.bundle.write_bundle`.
 
     Raises:
         ModelError: the network cannot be captured or exported.
@@ -44,4 +51,4 @@ def make_bundle(model: Model, config: MethodConfig, folder: Path, network: Sourc
     """
     folder.mkdir()
     adapter = adapter_of(network, config, model.input)
-    write_bundle(replace(model, labels=None), [adapter], "edge", folder)
+    write_bundle(replace(model, labels=None), [adapter], "edge", folder, int8=int8)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from edge_tta.bundle.runtime import PROFILES
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import OutputError
 from edge_tta.models import Model
+from edge_tta.prepare import Images
 from export.bundle import write_bundle
 from export.probe import Needs, measure
 
@@ -70,6 +71,7 @@ class Exporting:
         build: an adapter of one network by (views, depth).
         place: a folder on a disk with room for a bundle.
         tell: told what is being measured.
+        int8: as of `export.bundle.write_bundle`.
     """
 
     model: Model
@@ -78,6 +80,7 @@ class Exporting:
     place: Path
     threads: int | None
     tell: Callable[[str], None]
+    int8: Sequence[Images] | None = None
     _known: dict[tuple[int, float], dict[str, Needs]] = field(default_factory=dict)
 
     def __call__(self, views: int, depth: float, profile: str) -> Needs:
@@ -90,7 +93,8 @@ class Exporting:
     def _measured(self, views: int, depth: float) -> dict[str, Needs]:
         try:
             with tempfile.TemporaryDirectory(dir=self.place, prefix=".edge-tta-") as folder:
-                write_bundle(self.model, [self.build(views, depth)], self.preset, Path(folder))
+                built = [self.build(views, depth)]
+                write_bundle(self.model, built, self.preset, Path(folder), int8=self.int8)
                 return {name: measure(Path(folder), name, self.threads) for name in PROFILES}
         except OSError as error:
             raise OutputError(f"cannot write into {self.place}: {error.strerror}") from error

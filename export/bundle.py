@@ -7,8 +7,10 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from onnx import ModelProto
 
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.manifest import (
@@ -20,18 +22,18 @@ from edge_tta.bundle.manifest import (
     TensorSpec,
     write_manifest,
 )
-from edge_tta.checkpoint import Arrays, save_state
+from edge_tta.checkpoint import save_state
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError, ModelError, OutputError
 from edge_tta.models import Model
 from edge_tta.prepare import Images
 from export.graph.convert import convert, refuse_unsupported
-from export.graph.emitter import Style
 from export.graph.in_place import trace_folded
 from export.graph.operators import OPERATORS
 from export.graph.repeats import repeat_cheap
 from export.graph.trace import Traced, plain_step, trace_learn, trace_observe, trace_predict
 from export.graph.weights import WeightFile
+from export.int8 import Closeness, closeness, int8_graphs
 from export.parity import Parity, compare
 
 WEIGHTS = "weights.bin"
@@ -47,12 +49,14 @@ class Exported:
         bytes: size of the folder's files.
         nodes: operators of each graph, by file name.
         parity: how far each method is from PyTorch, by label.
+        int8: how close each in int8 is to float32, by label; empty where none is.
     """
 
     folder: Path
     bytes: int
     nodes: dict[str, int]
     parity: dict[str, Parity]
+    int8: dict[str, Closeness] = field(default_factory=dict)
 
 
 def check_target(folder: Path) -> None:
@@ -78,6 +82,8 @@ def export_bundle(
     frames: Sequence[Images] | None = None,
     advice: Advice | None = None,
     tell: Tell = lambda stage: None,
+    *,
+    int8: Sequence[Images] | None = None,
 ) -> Exported:
     """Writes a bundle of the adapters' methods, whole or not at all.
 
@@ -87,6 +93,8 @@ def export_bundle(
         frames: images (1, channels, H, W) to compare both executors on; None: made ones.
         advice: how it is to be run; None: as any bundle.
         tell: told each stage when it begins.
+        int8: images likewise, of usual conditions, whose values tell the ranges of activations:
+            predictions and observations are in int8; None: in float32.
 
     Raises:
         ModelError: the network cannot be captured or exported, or the graphs do not compute what
@@ -96,8 +104,8 @@ def export_bundle(
     """
     check_target(folder)
     with whole_folder(folder) as part:
-        nodes = write_bundle(model, adapters, preset, part, advice, tell)
-        parity = {}
+        nodes = write_bundle(model, adapters, preset, part, advice, tell, int8=int8)
+        parity, close = {}, {}
         for adapter in adapters:
             label = adapter.config.label
             tell(f"comparing {label} with PyTorch")
@@ -106,8 +114,11 @@ def export_bundle(
                 label = f"{label}, compact"
                 tell(f"comparing {label} with PyTorch")
                 parity[label] = compare(part, adapter, model.input, frames, "memory")
+            if int8:
+                tell(f"comparing {adapter.config.label} in int8")
+                close[adapter.config.label] = closeness(part, adapter.config.label, int8)
         total = sum(file.stat().st_size for file in part.iterdir())
-    return Exported(folder, total, nodes, parity)
+    return Exported(folder, total, nodes, parity, close)
 
 
 def write_bundle(
@@ -117,6 +128,8 @@ def write_bundle(
     folder: Path,
     advice: Advice | None = None,
     tell: Tell = lambda stage: None,
+    *,
+    int8: Sequence[Images] | None = None,
 ) -> dict[str, int]:
     """Writes the files of a bundle into an empty folder, compared with nothing.
 
@@ -138,18 +151,28 @@ def write_bundle(
     methods: dict[str, MethodRecord] = {}
     for adapter, graphs in zip(adapters, traced, strict=True):
         stem = "" if not methods else f"{adapter.config.label.replace(':', '-')}."
-        names = {}
+        names, codes = {}, {}
+        if int8:
+            tell(f"bringing {adapter.config.label} into int8")
+            engine = engine_of(adapter)
+            state = engine.to_arrays(engine.initial_state())
+            codes = int8_graphs(graphs, state, int8, weights)
         for kind, graph in graphs.items():
             names[kind] = f"{stem}{kind}.onnx"
             tell(f"writing {names[kind]}")
-            nodes[names[kind]] = _write(graph, weights, folder / names[kind])
+            proto = codes.get(kind) or convert(graph, weights, Path(names[kind]).stem)
+            nodes[names[kind]] = _write(proto, folder / names[kind])
         if "learn" in graphs:
             repeat_cheap(graphs["learn"].module)
             names["compact"] = f"{stem}learn.compact.onnx"
             target = folder / names["compact"]
             tell(f"writing {target.name}")
-            nodes[target.name] = _write(graphs["learn"], weights, target, "compact")
-        methods[adapter.config.label] = _record(adapter, shape, folder, stem, names, preset)
+            proto = convert(graphs["learn"], weights, target.stem, "compact")
+            nodes[target.name] = _write(proto, target)
+        record = _record(adapter, shape, folder, stem, names, preset)
+        if record.folded is not None:
+            record = replace(record, folded=replace(record.folded, int8=bool(codes)))
+        methods[adapter.config.label] = record
     weights.write(folder)
     _write_manifest(model, adapters[0], shape, folder, methods, advice)
     return nodes
@@ -177,9 +200,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _write(graph: Traced, weights: WeightFile, path: Path, style: Style = "fast") -> int:
+def _write(proto: ModelProto, path: Path) -> int:
     """Writes a graph; returns the number of its operators."""
-    proto = convert(graph, weights, path.stem, style)
     path.write_bytes(proto.SerializeToString())
     return len(proto.graph.node)
 
@@ -208,9 +230,7 @@ def _record(
     """Write a method's source state and return its record in the manifest."""
     engine = engine_of(adapter)
     adapter.prepare(shape)
-    arrays: Arrays = {
-        name: value.cpu().numpy().copy() for name, value in engine.initial_state().items()
-    }
+    arrays = engine.to_arrays(engine.initial_state())
     save_state(folder / f"{stem}state.safetensors", arrays, engine.header(0))
     return MethodRecord(
         observe=names["observe"],

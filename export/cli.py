@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from edge_tta.bundle.manifest import Advice
     from edge_tta.models import Model
     from edge_tta.network.source import SourceNetwork
+    from edge_tta.prepare import Images
+    from export.int8 import Closeness
 
 WEIGHT_KINDS = {
     "folded": "the network with what was learned put in: a plain state dict, or an ONNX file",
@@ -52,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="folder, video or picture to compare with PyTorch on (default: made pictures)",
     )
+    bundle.add_argument(
+        "--int8",
+        action="store_true",
+        help="predict and observe in int8: a quarter of the memory, and faster; ranges are those "
+        "of --frames, else --source-frames",
+    )
     bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
     bundle.add_argument(
         "--threads",
@@ -82,28 +90,36 @@ def main(argv: Sequence[str]) -> int:
 
 def _bundle(arguments: argparse.Namespace) -> int:
     from export.bundle import check_target, export_bundle
-    from export.parity_frames import images_of
 
     check_target(arguments.out)
     options.check_choices(arguments)
     options.use_threads(arguments.threads)
+    if arguments.int8 and arguments.frames is None and arguments.source_frames is None:
+        raise ConfigError(
+            "--int8 needs frames of usual conditions, which tell how large activations are; give "
+            "some: --frames FOLDER"
+        )
     model = options.model_from(arguments)
     preset = arguments.preset or options.DEFAULT_PRESET
-    main_one, advice = _main_method(arguments, model)
+    frames = _frames(arguments.frames, model)
+    int8 = (frames or _frames(arguments.source_frames, model)) if arguments.int8 else None
+    main_one, advice = _main_method(arguments, model, int8)
     adapters = {main_one.config.label: main_one}
     for name in arguments.compared.split(","):
         if name.strip() not in ("", "none"):
             other = main_one.with_method(name.strip())
             adapters.setdefault(other.config.label, other)
-    frames = None
-    if arguments.frames is not None:
-        frames = images_of(arguments.frames, model.input)
-        if not frames:
-            raise ConfigError(f"{arguments.frames} holds no frames to compare on")
     console = terminal()
     with stages(terminal(stderr=True), "exporting") as tell:
         done = export_bundle(
-            model, list(adapters.values()), str(preset), arguments.out, frames, advice, tell
+            model,
+            list(adapters.values()),
+            str(preset),
+            arguments.out,
+            frames,
+            advice,
+            tell,
+            int8=int8,
         )
     for label, parity in done.parity.items():
         console.print(
@@ -111,12 +127,41 @@ def _bundle(arguments: argparse.Namespace) -> int:
             f"logits {parity.logits:.1e}, its state {parity.state:.1e}, the last logits "
             f"{parity.drift:.1e}" + _why(parity.tolerance)
         )
+    for label, close in done.int8.items():
+        console.print(_said_of_int8(label, close))
     nodes = ", ".join(f"{name} {count}" for name, count in done.nodes.items())
     console.print(f"{done.folder}: {done.bytes / 1e6:.1f} MB; operators: {nodes}")
     return 0
 
 
-def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, Advice]:
+def _frames(given: str | None, model: Model) -> list[Images] | None:
+    """Return the first frames of a source as images; None: of none."""
+    from export.parity_frames import images_of
+
+    if given is None:
+        return None
+    frames = images_of(given, model.input)
+    if not frames:
+        raise ConfigError(f"{given} holds no frames")
+    return frames
+
+
+def _said_of_int8(label: str, close: Closeness) -> str:
+    """Return how close int8 is to float32, in a line."""
+    from export.int8 import SURE
+
+    text = f"{label} in int8, {close.frames} frames: outputs differ by {close.outputs:.1%}"
+    if close.same is None:
+        return text
+    text += f", the class is float32's on {close.same:.1%}"
+    if close.same >= SURE:
+        return text
+    return text + "; look at its error first: edge-tta bench error --backend onnx --int8 FRAMES"
+
+
+def _main_method(
+    arguments: argparse.Namespace, model: Model, int8: Sequence[Images] | None
+) -> tuple[Adapter, Advice]:
     """The bundle's first method, and how it is to be run: as asked for, or as a budget has it."""
     from edge_tta.adapter import Adapter
     from edge_tta.budget.choices import check_learns
@@ -149,6 +194,7 @@ def _main_method(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, 
                 arguments.out.resolve().parent,
                 arguments.threads,
                 status.update,
+                int8,
             ),
             views=asked.config.views.count,
             depths=depths_for(asked, model.input.shape),

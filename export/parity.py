@@ -101,7 +101,7 @@ def compare(
     """
     adapter = like.fresh_copy()
     reference = _Reference(adapter, spec)
-    engine = OnnxEngine(Bundle(folder, profile=profile), like.config.label)
+    engine = OnnxEngine(Bundle(folder, profile=profile), like.config.label, int8=False)
     bundle, alone = Adapter(engine), Adapter(engine)
     bundle.prepare(spec.shape)
     worst = Parity(0, 0, 0.0, 0.0, 0.0)

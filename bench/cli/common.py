@@ -37,7 +37,9 @@ from edge_tta.files import check_place
 from edge_tta.models import Model
 from edge_tta.network.program import Program
 from edge_tta.network.source import SourceNetwork
+from edge_tta.prepare import Images
 from edge_tta.tasks import Task
+from export.parity_frames import images_of
 
 T = TypeVar("T")
 
@@ -53,6 +55,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": "torch",
         "help": "onnx: bundles, made for the time of the measurement: the same to rounding, and "
         "several times as fast at one frame (default: torch)",
+    },
+    "--int8": {
+        "metavar": "FRAMES",
+        "help": "bundles predict and observe in int8; these frames tell how large activations are",
     },
     "--json": {"type": Path, "metavar": "FILE", "help": "result file"},
 }
@@ -158,6 +164,8 @@ class Command:
         """
         arguments = self.arguments
         if arguments.backend == "torch":
+            if getattr(arguments, "int8", None) is not None:
+                raise ConfigError("--int8 is of bundles; add --backend onnx")
             return
         if not task.filtered:
             raise ConfigError(f"task {task.name} is measured in PyTorch; leave --backend out")
@@ -180,12 +188,13 @@ class Command:
         if self.arguments.backend == "torch":
             yield folders
             return
+        frames = int8_frames(getattr(self.arguments, "int8", None), model)
         with TemporaryDirectory(prefix="edge-tta-bench-") as root:
             for config in dict.fromkeys(self.methods.values()):
                 if config.method != "source":  # PyTorch's is as good, and takes many frames at once
                     folders[config] = str(Path(root, str(len(folders))))
                     with self.console.status("Exporting"):
-                        make_bundle(model, config, Path(folders[config]), source)
+                        make_bundle(model, config, Path(folders[config]), source, frames)
             yield folders
 
     @property
@@ -228,6 +237,20 @@ class Command:
         for row in table.rows:
             shown.add_row(*map(_plain, row))
         terminal().print(shown)
+
+
+def int8_frames(given: str | None, model: Model) -> list[Images] | None:
+    """Return the frames by which bundles are brought into int8; None: they are not.
+
+    Raises:
+        EdgeTTAError: there are none.
+    """
+    if given is None:
+        return None
+    frames = images_of(given, model.input)
+    if not frames:
+        raise ConfigError(f"--int8: {given} holds no frames")
+    return frames
 
 
 def _plain(cell: str) -> str:

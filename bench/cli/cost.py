@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.cli.common import Command, add, check_known, listed
+from bench.cli.common import Command, add, check_known, int8_frames, listed
 from bench.cost.bundles import with_bundles
 from bench.cost.case import BACKENDS, DEVICES, Case, make_cases
 from bench.cost.torch_subjects import load_model_of
@@ -79,6 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", metavar="SOURCE", help="frames to see, as of edge-tta run (default: drawn ones)"
     )
+    add(parser, "--int8", help="bundles in int8 too; these frames tell how large activations are")
     add(parser, "--json")
 
 
@@ -128,8 +129,11 @@ def planned(command: Command) -> Iterator[Plan]:
             threads=arguments.threads,
             saved=arguments.saved,
             checkpoint_activations=arguments.checkpoint_activations,
+            int8=arguments.int8 is not None,
         )
     )
+    if arguments.int8 is not None and "onnx" not in arguments.backend:
+        raise ConfigError("--int8 is of bundles; add --backend onnx")
     model: dict[str, Any] = {name: getattr(arguments, name) for name in MODEL_OPTIONS}
     name = Path(arguments.model).name + (" (untrained)" if arguments.untrained else "")
     if "onnx" not in arguments.backend:
@@ -138,5 +142,6 @@ def planned(command: Command) -> Iterator[Plan]:
     with contextlib.ExitStack() as stack:
         with command.console.status("Exporting"):
             loaded = load_model_of(arguments)
-            cases = stack.enter_context(with_bundles(cases, loaded))
+            frames = int8_frames(arguments.int8, loaded)
+            cases = stack.enter_context(with_bundles(cases, loaded, frames))
         yield Plan(cases, {**model, "input": input_of(loaded.input)}, name)

@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         help="precision of the activations saved for backward (default: stock, PyTorch's own)",
     )
     add(parser, "--json")
-    add(parser, "--backend")
+    add(parser, "--backend", "--int8")
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="folder for a page with tables and plots"
     )

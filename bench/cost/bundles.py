@@ -14,14 +14,18 @@ from bench.cost.onnx_subjects import FOLDED
 from edge_tta.config import make_config
 from edge_tta.engines.modules import source_network
 from edge_tta.models import Model
+from edge_tta.prepare import Images
 from export.folded import write_folded
 
 
 @contextlib.contextmanager
-def with_bundles(cases: Sequence[Case], model: Model) -> Iterator[list[Case]]:
+def with_bundles(
+    cases: Sequence[Case], model: Model, int8: Sequence[Images] | None = None
+) -> Iterator[list[Case]]:
     """The cases, those on onnxruntime with the folder of their graphs, gone after the block.
 
-    A bundle is not compared with PyTorch as `edge-tta export bundle` does it.
+    A bundle is not compared with PyTorch as `edge-tta export bundle` does it. int8: frames for
+    those in int8, as of `export.bundle.write_bundle`.
 
     Raises:
         ModelError: the network cannot be captured or exported.
@@ -29,19 +33,23 @@ def with_bundles(cases: Sequence[Case], model: Model) -> Iterator[list[Case]]:
     """
     network = source_network(model.module, "cpu", model.task)
     with tempfile.TemporaryDirectory(prefix="edge-tta-bench-") as root:
-        folders: dict[str, Path] = {}
+        folders: dict[tuple[str, bool], Path] = {}
         for case in cases:
-            if case.backend != "onnx" or case.asked in folders:
+            key = case.asked, case.work.in_int8
+            if case.backend != "onnx" or key in folders:
                 continue
-            folders[case.asked] = folder = Path(root, str(len(folders)))
+            folders[key] = folder = Path(root, str(len(folders)))
             if case.work is Work.FOLDED:
                 # Before its first frame any method is the source network.
                 folder.mkdir()
                 adapter = adapter_of(network, make_config(), model.input)
                 write_folded(adapter, model.input, folder / FOLDED)
             else:
-                make_bundle(model, case.config, folder, network)
+                frames = int8 if case.work.in_int8 else None
+                make_bundle(model, case.config, folder, network, frames)
         yield [
-            replace(case, place=str(folders[case.asked])) if case.backend == "onnx" else case
+            replace(case, place=str(folders[case.asked, case.work.in_int8]))
+            if case.backend == "onnx"
+            else case
             for case in cases
         ]

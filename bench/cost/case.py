@@ -24,9 +24,21 @@ class Work(str, Enum):
     PREDICT = "predict"
     BESIDE = "beside"
     OBSERVE = "observe"
+    PREDICT_INT8 = "predict, int8"
+    OBSERVE_INT8 = "observe, int8"
     LEARN = "learn"
     FOLDED = "folded"
     ADAPT = "adapt"
+
+    @property
+    def predicts(self) -> bool:
+        """Whether nothing changes but the answer."""
+        return self in (Work.PREDICT, Work.PREDICT_INT8)
+
+    @property
+    def in_int8(self) -> bool:
+        """Whether its bundle is in int8."""
+        return self in (Work.PREDICT_INT8, Work.OBSERVE_INT8)
 
     @property
     def rank(self) -> int:
@@ -71,12 +83,12 @@ class Case:
     @property
     def guarded(self) -> bool:
         """Whether the guard of `edge-tta run` stands around it."""
-        return is_guarded(self.asked) and self.work is not Work.PREDICT
+        return is_guarded(self.asked) and not self.work.predicts
 
     @property
     def filtered(self) -> bool:
         """Whether its answers are filtered over time."""
-        return is_filtered(self.asked) and self.work not in (Work.PREDICT, Work.FOLDED)
+        return is_filtered(self.asked) and not self.work.predicts and self.work is not Work.FOLDED
 
     @property
     def head(self) -> dict[str, Any]:
@@ -118,11 +130,13 @@ def make_cases(
     threads: Sequence[int | None] = (None,),
     saved: Sequence[str] = ("stock",),
     checkpoint_activations: Sequence[int | str] = (0,),
+    int8: bool = False,
 ) -> Iterator[Case]:
     """Cases, all of them, by device and threads, so that those to be compared stand together.
 
     Peers run on torch, as they are, whatever `saved` and `checkpoint_activations` say. Bundles run
     on the CPU and save activations in float32; the source network beside them is always there.
+    int8: predictions and observations by bundles in int8 too.
     """
     for device, count in itertools.product(devices, threads):
         setting = Case("", "", device=device, threads=count)
@@ -135,7 +149,7 @@ def make_cases(
             cases = (
                 _torch_cases(methods, saved, checkpoint_activations)
                 if backend == "torch"
-                else _bundle_cases(methods)
+                else _bundle_cases(methods, int8)
             )
             for case in cases:
                 yield replace(case, label=case.label + more, device=device, threads=count)
@@ -156,12 +170,13 @@ def _torch_cases(
             yield replace(case, label=full, saved=precision, checkpoint_activations=cut)
 
 
-def _bundle_cases(methods: Mapping[str, MethodConfig]) -> Iterator[Case]:
+def _bundle_cases(methods: Mapping[str, MethodConfig], int8: bool) -> Iterator[Case]:
     for label, config in {"source": make_config("source"), **methods}.items():
         if config.method == "source":
             works = [Work.FOLDED]
         else:
             works = [Work.PREDICT, Work.OBSERVE]
+            works += [Work.PREDICT_INT8, Work.OBSERVE_INT8] if int8 else []
             works += [Work.LEARN, Work.LEARN_IN_LITTLE, Work.BESIDE] if config.trains else []
         for work in works:
             yield Case(

@@ -44,16 +44,17 @@ class Maker:
             return self._folded(folder / FOLDED)
         profile = "memory" if case.work is Work.LEARN_IN_LITTLE else "speed"
         bundle = Bundle(folder, threads=self._threads, profile=profile)
-        learns = case.work not in (Work.PREDICT, Work.OBSERVE)
+        observes = case.work in (Work.OBSERVE, Work.OBSERVE_INT8)
+        learns = not (case.work.predicts or observes)
         adapter = Adapter(OnnxEngine(bundle, learns=learns))
         if case.work is Work.BESIDE:
             beside = Background(adapter)
             return OnnxSubject(beside, folder / bundle.manifest.weights, beside, beside.wait)
         run: Any
         run, _ = predictor_of(adapter, case.asked)
-        if case.work is Work.PREDICT:
+        if case.work.predicts:
             run = adapter.predict
-        elif case.work is Work.OBSERVE:
+        elif observes:
             run = partial(run, learn=False)
         weights = folder / bundle.manifest.weights
         return OnnxSubject(run, weights, adapter)

@@ -66,9 +66,9 @@ class Bundle:
         other.threads = threads
         return other
 
-    def session(self, graph: str) -> Session:
-        """Return a session of one of the graphs."""
-        return open_session(self.folder / graph, self.threads, self.profile)
+    def session(self, graph: str, *, int8: bool = False) -> Session:
+        """Return a session of one of the graphs; int8: as of `open_session`."""
+        return open_session(self.folder / graph, self.threads, self.profile, int8=int8)
 
     def source_state(self, label: str) -> tuple[Arrays, Header]:
         """Return the state of a method before the first frame.

@@ -51,12 +51,19 @@ class FoldedRecord:
         fold: state to what its variable convolutions multiply and add.
         measuring: images to outputs and moments, or None: no frame can be observed so.
         calibrate: outputs, moments and state to the state after the frame, or None.
+        int8: network and measuring are in int8 (`edge_tta.bundle.int8`).
     """
 
     network: str
     fold: str
     measuring: str | None
     calibrate: str | None
+    int8: bool = False
+
+    @property
+    def graphs(self) -> tuple[str | None, ...]:
+        """All graphs' file names, None in place of one that is not there."""
+        return self.network, self.fold, self.measuring, self.calibrate
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class MethodRecord:
         """All graphs' file names."""
         names = [self.observe, self.learn, self.predict, self.compact]
         if self.folded is not None:
-            names += asdict(self.folded).values()
+            names += self.folded.graphs
         return tuple(dict.fromkeys(name for name in names if name))
 
 
@@ -270,8 +277,14 @@ def _probability(given: Any) -> float | None:
 def _folded(given: Mapping[str, Any] | None) -> FoldedRecord | None:
     if given is None:
         return None
-    more = (None if given[key] is None else _text(given[key]) for key in ("measuring", "calibrate"))
-    return FoldedRecord(_text(given["network"]), _text(given["fold"]), *more)
+    measuring, calibrate = (
+        None if given[key] is None else _text(given[key]) for key in ("measuring", "calibrate")
+    )
+    int8 = given.get("int8", False)
+    if not isinstance(int8, bool):
+        raise TypeError(f"expected true or false, got {quoted(int8, 40)}")
+    network, fold = _text(given["network"]), _text(given["fold"])
+    return FoldedRecord(network, fold, measuring, calibrate, int8)
 
 
 def _is_plain(name: str) -> bool:

@@ -68,6 +68,7 @@ def open_session(
     *,
     optimised: Path | None = None,
     own: Mapping[str, Any] | None = None,
+    int8: bool = False,
 ) -> Session:
     """Return a session of a graph that has been checked.
 
@@ -78,6 +79,7 @@ def open_session(
         optimised: where to write what becomes of the graph here.
         own: constants by name that lie in the caller's memory (OrtValue), of a graph that was
             written so.
+        int8: the graph is in int8: its weights are repacked in any profile, being small.
 
     Raises:
         BundleError: onnxruntime is missing or refuses the graph.
@@ -98,7 +100,7 @@ def open_session(
         _return_freed_memory()
     elif profile != "speed":
         raise ConfigError(f"unknown profile {profile!r}; expected one of {', '.join(PROFILES)}")
-    if profile == "memory" or own is not None:
+    if (profile == "memory" and not int8) or own is not None:
         # The graphs are as they are meant to be; what optimizers make of them keeps more.
         level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = level

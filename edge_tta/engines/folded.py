@@ -8,16 +8,22 @@ from typing import Any
 from edge_tta import nest
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.folding import MEASURED_CENTRE, FoldedSession
+from edge_tta.bundle.int8 import Int8Session
 from edge_tta.bundle.manifest import NEW, FoldedRecord, output_names
+from edge_tta.bundle.runtime import Session
 from edge_tta.checkpoint import Arrays
 from edge_tta.prepare import Images
+
+_Key = tuple[Any, ...]
+"""The arrays of a state that decide what is folded; no array of a method that never changes."""
 
 
 class FoldedNetwork:
     """One method of a bundle, its state folded into the network's weights where that changes.
 
     Once another state is predicted, the source has a network of its own, so that it costs no
-    folding beside the adapted one.
+    folding beside the adapted one. In int8 all share one, and in the profile `memory` that observes
+    too.
 
     Args:
         source: the state before the first frame.
@@ -35,7 +41,7 @@ class FoldedNetwork:
         self._of_state = [item.name for item in self._fold.get_inputs()]
         self._vectors = [item.name for item in self._fold.get_outputs()]
         # What the latest observation has told of the state after it.
-        self._latest: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
+        self._latest: tuple[_Key | None, dict[str, Any]] = None, {}
         self._lock = threading.Lock()
         self._source_state = self._key(source)
         self._source: _Loaded | None = None
@@ -43,6 +49,7 @@ class FoldedNetwork:
         self._adapted: list[_Loaded] = []
         self._measuring: _Loaded | None = None
         self._calibrate: Any = None
+        self._int8: dict[str, Session] = {}
 
     def load(self, *, observing: bool, spare: bool = False) -> None:
         """Load what the first frame needs: to observe it, or to predict.
@@ -57,7 +64,9 @@ class FoldedNetwork:
 
     def predict(self, images: Images, state: Arrays) -> Any:
         """Return outputs at a state."""
-        return nest.built(self._bundle.manifest.form, self._with(state).session.run(images))
+        form = self._bundle.manifest.form
+        values = self._with(state).session.run(images)
+        return nest.built(form, values[: len(output_names(form))])
 
     def observe(self, images: Images, state: Arrays) -> tuple[Any, Arrays]:
         """Return outputs and new state."""
@@ -106,7 +115,7 @@ class FoldedNetwork:
         self._bring(loaded, state)
         return loaded
 
-    def _taken(self, key: tuple[Any, ...]) -> _Loaded | None:
+    def _taken(self, key: _Key) -> _Loaded | None:
         """Take the network that has a state out of those for adapted ones; None: none has it."""
         with self._lock:
             held = next((loaded for loaded in self._adapted if _same(loaded.state, key)), None)
@@ -117,8 +126,8 @@ class FoldedNetwork:
     def _predicted_another(self) -> bool:
         """Tell whether the latest prediction was at another state than the source's."""
         with self._lock:
-            state = self._adapted[0].state if self._adapted else ()
-        return bool(state) and not _same(self._source_state, state)
+            state = self._adapted[0].state if self._adapted else None
+        return state is not None and not _same(self._source_state, state)
 
     def _load_measuring(self) -> _Loaded:
         assert self._record.calibrate is not None
@@ -140,23 +149,31 @@ class FoldedNetwork:
             loaded.session.fold(vectors)
             loaded.state, loaded.centre = key, vectors["centre"]
 
-    def _key(self, state: Arrays) -> tuple[Any, ...]:
+    def _key(self, state: Arrays) -> _Key:
         """Return the arrays that decide: a new state has new ones where it differs."""
         return tuple(state[name] for name in self._of_state)
 
     def _loaded(self, graph: str) -> _Loaded:
-        return _Loaded(FoldedSession(self._bundle.folder / graph, self._bundle.threads))
+        if not self._record.int8:
+            return _Loaded(FoldedSession(self._bundle.folder / graph, self._bundle.threads))
+        if self._bundle.profile == "memory":
+            graph = self._record.measuring or graph
+        if graph not in self._int8:
+            self._int8[graph] = self._bundle.session(graph, int8=True)
+        return _Loaded(Int8Session(self._int8[graph]))
 
 
 class _Loaded:
-    """A network, the arrays of the state in its weights, () at first, and that state's `centre`."""
+    """A network, the arrays of the state in its weights, None at first, and its `centre`."""
 
-    def __init__(self, session: FoldedSession) -> None:
+    def __init__(self, session: FoldedSession | Int8Session) -> None:
         self.session = session
-        self.state: tuple[Any, ...] = ()
+        self.state: _Key | None = None
         self.centre: Any = None
 
 
-def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Tell whether two states are of these very arrays, if of any."""
-    return bool(one) and all(map(lambda a, b: a is b, one, other))
+def _same(one: _Key | None, other: _Key | None) -> bool:
+    """Tell whether two states are of these very arrays; None is no state."""
+    if one is None or other is None:
+        return False
+    return all(a is b for a, b in zip(one, other, strict=True))

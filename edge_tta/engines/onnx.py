@@ -35,6 +35,7 @@ class OnnxEngine:
             None: its first.
 
         learns: load the graph that learns when it is prepared.
+        int8: predict and observe in int8 where the bundle has graphs for it; False: in float32.
 
     Attributes:
         not_folded: why predictions and observations run by graphs that take the state as input,
@@ -46,7 +47,12 @@ class OnnxEngine:
     """
 
     def __init__(
-        self, bundle: Bundle | str | Path, method: str | None = None, *, learns: bool = True
+        self,
+        bundle: Bundle | str | Path,
+        method: str | None = None,
+        *,
+        learns: bool = True,
+        int8: bool = True,
     ) -> None:
         self.network = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         manifest = self.network.manifest
@@ -77,6 +83,8 @@ class OnnxEngine:
         self.not_folded = ""
         if self._record.folded is None:
             self.not_folded = "the bundle is of an earlier version, or its layers cannot be folded"
+        elif self._record.folded.int8:
+            self.not_folded = "" if int8 else "int8 was left aside"
         elif self.network.profile == "memory":
             self.not_folded = "the profile memory keeps each weight once"
 
@@ -128,6 +136,10 @@ class OnnxEngine:
             done = self._folding(lambda folded: folded.observe(batch, state))
             if done is not None:
                 return done
+        elif self._record.predict == self._record.observe:  # all that changes is the count
+            outputs = self._folding(lambda folded: folded.predict(batch, state))
+            if outputs is not None:
+                return outputs, {**state, "steps": np.asarray(state["steps"] + 1)}
         return self._graph("observe").run(batch, state)
 
     def learn(self, batch: Images, state: Arrays, views: int) -> tuple[Any, Arrays]:

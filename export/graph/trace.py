@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folding import MEAN, MEASURED_CENTRE, SQUARE
+from edge_tta.bundle.int8 import DEVIATION
 from edge_tta.bundle.manifest import NEW, output_names
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError
@@ -127,6 +128,9 @@ class Folding:
         y = scale v + bias
           = scale (v + centre) + shift      v + centre is near 0 on average, and measured
 
+    `deviation` is what v + centre deviates from 0 by, which codes of it have a scale by
+    (`export.graph.int8`).
+
     Args:
         origin: of all sites, (C,).
     """
@@ -137,12 +141,14 @@ class Folding:
     def __call__(self, state: State) -> dict[str, Tensor]:
         """Return the vectors by name."""
         scale, offset, shift = (by_site(self._step, vector) for vector in self._affine(state))
-        expected = by_site(self._step, self._step.calibration.expected(state))
+        step = self._step
+        expected, variance = (by_site(step, part) for part in step.calibration.expected(state))
         return {
             "scale": scale,
             "bias": scale * (self.origin - offset) + shift,
             "shift": scale * (expected - offset) + shift,
             "centre": self.origin - expected,
+            DEVIATION: variance.clamp_min(0).sqrt(),
         }
 
 

@@ -134,9 +134,9 @@ class Anchored:
         used, _ = self.shrunk(unpacked(state))
         return used
 
-    def expected(self, state: State) -> Tensor:
+    def expected(self, state: State) -> Moments:
         """Return the recent ones."""
-        return state["calib.recent_offset"]
+        return unpacked(state).recent
 
     def rule(self, state: State) -> None:
         """Return none: the estimate is used as it was before the frame."""

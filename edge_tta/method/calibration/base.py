@@ -56,8 +56,8 @@ class Calibration(Protocol):
         """Return the statistics that a state stands for, (C,) each, of all layers."""
         ...
 
-    def expected(self, state: State) -> Tensor:
-        """Return what the means of the next frame will be near, as offsets, (C,) of all layers."""
+    def expected(self, state: State) -> Moments:
+        """Return what the next frame's will be near, (C,) of all layers."""
         ...
 
     def rule(self, state: State) -> Rule | None:
@@ -96,9 +96,9 @@ class OneHistory:
         """Return the history."""
         return state["calib.offset"], state["calib.variance"]
 
-    def expected(self, state: State) -> Tensor:
-        """Return the history's."""
-        return state["calib.offset"]
+    def expected(self, state: State) -> Moments:
+        """Return the history."""
+        return self.statistics(state)
 
     def shifted(self, state: State, shift: Callable[[Moments], Moments]) -> State:
         """Return nothing: the rule has had the shifted history."""

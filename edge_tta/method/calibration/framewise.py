@@ -85,9 +85,9 @@ class Framewise:
         offset = self._strength * state["calib.offset"]
         return offset, self._towards(variance, self._source, self._eps, self._strength)
 
-    def expected(self, state: State) -> Tensor:
+    def expected(self, state: State) -> Moments:
         """Return the stream's."""
-        return state["calib.offset"]
+        return state["calib.offset"], state["calib.variance"]
 
     def rule(self, state: State) -> Rule | None:
         """Return the formula above, of the stream with the frame in it; alpha = 0: none."""

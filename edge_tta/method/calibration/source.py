@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 import torch
-from torch import Tensor
 
 from edge_tta.method.calibration.base import Collected
 from edge_tta.method.state import State
@@ -31,9 +30,9 @@ class Source:
         """Return the source's statistics."""
         return self._statistics
 
-    def expected(self, state: State) -> Tensor:
+    def expected(self, state: State) -> Moments:
         """Return the source's."""
-        return self._statistics[0]
+        return self._statistics
 
     def rule(self, state: State) -> None:
         """Return none."""

@@ -1,0 +1,44 @@
+"""Variable convolutions of a folded graph, as their weights' names tell them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnx import ModelProto, NodeProto
+
+from edge_tta.bundle.folding import VARIABLE
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A name `variable_SITE_KIND`; kind: of `edge_tta.bundle.folding.KINDS`."""
+
+    site: int
+    kind: str
+
+
+def variable_of(weight: str) -> Variable | None:
+    """Return what a weight's name says; None: it is no variable one."""
+    if not weight.startswith(VARIABLE):
+        return None
+    site, _, kind = weight.removeprefix(VARIABLE).partition("_")
+    return Variable(int(site), kind)
+
+
+def variable_at(node: NodeProto) -> Variable | None:
+    """Return the variable convolution that a node is; None: it is none."""
+    return variable_of(node.input[1]) if node.op_type == "Conv" else None
+
+
+def places_of(graph: ModelProto) -> dict[int, slice]:
+    """Return where each site's channels stand among those of all sites."""
+    channels: dict[int, int] = {}
+    for tensor in graph.graph.initializer:
+        variable = variable_of(tensor.name)
+        if variable is not None:
+            channels[variable.site] = tensor.dims[0]
+    places, begin = {}, 0
+    for site in sorted(channels):
+        places[site] = slice(begin, begin + channels[site])
+        begin += channels[site]
+    return places
