@@ -32,6 +32,9 @@ BUDGET = (
     "Views, depth, profile and how often it learns are chosen so that a run of the bundle fits. "
     "What is needed is measured here: give budgets where it will run, with the --threads of the run"
 )
+_FRAMES = 64
+"""Frames at most that a bundle is compared with PyTorch on, or brought into int8 by."""
+
 FROZEN = "what stands between the BatchNorms, each part an ONNX file of its own"
 
 
@@ -136,11 +139,11 @@ def _bundle(arguments: argparse.Namespace) -> int:
 
 def _frames(given: str | None, model: Model) -> list[Images] | None:
     """Return the first frames of a source as images; None: of none."""
-    from export.parity_frames import images_of
+    from edge_tta.models.source_frames import images_of
 
     if given is None:
         return None
-    frames = images_of(given, model.input)
+    frames = list(images_of(given, model.input, _FRAMES))
     if not frames:
         raise ConfigError(f"{given} holds no frames")
     return frames

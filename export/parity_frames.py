@@ -7,22 +7,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from edge_tta.frames import open_source
 from edge_tta.prepare import Images, InputSpec
-
-
-def images_of(source: str, spec: InputSpec, count: int = 64) -> list[Images]:
-    """The first frames of a folder, video or picture, as images.
-
-    Raises:
-        SourceError: it cannot be opened, or holds no frame.
-    """
-    images: list[Images] = []
-    with open_source(source, max_frames=count) as opened:
-        while (frame := opened.read()) is not None:
-            image = spec.prepare(frame.pixels) if frame.array is None else frame.array[None]
-            images.append(image)
-    return images
 
 
 def repeated(spec: InputSpec, frames: Sequence[Images] | None, count: int) -> Iterator[Images]:

@@ -35,13 +35,15 @@ from edge_tta.engines.modules import source_network
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 from edge_tta.models import Model
+from edge_tta.models.source_frames import images_of
 from edge_tta.network.program import Program
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import Images
 from edge_tta.tasks import Task
-from export.parity_frames import images_of
 
 T = TypeVar("T")
+
+_INT8_FRAMES = 64
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"required": True, "metavar": "SET"},
@@ -247,7 +249,7 @@ def int8_frames(given: str | None, model: Model) -> list[Images] | None:
     """
     if given is None:
         return None
-    frames = images_of(given, model.input)
+    frames = list(images_of(given, model.input, _INT8_FRAMES))
     if not frames:
         raise ConfigError(f"--int8: {given} holds no frames")
     return frames

@@ -23,7 +23,10 @@ from edge_tta.small_files import check_ordinary
 Array = npt.NDArray[Any]
 
 SUFFIX, PACKED = ".npy", ".npz"
-_INPUTS, _LABELS = "inputs", "labels"
+INPUTS = "inputs"
+"""Name of the array in an .npz of inputs that are no pictures."""
+
+_LABELS = "labels"
 
 
 class ArraySource(FrameSource):
@@ -73,7 +76,7 @@ def open_arrays(path: Path, pick: Pick) -> ArraySource:
         check_ordinary(path)
         try:
             with np.load(path, allow_pickle=False) as file:
-                inputs = np.asarray(file[_INPUTS])
+                inputs = np.asarray(file[INPUTS])
                 labels = np.asarray(file[_LABELS]) if _LABELS in file else None
         except Exception as error:  # damaged zips raise many kinds
             raise SourceError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from edge_tta.array_files import open_npz
 from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.frames import open_source
+from edge_tta.frames.arrays import INPUTS
 from edge_tta.models.naming import Model
 from edge_tta.network.capture import outputs_of
 from edge_tta.network.onnx_file import OnnxNetwork
@@ -129,22 +129,21 @@ def images_of(frames: str, spec: InputSpec, most: int) -> Iterator[Images]:
     Raises:
         SourceError: it cannot be opened, or holds no frames.
     """
-    pictures = _of_npz(Path(frames)) if frames.endswith(".npz") else _of_source(frames, most)
-    for picture in itertools.islice(pictures, most):
-        yield spec.prepare(picture)
-
-
-def _of_source(frames: str, most: int) -> Iterator[Pixels]:
+    if frames.endswith(".npz") and (pictures := _pictures_of(Path(frames))) is not None:
+        yield from map(spec.prepare, pictures[:most])
+        return
     with open_source(frames, max_frames=most, more=DEMO) as opened:
         while (frame := opened.read()) is not None:
-            yield frame.pixels
+            yield spec.prepare(frame.pixels) if frame.array is None else frame.array[None]
 
 
-def _of_npz(path: Path) -> Iterator[Pixels]:
+def _pictures_of(path: Path) -> Pixels | None:
+    """Return the pictures (n, H, W, 3) of a file; None: it holds inputs that are none."""
     with open_npz(path, _NPZ) as arrays:
+        if INPUTS in arrays:
+            return None
         for name in arrays:
-            array = arrays[name]
+            array: Pixels = arrays[name]
             if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3:
-                yield from array
-                return
+                return array
     raise SourceError(f"{path} holds no pictures; {_NPZ}")
