@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from rich.progress import Progress
-from rich.table import Table as RichTable
 
 from bench.adapters import make_bundle
 from bench.methods import (
@@ -24,7 +23,6 @@ from bench.methods import (
     is_guarded,
     parse_methods,
 )
-from bench.report.document import Table
 from bench.results import Results, Row, make_results, write_results
 from bench.sets import LabelledSet, check_classes
 from edge_tta.cli import options, values
@@ -225,21 +223,6 @@ class Command:
         if self.arguments.json is not None:
             write_results(self.arguments.json, self.results(rows))
 
-    def show(self, table: Table, title: str | None = None) -> None:
-        """Prints a table of a report to stdout."""
-        shown = RichTable(title=title, title_justify="left", header_style="bold")
-        for place, name in enumerate(map(_plain, table.header)):
-            if place:
-                # Long names break at their joints.
-                name = name.replace(":", ": ").replace("+", " +")
-                side: Any = "right" if table.figures else "left"
-                shown.add_column(name, justify=side, min_width=4, overflow="fold")
-            else:
-                shown.add_column(name, no_wrap=True)
-        for row in table.rows:
-            shown.add_row(*map(_plain, row))
-        terminal().print(shown)
-
 
 def int8_frames(given: str | None, model: Model) -> list[Images] | None:
     """Return the frames by which bundles are brought into int8; None: they are not.
@@ -253,8 +236,3 @@ def int8_frames(given: str | None, model: Model) -> list[Images] | None:
     if not frames:
         raise ConfigError(f"--int8: {given} holds no frames")
     return frames
-
-
-def _plain(cell: str) -> str:
-    """Text of a Markdown cell."""
-    return cell.replace("`", "").replace("**", "")

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.cli.common import Command, Network
 from bench.cli.report import report_rows
+from bench.cli.showing import show_table
 from bench.corruptions import CORRUPTIONS
 from bench.dense.measure import Corruption, Setting, measure_dense
 from bench.dense.sets import load_dense_set
@@ -48,7 +49,7 @@ def measure(command: Command, network: Network) -> int:
             command.write(rows)
     for score in SCORES:
         if score in rows[0]:
-            command.show(score_table(rows, score), score)
+            show_table(score_table(rows, score), score)
     report_rows(command, rows)
     return 0
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.cli import dense
 from bench.cli.common import Command, add, listed
 from bench.cli.report import report_rows
+from bench.cli.showing import show_table
 from bench.drift import load_drift_set
 from bench.error import ErrorRow, Run, Runner, Setting, in_processes, mean_of, measure_error
 from bench.methods import SYNTAX
@@ -165,7 +166,7 @@ def main(argv: Sequence[str]) -> int:
                 progress.console.print(_line(measured))
                 command.write(plain)
     for title, table in error_tables(rows):
-        command.show(table, title)
+        show_table(table, title)
     report_rows(command, plain)
     return 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.adapters import adapter_of
 from bench.cli.common import Command, add
+from bench.cli.showing import show_table
 from bench.faults import measure_kills
 from bench.methods import SYNTAX
 from bench.report.runs import faults_table
@@ -66,6 +67,6 @@ def main(argv: Sequence[str]) -> int:
             seed=arguments.seed,
             advance=lambda: progress.update(task, advance=1, refresh=True),
         )
-    command.show(faults_table([row.as_dict()]))
+    show_table(faults_table([row.as_dict()]))
     command.write([row.as_dict()])
     return 0 if row.ok else 1

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from bench.cli.common import Command, add, listed
+from bench.cli.showing import show_table
 from bench.guard.measure import GuardRow, Streams, Subject, measure_guard
 from bench.guard.streams import AROUND, STREAMS
 from bench.report.runs import guard_table
@@ -85,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
             rows += [row.as_dict() for row in measured]
             progress.console.print(_line(measured))
             command.write(rows)
-    command.show(guard_table(rows), "error %")
+    show_table(guard_table(rows), "error %")
     return 0
 
 

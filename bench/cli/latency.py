@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.cli.common import Command
 from bench.cli.cost import add_options, planned
+from bench.cli.showing import show_table
 from bench.cost.latency import latency_row, measure_latency, ratios
 from bench.cost.process import ready
 from bench.report.cost.latency import stage_table, table
@@ -79,8 +80,8 @@ def main(argv: Sequence[str]) -> int:
             command.write(rows)
     if not rows:
         raise failed[-1]
-    command.show(table(rows), "ms a frame")
-    command.show(stage_table(rows), "ms by stage (mean)")
+    show_table(table(rows), "ms a frame")
+    show_table(stage_table(rows), "ms by stage (mean)")
     for row in rows:
         if row["unstable"]:
             console.print(f"unstable: {row['label']}: {row['unstable']}", style="yellow")

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.cli.common import Command
 from bench.cli.cost import add_options, planned
+from bench.cli.showing import show_table
 from bench.cost.memory import measure_memory
 from bench.cost.process import MeasureError
 from bench.report.cost.memory import meanings, table
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
             command.write(rows)
     if not rows:
         raise failed[-1]
-    command.show(table(rows), "MiB")
+    show_table(table(rows), "MiB")
     for name, how in meanings(rows):
         console.print(f"{name}: {how}", style="dim", highlight=False)
     return 0

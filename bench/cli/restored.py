@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.cli.common import Command, add, listed
 from bench.cli.dense import corruptions_from
+from bench.cli.showing import show_table
 from bench.cost.torch_subjects import load_model_of
 from bench.dense.sets import load_dense_set
 from bench.orders import parse_order
@@ -87,8 +88,8 @@ def main(argv: Sequence[str]) -> int:
             failed += 1
             console.print(f"{name}: {error}")
     for title, table in score_tables(rows):
-        command.show(table, title)
-    command.show(parity_table(rows), "restored")
+        show_table(table, title)
+    show_table(parity_table(rows), "restored")
     return 1 if failed else 0
 
 

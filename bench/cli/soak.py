@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.adapters import adapter_of
 from bench.cli.common import Command, add
+from bench.cli.showing import show_table
 from bench.report.runs import soak_table
 from bench.soak import SoakRow, measure_soak, plot_soak
 from bench.untrained import SMALL, small_model
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
                 )
             )
     plain = [row.as_dict() for row in rows]
-    command.show(soak_table(plain))
+    show_table(soak_table(plain))
     command.write(plain)
     if arguments.plot is not None:
         plot_soak(rows, arguments.plot)
