@@ -32,10 +32,10 @@ SURE = 0.9
 
 @dataclass(frozen=True)
 class Closeness:
-    """How close a method in int8 is to the same in float32, each on its own state.
+    """How close predictions in int8 are to those in float32, each at its own state.
 
     Attributes:
-        frames: that both observed.
+        frames: that both observed, and predicted then.
         same: share of them, or of their positions, with the same class; None: outputs of no
             classes.
         outputs: mean difference of the outputs over their mean size.
@@ -88,7 +88,9 @@ def closeness(folder: Path, label: str, frames: Sequence[Images]) -> Closeness:
     same: list[float] = []
     gaps, sizes = 0.0, 0.0
     for frame in frames:
-        outputs = [nest.leaves(adapter(frame, learn=False)) for adapter in adapters]
+        for adapter in adapters:
+            adapter(frame, learn=False)
+        outputs = [nest.leaves(adapter.predict(frame)) for adapter in adapters]
         for int8, wanted in zip(*outputs, strict=True):
             gaps += float(np.abs(int8 - wanted).sum())
             sizes += float(np.abs(wanted).sum())
