@@ -161,13 +161,14 @@ def test_what_is_measured_has_codes_of_its_own_deviation() -> None:
     for images in IMAGES:
         sums, worth = _summed(weight, images)
         codes = np.clip(np.rint((sums * worth + centre) / unit), -128, 127)
-        answer = _run(made, images) / unit
+        answer = _run(made, images)
         np.testing.assert_allclose(answer, codes, atol=1.01)
         assert np.abs(answer - codes).mean() < 0.05
     exact, gaps = _convolved(IMAGES[0], weight) + centre, []
     for times in (4, 16):
         vectors: dict[str, Array] = {**VECTORS, DEVIATION: times * VECTORS[DEVIATION]}
-        gaps.append(np.abs(_run(made, IMAGES[0], vectors) - exact).mean())
+        u = _run(made, IMAGES[0], vectors) * times * unit
+        gaps.append(np.abs(u - exact).mean())
     assert gaps[0] < gaps[1]
 
 

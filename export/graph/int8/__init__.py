@@ -7,8 +7,8 @@ that a state changes vectors and no weight (`quantising`):
 
     folded    codes of y = scale W a + bias: requantised by s_a s_W scale; an activation behind is
               where they end
-    centre    codes of u = W a + centre, each channel with a scale of its own, by which they are
-              float32 again: measured, and y = scale u + shift
+    centre    codes of u = W a + centre, each channel in a unit of its own; as float32 numbers they
+              are measured, and y = (scale unit) (u / unit) + shift
 
 `scale`, `bias`, `shift` and `centre` of all sites are inputs of the graph. Additions, pools and
 the last layer have codes too; what else there is, has float32 between its operators.

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from edge_tta.bundle.folding import VARIABLE
+from edge_tta.bundle.folding import MEAN, SQUARE, VARIABLE
 from export.graph.emitter import IR_VERSION, MICROSOFT, OPSET
+from export.graph.int8.codes import LEAST_STEP, LEVELS, Codes, codes_of, geometry, whole
 from export.graph.int8.ranges import ACTIVATIONS, CODES_PASS, Ranges
 from export.graph.int8.sites import Variable, places_of, variable_at, variable_of
-from export.graph.int8.vectors import MIDDLE, VECTORS, Vectors
+from export.graph.int8.vectors import MIDDLE, SCALE_IN_UNITS, VECTORS, Vectors
 from export.graph.weights import WeightFile
 
 Array = npt.NDArray[Any]
-
-_LEVELS = 255
-_LARGEST_WEIGHT = 127
-_LEAST_STEP = 1e-12
-_CONVOLUTION = ("strides", "pads", "dilations", "group")
-
-
-class _Codes(NamedTuple):
-    """Codes of a tensor: names of the codes, their scale and their zero, and the scale itself."""
-
-    codes: str
-    scale: str
-    zero: str
-    step: float
 
 
 def int8_graph(graph: ModelProto, ranges: Ranges, weights: WeightFile) -> ModelProto:
@@ -61,9 +48,10 @@ class _Quantising:
         self._vectors = Vectors(self._channels, self._constant)
         self._constants: dict[str, Array] = {}
         self._nodes: list[NodeProto] = []
-        self._codes: dict[str, _Codes] = {}
+        self._codes: dict[str, Codes] = {}
         self._floats = {"images"}
         self._taken_up: set[str] = set()  # activations within the operator in front
+        self._in_units: set[str] = set()
 
     def model(self, weights: WeightFile) -> ModelProto:
         """Return the graph; `weights` takes its constants."""
@@ -102,6 +90,8 @@ class _Quantising:
             self._addition(node)
         elif node.op_type in CODES_PASS and node.input[0] in self._codes:
             self._passing(node)
+        elif node.output[0] in (MEAN, SQUARE):
+            self._moments(node)
         else:
             self._plain(node)
 
@@ -113,16 +103,16 @@ class _Quantising:
         if variable is None:
             bias = self._before[node.input[2]] if len(node.input) > 2 else np.zeros(len(steps))
             scale = self._constant(f"{end}.weight_scale", steps)
-            shift = self._constant(f"{end}.bias", _whole(bias / (a.step * steps)))
+            shift = self._constant(f"{end}.bias", whole(bias / (a.step * steps)))
         else:
             shift = self._vectors.requantised("bias", variable.site, steps, a.step)
             scale = self._vectors.scale_of(variable.site)
         inputs = [*a[:3], code, scale, self._zero_weight(), y.scale, y.zero, shift]
-        self._add("QLinearConv", inputs, y.codes, **_geometry(node))
+        self._add("QLinearConv", inputs, y.codes, **geometry(node))
         self._codes[end] = y
 
     def _measured(self, node: NodeProto, variable: Variable) -> None:
-        """u of a convolution in float32, by codes with a scale for each channel."""
+        """u of a convolution in units of its channels, float32, by codes."""
         name, a = node.output[0], self._coded(node.input[0])
         code, steps = self._weight(node.input[1])
         units = self._vectors.units(variable.site)
@@ -136,10 +126,13 @@ class _Quantising:
             self._constant("middle", np.array(MIDDLE, np.uint8)),
             self._vectors.requantised("centre", variable.site, steps, a.step),
         ]
-        codes = self._add("QLinearConv", inputs, f"{name}.codes", **_geometry(node))
-        zeros = self._constant(f"{name}.middles", np.full(len(steps), MIDDLE, np.uint8))
-        self._add("DequantizeLinear", [codes, units, zeros], name, axis=1)
+        codes = self._add("QLinearConv", inputs, f"{name}.codes", **geometry(node))
+        # Not dequantised: onnxruntime would do that again for each that reads it.
+        value = self._add("Cast", [codes], f"{name}.float", to=TensorProto.FLOAT)
+        middle = self._constant("middle.float", np.array(MIDDLE, np.float32))
+        self._add("Sub", [value, middle], name)
         self._floats.add(name)
+        self._in_units.add(name)
 
     def _channelwise(self, node: NodeProto, variable: Variable) -> None:
         """Each channel's values times its number plus another, in float32."""
@@ -147,9 +140,12 @@ class _Quantising:
         value = self._float(node.input[0])
         if variable.kind == "centre":  # at some of the positions
             ones = self._constant(f"{name}.ones", self._before[node.input[1]])
-            value = self._add("Conv", [value, ones], f"{name}.sampled", **_geometry(node))
+            value = self._add("Conv", [value, ones], f"{name}.sampled", **geometry(node))
         else:
-            factor = self._vectors.part("scale", variable.site, axes)
+            in_units = node.input[0] in self._in_units
+            factor = self._vectors.part(
+                SCALE_IN_UNITS if in_units else "scale", variable.site, axes
+            )
             value = self._add("Mul", [value, factor], f"{name}.scaled")
         self._add("Add", [value, self._vectors.part(variable.kind, variable.site, axes)], name)
         self._floats.add(name)
@@ -158,7 +154,7 @@ class _Quantising:
         """A layer of all features, which is the last: codes to float32."""
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         a, weight = self._coded(node.input[0]), self._before[node.input[1]]
-        code, steps = _codes_of(weight if attributes.get("transB") else weight.T)
+        code, steps = codes_of(weight if attributes.get("transB") else weight.T)
         bias = self._before[node.input[2]]
         name = node.output[0]
         inputs = [
@@ -166,7 +162,7 @@ class _Quantising:
             self._constant(f"{node.input[1]}.codes", np.ascontiguousarray(code.T)),
             self._constant(f"{name}.weight_scale", steps),
             self._constant(f"{name}.weight_zero", np.zeros(len(steps), np.int8)),
-            self._constant(f"{name}.bias", _whole(bias / (a.step * steps))),
+            self._constant(f"{name}.bias", whole(bias / (a.step * steps))),
         ]
         self._add("QGemm", inputs, name, MICROSOFT)
         self._floats.add(name)
@@ -186,6 +182,13 @@ class _Quantising:
         if name in self._results:
             self._float(name)
 
+    def _moments(self, node: NodeProto) -> None:
+        """Means of all sites, (C,), out of their channels' units."""
+        name = str(node.output[0])
+        self._copy(node, node.input, f"{name}.in_units")
+        units = self._vectors.all_units(squared=name == SQUARE)
+        self._add("Mul", [f"{name}.in_units", units], name)
+
     def _plain(self, node: NodeProto) -> None:
         """The node itself, in float32."""
         inputs = [self._float(name) if name in self._codes else name for name in node.input]
@@ -200,7 +203,7 @@ class _Quantising:
         self._nodes.append(copy)
         self._constants |= {name: self._before[name] for name in inputs if name in self._before}
 
-    def _coded(self, name: str) -> _Codes:
+    def _coded(self, name: str) -> Codes:
         """Return the codes of a tensor, of its values where it has none."""
         if name not in self._codes:
             codes = self._codes_for(name)
@@ -215,12 +218,12 @@ class _Quantising:
             self._floats.add(name)
         return name
 
-    def _codes_for(self, name: str) -> _Codes:
+    def _codes_for(self, name: str) -> Codes:
         """Return names for codes of a tensor, with scale and zero by its range."""
         low, high = self._ranges[name]
-        step = max((high - low) / _LEVELS, _LEAST_STEP)
-        zero = np.array(np.clip(round(-low / step), 0, _LEVELS), np.uint8)
-        return _Codes(
+        step = max((high - low) / LEVELS, LEAST_STEP)
+        zero = np.array(np.clip(round(-low / step), 0, LEVELS), np.uint8)
+        return Codes(
             f"{name}.codes",
             self._constant(f"{name}.scale", np.array(step, np.float32)),
             self._constant(f"{name}.zero", zero),
@@ -252,11 +255,11 @@ class _Quantising:
     def _is_channelwise(self, node: NodeProto) -> bool:
         """Tell whether a convolution multiplies each channel by its number alone."""
         weight = self._before[node.input[1]]
-        return _geometry(node)["group"] == len(weight) and bool((weight == 1).all())
+        return geometry(node)["group"] == len(weight) and bool((weight == 1).all())
 
     def _weight(self, name: str) -> tuple[str, Array]:
         """Return the name of a weight's codes, which kinds of a site share, and its scales."""
-        code, steps = _codes_of(self._before[name])
+        code, steps = codes_of(self._before[name])
         variable = variable_of(name)
         shared = name if variable is None else f"{VARIABLE}{variable.site}"
         return self._constant(f"{shared}.codes", code), steps
@@ -273,21 +276,3 @@ class _Quantising:
     ) -> str:
         self._nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
         return output
-
-
-def _codes_of(weight: Array) -> tuple[Array, Array]:
-    """Return int8 codes of a weight (C, ...), and the scales (C,) float32."""
-    rows = weight.reshape(len(weight), -1)
-    steps = np.maximum(np.abs(rows).max(1) / _LARGEST_WEIGHT, _LEAST_STEP).astype(np.float32)
-    return np.round(rows / steps[:, None]).astype(np.int8).reshape(weight.shape), steps
-
-
-def _whole(steps: Array) -> Array:
-    """Return int32 of numbers of steps."""
-    return np.round(np.clip(steps, -(2.0**30), 2.0**30)).astype(np.int32)
-
-
-def _geometry(node: NodeProto) -> dict[str, Any]:
-    """Return the attributes that all kinds of convolutions have."""
-    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {"group": 1, **{name: given[name] for name in _CONVOLUTION if name in given}}

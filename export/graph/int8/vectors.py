@@ -24,6 +24,9 @@ _DEVIATIONS = 12.0
 MIDDLE = 128
 """The code of 0 in what is measured."""
 
+SCALE_IN_UNITS = "scale.in_units"
+"""Vector that is made of others: the scale of what stands in units."""
+
 VECTORS = ("scale", *KINDS, DEVIATION)
 """Inputs of a graph, (C,) of all sites each."""
 
@@ -38,10 +41,12 @@ class Vectors:
 
     def __init__(self, places: Mapping[int, slice], constant: Callable[[str, Array], str]) -> None:
         self._places, self._constant = places, constant
+        self._channels = max(place.stop for place in places.values())
         self._parts: dict[str, dict[int, str]] = {}
         self._requantised: dict[str, dict[int, tuple[Array, float]]] = {"bias": {}, "centre": {}}
         self._shaped: dict[str, tuple[str, int]] = {}
         self._units: dict[int, str] = {}
+        self._all_units = False
 
     def part(self, vector: str, site: int, axes: int) -> str:
         """Return the name of a site's part of a vector, (1, C, 1, ...), of so many axes of ones."""
@@ -66,6 +71,11 @@ class Vectors:
         """Return the name of the scales (C,) that codes of what is measured have, about MIDDLE."""
         return self._units.setdefault(site, f"units.{site}")
 
+    def all_units(self, *, squared: bool) -> str:
+        """Return the name of the units of all sites, 1 of those that have none."""
+        self._all_units = True
+        return "units.squared" if squared else "units"
+
     def scale_of(self, site: int) -> str:
         """Return the name of a site's weight scales (C,), the state's scale in them."""
         return f"requantised.scale.{site}"
@@ -76,18 +86,32 @@ class Vectors:
         for kind, sites in self._requantised.items():
             if sites:
                 nodes += self._requantising(kind, sites)
-        if self._units:
-            part = self._constant("unit", np.array(_DEVIATIONS / (MIDDLE - 1), np.float32))
-            tiny = self._constant("tiny", np.array(_TINY, np.float32))
-            nodes.append(helper.make_node("Mul", [DEVIATION, part], ["units.some"]))
-            nodes.append(helper.make_node("Max", ["units.some", tiny], ["units"]))
-            nodes.append(self._split("units", self._units))
+        if self._units or self._all_units:
+            nodes += self._of_units()
         for vector, parts in self._parts.items():
             nodes.append(self._split(vector, parts))
         for name, (part, axes) in self._shaped.items():
             shape = self._constant(f"shape.{axes}", np.array([1, -1, *[1] * axes], np.int64))
             nodes.append(helper.make_node("Reshape", [part, shape], [name]))
         return nodes
+
+    def _of_units(self) -> list[NodeProto]:
+        """Return what makes the units, and what stands in them."""
+        has_unit = np.zeros(self._channels, np.bool_)
+        for site in self._units:
+            has_unit[self._places[site]] = True
+        part = self._constant("unit", np.array(_DEVIATIONS / (MIDDLE - 1), np.float32))
+        tiny = self._constant("tiny", np.array(_TINY, np.float32))
+        one = self._constant("one", np.array(1, np.float32))
+        known = self._constant("has_unit", has_unit)
+        return [
+            helper.make_node("Mul", [DEVIATION, part], ["units.some"]),
+            helper.make_node("Max", ["units.some", tiny], ["units.known"]),
+            helper.make_node("Where", [known, "units.known", one], ["units"]),
+            helper.make_node("Mul", ["units", "units"], ["units.squared"]),
+            helper.make_node("Mul", ["scale", "units"], [SCALE_IN_UNITS]),
+            self._split("units", self._units),
+        ]
 
     def _requantising(self, kind: str, sites: Mapping[int, tuple[Array, float]]) -> list[NodeProto]:
         """Return what makes the biases, and with `bias` the scales, of all sites at once."""
@@ -97,8 +121,7 @@ class Vectors:
             nodes.append(helper.make_node(operator, inputs, [output], **attributes))
             return output
 
-        channels = max(place.stop for place in self._places.values())
-        steps, of_input = np.ones(channels, np.float32), np.ones(channels, np.float32)
+        steps, of_input = np.ones((2, self._channels), np.float32)
         for site, (own, step) in sites.items():
             steps[self._places[site]], of_input[self._places[site]] = own, step
         scale = self._constant(f"{kind}.steps", steps)
