@@ -85,9 +85,10 @@ def test_costs_are_those_measured() -> None:
     works = {
         "source, folded": "source, folded",
         "edge_tta bundle, a frame that predicts": "nanoadapt:tent, predict",
+        "the same in int8": "nanoadapt:tent, predict, int8",
         "edge_tta bundle, a frame that calibrates": "nanoadapt:tent, observe",
+        "edge_tta bundle in int8, a frame that calibrates": "nanoadapt:tent, observe, int8",
         "edge_tta bundle, a frame that learns": "nanoadapt:tent, learn",
-        "the same with": "nanoadapt:tent, learn, profile memory",
         "Tent in PyTorch": "tent-stock",
     }
     for row, label in works.items():

@@ -96,8 +96,8 @@ def test_options_that_a_page_names_exist(page: Path) -> None:
         pytest.skip("it names options that are gone, too")
     text = page.read_text().replace("\\\n", " ")
     commands = " ".join(re.findall(r"edge-tta [a-z].*", text))
-    named = set(re.findall(r"(?<!\S)(--[a-z-]+)", commands)) | set(
-        re.findall(r"`(--[a-z-]+)", text)
+    named = set(re.findall(r"(?<!\S)(--[a-z0-9-]+)", commands)) | set(
+        re.findall(r"`(--[a-z0-9-]+)", text)
     )
     assert named <= _options() | OF_OTHER_PROGRAMS
 
