@@ -13,15 +13,8 @@ from pathlib import Path
 from onnx import ModelProto
 
 from edge_tta.adapter import Adapter
-from edge_tta.bundle.manifest import (
-    Advice,
-    FileRecord,
-    FoldedRecord,
-    Manifest,
-    MethodRecord,
-    TensorSpec,
-    write_manifest,
-)
+from edge_tta.bundle.manifest import Advice, Manifest, write_manifest
+from edge_tta.bundle.records import FileRecord, FoldedRecord, MethodRecord, TensorSpec
 from edge_tta.checkpoint import save_state
 from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ConfigError, ModelError, OutputError
@@ -156,7 +149,7 @@ def write_bundle(
             tell(f"bringing {adapter.config.label} into int8")
             engine = engine_of(adapter)
             state = engine.to_arrays(engine.initial_state())
-            codes = int8_graphs(graphs, state, int8, weights)
+            codes = int8_graphs(adapter.config.label, graphs, state, int8, weights)
         for kind, graph in graphs.items():
             names[kind] = f"{stem}{kind}.onnx"
             tell(f"writing {names[kind]}")

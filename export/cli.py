@@ -32,9 +32,6 @@ BUDGET = (
     "Views, depth, profile and how often it learns are chosen so that a run of the bundle fits. "
     "What is needed is measured here: give budgets where it will run, with the --threads of the run"
 )
-_FRAMES = 64
-"""Frames at most that a bundle is compared with PyTorch on, or brought into int8 by."""
-
 FROZEN = "what stands between the BatchNorms, each part an ONNX file of its own"
 
 
@@ -60,8 +57,8 @@ def parser() -> argparse.ArgumentParser:
     bundle.add_argument(
         "--int8",
         action="store_true",
-        help="predict and observe in int8: a quarter of the memory, and faster; ranges are those "
-        "of --frames, else --source-frames",
+        help="predict and observe in int8: less memory, and faster where convolutions are not "
+        "depthwise; ranges are those of --frames, else --source-frames",
     )
     bundle.add_argument("--out", required=True, type=Path, metavar="DIR")
     bundle.add_argument(
@@ -92,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _bundle(arguments: argparse.Namespace) -> int:
+    from edge_tta.models.source_frames import few_images
     from export.bundle import check_target, export_bundle
 
     check_target(arguments.out)
@@ -104,8 +102,9 @@ def _bundle(arguments: argparse.Namespace) -> int:
         )
     model = options.model_from(arguments)
     preset = arguments.preset or options.DEFAULT_PRESET
-    frames = _frames(arguments.frames, model)
-    int8 = (frames or _frames(arguments.source_frames, model)) if arguments.int8 else None
+    given = arguments.frames, arguments.source_frames
+    frames, sources = (None if name is None else few_images(name, model.input) for name in given)
+    int8 = (frames or sources) if arguments.int8 else None
     main_one, advice = _main_method(arguments, model, int8)
     adapters = {main_one.config.label: main_one}
     for name in arguments.compared.split(","):
@@ -137,29 +136,17 @@ def _bundle(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _frames(given: str | None, model: Model) -> list[Images] | None:
-    """Return the first frames of a source as images; None: of none."""
-    from edge_tta.models.source_frames import images_of
-
-    if given is None:
-        return None
-    frames = list(images_of(given, model.input, _FRAMES))
-    if not frames:
-        raise ConfigError(f"{given} holds no frames")
-    return frames
-
-
 def _said_of_int8(label: str, close: Closeness) -> str:
     """Return how close int8 is to float32, in a line."""
-    from export.int8 import SURE
+    from export.int8 import MOSTLY
 
     text = f"{label} in int8, {close.frames} frames: outputs differ by {close.outputs:.1%}"
     if close.same is None:
         return text
     text += f", the class is float32's on {close.same:.1%}"
-    if close.same >= SURE:
+    if close.same >= MOSTLY:
         return text
-    return text + "; look at its error first: edge-tta bench error --backend onnx --int8 FRAMES"
+    return f"{text}; measure the error on labelled pictures: edge-tta bench error --help"
 
 
 def _main_method(

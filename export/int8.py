@@ -26,8 +26,8 @@ from export.graph.weights import WeightFile
 FOLDED = ("folded", "measuring")
 """Kinds of graphs that are in int8; the others are of vectors, or learn."""
 
-SURE = 0.9
-"""Share of the frames with the same class from which on int8 is as good as float32."""
+MOSTLY = 0.9
+"""Share of the frames with the same class below which the error is worth a look."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,16 @@ class Closeness:
 
 
 def int8_graphs(
-    graphs: Mapping[str, Traced], state: Arrays, frames: Sequence[Images], weights: WeightFile
+    label: str,
+    graphs: Mapping[str, Traced],
+    state: Arrays,
+    frames: Sequence[Images],
+    weights: WeightFile,
 ) -> dict[str, ModelProto]:
     """Return the folded graphs of a method in int8, by kind.
 
     Args:
+        label: of the method.
         graphs: of `export.graph.in_place.trace_folded`, and others.
         state: of the source.
         frames: images (1, channels, H, W) that tell the range of each tensor.
@@ -62,8 +67,8 @@ def int8_graphs(
     """
     if "folded" not in graphs:
         raise ConfigError(
-            "int8 is of networks whose BatchNorms can be folded, which this method's cannot; "
-            "leave --int8 out"
+            f"int8 is of networks whose BatchNorms can be folded, which those of {label} cannot; "
+            "leave --int8 out, or the method out of --with"
         )
     fold = convert(graphs["fold"], WeightFile(None), "fold").SerializeToString()
     session = quiet_runtime().InferenceSession(fold, providers=["CPUExecutionProvider"])

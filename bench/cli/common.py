@@ -33,15 +33,12 @@ from edge_tta.engines.modules import source_network
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
 from edge_tta.models import Model
-from edge_tta.models.source_frames import images_of
+from edge_tta.models.source_frames import few_images
 from edge_tta.network.program import Program
 from edge_tta.network.source import SourceNetwork
-from edge_tta.prepare import Images
 from edge_tta.tasks import Task
 
 T = TypeVar("T")
-
-_INT8_FRAMES = 64
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"required": True, "metavar": "SET"},
@@ -188,7 +185,8 @@ class Command:
         if self.arguments.backend == "torch":
             yield folders
             return
-        frames = int8_frames(getattr(self.arguments, "int8", None), model)
+        given = getattr(self.arguments, "int8", None)
+        frames = None if given is None else few_images(given, model.input)
         with TemporaryDirectory(prefix="edge-tta-bench-") as root:
             for config in dict.fromkeys(self.methods.values()):
                 if config.method != "source":  # PyTorch's is as good, and takes many frames at once
@@ -222,17 +220,3 @@ class Command:
         """Writes the result file, if one was asked for; whole each time: hours may not be lost."""
         if self.arguments.json is not None:
             write_results(self.arguments.json, self.results(rows))
-
-
-def int8_frames(given: str | None, model: Model) -> list[Images] | None:
-    """Return the frames by which bundles are brought into int8; None: they are not.
-
-    Raises:
-        EdgeTTAError: there are none.
-    """
-    if given is None:
-        return None
-    frames = list(images_of(given, model.input, _INT8_FRAMES))
-    if not frames:
-        raise ConfigError(f"--int8: {given} holds no frames")
-    return frames

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.cli.common import Command, add, check_known, int8_frames, listed
+from bench.cli.common import Command, add, check_known, listed
 from bench.cost.bundles import with_bundles
 from bench.cost.case import BACKENDS, DEVICES, Case, make_cases
 from bench.cost.torch_subjects import load_model_of
@@ -20,6 +20,7 @@ from bench.peers import known_peers, parse_peers
 from edge_tta.cli import options, values
 from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
+from edge_tta.models.source_frames import few_images
 from edge_tta.prepare import InputSpec
 
 MODEL_OPTIONS = (*options.MODEL_OPTIONS, "untrained")
@@ -142,6 +143,7 @@ def planned(command: Command) -> Iterator[Plan]:
     with contextlib.ExitStack() as stack:
         with command.console.status("Exporting"):
             loaded = load_model_of(arguments)
-            frames = int8_frames(arguments.int8, loaded)
+            given = arguments.int8
+            frames = None if given is None else few_images(given, loaded.input)
             cases = stack.enter_context(with_bundles(cases, loaded, frames))
         yield Plan(cases, {**model, "input": input_of(loaded.input)}, name)

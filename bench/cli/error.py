@@ -158,7 +158,7 @@ def main(argv: Sequence[str]) -> int:
                 sets[drifts],
                 methods,
                 Setting(order, batch_size, command.seeds),
-                model=network.name,
+                model=network.name + (" in int8" if arguments.int8 else ""),
                 advance=partial(progress.advance, task),
             ):
                 rows += measured

@@ -25,10 +25,14 @@ def show_table(table: Table, title: str | None = None) -> None:
     header = [_plain(table.header[0]), *map(_joints, table.header[1:])]
     rows = [[_plain(cell) for cell in row] for row in table.rows]
     breaks = not table.figures
+    if max(len(word) for row in rows for word in row[0].split() or [""]) > _LEAST_NAME:
+        rows = [[_joints(row[0]), *row[1:]] for row in rows]
     first, *others = zip(header, *rows, strict=True)
-    name = min(max(_width(first, breaks=True), _LEAST_NAME), _width(first, breaks=False))
     widths = [_width(cells, breaks=breaks) for cells in others]
     room = console.width - 1
+    name = min(max(_width(first, breaks=True), _LEAST_NAME), _width(first, breaks=False))
+    # Whatever the names are, there is room for the widest of the other columns.
+    name = max(1, min(name, room - 2 * _BORDER - max(widths, default=0)))
     for chosen in _parts(widths, room - name - _BORDER):
         shown = RichTable(title=title, title_justify="left", header_style="bold")
         left = room - _BORDER - sum(widths[place] + _BORDER for place in chosen)

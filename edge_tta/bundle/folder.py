@@ -7,7 +7,8 @@ import hashlib
 from pathlib import Path
 
 from edge_tta.bundle.graphs import check_graph
-from edge_tta.bundle.manifest import MANIFEST, REMEDY, FileRecord, Manifest, read_manifest
+from edge_tta.bundle.manifest import MANIFEST, REMEDY, Manifest, read_manifest
+from edge_tta.bundle.records import FileRecord
 from edge_tta.bundle.runtime import Session, open_session
 from edge_tta.checkpoint import ADVICE, Arrays, Header, check_tensors, load_state
 from edge_tta.errors import BundleError, ConfigError, StateError

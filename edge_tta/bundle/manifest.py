@@ -6,9 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from edge_tta import nest
+from edge_tta.bundle.records import (
+    FileRecord,
+    MethodRecord,
+    TensorSpec,
+    folded_record,
+    text_of,
+    whole_of,
+)
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.errors import BundleError, ConfigError, one_line, quoted
 from edge_tta.files import write_whole
@@ -23,82 +31,7 @@ VERSION = 3
 MANIFEST = "manifest.json"
 
 _MOST_BYTES = 64 * MIB
-_MOST_WHOLE = 1 << 53
 _MOST_EVERY = 1_000_000
-
-
-class TensorSpec(NamedTuple):
-    """Shape and NumPy type of a tensor of the state."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """A file of the bundle: its size and SHA-256."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class FoldedRecord:
-    """File names of a method's folded graphs (`edge_tta.bundle.folding`).
-
-    Attributes:
-        network: images to outputs.
-        fold: state to what its variable convolutions multiply and add.
-        measuring: images to outputs and moments, or None: no frame can be observed so.
-        calibrate: outputs, moments and state to the state after the frame, or None.
-        int8: network and measuring are in int8 (`edge_tta.bundle.int8`).
-    """
-
-    network: str
-    fold: str
-    measuring: str | None
-    calibrate: str | None
-    int8: bool = False
-
-    @property
-    def graphs(self) -> tuple[str | None, ...]:
-        """All graphs' file names, None in place of one that is not there."""
-        return self.network, self.fold, self.measuring, self.calibrate
-
-
-@dataclass(frozen=True)
-class MethodRecord:
-    """One method of the bundle.
-
-    Attributes:
-        observe, learn: the graphs' file names; learn is None where nothing is trained.
-        predict: the graph of logits at a state that stays as it is; observe itself where that
-            changes nothing.
-        compact: file name of a learn graph that keeps less in memory and is slower, or None.
-        state: file name of the state before the first frame, an ordinary state file.
-        layout: the state's tensors, which are inputs of the graphs; an output `new.NAME` is NAME
-            after the frame, and what has no such output stays as it is.
-        preset: as it was named at export.
-        folded: graphs that do what predict and observe do, faster; None: there are none, as in
-            bundles of earlier versions.
-    """
-
-    observe: str
-    learn: str | None
-    predict: str
-    compact: str | None
-    state: str
-    layout: Mapping[str, TensorSpec]
-    preset: str
-    folded: FoldedRecord | None = None
-
-    @property
-    def graphs(self) -> tuple[str, ...]:
-        """All graphs' file names."""
-        names = [self.observe, self.learn, self.predict, self.compact]
-        if self.folded is not None:
-            names += self.folded.graphs
-        return tuple(dict.fromkeys(name for name in names if name))
 
 
 @dataclass(frozen=True)
@@ -210,36 +143,36 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
     given = fields["input"]
     methods = {
         str(label): MethodRecord(
-            observe=_text(record["observe"]),
-            learn=None if record["learn"] is None else _text(record["learn"]),
-            predict=_text(record["predict"]),
-            compact=None if record["compact"] is None else _text(record["compact"]),
-            state=_text(record["state"]),
+            observe=text_of(record["observe"]),
+            learn=None if record["learn"] is None else text_of(record["learn"]),
+            predict=text_of(record["predict"]),
+            compact=None if record["compact"] is None else text_of(record["compact"]),
+            state=text_of(record["state"]),
             layout={
-                _text(name): TensorSpec(tuple(_whole(size) for size in shape), _text(dtype))
+                text_of(name): TensorSpec(tuple(whole_of(size) for size in shape), text_of(dtype))
                 for name, (shape, dtype) in record["layout"].items()
             },
-            preset=_text(record["preset"]),
-            folded=_folded(record.get("folded")),
+            preset=text_of(record["preset"]),
+            folded=folded_record(record.get("folded")),
         )
         for label, record in fields["methods"].items()
     }
     files = {
-        str(name): FileRecord(_whole(record["bytes"]), _text(record["sha256"]))
+        str(name): FileRecord(whole_of(record["bytes"]), text_of(record["sha256"]))
         for name, record in fields["files"].items()
     }
-    weights = _text(fields["weights"])
+    weights = text_of(fields["weights"])
     named = {weights}
     for method in methods.values():
         named |= {*method.graphs, method.state}
     if not methods or not named <= set(files):
         raise ValueError(f"no methods, or files without a record: {sorted(named - set(files))}")
-    channels, height, width = (_whole(size) for size in fields["image_shape"])
+    channels, height, width = (whole_of(size) for size in fields["image_shape"])
     labels, size = fields["labels"], given["size"]
     # Bundles of earlier versions have no advice, and do not say what their channels are.
     told, advice = fields.get("advice"), Advice()
     if told is not None:
-        advice = Advice(_text(told["profile"]), _whole(told["adapt_every"]))
+        advice = Advice(text_of(told["profile"]), whole_of(told["adapt_every"]))
     usual_channels = "gray" if len(given["mean"]) == 1 else "rgb"
     spec = InputSpec(
         size=tuple(size) if isinstance(size, list) else size,
@@ -252,17 +185,17 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
     if (channels, height, width) != spec.shape:
         raise ValueError(f"images {fields['image_shape']} and input {spec.shape}")
     return Manifest(
-        name=_text(fields["name"]),
-        source_sha256=_text(fields["source_sha256"]),
+        name=text_of(fields["name"]),
+        source_sha256=text_of(fields["source_sha256"]),
         image_shape=(channels, height, width),
-        classes=_whole(fields["classes"]),
+        classes=whole_of(fields["classes"]),
         input=spec,
-        labels=None if labels is None else tuple(_text(label) for label in labels),
+        labels=None if labels is None else tuple(text_of(label) for label in labels),
         weights=weights,
         methods=methods,
         files=files,
         advice=advice,
-        task=_text(fields.get("task", Manifest.task)),
+        task=text_of(fields.get("task", Manifest.task)),
         form=nest.checked_form(fields.get("form")),
         sure_above=_probability(fields.get("sure_above")),
     )
@@ -274,31 +207,6 @@ def _probability(given: Any) -> float | None:
     return given
 
 
-def _folded(given: Mapping[str, Any] | None) -> FoldedRecord | None:
-    if given is None:
-        return None
-    measuring, calibrate = (
-        None if given[key] is None else _text(given[key]) for key in ("measuring", "calibrate")
-    )
-    int8 = given.get("int8", False)
-    if not isinstance(int8, bool):
-        raise TypeError(f"expected true or false, got {quoted(int8, 40)}")
-    network, fold = _text(given["network"]), _text(given["fold"])
-    return FoldedRecord(network, fold, measuring, calibrate, int8)
-
-
 def _is_plain(name: str) -> bool:
     """Tell whether a file name stays in its folder, on any system."""
     return bool(name) and not set(name) & set("/\\:\0") and name not in (".", "..")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected a text, got {quoted(value, 40)}")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST_WHOLE:
-        raise TypeError(f"expected a whole number, got {quoted(value, 40)}")
-    return value

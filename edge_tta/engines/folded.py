@@ -7,11 +7,13 @@ from typing import Any
 
 from edge_tta import nest
 from edge_tta.bundle.folder import Bundle
-from edge_tta.bundle.folding import MEASURED_CENTRE, FoldedSession
+from edge_tta.bundle.folding import MEASURED_CENTRE, FoldedSession, UnsuitableError
 from edge_tta.bundle.int8 import Int8Session
-from edge_tta.bundle.manifest import NEW, FoldedRecord, output_names
+from edge_tta.bundle.manifest import NEW, output_names
+from edge_tta.bundle.records import FoldedRecord
 from edge_tta.bundle.runtime import Session
 from edge_tta.checkpoint import Arrays
+from edge_tta.errors import BundleError
 from edge_tta.prepare import Images
 
 _Key = tuple[Any, ...]
@@ -159,7 +161,10 @@ class FoldedNetwork:
         if self._bundle.profile == "memory":
             graph = self._record.measuring or graph
         if graph not in self._int8:
-            self._int8[graph] = self._bundle.session(graph, int8=True)
+            try:
+                self._int8[graph] = self._bundle.session(graph, int8=True)
+            except BundleError as error:
+                raise UnsuitableError(str(error)) from error
         return _Loaded(Int8Session(self._int8[graph]))
 
 

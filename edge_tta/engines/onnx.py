@@ -79,7 +79,7 @@ class OnnxEngine:
         self.image_shape: tuple[int, ...] = manifest.image_shape
         self._graphs: dict[str, _Graph] = {}
         self._folded: FoldedNetwork | None = None
-        self._learns, self._spare = learns, False
+        self._learns, self._spare, self._int8 = learns, False, int8
         self.not_folded = ""
         if self._record.folded is None:
             self.not_folded = "the bundle is of an earlier version, or its layers cannot be folded"
@@ -102,10 +102,11 @@ class OnnxEngine:
             )
         if self._learns and self.config.trains:
             self._graph("learn")
-        elif self._learns and not self._observes_folded:
+        elif self._learns and not (self._observes_folded or self._only_counts):
             self._graph("observe")
         else:
-            self._folding(lambda folded: folded.load(observing=self._learns, spare=self._spare))
+            observing = self._learns and not self._only_counts
+            self._folding(lambda folded: folded.load(observing=observing, spare=self._spare))
         if self.not_folded and not self._graphs:
             self._graph("observe" if self._learns else "predict")
         return manifest.classes
@@ -136,7 +137,7 @@ class OnnxEngine:
             done = self._folding(lambda folded: folded.observe(batch, state))
             if done is not None:
                 return done
-        elif self._record.predict == self._record.observe:  # all that changes is the count
+        elif self._only_counts:
             outputs = self._folding(lambda folded: folded.predict(batch, state))
             if outputs is not None:
                 return outputs, {**state, "steps": np.asarray(state["steps"] + 1)}
@@ -163,7 +164,10 @@ class OnnxEngine:
         label, threads = self.config.label, self.network.threads
         predicting = self.network.with_threads(threads or max(1, usable_cores() - 1))
         learning = self.network.with_threads(threads or 1)
-        engines = OnnxEngine(predicting, label, learns=False), OnnxEngine(learning, label)
+        engines = (
+            OnnxEngine(predicting, label, learns=False, int8=self._int8),
+            OnnxEngine(learning, label, int8=self._int8),
+        )
         engines[0]._spare = True
         for engine in engines:
             engine._source = self._source  # by which the source's state is known
@@ -187,7 +191,7 @@ class OnnxEngine:
         Raises:
             ConfigError: the bundle does not hold it.
         """
-        engine = OnnxEngine(self.network, config.label)
+        engine = OnnxEngine(self.network, config.label, int8=self._int8)
         if engine.config != config:
             raise ConfigError(
                 f"the bundle {self.network.folder} holds {config.label} with other options; "
@@ -197,7 +201,12 @@ class OnnxEngine:
 
     def with_method(self, method: str, preset: str | Path) -> OnnxEngine:
         """Return an engine of another method of the bundle; its preset is the bundle's."""
-        return OnnxEngine(self.network, method)
+        return OnnxEngine(self.network, method, int8=self._int8)
+
+    @property
+    def _only_counts(self) -> bool:
+        """Whether an observation changes the number of frames alone, as of the source."""
+        return self._record.predict == self._record.observe
 
     @property
     def _observes_folded(self) -> bool:

@@ -37,7 +37,7 @@ class Affine:
     def __init__(self, step: Step) -> None:
         self._step = step
         layers, parameters = step.program.layers, step.program.parameters
-        self._eps = torch.cat([torch.full_like(layer.variance, layer.eps) for layer in layers])
+        self.eps = torch.cat([torch.full_like(layer.variance, layer.eps) for layer in layers])
         one = torch.ones_like(layers[0].mean[:1])
         fixed = {"1": one, "0": 0 * one}  # names that no parameter has
         for layer in layers:
@@ -65,7 +65,7 @@ class Affine:
         trained = [state["opt.parameters"]] if self._step.parameters.names else []
         values = torch.cat([*trained, *self._fixed])
         offset, variance = self._step.calibration.statistics(state)
-        scale = torch.rsqrt(variance + self._eps) * values.index_select(0, self._weights)
+        scale = torch.rsqrt(variance + self.eps) * values.index_select(0, self._weights)
         return scale, offset, values.index_select(0, self._biases)
 
 

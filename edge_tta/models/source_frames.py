@@ -16,6 +16,7 @@ from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.frames import open_source
 from edge_tta.frames.arrays import INPUTS
+from edge_tta.frames.inputs import input_of
 from edge_tta.models.naming import Model
 from edge_tta.network.capture import outputs_of
 from edge_tta.network.onnx_file import OnnxNetwork
@@ -28,6 +29,9 @@ from edge_tta.temporal.accuracy import threshold
 
 _TOLD_EVERY = 50
 _FEW = 0.25
+FEW = 64
+"""Frames at most of `few_images`."""
+
 _NPZ = "expected an .npz with one uint8 array (n, H, W, 3) of RGB pictures"
 
 
@@ -134,7 +138,19 @@ def images_of(frames: str, spec: InputSpec, most: int) -> Iterator[Images]:
         return
     with open_source(frames, max_frames=most, more=DEMO) as opened:
         while (frame := opened.read()) is not None:
-            yield spec.prepare(frame.pixels) if frame.array is None else frame.array[None]
+            yield input_of(frame, spec)
+
+
+def few_images(frames: str, spec: InputSpec) -> list[Images]:
+    """Return some of the first frames of a source as images (1, channels, H, W), at least one.
+
+    Raises:
+        SourceError: it cannot be opened, or holds no frames.
+    """
+    images = list(images_of(frames, spec, FEW))
+    if not images:
+        raise SourceError(f"{frames} holds no frames; give a folder, video or .npz that does")
+    return images
 
 
 def _pictures_of(path: Path) -> Pixels | None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from edge_tta.closing import Closing
 from edge_tta.errors import SourceError
 from edge_tta.frames.faults import empty_picture, not_a_picture
+from edge_tta.frames.inputs import input_of
 from edge_tta.frames.source import Frame, FrameSource
-from edge_tta.prepare import Images, InputSpec
+from edge_tta.prepare import InputSpec
 from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
@@ -117,20 +118,9 @@ class Loop(Closing):
                 f"(0 to {count - 1}); correct or remove the labels, or give the network of them"
             )
         with stages.timed("prepare"):
-            image = self._prepared(frame)
+            image = input_of(frame, self._spec)
         held = Outcome.PAUSED if self._controls.paused else None
         if frame.array is None and (empty := empty_picture(frame.pixels)) is not None:
             held = Outcome[empty.upper()]
         self.predictors.source_wanted = any(sink.wants_source() for sink in self._sinks)
         return self.predictors.see(frame, image, held, self._rate.fps, stages)
-
-    def _prepared(self, frame: Frame) -> Images:
-        """Return the network's input. Raises SourceError for an array of another shape."""
-        if frame.array is None:
-            return self._spec.prepare(frame.pixels)
-        if frame.array.shape != self._spec.shape:
-            raise SourceError(
-                f"{frame.name} is {frame.array.shape}, and the network takes {self._spec.shape}; "
-                "give --size HxW and --channels, or arrays of that shape"
-            )
-        return frame.array[None]

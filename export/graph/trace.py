@@ -137,6 +137,7 @@ class Folding:
 
     def __init__(self, step: Step, origin: Tensor) -> None:
         self._step, self.origin, self._affine = step, origin, Affine(step)
+        self._eps = by_site(step, self._affine.eps)
 
     def __call__(self, state: State) -> dict[str, Tensor]:
         """Return the vectors by name."""
@@ -148,7 +149,7 @@ class Folding:
             "bias": scale * (self.origin - offset) + shift,
             "shift": scale * (expected - offset) + shift,
             "centre": self.origin - expected,
-            DEVIATION: variance.clamp_min(0).sqrt(),
+            DEVIATION: (variance.clamp_min(0) + self._eps).sqrt(),
         }
 
 

@@ -13,8 +13,11 @@ import onnxruntime
 import pytest
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, load, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional
 
 from edge_tta.adapter import Adapter
+from edge_tta.background import Background
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.folding import Kind, variable_tag, variable_weight
 from edge_tta.bundle.int8 import DEVIATION
@@ -32,12 +35,66 @@ from tests.networks import network, with_statistics
 
 Array = npt.NDArray[Any]
 FRAMES = [batch.numpy() for batch in stream(24, n=1)]
-NETWORKS = ("residual", "pre-activation", "concatenating", "branching", "odd")
+NETWORKS = (
+    *("residual", "pre-activation", "concatenating", "branching", "used-twice", "one-dimensional"),
+    *("odd", "sums", "clipped"),
+)
+
+
+class _Sums(nn.Module):
+    """Sums that an operator without codes reads, and convolutions of ones that are none of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.ones = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+        self.bn3 = nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn1(self.conv1(x))
+        x = functional.silu(x + self.bn2(self.conv2(functional.relu(x))))
+        y = self.bn3(self.ones(x))
+        logits: Tensor = self.head((x + y).mean((2, 3)))
+        return logits
+
+
+class _Clipped(nn.Module):
+    """ReLU6 behind convolutions; a channel that is always 0, and a layer of a dead one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 8, 3, 2, padding=1, groups=8), nn.BatchNorm2d(8)
+        self.conv3, self.bn3 = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu6(self.bn1(self.conv1(x)))
+        x = functional.relu6(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+def _module(name: str) -> nn.Module:
+    own = {"odd": _Odd, "sums": _Sums, "clipped": _Clipped}
+    if name not in own:
+        return network(name)
+    torch.manual_seed(0)
+    module = with_statistics(own[name]())
+    with torch.no_grad():
+        if isinstance(module, _Sums):
+            module.ones.weight.fill_(1)
+        if isinstance(module, _Clipped):
+            module.conv1.weight[0].zero_()
+            module.conv3.weight[3].zero_()
+    return module
 
 
 def _exported(folder: Path, name: str, method: str = "nanoadapt:norm") -> Exported:
-    torch.manual_seed(0)
-    module = with_statistics(_Odd()) if name == "odd" else network(name)
+    module = _module(name)
     like = Adapter(module, method, input_spec=SPEC)
     adapters = [like, like.with_method("source")]
     return export_bundle(Model(name, module, SPEC), adapters, "edge", folder, int8=FRAMES)
@@ -187,6 +244,52 @@ def test_other_vectors_are_another_state_and_no_other_weight(tmp_path: Path) -> 
     assert sorted(folded._int8) == ["folded.onnx", "measuring.onnx"]  # one for all states
 
 
+def test_a_variance_of_zero_comes_back(tmp_path: Path) -> None:
+    """As of a camera that was covered for thousands of frames."""
+    _exported(tmp_path / "b", "residual")
+    int8, wanted = _pair(tmp_path / "b")
+    for own in (int8, wanted):
+        own.prepare((3, 8, 8))
+        own.restore({**own.state, "calib.recent_variance": 0 * own.state["calib.recent_variance"]})
+        for frame in FRAMES[:12]:
+            own(frame)
+    there = int8.state["calib.recent_variance"]
+    assert (there > 0.1 * wanted.state["calib.recent_variance"]).mean() > 0.7
+
+
+def _assert_near(values: Array, expected: Array) -> None:
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5)
+
+
+def test_float32_stays_so_beside_and_in_copies(tmp_path: Path) -> None:
+    _exported(tmp_path / "b", "residual")
+    pair = _pair(tmp_path / "b")
+    assert np.abs(pair[0].predict(FRAMES[0]) - pair[1].predict(FRAMES[0])).max() > 1e-3
+    for own in pair:
+        expected = own.predict(FRAMES[0])
+        _assert_near(own.fresh_copy().predict(FRAMES[0]), expected)
+        other = own.with_method("source")
+        _assert_near(other.predict(FRAMES[0]), expected)
+        with Background(own) as beside:
+            _assert_near(beside(FRAMES[0]), expected)
+            beside.wait()
+            own(FRAMES[0])
+            key = "calib.recent_offset"
+            _assert_near(beside.state[key], own.state[key])
+
+
+def test_a_graph_that_onnxruntime_refuses_is_float32(tmp_path: Path) -> None:
+    _exported(tmp_path / "b", "residual")
+    bundle = Bundle(tmp_path / "b")
+    for name in ("folded.onnx", "measuring.onnx"):
+        (tmp_path / "b" / name).write_bytes(b"")
+    int8 = Adapter(OnnxEngine(bundle))
+    plain = Adapter(OnnxEngine(bundle, int8=False))
+    np.testing.assert_array_equal(int8(FRAMES[0]), plain(FRAMES[0]))
+    np.testing.assert_array_equal(int8.predict(FRAMES[1]), plain.predict(FRAMES[1]))
+    assert "cannot load" in int8.engine.not_folded  # type: ignore[attr-defined]
+
+
 def test_the_profile_memory_keeps_one_graph_for_all(tmp_path: Path) -> None:
     _exported(tmp_path / "b", "residual")
     lean = Adapter(OnnxEngine(Bundle(tmp_path / "b", profile="memory")))
@@ -272,7 +375,11 @@ def test_benches_measure_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     error = ["bench", "error", "--model", model, "--data", str(data), "--methods", "nanoadapt:norm"]
     assert main([*error, "--int8", pictures]) == 1
     assert "add --backend onnx" in capsys.readouterr().err
-    assert main([*error, "--int8", pictures, "--backend", "onnx", "--threads", "1"]) == 0
+    out = tmp_path / "error.json"
+    error += ["--json", str(out), "--backend", "onnx", "--threads", "1"]
+    assert main([*error, "--int8", pictures]) == 0
+    (row,) = json.loads(out.read_text())["results"]
+    assert row["model"] == "model.py:network in int8"
     out = tmp_path / "latency.json"
     cost = ["bench", "latency", "--model", model, "--methods", "nanoadapt:norm", "--peers", "none"]
     cost += ["--frames", "4", "--turns", "2", "--warm-up", "1", "--json", str(out)]

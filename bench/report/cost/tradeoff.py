@@ -75,9 +75,11 @@ def points_of(rows: Sequence[Row]) -> list[Point]:
 
 
 def _whole(rows: Sequence[Row], field: str, label: str) -> Row | None:
-    """The first row with the field of a method that does the most with a frame."""
+    """The first row with the field of a method that does the most with a frame, in float32."""
     own = [r for r in rows if field in r and r.get("asked", r["label"]) == label]
-    return max(own, key=lambda r: Work(r.get("work", Work.ADAPT)).rank, default=None)
+    works = [(Work(row.get("work", Work.ADAPT)), row) for row in own]
+    plain = [(work.rank, row) for work, row in works if not work.in_int8]
+    return max(plain, key=lambda pair: pair[0], default=(0, None))[1]
 
 
 def draw(points: Sequence[Point], title: str) -> Figure:

@@ -10,8 +10,9 @@ that a state changes vectors and no weight (`quantising`):
     centre    codes of u = W a + centre, each channel in a unit of its own; as float32 numbers they
               are measured, and y = (scale unit) (u / unit) + shift
 
-`scale`, `bias`, `shift` and `centre` of all sites are inputs of the graph. Additions, pools and
-the last layer have codes too; what else there is, has float32 between its operators.
+`scale`, `bias`, `shift`, `centre` and `deviation` of all sites are inputs of the graph. Additions,
+max pools and layers of all features have codes too; what else there is, has float32 between its
+operators.
 """
 
 from export.graph.int8.quantising import int8_graph

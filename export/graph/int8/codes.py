@@ -11,7 +11,6 @@ from onnx import NodeProto, helper
 Array = npt.NDArray[Any]
 
 LEVELS = 255
-LEAST_STEP = 1e-12
 _LARGEST_WEIGHT = 127
 _GEOMETRY = ("strides", "pads", "dilations", "group")
 
@@ -28,7 +27,8 @@ class Codes(NamedTuple):
 def codes_of(weight: Array) -> tuple[Array, Array]:
     """Return int8 codes of a weight (C, ...), and the scales (C,) float32."""
     rows = weight.reshape(len(weight), -1)
-    steps = np.maximum(np.abs(rows).max(1) / _LARGEST_WEIGHT, LEAST_STEP).astype(np.float32)
+    steps = (np.abs(rows).max(1) / _LARGEST_WEIGHT).astype(np.float32)
+    steps[steps == 0] = 1.0  # codes of 0, beside a bias that counts in steps
     return np.round(rows / steps[:, None]).astype(np.int8).reshape(weight.shape), steps
 
 

@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edge_tta.bundle.folding import MEAN, SQUARE, VARIABLE
 from export.graph.emitter import IR_VERSION, MICROSOFT, OPSET
-from export.graph.int8.codes import LEAST_STEP, LEVELS, Codes, codes_of, geometry, whole
+from export.graph.int8.codes import LEVELS, Codes, codes_of, geometry, whole
 from export.graph.int8.ranges import ACTIVATIONS, CODES_PASS, Ranges
 from export.graph.int8.sites import Variable, places_of, variable_at, variable_of
 from export.graph.int8.vectors import MIDDLE, SCALE_IN_UNITS, VECTORS, Vectors
@@ -86,7 +86,7 @@ class _Quantising:
                 self._convolution(node, variable)
         elif node.op_type == "Gemm" and self._is_layer(node):
             self._layer(node)
-        elif node.op_type == "Add" and all(name in self._codes for name in node.input):
+        elif node.op_type == "Add" and self._is_addition(node):
             self._addition(node)
         elif node.op_type in CODES_PASS and node.input[0] in self._codes:
             self._passing(node)
@@ -151,7 +151,7 @@ class _Quantising:
         self._floats.add(name)
 
     def _layer(self, node: NodeProto) -> None:
-        """A layer of all features, which is the last: codes to float32."""
+        """A layer of all features: codes to float32."""
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         a, weight = self._coded(node.input[0]), self._before[node.input[1]]
         code, steps = codes_of(weight if attributes.get("transB") else weight.T)
@@ -221,7 +221,8 @@ class _Quantising:
     def _codes_for(self, name: str) -> Codes:
         """Return names for codes of a tensor, with scale and zero by its range."""
         low, high = self._ranges[name]
-        step = max((high - low) / LEVELS, LEAST_STEP)
+        # Where all was 0, that is what a code of 0 says; a bias behind it still counts in steps.
+        step = (high - low) / LEVELS or 1.0
         zero = np.array(np.clip(round(-low / step), 0, LEVELS), np.uint8)
         return Codes(
             f"{name}.codes",
@@ -250,12 +251,19 @@ class _Quantising:
     def _is_layer(self, node: NodeProto) -> bool:
         """Tell whether a product is of features, which have a range, and a constant matrix."""
         known = all(name in self._before for name in node.input[1:3]) and len(node.input) == 3
-        return known and node.input[0] in self._ranges
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        plain = given.get("alpha", 1) == 1 == given.get("beta", 1) and not given.get("transA")
+        return bool(known and plain and node.input[0] in self._ranges)
 
     def _is_channelwise(self, node: NodeProto) -> bool:
-        """Tell whether a convolution multiplies each channel by its number alone."""
+        """Tell whether a convolution takes each channel's values as they are, at some positions."""
         weight = self._before[node.input[1]]
-        return geometry(node)["group"] == len(weight) and bool((weight == 1).all())
+        alone = weight[0].size == 1 and geometry(node)["group"] == len(weight)
+        return bool(alone and (weight == 1).all())
+
+    def _is_addition(self, node: NodeProto) -> bool:
+        """Tell whether both sides have codes, and the sum a range."""
+        return all(name in self._codes for name in node.input) and node.output[0] in self._ranges
 
     def _weight(self, name: str) -> tuple[str, Array]:
         """Return the name of a weight's codes, which kinds of a site share, and its scales."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, ValueInfoProto, numpy_helper
 
 from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.prepare import Images
@@ -22,7 +22,7 @@ ACTIVATIONS = {"Relu", "Clip"}
 """Operators that may end where codes end."""
 
 _READ = {"Conv", "Gemm", "Add", *CODES_PASS}
-_MADE = {"Conv", *ACTIVATIONS}
+_MADE = {"Conv", "Add", *ACTIVATIONS}
 
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -39,8 +39,8 @@ def ranges_of(graph: ModelProto, vectors: Mapping[str, Array], frames: Sequence[
     """
     at_state = _at_state(graph, vectors)
     wanted = _coded(graph)
-    for name in wanted:
-        at_state.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    # Without a type: onnxruntime knows it.
+    at_state.graph.output.extend(ValueInfoProto(name=name) for name in wanted)
     runtime = quiet_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
@@ -50,6 +50,8 @@ def ranges_of(graph: ModelProto, vectors: Mapping[str, Array], frames: Sequence[
     for frame in frames:
         values = dict(zip(wanted, session.run(wanted, {"images": frame}), strict=True))
         for name, value in {**values, "images": frame}.items():
+            if value.dtype != np.float32:
+                continue
             low, high = ranges.get(name, (0.0, 0.0))
             ranges[name] = min(low, float(value.min())), max(high, float(value.max()))
     return ranges

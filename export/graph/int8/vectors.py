@@ -138,7 +138,12 @@ class Vectors:
             scale = made("Where", [small, least, raw], "requantised.scale")
             nodes.append(self._split(scale, {site: self.scale_of(site) for site in sites}))
         exact = made("Div", [size, scale], f"{kind}.exact")
-        bias = made("Cast", [made("Round", [exact], f"{kind}.whole")], f"{kind}.int32", to=_INT32)
+        limits = [
+            self._constant(f"steps.{name}", np.array(value, np.float32))
+            for name, value in (("least", -_MOST_STEPS), ("most", _MOST_STEPS))
+        ]
+        whole = made("Clip", [made("Round", [exact], f"{kind}.whole"), *limits], f"{kind}.limited")
+        bias = made("Cast", [whole], f"{kind}.int32", to=_INT32)
         names = {site: f"requantised.{kind}.{site}" for site in sites}
         nodes.append(self._split(bias, names))
         return nodes
