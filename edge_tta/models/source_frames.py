@@ -16,7 +16,7 @@ from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.frames import open_source
 from edge_tta.frames.arrays import INPUTS
-from edge_tta.frames.inputs import input_of
+from edge_tta.inputs import input_of
 from edge_tta.models.naming import Model
 from edge_tta.network.capture import outputs_of
 from edge_tta.network.onnx_file import OnnxNetwork

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from edge_tta.closing import Closing
 from edge_tta.errors import SourceError
 from edge_tta.frames.faults import empty_picture, not_a_picture
-from edge_tta.frames.inputs import input_of
 from edge_tta.frames.source import Frame, FrameSource
+from edge_tta.inputs import input_of
 from edge_tta.prepare import InputSpec
 from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import FrameResult, Outcome
