@@ -64,6 +64,16 @@ def variable_weight(index: int, kind: Kind) -> str:
     return f"{VARIABLE}{index}_{kind}"
 
 
+def places_of(channels: Mapping[int, int]) -> dict[int, slice]:
+    """Return where each site's channels stand in a vector of all sites.
+
+    channels: their number, by site.
+    """
+    sites = sorted(channels)
+    ends = itertools.accumulate(channels[site] for site in sites)
+    return {site: slice(end - channels[site], end) for site, end in zip(sites, ends, strict=True)}
+
+
 class FoldedSession:
     """A folded graph, optimised for this machine, and its variable weights.
 
@@ -218,9 +228,9 @@ def _variables(graph: Path, optimised: Path) -> list[_Variable]:
     counts = {index: variable.channels for (index, _), variable in variables.items()}
     if len(set(own)) < len(own) or {variable_weight(*key) for key in variables} != before.variables:
         raise ValueError("sites share a constant, or are missing")
-    begins = list(itertools.accumulate((counts[index] for index in sorted(counts)), initial=0))
+    places = places_of(counts)
     for (index, _), variable in variables.items():
-        variable.places = slice(begins[index], begins[index + 1])
+        variable.places = places[index]
     return list(variables.values())
 
 

@@ -13,7 +13,7 @@ from edge_tta.bundle.folding import MEAN, SQUARE, VARIABLE
 from export.graph.emitter import IR_VERSION, MICROSOFT, OPSET
 from export.graph.int8.codes import LEVELS, Codes, codes_of, geometry, whole
 from export.graph.int8.ranges import ACTIVATIONS, CODES_PASS, Ranges
-from export.graph.int8.sites import Variable, places_of, variable_at, variable_of
+from export.graph.int8.sites import Variable, places_in, variable_at, variable_of
 from export.graph.int8.vectors import MIDDLE, SCALE_IN_UNITS, VECTORS, Vectors
 from export.graph.weights import WeightFile
 
@@ -44,7 +44,7 @@ class _Quantising:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
         self._results = {output.name for output in graph.graph.output}
-        self._channels = places_of(graph)
+        self._channels = places_in(graph)
         self._vectors = Vectors(self._channels, self._constant)
         self._constants: dict[str, Array] = {}
         self._nodes: list[NodeProto] = []

@@ -11,7 +11,7 @@ from onnx import ModelProto, ValueInfoProto, numpy_helper
 
 from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.prepare import Images
-from export.graph.int8.sites import places_of, variable_at
+from export.graph.int8.sites import places_in, variable_at
 
 Array = npt.NDArray[Any]
 
@@ -59,7 +59,7 @@ def ranges_of(graph: ModelProto, vectors: Mapping[str, Array], frames: Sequence[
 
 def _at_state(graph: ModelProto, vectors: Mapping[str, Array]) -> ModelProto:
     """Return the graph with a state in its weights."""
-    changed, places = ModelProto(), places_of(graph)
+    changed, places = ModelProto(), places_in(graph)
     changed.CopyFrom(graph)
     constants = {tensor.name: tensor for tensor in changed.graph.initializer}
     for node in changed.graph.node:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto
 
-from edge_tta.bundle.folding import VARIABLE
+from edge_tta.bundle.folding import VARIABLE, places_of
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,11 @@ def variable_at(node: NodeProto) -> Variable | None:
     return variable_of(node.input[1]) if node.op_type == "Conv" else None
 
 
-def places_of(graph: ModelProto) -> dict[int, slice]:
-    """Return where each site's channels stand among those of all sites."""
+def places_in(graph: ModelProto) -> dict[int, slice]:
+    """Return where the channels of each site of a graph stand among those of all."""
     channels: dict[int, int] = {}
     for tensor in graph.graph.initializer:
         variable = variable_of(tensor.name)
         if variable is not None:
             channels[variable.site] = tensor.dims[0]
-    places, begin = {}, 0
-    for site in sorted(channels):
-        places[site] = slice(begin, begin + channels[site])
-        begin += channels[site]
-    return places
+    return places_of(channels)

@@ -35,7 +35,7 @@ class Vectors:
     """What a graph's operators read of the vectors, and the nodes that make it.
 
     Args:
-        places: of `export.graph.int8.sites.places_of`.
+        places: of `export.graph.int8.sites.places_in`.
         constant: adds a constant by a name, which it returns.
     """
 
