@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnx import ModelProto
@@ -162,10 +162,9 @@ def write_bundle(
             tell(f"writing {target.name}")
             proto = convert(graphs["learn"], weights, target.stem, "compact")
             nodes[target.name] = _write(proto, target)
-        record = _record(adapter, shape, folder, stem, names, preset)
-        if record.folded is not None:
-            record = replace(record, folded=replace(record.folded, int8=bool(codes)))
-        methods[adapter.config.label] = record
+        methods[adapter.config.label] = _record(
+            adapter, shape, folder, stem, names, preset, int8=bool(codes)
+        )
     weights.write(folder)
     _write_manifest(model, adapters[0], shape, folder, methods, advice)
     return nodes
@@ -219,6 +218,8 @@ def _record(
     stem: str,
     names: dict[str, str],
     preset: str,
+    *,
+    int8: bool,
 ) -> MethodRecord:
     """Write a method's source state and return its record in the manifest."""
     engine = engine_of(adapter)
@@ -231,7 +232,7 @@ def _record(
         predict=names.get("predict", names["observe"]),
         compact=names.get("compact"),
         folded=FoldedRecord(
-            names["folded"], names["fold"], names.get("measuring"), names.get("calibrate")
+            names["folded"], names["fold"], names.get("measuring"), names.get("calibrate"), int8
         )
         if "folded" in names
         else None,

@@ -102,9 +102,10 @@ def _bundle(arguments: argparse.Namespace) -> int:
         )
     model = options.model_from(arguments)
     preset = arguments.preset or options.DEFAULT_PRESET
-    given = arguments.frames, arguments.source_frames
-    frames, sources = (None if name is None else few_images(name, model.input) for name in given)
-    int8 = (frames or sources) if arguments.int8 else None
+    frames = few_images(arguments.frames, model.input)
+    int8 = None
+    if arguments.int8:
+        int8 = frames or few_images(arguments.source_frames, model.input)
     main_one, advice = _main_method(arguments, model, int8)
     adapters = {main_one.config.label: main_one}
     for name in arguments.compared.split(","):

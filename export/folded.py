@@ -8,7 +8,6 @@ import numpy as np
 
 from edge_tta import nest
 from edge_tta.adapter import Adapter
-from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.errors import ModelError
 from edge_tta.files import write_whole
 from edge_tta.prepare import InputSpec
@@ -18,6 +17,7 @@ from export.graph.convert import convert, refuse_unsupported
 from export.graph.operators import OPERATORS
 from export.graph.trace import plain_step, trace_predict
 from export.graph.weights import WeightFile
+from export.session import session_of
 
 
 def write_folded(adapter: Adapter, spec: InputSpec, path: Path) -> float:
@@ -46,10 +46,7 @@ def write_folded(adapter: Adapter, spec: InputSpec, path: Path) -> float:
 
 
 def _difference(adapter: Adapter, data: bytes, shape: tuple[int, ...]) -> float:
-    runtime = quiet_runtime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = session_of(data)
     rng, worst = np.random.default_rng(0), 0.0
     for _ in range(3):
         images = rng.normal(size=(1, *shape)).astype(np.float32)

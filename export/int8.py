@@ -13,7 +13,6 @@ from onnx import ModelProto
 from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
-from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.checkpoint import Arrays
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError
@@ -22,6 +21,7 @@ from export.graph.convert import convert
 from export.graph.int8 import int8_graph, ranges_of
 from export.graph.trace import Traced
 from export.graph.weights import WeightFile
+from export.session import session_of
 
 FOLDED = ("folded", "measuring")
 """Kinds of graphs that are in int8; the others are of vectors, or learn."""
@@ -70,8 +70,8 @@ def int8_graphs(
             f"int8 is of networks whose BatchNorms can be folded, which those of {label} cannot; "
             "leave --int8 out, or the method out of --with"
         )
-    fold = convert(graphs["fold"], WeightFile(None), "fold").SerializeToString()
-    session = quiet_runtime().InferenceSession(fold, providers=["CPUExecutionProvider"])
+    fold = convert(graphs["fold"], WeightFile(None), "fold")
+    session = session_of(fold.SerializeToString())
     names = [item.name for item in session.get_outputs()]
     given = {item.name: state[item.name] for item in session.get_inputs()}
     vectors = dict(zip(names, session.run(names, given), strict=True))

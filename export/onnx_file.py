@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from edge_tta.adapter import Adapter
-from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.errors import ModelError
 from edge_tta.files import write_whole
 from edge_tta.network.onnx_file import OnnxNetwork
 from edge_tta.network.onnx_file.adapted import adapted_file
 from export.adapted import PARITY
+from export.session import session_of
 
 _HALF_PARITY = 2e-2
 """The same of a file that computes in float16."""
@@ -44,10 +44,7 @@ def write_adapted(adapter: Adapter, source: Path, path: Path) -> float:
 
 def _difference(folded: OnnxNetwork, data: bytes, shape: tuple[int, ...]) -> tuple[float, bool]:
     """Return the largest difference, relative, and whether the file takes float16."""
-    runtime = quiet_runtime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = session_of(data)
     kind = session.get_inputs()[0].type
     types = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8, "tensor(double)": np.float64}
     rng, worst = np.random.default_rng(0), 0.0

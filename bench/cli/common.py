@@ -89,6 +89,16 @@ def check_known(option: str, values: Sequence[str], known: Sequence[str]) -> Non
             raise ConfigError(f"{option} must be of {', '.join(known)}, got {value!r}")
 
 
+def check_int8(frames: str | None, backends: str | Sequence[str]) -> None:
+    """Refuses --int8 without bundles.
+
+    Raises:
+        ConfigError: frames were given, and onnx is none of the backends.
+    """
+    if frames is not None and "onnx" not in backends:
+        raise ConfigError("--int8 is of bundles; add --backend onnx")
+
+
 @dataclass(frozen=True)
 class Network:
     """The model that a command line names, its source network, and the graph of that."""
@@ -161,8 +171,7 @@ class Command:
         """
         arguments = self.arguments
         if arguments.backend == "torch":
-            if getattr(arguments, "int8", None) is not None:
-                raise ConfigError("--int8 is of bundles; add --backend onnx")
+            check_int8(getattr(arguments, "int8", None), arguments.backend)
             return
         if not task.filtered:
             raise ConfigError(f"task {task.name} is measured in PyTorch; leave --backend out")
@@ -185,8 +194,7 @@ class Command:
         if self.arguments.backend == "torch":
             yield folders
             return
-        given = getattr(self.arguments, "int8", None)
-        frames = None if given is None else few_images(given, model.input)
+        frames = few_images(getattr(self.arguments, "int8", None), model.input)
         with TemporaryDirectory(prefix="edge-tta-bench-") as root:
             for config in dict.fromkeys(self.methods.values()):
                 if config.method != "source":  # PyTorch's is as good, and takes many frames at once

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.cli.common import Command, add, check_known, listed
+from bench.cli.common import Command, add, check_int8, check_known, listed
 from bench.cost.bundles import with_bundles
 from bench.cost.case import BACKENDS, DEVICES, Case, make_cases
 from bench.cost.torch_subjects import load_model_of
@@ -133,8 +133,7 @@ def planned(command: Command) -> Iterator[Plan]:
             int8=arguments.int8 is not None,
         )
     )
-    if arguments.int8 is not None and "onnx" not in arguments.backend:
-        raise ConfigError("--int8 is of bundles; add --backend onnx")
+    check_int8(arguments.int8, arguments.backend)
     model: dict[str, Any] = {name: getattr(arguments, name) for name in MODEL_OPTIONS}
     name = Path(arguments.model).name + (" (untrained)" if arguments.untrained else "")
     if "onnx" not in arguments.backend:
@@ -143,7 +142,6 @@ def planned(command: Command) -> Iterator[Plan]:
     with contextlib.ExitStack() as stack:
         with command.console.status("Exporting"):
             loaded = load_model_of(arguments)
-            given = arguments.int8
-            frames = None if given is None else few_images(given, loaded.input)
+            frames = few_images(arguments.int8, loaded.input)
             cases = stack.enter_context(with_bundles(cases, loaded, frames))
         yield Plan(cases, {**model, "input": input_of(loaded.input)}, name)

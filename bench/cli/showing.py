@@ -25,7 +25,7 @@ def show_table(table: Table, title: str | None = None) -> None:
     header = [_plain(table.header[0]), *map(_joints, table.header[1:])]
     rows = [[_plain(cell) for cell in row] for row in table.rows]
     breaks = not table.figures
-    if max(len(word) for row in rows for word in row[0].split() or [""]) > _LEAST_NAME:
+    if any(len(word) > _LEAST_NAME for row in rows for word in row[0].split()):
         rows = [[_joints(row[0]), *row[1:]] for row in rows]
     first, *others = zip(header, *rows, strict=True)
     widths = [_width(cells, breaks=breaks) for cells in others]

@@ -29,7 +29,7 @@ from edge_tta.temporal.accuracy import threshold
 
 _TOLD_EVERY = 50
 _FEW = 0.25
-FEW = 64
+_SOME = 64
 """Frames at most of `few_images`."""
 
 _NPZ = "expected an .npz with one uint8 array (n, H, W, 3) of RGB pictures"
@@ -141,13 +141,17 @@ def images_of(frames: str, spec: InputSpec, most: int) -> Iterator[Images]:
             yield input_of(frame, spec)
 
 
-def few_images(frames: str, spec: InputSpec) -> list[Images]:
+def few_images(frames: str | None, spec: InputSpec) -> list[Images] | None:
     """Return some of the first frames of a source as images (1, channels, H, W), at least one.
+
+    None of None: no source was given.
 
     Raises:
         SourceError: it cannot be opened, or holds no frames.
     """
-    images = list(images_of(frames, spec, FEW))
+    if frames is None:
+        return None
+    images = list(images_of(frames, spec, _SOME))
     if not images:
         raise SourceError(f"{frames} holds no frames; give a folder, video or .npz that does")
     return images

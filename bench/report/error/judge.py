@@ -20,7 +20,7 @@ FIRST_FRAMES = 300
 
 
 class Case(NamedTuple):
-    """One corruption in one order: errors of adapted network and source, weight of the source."""
+    """Corruption in one order: errors of adapted network and source, weight of the source."""
 
     corruption: str
     adapted: float

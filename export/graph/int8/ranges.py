@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, ValueInfoProto, numpy_helper
 
-from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.prepare import Images
 from export.graph.int8.sites import places_in, variable_at
+from export.session import session_of
 
 Array = npt.NDArray[Any]
 
@@ -41,11 +41,7 @@ def ranges_of(graph: ModelProto, vectors: Mapping[str, Array], frames: Sequence[
     wanted = _coded(graph)
     # Without a type: onnxruntime knows it.
     at_state.graph.output.extend(ValueInfoProto(name=name) for name in wanted)
-    runtime = quiet_runtime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    data = at_state.SerializeToString()
-    session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = session_of(at_state.SerializeToString())
     ranges: dict[str, tuple[float, float]] = {}
     for frame in frames:
         values = dict(zip(wanted, session.run(wanted, {"images": frame}), strict=True))
