@@ -10,6 +10,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.config import HOSTS, REFERENCE_BATCHES, MethodConfig, make_config
 from edge_tta.errors import ConfigError
 from edge_tta.guard import Guard
+from edge_tta.run.schedule import Schedule
 from edge_tta.temporal import Filtered
 
 SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...][+every=K][+guard][+filter], or ablation:HOST"
@@ -84,26 +85,25 @@ def every_of(label: str) -> int:
 
 
 class Scheduled:
-    """Adapts on every so many calls, and on the others predicts at the state that there is.
+    """Adapts on every so many calls and predicts on the others, as `run --adapt-every` does.
 
-    `edge-tta run --adapt async` does so where a step takes as long as so many frames, but that its
-    state comes so many frames later.
+    `--adapt async` does so where a step takes as long as so many frames, but that its state comes
+    so many frames later.
     """
 
     def __init__(self, adapter: Adapter, every: int) -> None:
-        self._adapter, self._every, self._calls = adapter, every, 0
+        self._adapter, self._schedule = adapter, Schedule(every)
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Return logits (N, classes) of images (N, channels, H, W)."""
-        self._calls += 1
-        if self._calls % self._every == 1:
-            return self._adapter(images, learn=learn)
-        return self._adapter.predict(images)
+        due = self._schedule.adapts
+        self._schedule.took(0.0, due)
+        return self._adapter(images, learn=learn) if due else self._adapter.predict(images)
 
     def reset(self) -> None:
         """Go back to the source."""
         self._adapter.reset()
-        self._calls = 0
+        self._schedule = Schedule(self._schedule.every)
 
 
 def predictor_of(

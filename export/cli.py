@@ -29,8 +29,8 @@ WEIGHT_KINDS = {
 }
 BUNDLE = "a folder of ONNX graphs that goes on learning without PyTorch: edge-tta run --model DIR"
 BUDGET = (
-    "Views, depth, profile and how often it learns are chosen so that a run of the bundle fits. "
-    "What is needed is measured here: give budgets where it will run, with the --threads of the run"
+    "Views, depth and profile are chosen so that a run of the bundle fits. What is needed is "
+    "measured here: give it where the bundle will run, with the --threads of the run"
 )
 FROZEN = "what stands between the BatchNorms, each part an ONNX file of its own"
 
@@ -155,7 +155,7 @@ def _main_method(
 ) -> tuple[Adapter, Advice]:
     """The bundle's first method, and how it is to be run: as asked for, or as a budget has it."""
     from edge_tta.adapter import Adapter
-    from edge_tta.budget.choices import check_learns
+    from edge_tta.budget.choices import MIB, check_learns
     from edge_tta.bundle.manifest import Advice
     from edge_tta.engines.torch import engine_of
     from export.budget import Exporting, depths_for, fit
@@ -170,8 +170,7 @@ def _main_method(
         )
 
     asked = build(model.module, arguments.views)
-    budget = options.budget_from(arguments)
-    if budget is None:
+    if arguments.budget_mb is None:
         return asked, Advice()
     check_learns(asked.config)
     network = engine_of(asked).network
@@ -189,11 +188,10 @@ def _main_method(
             ),
             views=asked.config.views.count,
             depths=depths_for(asked, model.input.shape),
-            budget=budget,
+            budget_bytes=arguments.budget_mb * MIB,
         )
     console.print(why)
-    main_one = build(network, choice.views, choice.depth)
-    return main_one, Advice(choice.saving, choice.adapt_every)
+    return build(network, choice.views, choice.depth), Advice(choice.saving)
 
 
 def _frozen(arguments: argparse.Namespace) -> int:

@@ -1,9 +1,8 @@
-"""Costs of learning on this machine, measured with a network that PyTorch runs.
+"""Memory that learning takes on this machine, measured with a network that PyTorch runs.
 
 A few steps of the leanest choices are measured, from which the others follow:
 
     bytes(views, saved, depth) = peak of observing + (1 + views) image(saved, depth) + views passing
-    seconds(.., every)         = observe + ((1 + views) learn(saved, depth) - observe) / every
 
 image: bytes saved for the backward pass of one image; passing: what one image's forward pass needs
 for a moment (peak of observing less what was resident before).
@@ -12,67 +11,58 @@ for a moment (peak of observing less what was resident before).
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from edge_tta import heap
 from edge_tta.adapter import Adapter
-from edge_tta.budget.choices import Budget, Choice, chosen, depths_of, plans
+from edge_tta.budget.choices import Choice, chosen, depths_of, plans
 from edge_tta.engines.torch import engine_of
 from edge_tta.network.saved import saved_bytes
 from edge_tta.resident import peak_bytes, reset_peak, resident_bytes
 
 _PRECISIONS = ("float16", "int8")
-_STEPS = 3
 
-Key = tuple[str, float]
-"""(saved, depth)."""
 Build = Callable[[str, float], Adapter]
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one network on this machine; saved_bytes and learn_s by (saved, depth)."""
+    """Bytes that one network takes on this machine; saved_bytes by (saved, depth)."""
 
     observe_bytes: float
     passing_bytes: float
-    observe_s: float
-    saved_bytes: dict[Key, float]
-    learn_s: dict[Key, float]
+    saved_bytes: dict[tuple[str, float], float]
 
 
 def fit(
-    build: Build, image: Tensor, *, views: int, depth: float, adapt_every: int, budget: Budget
+    build: Build, image: Tensor, *, views: int, depth: float, budget_bytes: float
 ) -> tuple[Choice, str]:
     """Return the choice that gives up least, and the reason in a line.
 
     Args:
         build: a fresh adapter of one view for (saved, depth); all share one network.
         image: (1, channels, H, W) to measure with.
-        views, depth, adapt_every: as asked for; no more of them is chosen.
+        views, depth: as asked for; no more of them is chosen.
 
     Raises:
-        BudgetError: nothing fits; the smallest figures that would are in the message.
+        BudgetError: nothing fits; the least that would be needed is in the message.
     """
-    return chosen(choices(measured(build, image, depth), views, adapt_every), budget)
+    return chosen(choices(measured(build, image, depth), views), budget_bytes)
 
 
-def choices(costs: Costs, views: int, adapt_every: int) -> list[Choice]:
+def choices(costs: Costs, views: int) -> list[Choice]:
     """Return all choices, what gives up least first."""
     depths = list(dict.fromkeys(depth for _, depth in costs.saved_bytes))
     priced = []
-    for plan in plans(_PRECISIONS, depths, views, adapt_every):
-        key = plan.saving, plan.depth
-        if key in costs.saved_bytes:
-            needed = costs.observe_bytes + (1 + plan.views) * costs.saved_bytes[key]
-            needed += plan.views * costs.passing_bytes
-            learn_s = (1 + plan.views) * costs.learn_s[key]
-            priced.append(plan.costing(needed, costs.observe_s, learn_s))
+    for plan in plans(_PRECISIONS, depths, views):
+        saved = costs.saved_bytes.get((plan.saving, plan.depth))
+        if saved is not None:
+            needed = costs.observe_bytes + (1 + plan.views) * saved
+            priced.append(plan.costing(needed + plan.views * costs.passing_bytes))
     return priced
 
 
@@ -83,16 +73,12 @@ def measured(build: Build, image: Tensor, depth: float = 0) -> Costs:
     first.prepare(tuple(image.shape[1:]))
     depths = depths_of(len(engine_of(first).step.program.layers), depth)
     heap.trim()
-    observe_s, observe_bytes, before = _observing(build("int8", 0), image)
-    saved: dict[Key, float] = {}
-    learn: dict[Key, float] = {}
-    for key in itertools.product(reversed(_PRECISIONS), reversed(depths)):
-        adapter = build(*key)
-        saved[key] = _saved(adapter, image)
-        learn[key] = _seconds(adapter, image)
+    observe_bytes, before = _observing(build("int8", 0), image)
+    keys = itertools.product(reversed(_PRECISIONS), reversed(depths))
+    saved = {key: _saved(build(*key), image) for key in keys}
     # What gives up least first.
-    saved, learn = (dict(reversed(costs.items())) for costs in (saved, learn))
-    return Costs(observe_bytes, max(0.0, observe_bytes - before), observe_s, saved, learn)
+    saved = dict(reversed(saved.items()))
+    return Costs(observe_bytes, max(0.0, observe_bytes - before), saved)
 
 
 def drawn_image(shape: tuple[int, ...]) -> Tensor:
@@ -102,8 +88,8 @@ def drawn_image(shape: tuple[int, ...]) -> Tensor:
     return torch.nn.functional.interpolate(coarse, size=shape[1:], mode="bilinear")
 
 
-def _observing(adapter: Adapter, image: Tensor) -> tuple[float, float, float]:
-    """Seconds and peak bytes of observing, and the bytes that were there before."""
+def _observing(adapter: Adapter, image: Tensor) -> tuple[float, float]:
+    """Peak bytes of observing, and the bytes that were there before."""
     on_cuda = engine_of(adapter).network.device.type == "cuda"
     adapter(image, learn=False)
     if on_cuda:
@@ -112,9 +98,10 @@ def _observing(adapter: Adapter, image: Tensor) -> tuple[float, float, float]:
     else:
         reset_peak()
         before = resident_bytes() or 0
-    seconds = _seconds(adapter, image, learn=False)
-    peak = torch.cuda.max_memory_allocated() if on_cuda else peak_bytes()[0]
-    return seconds, peak, before
+    adapter(image, learn=False)
+    if on_cuda:
+        torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() if on_cuda else peak_bytes()[0], before
 
 
 def _saved(adapter: Adapter, image: Tensor) -> float:
@@ -123,18 +110,3 @@ def _saved(adapter: Adapter, image: Tensor) -> float:
     program = engine_of(adapter).step.program
     there = [*program.tensors(), *adapter.state.values()]
     return saved_bytes(lambda: adapter(image), {t.untyped_storage().data_ptr() for t in there})
-
-
-def _seconds(adapter: Adapter, image: Tensor, *, learn: bool = True) -> float:
-    """Median of a few steps, after one."""
-    on_cuda, times = engine_of(adapter).network.device.type == "cuda", []
-    adapter(image, learn=learn)
-    for _ in range(_STEPS):
-        if on_cuda:
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        adapter(image, learn=learn)
-        if on_cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))

@@ -31,7 +31,6 @@ VERSION = 3
 MANIFEST = "manifest.json"
 
 _MOST_BYTES = 64 * MIB
-_MOST_EVERY = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,13 @@ class Advice:
 
     Attributes:
         profile: `speed` or `memory` (`edge_tta.bundle.runtime`).
-        adapt_every: the update interval: on every so many frames it learns, from 1.
     """
 
     profile: str = "speed"
-    adapt_every: int = 1
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
             raise ValueError(f"unknown profile {quoted(self.profile)}")
-        if not 1 <= self.adapt_every <= _MOST_EVERY:
-            raise ValueError(f"adapt_every must be 1 to {_MOST_EVERY}")
 
 
 @dataclass(frozen=True)
@@ -172,7 +167,7 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
     # Bundles of earlier versions have no advice, and do not say what their channels are.
     told, advice = fields.get("advice"), Advice()
     if told is not None:
-        advice = Advice(text_of(told["profile"]), whole_of(told["adapt_every"]))
+        advice = Advice(text_of(told["profile"]))
     usual_channels = "gray" if len(given["mean"]) == 1 else "rgb"
     spec = InputSpec(
         size=tuple(size) if isinstance(size, list) else size,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_tta import heap
 from edge_tta.adapter import Adapter
-from edge_tta.budget.choices import check_learns
+from edge_tta.budget.choices import MIB, check_learns
 from edge_tta.bundle.folder import Bundle, is_bundle
 from edge_tta.bundle.manifest import Advice
 from edge_tta.class_names import read_class_names
@@ -49,15 +49,13 @@ class Loaded:
     """An adapter and what is known about its network.
 
     prepare: loads what an adapter's first frame needs; gives the number of classes.
-    adapt_every: update interval in frames. sure_above: as of `edge_tta.temporal.Filtered`. why:
-        what was chosen by a budget or by the bundle's advice, in one line; "": nothing. bundled:
-        it is a bundle.
+    sure_above: as of `edge_tta.temporal.Filtered`. why: what was chosen by a budget or by the
+        bundle's advice, in one line; "": nothing. bundled: it is a bundle.
     """
 
     adapter: Adapter
     labels: tuple[str, ...] | None
     prepare: Callable[[Adapter], int]
-    adapt_every: int
     sure_above: float | None
     why: str = ""
     bundled: bool = False
@@ -103,7 +101,7 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
             raise ConfigError(
                 f"--{option} is fixed in a bundle; leave it out, or export the bundle with it"
             )
-    for name in ("saved", "checkpoint_activations", "budget_mb", "budget_ms"):
+    for name in ("saved", "checkpoint_activations", "budget_mb"):
         if getattr(arguments, name) is not None:
             raise ConfigError(
                 f"--{name.replace('_', '-')} is for models that PyTorch runs, and {folder} is a "
@@ -122,7 +120,6 @@ def _onnx(arguments: argparse.Namespace, folder: Path) -> Loaded:
         adapter,
         labels,
         lambda adapter: adapter.prepare(manifest.image_shape),
-        arguments.adapt_every or manifest.advice.adapt_every,
         manifest.sure_above,
         _advised(arguments, manifest.advice),
         bundled=True,
@@ -138,14 +135,9 @@ def _task(arguments: argparse.Namespace) -> Task | None:
 
 def _advised(arguments: argparse.Namespace, advice: Advice) -> str:
     """Return what is done because the bundle advises it, and how to do otherwise; or nothing."""
-    usual, parts = Advice(), []
-    if arguments.profile is None and advice.profile != usual.profile:
-        parts.append(f"--profile {advice.profile}")
-    if arguments.adapt_every is None and advice.adapt_every != usual.adapt_every:
-        parts.append(f"--adapt-every {advice.adapt_every}")
-    if not parts:
+    if arguments.profile is not None or advice == Advice():
         return ""
-    return f"as the bundle advises: {' '.join(parts)}; give your own to do otherwise"
+    return f"as the bundle advises: --profile {advice.profile}; give your own to do otherwise"
 
 
 def _label(arguments: argparse.Namespace, bundle: Bundle) -> str | None:
@@ -171,12 +163,11 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
     heap.keep()
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
-    adapter, adapt_every, why = _adapter_of(arguments, model)
+    adapter, why = _adapter_of(arguments, model)
     return Loaded(
         adapter,
         model.labels,
         lambda adapter: _prepared(adapter, model.input.shape),
-        adapt_every,
         model.sure_above,
         why,
     )
@@ -190,8 +181,8 @@ def _prepared(adapter: Adapter, shape: tuple[int, ...]) -> int:
     return classes
 
 
-def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, int, str]:
-    """Return the adapter, its update interval, and what a budget chose; "": nothing."""
+def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, str]:
+    """Return the adapter, and what a budget chose; "": nothing."""
     from edge_tta.budget.measuring import drawn_image, fit
     from edge_tta.engines.torch import engine_of
 
@@ -207,10 +198,8 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
         )
 
     asked = build(model.module, arguments.saved or _DEFAULT_SAVED, views=arguments.views)
-    every: int = arguments.adapt_every or 1
-    budget = options.budget_from(arguments)
-    if budget is None:
-        return asked, every, ""
+    if arguments.budget_mb is None:
+        return asked, ""
     check_learns(asked.config)
     network = engine_of(asked).network
     choice, why = fit(
@@ -218,8 +207,6 @@ def _adapter_of(arguments: argparse.Namespace, model: Model) -> tuple[Adapter, i
         drawn_image(model.input.shape),
         views=asked.config.views.count,
         depth=asked.config.layers.depth,
-        adapt_every=every,
-        budget=budget,
+        budget_bytes=arguments.budget_mb * MIB,
     )
-    adapter = build(network, choice.saving, views=choice.views, depth=choice.depth)
-    return adapter, choice.adapt_every, why
+    return build(network, choice.saving, views=choice.views, depth=choice.depth), why

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_tta.budget.choices import MIB, Budget
 from edge_tta.bundle.runtime import PROFILES
 from edge_tta.class_names import read_class_names
 from edge_tta.cli import source_frames, values
@@ -189,27 +187,13 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def add_budget(group: argparse._ArgumentGroup, peak_of: str) -> None:
-    """Add --budget-mb and --budget-ms."""
+    """Add --budget-mb, read in MiB."""
     group.add_argument(
         "--budget-mb",
         type=values.positive,
         metavar="MIB",
         help=f"peak of {peak_of}: less is done until it fits (default: no limit)",
     )
-    group.add_argument(
-        "--budget-ms",
-        type=values.positive,
-        metavar="MS",
-        help="mean time of a frame, likewise (default: no limit)",
-    )
-
-
-def budget_from(arguments: argparse.Namespace) -> Budget | None:
-    """The limits of `add_budget`; None: none were given."""
-    mib, ms = arguments.budget_mb, arguments.budget_ms
-    if mib is None and ms is None:
-        return None
-    return Budget(math.inf if mib is None else mib * MIB, math.inf if ms is None else ms / 1e3)
 
 
 def check_choices(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +25,7 @@ from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import SOURCE
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
+from edge_tta.run.schedule import Schedule
 from edge_tta.run.sinks import Sink
 from edge_tta.run.sinks.alarm import AlarmSink
 from edge_tta.run.sinks.curve import ErrorCurve
@@ -67,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
             filtered=arguments.filter == "on" and filtered,
             sure_above=loaded.sure_above,
             compare=arguments.compare,
-            adapt_every=loaded.adapt_every,
+            schedule=_schedule(arguments, adapter),
         )
     if loaded.why:
         console.print(loaded.why)
@@ -94,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
                 console.print(f"warning: {keeper.recovered}", style="yellow")
             console.print(f"resumed {arguments.state} at step {adapter.steps}")
         # Standard output belongs to the records when they go there.
-        told = terminal(stderr=arguments.jsonl == "-")
+        told, tight = terminal(stderr=arguments.jsonl == "-"), False
         try:
             try:
                 with progress(loop, console) as tell_progress:
@@ -102,6 +104,7 @@ def main(argv: Sequence[str]) -> int:
                         tell_progress()
                         if loop.tally.frames == 1:
                             _say_if_slow(adapter, console)
+                        tight = tight or _say_if_tight(predictors.schedule, console)
             finally:
                 if isinstance(adapter, Background):
                     adapter.wait()  # what the last frame taught is saved too
@@ -126,6 +129,16 @@ def _for_the_stream(adapter: Adapter, arguments: argparse.Namespace) -> Adapter:
     live = has_spare_core() and seems_live(arguments.source)
     beside = arguments.adapt == "async" or (arguments.adapt is None and live)
     return Background(adapter) if beside and adapter.config.method != SOURCE else adapter
+
+
+def _schedule(arguments: argparse.Namespace, adapter: Adapter) -> Schedule:
+    """Return which frames to adapt by. Raises ConfigError where none can be."""
+    ms = arguments.budget_ms
+    if ms is not None and adapter.config.method == SOURCE:
+        raise ConfigError(
+            "--budget-ms says how often to adapt, and --method source never does; leave it out"
+        )
+    return Schedule(arguments.adapt_every, math.inf if ms is None else ms / 1e3)
 
 
 def _open_source(arguments: argparse.Namespace, classes: Classes) -> FrameSource:
@@ -204,6 +217,19 @@ def _say_if_slow(adapter: Adapter, console: Console) -> None:
     why = getattr(adapter.engine, "not_folded", "")
     if why:
         console.print(f"slower predictions: {why}")
+
+
+def _say_if_tight(schedule: Schedule, console: Console) -> bool:
+    """Say that a budget leaves no time to adapt, and return True, where that is so."""
+    seconds = schedule.too_tight_s
+    if seconds is None:
+        return False
+    console.print(
+        f"--budget-ms {1e3 * schedule.budget_s:g} cannot be met: predictions alone take "
+        f"{1e3 * seconds:.1f} ms, so nothing is adapted; raise it, or take a smaller network or "
+        "--size"
+    )
+    return True
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

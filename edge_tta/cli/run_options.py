@@ -48,8 +48,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_backend(parser)
     _add_frames(parser.add_argument_group("frames").add_argument)
     learning = parser.add_argument_group("learning")
-    every = "learn on every Q-th frame (default: what a bundle advises, else 1)"
-    learning.add_argument("--adapt-every", type=values.count, metavar="Q", help=every)
+    every = "adapt by at most every Q-th frame, and only predict between (default: 1)"
+    learning.add_argument("--adapt-every", type=values.count, default=1, metavar="Q", help=every)
     when = (
         "learn from the newest frame in a thread beside, so that no frame waits, or from every "
         "frame before the next, as a repeatable run needs (default: async for cameras and streams "
@@ -60,6 +60,11 @@ def parser() -> argparse.ArgumentParser:
     learning.add_argument("--saved", choices=SAVED, help=saved)
     options.add_checkpointing(learning)
     options.add_budget(learning, "this process (CUDA: of the device)")
+    budget = (
+        "mean time of a frame, without reading and showing it: fewer frames are adapted by, as the "
+        "machine's pace asks for (default: no limit)"
+    )
+    learning.add_argument("--budget-ms", type=values.positive, metavar="MS", help=budget)
     _add_outputs(parser.add_argument_group("what to see and keep"))
     options.add_machine(parser)
     show_first(parser, (*FIRST, "--help", "--help-all"))

@@ -31,7 +31,8 @@ class Outcome(Enum):
     CALIBRATED = "calibrated"
     NO_NEWS = "nearly the picture before: nothing new to adapt to"
     BESIDE = "learning beside: frames taken {steps}, updates so far: {updates}"
-    OBSERVED = "calibrated; learns every {adapt_every} frames"
+    SPACED = "predicted; adapts on every {every} frames"
+    NO_TIME = "predicted; adapts when the budget has time for it"
     BLACK = "black picture: nothing to learn from"
     BLANK = "blank picture: nothing to learn from"
     PAUSED = "paused"
@@ -45,7 +46,7 @@ class Outcome(Enum):
     @property
     def adapts(self) -> bool:
         """Return True where statistics or parameters changed."""
-        return self.learns or self in (Outcome.CALIBRATED, Outcome.OBSERVED)
+        return self.learns or self is Outcome.CALIBRATED
 
     @property
     def empty(self) -> bool:
@@ -219,7 +220,8 @@ class FrameResult:
         answer, outcome = self.reading, self.outcome
         source = self.source if answer.pictured else self.compared.get(SOURCE)
         without = answer.pictured and math.isnan(self.raw.entropy)  # boxes have none
-        doing = Tone.GOOD if outcome.learns else Tone.CALM if outcome.adapts else Tone.DOUBTFUL
+        held = outcome.empty or outcome is Outcome.PAUSED
+        doing = Tone.GOOD if outcome.learns else Tone.DOUBTFUL if held else Tone.CALM
         if self.guard is not None and self.guard.fallen is not None:
             doing = Tone.BAD
         elif outcome is Outcome.UNCHANGED:

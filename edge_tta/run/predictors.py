@@ -19,6 +19,7 @@ from edge_tta.run.frame_result import (
     GuardReport,
     Outcome,
 )
+from edge_tta.run.schedule import Schedule
 from edge_tta.run.timing import Stages
 from edge_tta.tasks import Classes, Classification, Reading, Task
 from edge_tta.temporal import Filtered
@@ -42,13 +43,13 @@ class Predictors:
         sure_above: as of `Filtered`, by which the accuracy of an adapting network is estimated.
         compare: labels of methods that see the same frames, with FILTER behind them where they
             are to be filtered; None: the source, as soon as a frame has a label.
-        adapt_every: learn on every so many frames, from 1; on the others only statistics are
-            calibrated. Counted in the adapter's steps, so that a resumed run keeps the interval.
+        schedule: which frames are adapted by; the others are only predicted. None: all are.
 
     Raises ConfigError where a method to compare with cannot be made.
 
     Attributes:
         method: label of the method that adapts.
+        schedule: as given.
         source_wanted: run the source network on the next frame, whatever is compared.
     """
 
@@ -62,10 +63,11 @@ class Predictors:
         filtered: bool = False,
         sure_above: float | None = None,
         compare: Sequence[str] | None = None,
-        adapt_every: int = 1,
+        schedule: Schedule | None = None,
     ) -> None:
         self.classes, self.method, self.source_wanted = classes, adapter.config.label, False
-        self._adapter, self._guard, self._adapt_every = adapter, guard, adapt_every
+        self._adapter, self._guard = adapter, guard
+        self.schedule = schedule or Schedule()
         self.task: Task = task or Classification()
         # The source network, which nothing corrects, is sure where it is wrong.
         known = None if self.method == SOURCE else sure_above
@@ -108,9 +110,10 @@ class Predictors:
         """
         adapter, guard, labelled = self._adapter, self._guard, frame.label is not None
         before = 0 if guard is None else guard.happened
-        learns = adapter.steps % self._adapt_every == 0
         with stages.timed("adapt"):
-            answer, own, source = self._adapted(image, held, learns)
+            (answer, own, source), outcome = self._adapted(image, held)
+        if not held:
+            self.schedule.took(stages["adapt"], outcome.adapts)
         if labelled and self._compare_labelled:
             self._compare_labelled = False
             for name in (SOURCE, SOURCE + FILTER)[: 1 + (self._filter is not None)]:
@@ -121,7 +124,6 @@ class Predictors:
         if self._compared or self.source_wanted:
             with stages.timed("compare"):
                 source, compared = self._compare(frame, image, held, answer, source)
-        outcome = held or self._outcome(learns)
         fallen = None if guard is None or held else guard.fallen
         return FrameResult(
             frame=frame,
@@ -139,7 +141,7 @@ class Predictors:
                 updates=adapter.updates,
                 position=adapter.position,
                 accumulation=adapter.config.optimizer.accumulation,
-                adapt_every=self._adapt_every,
+                every=self.schedule.every,
             )
             if fallen is None
             else f"fell back to source: {fallen}",
@@ -150,14 +152,18 @@ class Predictors:
             stages=stages,
         )
 
-    def _adapted(self, image: Images, held: Outcome | None, learns: bool) -> _Logits:
-        """Return the logits of an image, adapting unless it is held."""
-        adapter, guard = self._adapter, self._guard
+    def _adapted(self, image: Images, held: Outcome | None) -> tuple[_Logits, Outcome]:
+        """Return the logits of an image, adapting unless it is held or not due, and the outcome."""
+        adapter, guard, schedule = self._adapter, self._guard, self.schedule
+        due = not held and schedule.adapts
+        spaced = Outcome.SPACED if schedule.spaced else Outcome.NO_TIME
         if guard is not None:
-            answer = guard.predict(image) if held else guard(image, learn=learns)
-            return _Logits(answer, guard.own, guard.compared)
-        own = adapter.predict(image) if held else adapter(image, learn=learns)
-        return _Logits(own, own, own if self.method == SOURCE else None)
+            answer = guard(image) if due else guard.predict(image)
+            logits = _Logits(answer, guard.own, guard.compared)
+        else:
+            own = adapter(image) if due else adapter.predict(image)
+            logits = _Logits(own, own, own if self.method == SOURCE else None)
+        return logits, held or (self._outcome() if due else spaced)
 
     def _compare(
         self,
@@ -180,8 +186,8 @@ class Predictors:
         }
         return source, compared
 
-    def _outcome(self, learned: bool) -> Outcome:
-        """Return the outcome of adaptation on a frame that was not held."""
+    def _outcome(self) -> Outcome:
+        """Return the outcome of adaptation on a frame that was due."""
         if self.method == SOURCE:
             return Outcome.UNCHANGED
         if self._guard is not None and not self._guard.adapts:
@@ -190,8 +196,6 @@ class Predictors:
             return Outcome.BESIDE
         if not self._adapter.config.trains:
             return Outcome.CALIBRATED
-        if not learned:
-            return Outcome.OBSERVED
         return Outcome.ACCUMULATED if self._adapter.position else Outcome.UPDATED
 
     def _read(self, outputs: Any) -> Reading:

@@ -1,4 +1,4 @@
-"""A budget: what gives up least of all that fits, or the least figure that would."""
+"""A memory budget: what gives up least of all that fits, or the least figure that would."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edge_tta.adapter import Adapter
-from edge_tta.budget.choices import MIB, Budget, BudgetError, chosen
+from edge_tta.budget.choices import MIB, BudgetError, chosen
 from edge_tta.budget.measuring import Costs, choices, drawn_image, fit, measured
 from edge_tta.cli.main import main
 from edge_tta.engines.base import Backward
@@ -17,53 +17,34 @@ from tests.networks import network
 COSTS = Costs(
     observe_bytes=100 * MIB,
     passing_bytes=5 * MIB,
-    observe_s=0.010,
     saved_bytes={("int8", 0): 10.0 * MIB, ("int8", 4): 5.0 * MIB, ("float16", 0): 20.0 * MIB},
-    learn_s={("int8", 0): 0.032, ("int8", 4): 0.020, ("float16", 0): 0.030},
 )
 
 
 @pytest.mark.parametrize(
-    ("mib", "ms", "wanted"),
+    ("mib", "wanted"),
     [
-        (1000, 1000, (1, "float16", 0, 1)),
-        (145, 1000, (1, "float16", 0, 1)),
-        (144, 1000, (1, "int8", 0, 1)),
-        (124, 1000, (0, "float16", 0, 1)),
-        (119, 1000, (0, "int8", 0, 1)),
-        (109, 1000, (0, "int8", 4, 1)),
-        (1000, 59, (0, "float16", 0, 1)),
-        (1000, 21, (0, "float16", 0, 2)),
-        (1000, 10.5, (0, "float16", 0, 64)),
+        (1000, (1, "float16", 0)),
+        (145, (1, "float16", 0)),
+        (144, (1, "int8", 0)),
+        (124, (0, "float16", 0)),
+        (119, (0, "int8", 0)),
+        (109, (0, "int8", 4)),
     ],
 )
-def test_what_is_given_up_is_the_least_that_fits(
-    mib: float, ms: float, wanted: tuple[int, str, int, int]
-) -> None:
-    best, _ = chosen(choices(COSTS, 1, 1), Budget(mib * MIB, ms / 1e3))
-    assert (best.views, best.saving, best.depth, best.adapt_every) == wanted
+def test_what_is_given_up_is_the_least_that_fits(mib: float, wanted: tuple[int, str, int]) -> None:
+    best, _ = chosen(choices(COSTS, 1), mib * MIB)
+    assert (best.views, best.saving, best.depth) == wanted
     assert best.needed_bytes <= mib * MIB
-    assert best.needed_s <= ms / 1e3
 
 
-@pytest.mark.parametrize(
-    ("mib", "ms", "told"),
-    [
-        (50, 1000, "--budget-mb 50 cannot be met: the least is 105"),
-        (1000, 5, "--budget-ms 5 cannot be met: the least is 10.2"),
-    ],
-)
-def test_a_budget_that_cannot_be_met_names_the_least_that_can(
-    mib: float, ms: float, told: str
-) -> None:
-    with pytest.raises(BudgetError, match=told):
-        chosen(choices(COSTS, 1, 1), Budget(mib * MIB, ms / 1e3))
+def test_a_budget_that_cannot_be_met_names_the_least_that_can() -> None:
+    with pytest.raises(BudgetError, match="--budget-mb 50 cannot be met: the least is 105"):
+        chosen(choices(COSTS, 1), 50 * MIB)
 
 
-def test_learning_more_often_or_with_more_views_than_asked_for_is_never_chosen() -> None:
-    offered = choices(COSTS, 2, 3)
-    assert max(choice.views for choice in offered) == 2
-    assert min(choice.adapt_every for choice in offered) == 3
+def test_more_views_than_asked_for_are_never_chosen() -> None:
+    assert max(choice.views for choice in choices(COSTS, 2)) == 2
 
 
 def test_costs_are_measured_on_the_network_itself() -> None:
@@ -74,7 +55,6 @@ def test_costs_are_measured_on_the_network_itself() -> None:
     )
     assert costs.saved_bytes["int8", 0] < costs.saved_bytes["float16", 0]
     assert costs.saved_bytes["float16", 1] < costs.saved_bytes["float16", 0]
-    assert min(costs.learn_s.values()) > 0
     assert costs.observe_bytes > 0
 
 
@@ -91,15 +71,8 @@ def test_fit_returns_what_an_adapter_can_be_built_of() -> None:
     def build(saved: str, depth: int) -> Adapter:
         return Adapter(frozen, backward=Backward(saved), depth=depth)
 
-    choice, why = fit(
-        build,
-        drawn_image((3, 12, 12)),
-        views=0,
-        depth=0,
-        adapt_every=1,
-        budget=Budget(seconds=60.0),
-    )
-    assert (choice.saving, choice.depth, choice.adapt_every) == ("float16", 0, 1)
+    choice, why = fit(build, drawn_image((3, 12, 12)), views=0, depth=0, budget_bytes=2**40)
+    assert (choice.saving, choice.depth) == ("float16", 0)
     assert "as asked for fits" in why
 
 

@@ -115,10 +115,6 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _edit_manifest(f, lambda m: m["advice"].update(profile="thrift")),
         "is damaged",
     ),
-    "advice to never learn": (
-        lambda f: _edit_manifest(f, lambda m: m["advice"].update(adapt_every=0)),
-        "is damaged",
-    ),
     "a threshold of more than certainty": (
         lambda f: _edit_manifest(f, lambda m: m.update(sure_above=1.5)),
         "is damaged",
@@ -174,12 +170,12 @@ def test_a_whole_bundle_is_taken(tmp_path: Path) -> None:
 
 def test_a_bundle_is_opened_as_it_advises_and_one_without_advice_as_ever(tmp_path: Path) -> None:
     folder = copied(tmp_path)
-    _edit_manifest(folder, lambda m: m["advice"].update(profile="memory", adapt_every=3))
+    _edit_manifest(folder, lambda m: m["advice"].update(profile="memory"))
     assert Bundle(folder).profile == "memory"
     assert Bundle(folder, profile="speed").profile == "speed"
     _edit_manifest(folder, lambda m: m.pop("advice"))
     assert Bundle(folder).profile == "speed"
-    assert Bundle(folder).manifest.advice == Advice("speed", 1)
+    assert Bundle(folder).manifest.advice == Advice("speed")
 
 
 def test_a_state_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:

@@ -114,7 +114,6 @@ def test_empty_pictures_change_nothing() -> None:
         ("--saved", "int8"),
         ("--checkpoint-activations", "auto"),
         ("--budget-mb", 100),
-        ("--budget-ms", 5),
     ],
 )
 def test_what_is_of_pytorch_is_refused_in_one_line(words: tuple[object, ...]) -> None:

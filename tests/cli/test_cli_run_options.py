@@ -40,18 +40,43 @@ def test_source_predicts_as_the_network_itself_and_changes_nothing(
     assert {name: int(value) for name, value in load_file(state).items()} == {"steps": 6}
 
 
-def test_adapt_every_learns_on_every_third_frame_only(folder: Folder, tmp_path: Path) -> None:
+def test_adapt_every_adapts_by_every_third_frame_and_predicts_between(
+    folder: Folder, tmp_path: Path
+) -> None:
     log, state = tmp_path / "log.jsonl", tmp_path / "state.safetensors"
     words = ("--adapt-every", 3, "--jsonl", log, "--state", state)
     assert call("run", folder(0, 8), *words).code == 0
     seen = records(log)
     learned = [r["frame"] for r in seen if r["why"].startswith("learning")]
     assert learned == [0, 3, 6]
-    assert {r["why"] for r in seen if r["frame"] not in learned} == {
-        "calibrated; learns every 3 frames"
-    }
+    between = [r for r in seen if r["frame"] not in learned]
+    assert {r["why"] for r in between} == {"predicted; adapts on every 3 frames"}
+    assert not any(r["adapted"] for r in between)
     assert load_file(state)["opt.position"] == 3
-    assert load_file(state)["steps"] == 8
+    assert load_file(state)["steps"] == 3
+
+
+@pytest.mark.parametrize("adapt", ["sync", "async"])
+def test_a_budget_of_time_that_predictions_exceed_is_told_once_and_nothing_adapts(
+    folder: Folder, tmp_path: Path, adapt: str
+) -> None:
+    log = tmp_path / "log.jsonl"
+    words = ("--budget-ms", 1e-3, "--adapt", adapt, "--jsonl", log)
+    done = call("run", folder(0, 30), *words)
+    assert done.code == 0
+    assert done.err.count("--budget-ms 0.001 cannot be met: predictions alone take") == 1
+    assert [r["why"] for r in records(log)][5:] == [
+        "predicted; adapts when the budget has time for it"
+    ] * 25
+
+
+def test_a_budget_of_time_that_is_ample_changes_nothing(folder: Folder, tmp_path: Path) -> None:
+    pictures, logs = folder(0, 6), [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for log, words in zip(logs, ((), ("--budget-ms", 60_000)), strict=True):
+        assert call("run", pictures, "--jsonl", log, *words).code == 0
+    assert [r["why"] for r in records(logs[0])] == [r["why"] for r in records(logs[1])]
+    done = call("run", pictures, "--method", "source", "--budget-ms", 50)
+    assert_one_line_of_advice(done, "--budget-ms says how often to adapt", "leave it out")
 
 
 def test_checkpointing_leaves_the_state_as_it_would_be(folder: Folder, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ FIRST, ALL = 14, 30
     [
         ("--preset", "edge"),
         ("--preset", "paper"),
-        ("--preset", "edge", "--views", "2", "--adapt-every", "4"),
+        ("--preset", "edge", "--views", "2"),
         ("--method", "tent"),
         ("--method", "norm"),
     ],

@@ -16,6 +16,7 @@ from edge_tta.guard import Guard, Limits, guard
 from edge_tta.prepare import Images
 from edge_tta.run.frame_result import FilterReport, FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
+from edge_tta.run.schedule import Schedule
 from edge_tta.run.timing import Stages
 from edge_tta.tasks import Classes
 from edge_tta.temporal import filtered
@@ -157,22 +158,37 @@ def test_after_a_fall_the_source_has_the_weight_also_while_paused_and_runs_once(
 
 
 def test_outcomes_tell_learning_from_calibrating() -> None:
-    predictors, adapter = _seeing(adapt_every=2)
+    predictors, adapter = _seeing(schedule=Schedule(2))
     size = adapter.config.optimizer.accumulation
     assert [_see(predictors).why for _ in range(3)] == [
         f"learning: 1 of {size} to an update",
-        "calibrated; learns every 2 frames",
+        "predicted; adapts on every 2 frames",
         f"learning: 2 of {size} to an update",
     ]
-    adapter.position, adapter.updates, adapter.steps = size - 1, 7, 4
+    assert adapter.runs == {"own": 2, "kept": 1}
+    adapter.position, adapter.updates = size - 1, 7
+    _see(predictors)
     result = _see(predictors)
     assert (result.outcome, result.why) == (Outcome.UPDATED, "updates so far: 7")
     assert _see(_seeing("norm")[0]).why == "calibrated"
     assert [one.name for one in Outcome if one.learns] == ["UPDATED", "ACCUMULATED", "BESIDE"]
-    assert [one.name for one in Outcome if one.adapts and not one.learns] == [
-        "CALIBRATED",
-        "OBSERVED",
-    ]
+    assert [one.name for one in Outcome if one.adapts and not one.learns] == ["CALIBRATED"]
+
+
+def test_frames_that_are_held_leave_the_schedule_alone() -> None:
+    predictors, _ = _seeing(schedule=Schedule(2))
+    outcomes = [_see(predictors, held).outcome for held in (None, Outcome.PAUSED, None, None)]
+    assert outcomes == [Outcome.ACCUMULATED, Outcome.PAUSED, Outcome.SPACED, Outcome.ACCUMULATED]
+
+
+def test_between_frames_adapted_by_a_guard_judges_nothing_and_answers_as_before() -> None:
+    predictors, adapter = _seeing(limits=Limits(every=1), schedule=Schedule(3))
+    first, second = _see(predictors), _see(predictors)
+    assert first.guard is not None
+    assert second.guard is not None
+    assert second.outcome is Outcome.SPACED
+    assert second.guard.weight == first.guard.weight
+    assert adapter.runs["own"] == 1
 
 
 def test_a_filter_answers_beside_what_the_frame_alone_says() -> None:

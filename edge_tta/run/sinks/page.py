@@ -82,7 +82,7 @@ class PageSink(Sink):
         self._server.close()
 
     def _state(self, result: FrameResult) -> str:
-        """One of `learning`, `observing`, `waiting`, `paused`, `fell back`, `source`."""
+        """One of `learning`, `observing`, `predicting`, `waiting`, `paused`, `fell back`, `source`."""
         if result.method == SOURCE:
             return "source"
         if self._controls.paused:
@@ -91,7 +91,9 @@ class PageSink(Sink):
             return "fell back"
         if result.outcome.empty:
             return "waiting"
-        return "learning" if result.outcome.learns else "observing"
+        if result.outcome.learns:
+            return "learning"
+        return "observing" if result.outcome.adapts else "predicting"
 
     def _answer(self, result: FrameResult) -> dict[str, Any] | None:
         """The filtered answer; None without a filter."""
