@@ -82,7 +82,7 @@ class PageSink(Sink):
         self._server.close()
 
     def _state(self, result: FrameResult) -> str:
-        """Return `learning`, `observing`, `predicting`, `waiting`, `paused`, `fell back` or `source`."""
+        """One of learning, observing, predicting, waiting, paused, fell back, source."""
         if result.method == SOURCE:
             return "source"
         if self._controls.paused:
