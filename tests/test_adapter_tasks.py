@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.errors import ConfigError, ModelError
-from edge_tta.tasks import Segmentation
+from edge_tta.tasks import Detection, Segmentation
 from tests.networks import with_statistics
 
 SIZE = (3, 16, 24)
@@ -117,6 +117,27 @@ def test_only_votes_are_learned_from_and_only_when_asked(name: str) -> None:
     if not learns:
         with pytest.raises(ConfigError, match="tent trains by a loss on classes"):
             _adapter(name, "tent").prepare(SIZE)
+
+
+def test_a_detector_learns_from_its_class_logits_and_the_entropy_of_these_falls() -> None:
+    def class_logits(outputs: Tensor) -> Tensor:
+        flat = outputs.flatten(2)
+        surest = flat.amax(1).topk(4, 1).indices
+        return flat.gather(2, surest[:, None].expand(-1, flat.shape[1], -1)).mT.flatten(0, 1)
+
+    task = Detection(class_logits=class_logits)
+    fields = {"reliable_below": 0.0, "accumulation": 1, "learning_rate": 0.01}
+    learning = Adapter(_network("detect"), "nanoadapt:tent", task=task, **fields)
+    usual = Adapter(_network("detect"), "nanoadapt", task=task)
+    (image,) = _stream(1)
+    doubts = []
+    for adapter in (learning, usual):
+        for _ in range(30):
+            adapter(image)
+        votes = class_logits(torch.as_tensor(adapter.predict(image)))
+        doubts.append(float(torch.distributions.Categorical(logits=votes).entropy().mean()))
+    assert doubts[0] < 0.9 * doubts[1]
+    assert [one.config.label for one in (learning, usual)] == ["nanoadapt:tent", "nanoadapt:norm"]
 
 
 def test_outputs_that_are_not_of_the_task_named_are_refused() -> None:

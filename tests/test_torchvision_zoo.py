@@ -92,3 +92,13 @@ def test_the_detector_gives_the_boxes_that_torchvision_gives_and_calibrates(tmp_
 def test_detectors_without_such_layers_are_not_offered() -> None:
     with pytest.raises(ModelError, match="torchvision has no network 'fasterrcnn_resnet50_fpn'"):
         load_model("torchvision:fasterrcnn_resnet50_fpn")
+
+
+def test_anchors_that_show_nothing_doubt_their_class(tmp_path: Path) -> None:
+    model = load_model(f"torchvision:{DETECTOR}", _weights(DETECTOR, tmp_path, num_classes=4))
+    assert model.class_logits is not None
+    outputs = {"cls_logits": torch.tensor([[[9.0, 1.0, 3.0, 0.0], [-9.0, 1.0, 3.0, 0.0]]])}
+    nothing, something = model.class_logits(outputs).softmax(1)
+    torch.testing.assert_close(nothing, torch.full((3,), 1 / 3), atol=1e-2, rtol=0)
+    torch.testing.assert_close(something, torch.tensor([1.0, 3.0, 0.0]).softmax(0))
+    assert model.with_task(None).task.learns  # type: ignore[union-attr]

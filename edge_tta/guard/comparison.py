@@ -1,11 +1,10 @@
 """Which of two networks makes more of the same frames, where a frame has many answers.
 
-    advantage = mean over frames of (worth of the source's outputs - worth of the adapted one's)
-    weight of the source = 1 where advantage + margin > 0, else 0
+    weight of the source = 0 where the mean gain over the latest frames is above a margin, else 1
 
-worth: of a task (`edge_tta.tasks`): of a mask the mutual information of its positions and classes
-as a part of the most there can be, of boxes the highest score. Both networks see the same frames,
-so that what those show drops out.
+gain: of a task (`edge_tta.tasks`): of a mask by how much more its positions and classes tell of
+each other, of boxes by how much the highest score is higher. Both networks see the same frames, so
+that what those show drops out.
 margin: how much more the adapted network has to show to be believed. The source answers first.
 """
 
@@ -28,11 +27,11 @@ ALIKE = 2
 
 
 class Comparison:
-    """Compares an adapted network with its source by what their outputs are worth.
+    """Compares an adapted network with its source by what their outputs tell.
 
     Attributes:
-        advantage: mean worth of the source's outputs less that of the adapted network's.
-        disagreement: None: how much masks or boxes differ is not measured.
+        advantage: of the source: the mean gain of the adapted network, negative.
+        disagreement: share of positions or boxes on which they differ, 0..1.
         contradiction: 0. accuracy, source_accuracy: None: unknown.
         doubt, trust: why the source is to answer, and why the adapted network, in a few words.
     """
@@ -40,21 +39,25 @@ class Comparison:
     doubt = "the adapted network is not clearly surer than the source"
     trust = "it is clearly surer than the source"
 
-    disagreement: float | None = None
     contradiction = 0.0
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
 
     def __init__(self, task: Comparable) -> None:
         self._task = task
-        self._gain: Running = Running(MEMORY)
+        self._gain, self._differ = Running(MEMORY), Running(MEMORY)
         for _ in range(ALIKE):
             self._gain.add(0.0)
 
     @property
     def advantage(self) -> float:
-        """How much more the source's outputs are worth."""
-        return float(self._gain.value)
+        """By how much the source's outputs tell more."""
+        return -float(self._gain.value)
+
+    @property
+    def disagreement(self) -> float:
+        """Share of positions or boxes on which the networks say something else, 0..1."""
+        return float(self._differ.value)
 
     @property
     def weight(self) -> float:
@@ -64,9 +67,10 @@ class Comparison:
     def compare(self, blocks: Blocks, adapted: Any, source: Any) -> None:
         """Add a frame with both networks' outputs, without the axis of images.
 
-        Outputs of no worth, which are not finite, say nothing.
+        Outputs that are not finite say nothing.
         """
-        worth = [self._task.worth(mapped(lambda t: t[None], out)) for out in (source, adapted)]
-        gain = worth[0] - worth[1]
+        both = [mapped(lambda t: t[None], outputs) for outputs in (adapted, source)]
+        gain = self._task.gain(*both)
         if math.isfinite(gain):
             self._gain.add(gain)
+            self._differ.add(self._task.differ(*both))

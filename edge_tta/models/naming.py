@@ -17,7 +17,7 @@ from edge_tta.models.fitting import fill
 from edge_tta.network.capture import outputs_of
 from edge_tta.network.checking import evaluating
 from edge_tta.prepare import InputSpec
-from edge_tta.tasks import Decode, Task, find_task, task_named
+from edge_tta.tasks import ClassLogits, Decode, Task, find_task, task_named
 
 _log = logging.getLogger(__name__)
 _FORMS = "demo, torchvision:NAME, FILE.py:FACTORY or FILE.onnx"
@@ -34,6 +34,7 @@ class Model:
         input: what it takes.
         labels: names of its classes, None when unknown.
         decode: reads boxes from its outputs; None: nothing does.
+        class_logits: of boxes that are to teach; None: none do.
         task_name: of what its outputs mean, where that is known.
         task: the task itself, once `with_task` has found it.
         sure_above: `edge_tta.temporal.accuracy.threshold` of its source frames; None: unknown.
@@ -44,6 +45,7 @@ class Model:
     input: InputSpec
     labels: tuple[str, ...] | None = None
     decode: Decode | None = None
+    class_logits: ClassLogits | None = None
     task_name: str | None = None
     task: Task | None = None
     sure_above: float | None = None
@@ -60,7 +62,8 @@ class Model:
             shape = self.input.shape
             task = find_task(outputs_of(self.module, shape), shape)
         else:
-            task = task_named(name or self.task_name or "detect", self.decode)
+            named = name or self.task_name or "detect"
+            task = task_named(named, self.decode, self.class_logits)
         return replace(self, task=task, input=replace(self.input, fit=task.fit))
 
 
@@ -70,8 +73,9 @@ def load_model(spec: str, weights: str | Path | None = None) -> Model:
     A factory in FILE.py takes no arguments and returns an `nn.Module`, or is one. If the file has a
     mapping `INPUT`, its entry for the factory (or the mapping itself) may set `size`, `scale`,
     `mean`, `std`; if it has `LABELS`, a sequence, or a mapping by factory, it names the classes.
-    `TASK`, a name of `edge_tta.tasks.TASKS` or such by factory, and a function `decode`, of the
-    file or of the network, say what the outputs mean (`edge_tta.tasks.detection`).
+    `TASK`, a name of `edge_tta.tasks.TASKS` or such by factory, and functions `decode` and
+    `class_logits`, of the file or of the network, say what the outputs mean
+    (`edge_tta.tasks.detection`).
 
     Args:
         spec: `demo`, `torchvision:NAME`, `FILE.py:FACTORY` or `FILE.onnx`.
@@ -138,13 +142,17 @@ def _from_file(path: Path, factory: str, weights: str | Path | None) -> Model:
             printable(str(path)),
             printable(factory),
         )
-    decode = getattr(module, "decode", None) or getattr(network, "decode", None)
+    decode, class_logits = (
+        getattr(module, name, None) or getattr(network, name, None)
+        for name in ("decode", "class_logits")
+    )
     return Model(
         f"{path}:{factory}",
         network,
         input_of(getattr(module, "INPUT", None), path, factory),
         labels_of(getattr(module, "LABELS", None), path, factory),
         decode,
+        class_logits,
         task_of(getattr(module, "TASK", None), path, factory),
     )
 

@@ -16,7 +16,7 @@ from edge_tta.models.fitting import fill, state_for
 from edge_tta.models.weights import StateDict
 from edge_tta.prepare import InputSpec
 from edge_tta.probability import as_array, softmax
-from edge_tta.tasks import Decode
+from edge_tta.tasks import ClassLogits, Decode
 
 _DETECTORS = ("ssdlite320_mobilenet_v3_large",)
 """Those that have BatchNorm layers which keep statistics, and boxes without a second stage."""
@@ -35,6 +35,7 @@ class Known(NamedTuple):
     input: InputSpec
     labels: tuple[str, ...] | None
     decode: Decode | None
+    class_logits: ClassLogits | None
     task_name: str
 
 
@@ -88,13 +89,16 @@ def load(name: str, weights: str | Path | None) -> Known:
 def _known(name: str, module: nn.Module, labels: tuple[str, ...] | None, transforms: Any) -> Known:
     if name in _DETECTORS:
         detector = Ssd(module)
-        return Known(detector, detector.input, labels, detector.decode, "detect")
+        return Known(
+            *(detector, detector.input, labels),
+            *(detector.decode, detector.class_logits, "detect"),
+        )
     segments = hasattr(transforms, "resize_size") and not hasattr(transforms, "crop_size")
     size = transforms.resize_size if segments else transforms.crop_size
     spec = InputSpec(
         size=int(size[0]), scale=255.0, mean=tuple(transforms.mean), std=tuple(transforms.std)
     )
-    return Known(module, spec, labels, None, "segment" if segments else "classify")
+    return Known(module, spec, labels, None, None, "segment" if segments else "classify")
 
 
 def _maker(name: str) -> Any:
@@ -191,6 +195,12 @@ class Ssd(nn.Module):
         """Return boxes, scores and classes of each image, as `edge_tta.tasks.Decode` says."""
         moved, logits = (as_array(outputs[k]) for k in ("bbox_regression", "cls_logits"))
         return [self._boxes(*both) for both in zip(moved, logits, strict=True)]
+
+    def class_logits(self, outputs: Any) -> Tensor:
+        """Return class logits (N * A, classes - 1) of the anchors; of the background they doubt."""
+        logits: Tensor = outputs["cls_logits"]
+        shows = 1 - logits.softmax(-1)[..., :1]
+        return (logits[..., 1:] * shows).flatten(0, 1)
 
     def _boxes(self, moved: Any, logits: Any) -> tuple[Any, Any, Any]:
         """SSD's box coding (Liu et al., 2016): centres move by sides, sides grow by exp."""

@@ -8,7 +8,7 @@ from typing import Any
 from edge_tta.errors import ConfigError
 from edge_tta.tasks.base import Classes, Comparable, Reading, Task
 from edge_tta.tasks.classification import Classification
-from edge_tta.tasks.detection import Decode, Detection
+from edge_tta.tasks.detection import ClassLogits, Decode, Detection
 from edge_tta.tasks.features import Features
 from edge_tta.tasks.segmentation import Segmentation
 
@@ -18,8 +18,10 @@ TASKS = {make().name: make for make in _MAKERS}
 """Makers of tasks by name, in the order in which they are tried on outputs."""
 
 
-def task_named(name: str, decode: Decode | None = None) -> Task:
-    """Return a task. decode: of a model's file; only detection has a use for it.
+def task_named(
+    name: str, decode: Decode | None = None, class_logits: ClassLogits | None = None
+) -> Task:
+    """Return a task. decode, class_logits: of a model's file; detection has a use for them.
 
     Raises:
         ConfigError: there is none of this name.
@@ -27,18 +29,22 @@ def task_named(name: str, decode: Decode | None = None) -> Task:
     if name not in TASKS:
         raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
     if name == Detection.name:
-        return Detection(decode)
+        return Detection(decode, class_logits)
     return TASKS[name]()
 
 
 def find_task(outputs: Any, image_shape: Sequence[int]) -> Task:
     """Return the task that outputs for images (channels, H, W) look like; boxes look like none."""
     tasks = (make() for name, make in TASKS.items() if name != Detection.name)
-    return next(task for task in tasks if not task.takes(outputs, image_shape))
+    found = next(task for task in tasks if not task.takes(outputs, image_shape))
+    if isinstance(found, Segmentation) and found.like_a_detector(outputs, image_shape):
+        return Features()
+    return found
 
 
 __all__ = [
     "TASKS",
+    "ClassLogits",
     "Classes",
     "Classification",
     "Comparable",

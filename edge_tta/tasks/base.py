@@ -91,16 +91,23 @@ FRAMEWISE: Mapping[str, Any] = {
 
 @runtime_checkable
 class Comparable(Protocol):
-    """A task whose outputs tell, without labels, how much a network makes of a frame.
+    """A task whose outputs tell, without labels, which of two networks makes more of a frame.
 
     Attributes:
-        margin: how much more an adapted network has to make of it than the source to be believed.
+        margin: the gain from which an adapted network is believed.
+        parts: what the outputs are many of, in a word.
     """
 
     margin: float
+    parts: str
 
-    def worth(self, outputs: Any) -> float:
-        """Return how much the outputs of one image, N = 1, seem to know; NaN: not finite."""
+    def gain(self, adapted: Any, source: Any) -> float:
+        """Return how much more the adapted network's outputs of one image, N = 1, seem to know
+        than the source's; NaN: not finite."""
+        ...
+
+    def differ(self, adapted: Any, source: Any) -> float:
+        """Return the share of parts, 0..1, in which they say another class."""
         ...
 
 

@@ -4,6 +4,10 @@
 
 boxes (M, 4): x1, y1, x2, y2 in 0..1 of the image; scores (M,) in 0..1; classes (M,). Boxes that
 cover one another are thinned out here: for each class, greedily by score (non-maximum suppression).
+
+    class_logits(outputs) -> (N * P, K)
+
+of the P boxes of each image that are to teach, in PyTorch; without it statistics alone calibrate.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import numpy.typing as npt
 
 from edge_tta.errors import ModelError, one_line
 from edge_tta.frames.source import Pixels
-from edge_tta.nest import mapped
+from edge_tta.nest import leaves, mapped
 from edge_tta.prepare import Fit
 from edge_tta.probability import as_array
 from edge_tta.show.boxes import DrawnBox, draw_boxes
@@ -28,6 +32,7 @@ from edge_tta.show.colours import Colour, colour_of
 from edge_tta.tasks.base import FRAMEWISE, Classes, Reading
 
 Decode = Callable[[Any], Any]
+ClassLogits = Callable[[Any], Any]
 
 SHOWN_FROM = 0.3
 """Score from which boxes are shown and told."""
@@ -36,6 +41,13 @@ LEAST_SCORE = 0.01
 OVERLAP = 0.45
 """Intersection over union above which a box is the same as a better one of its class."""
 MOST_BOXES = 300
+
+_MOST_SCORE = 1.001
+"""Rounding is forgiven."""
+_SAME = 0.5
+"""Intersection over union from which two networks' boxes are of one thing."""
+_FAR = 4.0
+"""Sides of the image; half of the boxes do not end beyond."""
 
 _OF_SOURCE: Colour = (235, 235, 235)
 _MOST_NAMES = 4
@@ -100,14 +112,22 @@ class BoxReading(Reading):
 
 
 class Detection:
-    """The task of detectors. decode: None: nothing is known of the outputs' meaning."""
+    """The task of detectors.
 
-    name, learns, host, filtered, fit = "detect", False, "norm", False, Fit.STRETCH
+    Args:
+        decode: reads the boxes; None: nothing is known of the outputs' meaning.
+        class_logits: of boxes that are to teach; None: there is no loss.
+    """
+
+    name, host, filtered, fit = "detect", "norm", False, Fit.STRETCH
     preset: Mapping[str, Any] = FRAMEWISE
-    margin = 0.015
+    margin, parts = 0.015, "boxes"
 
-    def __init__(self, decode: Decode | None = None) -> None:
-        self._decode = decode
+    def __init__(
+        self, decode: Decode | None = None, class_logits: ClassLogits | None = None
+    ) -> None:
+        self._decode, self._class_logits = decode, class_logits
+        self.learns = class_logits is not None
 
     @property
     def has_decode(self) -> bool:
@@ -118,13 +138,44 @@ class Detection:
         """Return "": boxes may be in anything."""
         return ""
 
-    def votes(self, outputs: Any) -> None:
-        """Return none."""
+    def votes(self, outputs: Any) -> Any | None:
+        """Return the class logits of the boxes that teach; None: there are none.
+
+        Raises:
+            ModelError: the user's function fails, or gives something else.
+        """
+        if self._class_logits is None:
+            return None
+        wanted = "expected class logits (N * P, K) of P boxes an image"
+        try:
+            logits = self._class_logits(outputs)
+            shape = tuple(logits.shape)
+        except Exception as error:  # whatever a user's function raises
+            raise ModelError(
+                f"class_logits fails with {type(error).__name__}: {one_line(error, 160)}; {wanted}"
+            ) from error
+        if len(shape) != 2 or shape[0] % len(leaves(outputs)[0]):
+            raise ModelError(f"class_logits gives {shape}; {wanted}")
+        return logits
 
     def worth(self, outputs: Any) -> float:
         """Return the highest score of the boxes; 0: there are none."""
         scores = self.boxes(outputs).scores
         return float(scores[0]) if len(scores) else 0.0
+
+    def gain(self, adapted: Any, source: Any) -> float:
+        """Return by how much the adapted network's highest score is the higher one."""
+        return self.worth(adapted) - self.worth(source)
+
+    def differ(self, adapted: Any, source: Any) -> float:
+        """Return the share of shown boxes that the other network has no such box of its class
+        for, one over the other by half of both."""
+        own, other = (self.boxes(outputs).above(SHOWN_FROM) for outputs in (adapted, source))
+        total = len(own.scores) + len(other.scores)
+        alike = _overlaps(own.corners, other.corners) > _SAME
+        alike &= own.classes[:, None] == other.classes
+        found = int(alike.any(0).sum()) + int(alike.any(1).sum())
+        return 1 - found / total if total else 0.0
 
     def read(self, outputs: Any, classes: Classes) -> BoxReading:
         """Return the boxes of one image.
@@ -168,10 +219,17 @@ class Detection:
 
 def _thinned(corners: Any, scores: Any, numbers: Any) -> Boxes:
     """Return boxes by falling score, those that a better one of their class covers left out."""
-    corners = corners.astype(np.float32).reshape(-1, 4).clip(0, 1)
+    corners = corners.astype(np.float32).reshape(-1, 4)
     scores, numbers = scores.astype(np.float32).ravel(), numbers.astype(np.int64).ravel()
     some = np.isfinite(scores) & (scores > LEAST_SCORE) & np.isfinite(corners).all(1)
     corners, scores, numbers = corners[some], scores[some], numbers[some]
+    if (scores > _MOST_SCORE).any():
+        raise ValueError(f"a score of {scores.max():.3g}: scores are 0..1, logits need a sigmoid")
+    if (corners.max(1, initial=0) > _FAR).sum() > len(corners) / 2:
+        raise ValueError(
+            f"corners up to {corners.max():.3g}: they are in 0..1 of the image, not in pixels"
+        )
+    corners = corners.clip(0, 1)
     sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
     kept = cv2.dnn.NMSBoxesBatched(
         sides.tolist(), scores.tolist(), numbers.tolist(), LEAST_SCORE, OVERLAP
@@ -179,3 +237,12 @@ def _thinned(corners: Any, scores: Any, numbers: Any) -> Boxes:
     order = np.asarray(kept, np.int64).ravel()
     order = order[np.argsort(-scores[order], kind="stable")][:MOST_BOXES]
     return Boxes(corners[order], scores[order], numbers[order])
+
+
+def _overlaps(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the intersection over union (A, B) of corners (A, 4) and (B, 4)."""
+    ends = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
+    shared = ends.clip(0).prod(2)
+    areas = [(c[:, 2:] - c[:, :2]).prod(1) for c in (a, b)]
+    ratios: npt.NDArray[np.float32] = shared / (areas[0][:, None] + areas[1] - shared + 1e-9)
+    return ratios

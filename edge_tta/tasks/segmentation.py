@@ -25,6 +25,8 @@ Mask = npt.NDArray[np.uint8]
 
 MOST_CLASSES = 256
 _LIKELIEST = 6
+_COARSEST = 8
+"""Largest usual stride of a segmenter's output."""
 _OPACITY = 0.5
 _ENTROPY_STRIDE = 4
 """Entropies are of every so many rows and columns."""
@@ -81,7 +83,7 @@ class Segmentation:
 
     name, learns, filtered, fit = "segment", True, False, Fit.STRETCH
     host = "norm"  # Tent per position costs five times as much and was measured to gain nothing
-    margin = 0.04  # of the information that so many classes can carry
+    margin, parts = 0.04, "positions"
     # A street is in every frame, so that a frame's own statistics say much.
     preset: Mapping[str, Any] = {
         **FRAMEWISE,
@@ -101,6 +103,16 @@ class Segmentation:
             return "expected logits (N, classes, H, W) in the proportions of the image"
         return ""
 
+    def like_a_detector(self, outputs: Any, image_shape: Sequence[int]) -> bool:
+        """Tell whether maps that it takes are rather a detector's: coarse ones, or several sizes.
+
+        A segmenter that is like that is found by its name alone.
+        """
+        named = isinstance(outputs, Mapping) and "out" in outputs
+        maps = [_main(outputs)] if named else leaves(outputs)
+        sizes = {tuple(one.shape[2:]) for one in maps if len(one.shape) == 4}
+        return len(sizes) > 1 or image_shape[1] > _COARSEST * min(height for height, _ in sizes)
+
     def votes(self, outputs: Any) -> Any:
         """Return the logits at each position."""
         main = _main(outputs)
@@ -113,12 +125,22 @@ class Segmentation:
         chosen = logits if among is None else logits[among]
         return np.asarray(chosen.argmax(0), np.uint8)
 
-    def worth(self, outputs: Any) -> float:
-        """Return the mutual information of positions and classes, H(mean p) - mean H(p), as a part
-        of ln K, the most that K classes can carry: a network that knows its way is sure of each
-        position, and not of one class everywhere."""
-        p = _some_probabilities(as_array(_main(outputs))[0])
-        return information(p) / math.log(p.shape[1])
+    def gain(self, adapted: Any, source: Any) -> float:
+        """Return by how much more positions and classes tell of each other (mutual information,
+        H(mean p) - mean H(p)), less what the adapted network doubts more than the source, mean
+        H(p); as a part of ln K, the most that K classes can carry.
+
+        A network that knows its way is sure of each position, and not of one class everywhere. One
+        that sees more classes in the same picture, and doubts them all, does not.
+        """
+        own, other = (_some_probabilities(as_array(_main(o))[0]) for o in (adapted, source))
+        doubt = float(entropy(own).mean() - entropy(other).mean())
+        told = information(own) - information(other) - max(0.0, doubt)
+        return told / math.log(own.shape[1])
+
+    def differ(self, adapted: Any, source: Any) -> float:
+        """Return the share of positions with another class."""
+        return float((self.mask(adapted) != self.mask(source)).mean())
 
     def read(self, outputs: Any, classes: Classes) -> MaskReading:
         """Return the mask of logits (1, K, H, W)."""

@@ -36,24 +36,53 @@ def _decode(outputs: Any) -> list[tuple[Any, Any, Any]]:
     return [(corners, scores, np.zeros(len(scores)))]
 
 
-def test_a_mask_is_worth_the_mutual_information_of_positions_and_classes() -> None:
-    logits = _logits(3.0)
-    rows = logits[0, :, ::4, ::4].reshape(4, -1).T
+def _told(logits: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Mutual information of positions and classes, and mean entropy, one number at a time."""
+    rows = logits[0, :, ::4, ::4].reshape(4, -1).T.astype(float)
     p = [[math.exp(v) / sum(math.exp(u) for u in row) for v in row] for row in rows]
-    total = 0.0
+    information = 0.0
     for k in range(4):
         mean = sum(row[k] for row in p) / len(p)
-        total += sum(row[k] * math.log(row[k] / mean) for row in p) / len(p)
-    assert Segmentation().worth(logits) == pytest.approx(total / math.log(4), abs=1e-6)
-    everywhere = np.zeros_like(logits)
-    everywhere[:, 2] = 20
-    assert Segmentation().worth(everywhere) == pytest.approx(0, abs=1e-6)
+        information += sum(row[k] * math.log(row[k] / mean) for row in p) / len(p)
+    return information, -sum(v * math.log(v) for row in p for v in row) / len(p)
 
 
-def test_boxes_are_worth_the_highest_score() -> None:
+@pytest.mark.parametrize(("own", "other"), [(3.0, 1.0), (1.0, 3.0), (2.0, 2.0)])
+def test_the_gain_of_a_mask_is_information_less_added_doubt(own: float, other: float) -> None:
+    adapted, source = _logits(own), _logits(other)
+    (told, doubt), (told_before, doubt_before) = _told(adapted), _told(source)
+    gain = told - told_before - max(0.0, doubt - doubt_before)
+    assert Segmentation().gain(adapted, source) == pytest.approx(gain / math.log(4), abs=1e-6)
+
+
+def test_one_class_everywhere_gains_nothing_and_neither_does_seeing_more_and_doubting_it() -> None:
+    even, sure = np.zeros((1, 4, 16, 24), np.float32), np.zeros((1, 4, 16, 24), np.float32)
+    sure[:, 2] = 20
+    assert Segmentation().gain(sure, even) == pytest.approx(0, abs=1e-6)
+    halves = np.full((1, 4, 16, 24), -20, np.float32)
+    halves[:, 0, :8] = halves[:, 1, 8:] = 20.0  # two classes, sure
+    doubted = halves.copy()
+    doubted[:, 2, :8] = doubted[:, 3, 8:] = 20.0  # four classes in two pairs: as much told
+    assert Segmentation().gain(doubted, halves) == pytest.approx(-0.5, abs=1e-4)
+
+
+def test_the_gain_of_boxes_is_that_of_the_highest_score() -> None:
     task = Detection(_decode)
-    assert task.worth(_boxes(0.2, 0.7, 0.4)) == pytest.approx(0.7)
-    assert task.worth(_boxes(0.001)) == 0.0
+    assert task.gain(_boxes(0.2, 0.7, 0.4), _boxes(0.1, 0.6)) == pytest.approx(0.1)
+    assert task.gain(_boxes(0.001), _boxes(0.6)) == pytest.approx(-0.6)
+
+
+def test_masks_differ_by_positions_and_boxes_by_those_that_have_no_like() -> None:
+    logits = _logits(3.0)
+    other = logits.copy()
+    other[:, :, :4] = -other[:, :, :4]
+    share = float((logits.argmax(1) != other.argmax(1)).mean())
+    assert 0 < share == Segmentation().differ(logits, other)
+    task = Detection(_decode)
+    # Side by side: the first two alike, the third seen by one network alone.
+    assert task.differ(_boxes(0.9, 0.8), _boxes(0.7, 0.4, 0.6)) == pytest.approx(1 - 4 / 5)
+    assert task.differ(_boxes(0.1), _boxes(0.2)) == 0.0
+    assert task.differ(_boxes(0.9), _boxes(0.1)) == 1.0
 
 
 def test_the_weight_is_that_of_the_equation() -> None:
@@ -110,7 +139,7 @@ def test_a_guard_gives_the_mask_that_tells_more_and_in_doubt_the_sources(
 ) -> None:
     scripted = _Scripted(_logits(own), _logits(source))
     if own == source:
-        scripted.source = scripted.own[..., ::-1].copy()  # as much, elsewhere
+        scripted.source = np.roll(scripted.own, 4, -1)  # as much, elsewhere
     guard = Guard(scripted)  # type: ignore[arg-type]
     images = RNG.normal(size=(1, 3, 16, 24)).astype(np.float32)
     for _ in range(8):

@@ -61,9 +61,33 @@ def test_boxes_are_drawn_and_the_sources_thinner() -> None:
         (lambda outputs: 1 / 0, "decode fails with ZeroDivisionError"),
         (lambda outputs: [], "decode fails with ValueError: .*expected"),
         (lambda outputs: [(np.zeros((2, 3)), np.zeros(2), np.zeros(2))], "decode fails with"),
+        (lambda outputs: [(np.ones((1, 4)), np.full(1, 5.5), np.zeros(1))], "need a sigmoid"),
+        (lambda outputs: [(np.full((3, 4), 99.0), np.ones(3), np.zeros(3))], "not in pixels"),
     ],
 )
 def test_a_decode_that_is_none_is_told_in_one_line(decode: Any, said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
         Detection(decode).boxes(1.0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("class_logits", "said"),
+    [
+        (lambda outputs: 1 / 0, "class_logits fails with ZeroDivisionError"),
+        (lambda outputs: outputs, r"class_logits gives \(2, 3, 4\); expected class logits"),
+        (lambda outputs: outputs[0], r"class_logits gives \(3, 4\); expected class logits"),
+    ],
+)
+def test_class_logits_that_are_none_are_told_in_one_line(class_logits: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=said) as caught:
+        Detection(None, class_logits).votes(np.zeros((2, 3, 4)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_detector_has_a_loss_where_it_gives_class_logits() -> None:
+    assert not Detection().learns
+    assert Detection().votes(np.zeros((2, 3, 4))) is None
+    task = Detection(None, lambda outputs: outputs.reshape(6, 4))
+    assert task.learns
+    assert task.votes(np.zeros((2, 3, 4))).shape == (6, 4)
