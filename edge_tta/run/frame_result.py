@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any
 
 from edge_tta.frames.source import Frame, Pixels
 from edge_tta.guard import Event, Guard
+from edge_tta.guard.comparison import Comparison
 from edge_tta.run.timing import Stages
 from edge_tta.show import Overlay, Tone, draw, enlarged
 from edge_tta.tasks import Reading
@@ -21,6 +22,13 @@ SOURCE = "source"
 
 FILTER = "+filter"
 """Ending of the label of a method whose answers are filtered over time."""
+
+
+SOURCE_ANSWERS = "source answers"
+"""State of a guard that chooses the source's mask or boxes without having seen harm."""
+
+_CHOSEN = {Comparison.doubt: SOURCE_ANSWERS, Comparison.trust: "adapted answers"}
+"""Kinds of events that are such choices, by their reasons."""
 
 
 class Outcome(Enum):
@@ -69,6 +77,7 @@ class GuardReport:
         drift: of the trained parameters from the source's, over their size.
         accuracy, source_accuracy: estimated share of right answers lately, of the adapted and of
             the source network, each frame alone; None: unknown.
+        chooses: each answer is one network's, as of masks and boxes.
     """
 
     fallen: str | None
@@ -80,6 +89,7 @@ class GuardReport:
     drift: float
     accuracy: Accuracy | None
     source_accuracy: Accuracy | None
+    chooses: bool = False
 
     @classmethod
     def of(cls, guard: Guard, events: int) -> GuardReport:
@@ -87,7 +97,7 @@ class GuardReport:
         judge = guard.judge
         return cls(
             fallen=guard.fallen,
-            events=guard.latest(events),
+            events=[replace(e, kind=_CHOSEN.get(e.why, e.kind)) for e in guard.latest(events)],
             falls=guard.falls,
             source_share=guard.source_frames / max(guard.frames, 1),
             weight=guard.weight,
@@ -95,13 +105,20 @@ class GuardReport:
             drift=guard.drift,
             accuracy=None if judge is None else judge.accuracy,
             source_accuracy=None if judge is None else judge.source_accuracy,
+            chooses=isinstance(judge, Comparison),
         )
+
+    @property
+    def harmed(self) -> bool:
+        """Return True where the source answers because of harm; of masks and boxes it answers too
+        until the adapted network is clearly surer."""
+        return self.fallen is not None and self.fallen not in _CHOSEN
 
     def record(self) -> dict[str, Any]:
         """Return whether the source answers, why, and what was measured, in JSON's types."""
         why = {} if self.fallen is None else {"why": self.fallen}
         return {
-            "fell_back": self.fallen is not None,
+            "fell_back": self.harmed,
             **why,
             "source_weight": self.weight,
             "disagreement": self.disagreement,
@@ -221,8 +238,10 @@ class FrameResult:
         source = self.source if answer.pictured else self.compared.get(SOURCE)
         without = answer.pictured and math.isnan(self.raw.entropy)  # boxes have none
         held = outcome.empty or outcome is Outcome.PAUSED
-        doing = Tone.GOOD if outcome.learns else Tone.DOUBTFUL if held else Tone.CALM
-        if self.guard is not None and self.guard.fallen is not None:
+        by_source = self.guard is not None and self.guard.fallen is not None
+        learns = outcome.learns and not by_source
+        doing = Tone.GOOD if learns else Tone.DOUBTFUL if held else Tone.CALM
+        if self.guard is not None and self.guard.harmed:
             doing = Tone.BAD
         elif outcome is Outcome.UNCHANGED:
             doing = Tone.DIM

@@ -14,6 +14,7 @@ from edge_tta.prepare import Images
 from edge_tta.run.frame_result import (
     FILTER,
     SOURCE,
+    SOURCE_ANSWERS,
     FilterReport,
     FrameResult,
     GuardReport,
@@ -124,7 +125,7 @@ class Predictors:
         if self._compared or self.source_wanted:
             with stages.timed("compare"):
                 source, compared = self._compare(frame, image, held, answer, source)
-        fallen = None if guard is None or held else guard.fallen
+        report = None if guard is None else GuardReport.of(guard, guard.happened - before)
         return FrameResult(
             frame=frame,
             truth=None if frame.label is None else self.classes.name(frame.label),
@@ -143,11 +144,11 @@ class Predictors:
                 accumulation=adapter.config.optimizer.accumulation,
                 every=self.schedule.every,
             )
-            if fallen is None
-            else f"fell back to source: {fallen}",
+            if report is None or held or report.fallen is None
+            else f"{'fell back to source' if report.harmed else SOURCE_ANSWERS}: {report.fallen}",
             steps=adapter.steps,
             updates=adapter.updates,
-            guard=None if guard is None else GuardReport.of(guard, guard.happened - before),
+            guard=report,
             fps=fps,
             stages=stages,
         )

@@ -76,6 +76,12 @@ def guard_line(tally: Tally) -> str | None:
         return None
     falls = tally.guard.falls
     share = f"{tally.guard.source_share:.0%} of the frames"
+    if tally.guard.chooses:
+        harm = f"; for {tally.fallen} of them because {tally.last_harm}" if tally.fallen else ""
+        return (
+            f"guard: the source answered {tally.by_source + tally.fallen} of {tally.frames} "
+            f"frames, where the adapted network was not clearly surer{harm}; it ran on {share}"
+        )
     weight = (
         f"the source network ran on {share} and had {tally.source_weight:.0%} of the weight in the "
         "answers"

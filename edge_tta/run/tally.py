@@ -75,6 +75,7 @@ class Tally:
         source_weight: mean weight of the source in the answers, 0..1.
         classes, blocks: true classes seen, and how often one followed another.
         fallen: frames while the guard had fallen back. last_harm: why it had, the last time.
+        by_source: frames on which it chose the source's answer without having seen harm.
     """
 
     frames: int = 0
@@ -91,6 +92,7 @@ class Tally:
     source_weight: float = 0.0
     fallen: int = 0
     last_harm: str = ""
+    by_source: int = 0
     _label: int | None = None
 
     def conditions(self) -> list[str]:
@@ -113,9 +115,11 @@ class Tally:
         self.guard, self.filter = result.guard, result.filter
         if result.guard is not None:
             self.source_weight += (result.guard.weight - self.source_weight) / self.frames
-            if result.guard.fallen is not None:
+            if result.guard.harmed:
                 self.fallen += 1
-                self.last_harm = result.guard.fallen
+                self.last_harm = result.guard.fallen or ""
+            elif result.guard.fallen is not None:
+                self.by_source += 1
         for name, reading in result.readings.items():
             self.predicted[name][reading.index] += 1
             self.entropies[name].add(reading.entropy)

@@ -63,8 +63,9 @@ function show(status) {
   text("name", status.name + (status.condition ? " · " + status.condition : ""));
   text("truth", status.truth == null ? "" : "truth: " + status.truth);
   bars("adapted", status.adapted);
-  text("adapted-note", fell ? "(counts little)" : "");
-  $("adapted").parentElement.classList.toggle("stale", fell);
+  const chosen = status.state === "source answers"; // of masks and boxes: no harm is seen
+  text("adapted-note", fell ? "(counts little)" : chosen ? "(not surer)" : "");
+  $("adapted").parentElement.classList.toggle("stale", fell || chosen);
   const source = status.source_network;
   $("source-network").parentElement.classList.toggle("stale", source == null);
   text("source-network-note", source == null ? "(not run)" : "(as trained)");

@@ -139,6 +139,21 @@ def test_save_says_what_is_missing_where_there_is_no_state_file(browser: Any, pa
     assert "--state" in tab.get_attribute("#save", "title")
 
 
+def test_that_the_source_answers_of_masks_and_boxes_is_no_alarm(browser: Any, page: Page) -> None:
+    why = "source answers: the adapted network is not clearly surer"
+    tab = _open(browser, page, [])
+    calm = "getComputedStyle(document.getElementById('state')).color"
+    page.publish(6, state="observing")
+    tab.wait_for_selector("body[data-state=observing]")
+    colour = tab.evaluate(calm)
+    page.publish(7, state="source answers", why=why, guard={**_GUARD, "fell_back": False})
+    tab.wait_for_selector("body[data-state='source answers']")
+    assert tab.is_hidden("#banner")
+    assert tab.evaluate(calm) == colour
+    assert tab.text_content("#why") == why
+    assert tab.text_content("#adapted-note") == "(not surer)"
+
+
 def test_a_fall_is_told_with_its_reason_and_the_end_of_the_run_too(
     browser: Any, page: Page
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from edge_tta.frames.source import FrameSource
 from edge_tta.resident import resident_bytes
 from edge_tta.run.controls import Controls, Done
-from edge_tta.run.frame_result import SOURCE, FrameResult, GuardReport
+from edge_tta.run.frame_result import SOURCE, SOURCE_ANSWERS, FrameResult, GuardReport
 from edge_tta.run.sinks import Sink
 from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.serve.hub import Hub
@@ -82,13 +82,14 @@ class PageSink(Sink):
         self._server.close()
 
     def _state(self, result: FrameResult) -> str:
-        """One of learning, observing, predicting, waiting, paused, fell back, source."""
+        """One of learning, observing, predicting, waiting, paused, fell back, source answers,
+        source."""
         if result.method == SOURCE:
             return "source"
         if self._controls.paused:
             return "paused"
         if result.guard is not None and result.guard.fallen is not None:
-            return "fell back"
+            return "fell back" if result.guard.harmed else SOURCE_ANSWERS
         if result.outcome.empty:
             return "waiting"
         if result.outcome.learns:
