@@ -89,6 +89,16 @@ def test_the_detector_gives_the_boxes_that_torchvision_gives_and_calibrates(tmp_
     assert not torch.equal(after["cls_logits"], adapter.predict_source(image * 0.3)["cls_logits"])
 
 
+def test_the_detector_refuses_images_that_have_other_anchors(tmp_path: Path) -> None:
+    model = load_model(f"torchvision:{DETECTOR}", _weights(DETECTOR, tmp_path, num_classes=3))
+    adapter = Adapter(model.module, task=Detection(model.decode))
+    with pytest.raises(
+        ModelError, match=r"anchors are those of 320 x 320; it takes images of 320 x 320, not"
+    ) as refused:
+        adapter.prepare((3, 352, 640))
+    assert str(refused.value).endswith("set --size 320")
+
+
 def test_detectors_without_such_layers_are_not_offered() -> None:
     with pytest.raises(ModelError, match="torchvision has no network 'fasterrcnn_resnet50_fpn'"):
         load_model("torchvision:fasterrcnn_resnet50_fpn")

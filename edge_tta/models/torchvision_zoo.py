@@ -187,7 +187,14 @@ class Ssd(nn.Module):
         self._scales = np.array(detector.box_coder.weights, np.float32)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return what the heads say of every anchor."""
+        """Return what the heads say of every anchor.
+
+        Raises:
+            ValueError: images of another size, which have other anchors than `decode` knows.
+        """
+        size = self.input.size
+        if tuple(images.shape[2:]) != (size, size):
+            raise ValueError(f"its anchors are those of {size} x {size}")
         outputs: dict[str, Tensor] = self.head(list(self.backbone(images).values()))
         return outputs
 
