@@ -65,8 +65,9 @@ def _so_far(tally: Tally, fps: float) -> str:
 def tell(loop: Loop, console: Console) -> None:
     """The table and what else there is to know at the end."""
     tally, source, method = loop.tally, loop.source, loop.predictors.method
+    classes, task = loop.predictors.classes, loop.predictors.task
     if tally.frames:
-        console.print(summary_table(tally, method, loop.predictors.classes))
+        console.print(summary_table(tally, method, classes, task))
         console.print(latency_line(tally))
         for line in (accuracy_line(tally), comparison_line(tally)):
             if line is not None:

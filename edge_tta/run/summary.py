@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 from rich.table import Table
 
 from edge_tta.run.frame_result import FILTER, SOURCE
 from edge_tta.run.tally import Tally
-from edge_tta.tasks import Classes
+from edge_tta.tasks import Classes, Task
 from edge_tta.temporal.accuracy import MEMORY, in_words
 
 _TITLES = {"norm": "Pred BN (norm)"}
+_OF_CLASSES = ("most often", "largest class", "class of most boxes")
+"""Titles of columns of names."""
 _LONGEST_METHOD = len("nanoadapt:tent+filter")
 """Characters; longer names are folded."""
 
 
-def summary_table(tally: Tally, adapted: str, classes: Classes) -> Table:
+def summary_table(tally: Tally, adapted: str, classes: Classes, task: Task) -> Table:
     """The adapted network below the others: errors, in all and by condition, where labelled.
 
-    Without labels: what can be seen without them. Neither of it says which method is right.
+    Without labels: what outputs of the task show without them. It does not say which method is
+    right.
     """
     names = tally.errors if tally.labelled else tally.predicted
     table = Table(title=f"{tally.frames} frames", title_justify="left", header_style="bold")
@@ -28,7 +32,7 @@ def summary_table(tally: Tally, adapted: str, classes: Classes) -> Table:
     if tally.labelled:
         _add_errors(table, tally, adapted)
     else:
-        _add_unlabelled(table, tally, adapted, classes)
+        _add_unlabelled(table, tally, adapted, _unlabelled(tally, classes, task))
     return table
 
 
@@ -47,18 +51,48 @@ def _add_errors(table: Table, tally: Tally, adapted: str) -> None:
         table.add_row(_TITLES.get(name, name), *row, style="green" if better else None)
 
 
-def _add_unlabelled(table: Table, tally: Tally, adapted: str, classes: Classes) -> None:
-    table.add_column("entropy (nats)", justify="right", min_width=5, overflow="fold")
-    table.add_column("classes", justify="right", overflow="fold")
-    table.add_column("most often", no_wrap=True)
-    own = adapted, adapted + FILTER
-    for name, predicted in sorted(tally.predicted.items(), key=lambda item: item[0] in own):
-        often = ", ".join(
-            f"{classes.name(index)} {times / predicted.total():.0%}"
-            for index, times in predicted.most_common(2)
+def _add_unlabelled(
+    table: Table, tally: Tally, adapted: str, columns: Mapping[str, Callable[[str], str]]
+) -> None:
+    for title in columns:
+        names = title in _OF_CLASSES
+        table.add_column(
+            title,
+            justify="left" if names else "right",
+            no_wrap=names,
+            min_width=None if names else 5,
+            overflow="ellipsis" if names else "fold",
         )
-        entropy = _number(tally.entropies[name].value, 3)
-        table.add_row(_TITLES.get(name, name), entropy, str(len(predicted)), often)
+    own = adapted, adapted + FILTER
+    for name in sorted(tally.predicted, key=lambda name: name in own):
+        table.add_row(_TITLES.get(name, name), *(cell(name) for cell in columns.values()))
+
+
+def _unlabelled(tally: Tally, classes: Classes, task: Task) -> dict[str, Callable[[str], str]]:
+    """Return the columns for outputs of a task: a title, and the cell of a method."""
+
+    def entropy(name: str) -> str:
+        return _number(tally.entropies[name].value, 3)
+
+    def boxes(name: str) -> str:
+        return _number(tally.predicted[name].total() / tally.seen[name], 1)
+
+    def often(name: str) -> str:
+        predicted = tally.predicted[name]
+        shares = ((k, times / predicted.total()) for k, times in predicted.most_common(2))
+        return ", ".join(f"{classes.name(k)} {share:.0%}" for k, share in shares) or "-"
+
+    def count(name: str) -> str:
+        return str(len(tally.predicted[name]))
+
+    columns: dict[str, dict[str, Callable[[str], str]]] = {
+        "segment": {"entropy (nats)": entropy, "largest class": often},
+        "detect": {"boxes a frame": boxes, "class of most boxes": often},
+        "features": {},
+    }
+    return columns.get(
+        task.name, {"entropy (nats)": entropy, "classes": count, "most often": often}
+    )
 
 
 def latency_line(tally: Tally) -> str:

@@ -11,6 +11,8 @@ from functools import partial
 import numpy as np
 
 from edge_tta.run.frame_result import FilterReport, FrameResult, GuardReport
+from edge_tta.tasks import Reading
+from edge_tta.tasks.detection import BoxReading
 
 _LONG = 20
 """Frames of one class after another, on average."""
@@ -68,7 +70,8 @@ class Tally:
     Attributes:
         errors: by method label, over labelled frames.
         latencies: by stage.
-        predicted: how often each class was predicted, by method label.
+        seen: frames, by method label.
+        predicted: how often each class was predicted, by method label; of detectors, its boxes.
         entropies: of predictions that were finite, in nats, by method label.
         not_learned: why -> frames that were predicted and changed nothing.
         guard, filter: its latest report; None: there is none.
@@ -84,6 +87,7 @@ class Tally:
     entropies: dict[str, Mean] = field(default_factory=partial(defaultdict, Mean))
     latencies: dict[str, Latencies] = field(default_factory=partial(defaultdict, Latencies))
     predicted: dict[str, Counter[int]] = field(default_factory=partial(defaultdict, Counter))
+    seen: Counter[str] = field(default_factory=Counter)
     not_learned: Counter[str] = field(default_factory=Counter)
     guard: GuardReport | None = None
     filter: FilterReport | None = None
@@ -121,7 +125,8 @@ class Tally:
             elif result.guard.fallen is not None:
                 self.by_source += 1
         for name, reading in result.readings.items():
-            self.predicted[name][reading.index] += 1
+            self.seen[name] += 1
+            self.predicted[name].update(_classes_of(reading))
             self.entropies[name].add(reading.entropy)
         for name, wrong in result.wrong.items():
             self.errors[name].add(wrong, result.frame.condition)
@@ -137,3 +142,11 @@ class Tally:
         """Adds one frame's seconds by stage."""
         for stage, seconds in stages.items():
             self.latencies[stage].append(seconds)
+
+
+def _classes_of(reading: Reading) -> list[int]:
+    """Return the class of each box, or the one class of a frame."""
+    if isinstance(reading, BoxReading):
+        classes: list[int] = reading.boxes.classes.tolist()
+        return classes
+    return [reading.index]

@@ -6,11 +6,17 @@ import math
 import re
 from collections import Counter
 
+import numpy as np
+import pytest
 from rich.console import Console
 
+from edge_tta.frames.source import Frame
+from edge_tta.run.frame_result import FrameResult, Outcome
 from edge_tta.run.summary import latency_line, order_line, summary_table, warning_line
 from edge_tta.run.tally import Errors, Latencies, Mean, Tally
-from edge_tta.tasks import Classes
+from edge_tta.run.timing import Stages
+from edge_tta.tasks import Classes, Classification, Detection, Reading, Task, task_named
+from edge_tta.tasks.detection import Boxes, BoxReading
 
 
 def _errors(*seen: tuple[bool, str | None]) -> Errors:
@@ -107,6 +113,52 @@ def test_without_labels_the_table_tells_of_entropy_and_classes_by_method() -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("task", "header", "row"),
+    [
+        ("segment", "method|entropy (nats)|largest class", "norm|0.500|stop 75%, yield 25%"),
+        ("detect", "method|boxes a frame|class of most boxes", "norm|2.0|stop 75%, yield 25%"),
+        ("features", "method", "norm"),
+    ],
+)
+def test_without_labels_the_table_tells_what_outputs_of_the_task_say(
+    task: str, header: str, row: str
+) -> None:
+    tally = Tally(frames=2)
+    tally.predicted["nanoadapt:norm"] = Counter([0, 0, 0, 1])
+    tally.entropies["nanoadapt:norm"] = Mean(2.0, 4)
+    tally.seen["nanoadapt:norm"] = 2
+    lines = _printed(tally, ("stop", "yield"), task=task_named(task))
+    assert lines[1:] == [header, f"nanoadapt:{row}"]
+
+
+def test_of_boxes_each_counts_and_a_frame_without_any_is_of_no_class() -> None:
+    names, task = Classes(2), Detection()
+    some = Boxes(np.zeros((3, 4), np.float32), np.ones(3, np.float32), np.array([1, 1, 0]))
+    readings = [_of_boxes(some, names), _of_boxes(some.above(2.0), names)]
+    tally = Tally()
+    for reading in readings[::-1]:
+        tally.count(_result(reading))
+        lines = _printed(tally, task=task)
+    assert lines[2:] == ["nanoadapt:tent|1.5|class 1 67%, class 0 33%"]
+    tally = Tally()
+    tally.count(_result(readings[1]))
+    assert _printed(tally, task=task)[2:] == ["nanoadapt:tent|0.0|-"]
+
+
+def _of_boxes(boxes: Boxes, classes: Classes) -> BoxReading:
+    return BoxReading(0, "", 0.0, math.nan, math.nan, (), boxes, classes)
+
+
+def _result(reading: Reading) -> FrameResult:
+    frame = Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0, "x")
+    return FrameResult(
+        frame=frame, truth=None, method="nanoadapt:tent", reading=reading, raw=reading, filter=None,
+        own=reading, source=None, compared={}, outcome=Outcome.CALIBRATED, why="", steps=1,
+        updates=0, guard=None, fps=None, stages=Stages(),
+    )  # fmt: skip
+
+
 def test_on_a_narrow_terminal_names_are_folded_and_figures_whole() -> None:
     conditions = ["clear", "fog", "night", "motion blur", "glare", "rain"]
     tally = Tally(frames=6, labelled=6)
@@ -119,11 +171,17 @@ def test_on_a_narrow_terminal_names_are_folded_and_figures_whole() -> None:
     assert lines[-1] == "ame+filter"
 
 
-def _printed(tally: Tally, names: tuple[str, ...] | None = None, *, width: int = 200) -> list[str]:
+def _printed(
+    tally: Tally,
+    names: tuple[str, ...] | None = None,
+    *,
+    width: int = 200,
+    task: Task = Classification(),  # noqa: B008 - it has no state
+) -> list[str]:
     """Lines of the table, cells separated by |, without rules."""
     console = Console(width=width, color_system=None)
     with console.capture() as capture:
-        console.print(summary_table(tally, "nanoadapt:tent", Classes(2, names)))
+        console.print(summary_table(tally, "nanoadapt:tent", Classes(2, names), task))
     lines = [line for line in capture.get().splitlines() if line[0] not in "┏┡└├"]
     return [
         "|".join(cell.strip() for cell in re.split("[│┃]", line.strip("│┃ "))) for line in lines
