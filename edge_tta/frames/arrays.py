@@ -1,4 +1,6 @@
-"""Inputs that are no pictures: .npy files of a folder, or an .npz, each array a network's input.
+"""Inputs that are no pictures: .npy files, or the arrays of an .npz, each a network's input.
+
+The files are those of a folder that holds no others, or those that a pattern names.
 
 An array (channels, H, W), or (H, W) of one channel, real numbers, goes to the network as it is: as
 float32, not resized, not normalised. What is shown is its first channel, from its least value
@@ -9,7 +11,7 @@ An .npz holds `inputs` (n, channels, H, W) or (n, H, W), perhaps `labels` (n,).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +91,14 @@ def open_arrays(path: Path, pick: Pick) -> ArraySource:
             raise SourceError(f"{path}: labels must be whole numbers, one for each of the inputs")
         names = [f"{path.name}#{i}" for i in range(len(inputs))]
         return ArraySource(path.name, names, lambda i: _checked(inputs[i], names[i]), labels, pick)
-    files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
-    names = [file.name for file in files]
-    return ArraySource(path.name, names, lambda i: _read(files[i]), None, pick)
+    files = list(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    return open_array_files(path.name, files, pick)
+
+
+def open_array_files(name: str, paths: Iterable[Path], pick: Pick) -> ArraySource:
+    """Open .npy files, in the order of their names. Raises SourceError as `open_arrays`."""
+    files = sorted(paths)
+    return ArraySource(name, [file.name for file in files], lambda i: _read(files[i]), None, pick)
 
 
 def holds_arrays(path: Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from edge_tta.errors import SourceError
 from edge_tta.frames.addresses import without_secrets
 from edge_tta.frames.animation import Loaded, frames_in, loaders
+from edge_tta.frames.arrays import SUFFIX, open_array_files
 from edge_tta.frames.finding import (
     expanded,
     folders_below,
@@ -123,8 +124,8 @@ def open_folder(folder: Path, pick: Pick, classes: Sequence[str] | None) -> Pict
     return source
 
 
-def open_pattern(pattern: str, pick: Pick, classes: Sequence[str] | None) -> PictureSource:
-    """All pictures that a glob pattern names (`**` spans folders), in natural order."""
+def open_pattern(pattern: str, pick: Pick, classes: Sequence[str] | None) -> FrameSource:
+    """All pictures that a glob pattern names (`**` spans folders), in natural order; or arrays."""
     parts = Path(os.path.expanduser(pattern)).parts
     fixed = 0
     while fixed < len(parts) - 1 and os.path.lexists(Path(*parts[: fixed + 1])):
@@ -133,17 +134,20 @@ def open_pattern(pattern: str, pick: Pick, classes: Sequence[str] | None) -> Pic
     return _matching(pattern, list(expanded(root, parts[fixed:])), root, pick, classes)
 
 
-def open_numbered(pattern: str, pick: Pick, classes: Sequence[str] | None) -> PictureSource:
-    """All pictures named like `seq/img_%04d.jpg`, by number; any may be missing."""
+def open_numbered(pattern: str, pick: Pick, classes: Sequence[str] | None) -> FrameSource:
+    """All pictures named like `seq/img_%04d.jpg`, by number; any may be missing; or arrays."""
     path = Path(os.path.expanduser(pattern))
     return _matching(pattern, numbered(path), path.parent, pick, classes)
 
 
 def _matching(
     pattern: str, matches: list[Path], root: Path, pick: Pick, classes: Sequence[str] | None
-) -> PictureSource:
-    """The pictures among the files that a pattern names."""
+) -> FrameSource:
+    """The pictures among the files that a pattern names, else its arrays."""
     pictures = [match for match in matches if is_picture(match)]
+    arrays = [match for match in matches if match.suffix == SUFFIX]
+    if arrays and not pictures:
+        return open_array_files(printable(pattern), arrays, pick)
     if not pictures:
         advice = (
             f"its {len(matches)} matches are not pictures; a video is given by its own name"

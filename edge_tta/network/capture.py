@@ -161,12 +161,13 @@ def _outputs(source: nn.Module, images: Tensor) -> Any:
                 f"{first_line(error)}; {input_advice(source, images)}"
             ) from error
     tensors = nest.leaves(outputs)
-    if not tensors or not all(
-        isinstance(t, Tensor) and t.shape[:1] == images.shape[:1] for t in tensors
-    ):
+    others = [t for t in tensors if not isinstance(t, Tensor) or t.shape[:1] != images.shape[:1]]
+    if others or not tensors:
+        inside = others and others[0] is not outputs
+        which = f", of which one is {_described(others[0])}" if inside else ""
         raise ModelError(
-            f"the model returns {_described(outputs)}; expected a tensor (N, ...), or lists and "
-            "mappings of such: wrap it in a module that returns only those"
+            f"the model returns {_described(outputs)}{which}; expected a tensor (N, ...), or lists "
+            "and mappings of such: wrap it in a module that returns only those"
         )
     return outputs
 

@@ -22,6 +22,7 @@ _QUANTISED = tuple(
     f"torch.{name}"
     for name in ("ao.nn.quantized", "ao.nn.qat", "ao.nn.intrinsic.q", "ao.quantization.")
 )
+_MULTIPLES = (2, 4, 8, 16, 32, 64)
 _SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
 
 
@@ -120,12 +121,15 @@ def input_advice(model: nn.Module, images: Tensor) -> str:
             f"its forward takes {len(needed)} inputs ({', '.join(needed)}): wrap it in a module "
             "whose forward takes the images alone"
         )
+    for m in _MULTIPLES:
+        if (sides := _multiples(model, images, m)) is not None:
+            return f"its sides must be multiples of {m}: set --size {sides[0]}x{sides[1]}"
     for probe in _probes(images):
-        try:
-            model(probe.images)
-        except Exception:  # whatever a user's network raises
-            continue
-        return f"it takes {probe.takes}: {probe.advice}"
+        if _takes(model, probe.images):
+            return f"it takes {probe.takes}: {probe.advice}"
+    wanted, given = _first_channels(model), images.shape[1]
+    if wanted in {1, 3} - {given}:
+        return f"it seems to take {_of_channels(wanted)}"
     return "expected a forward pass of that float tensor (N, channels, H, W) alone"
 
 
@@ -166,11 +170,8 @@ def _probes(images: Tensor) -> Iterator[_Probe]:
         f"{wrap} begins with images.permute(0, 2, 3, 1)",
     )
     for other in {1, 3} - {channels}:
-        yield _Probe(
-            f"images of {other} channel{'s' if other > 1 else ''}",
-            images[:, :1].expand(n, other, height, width),
-            "set --channels gray" if other == 1 else "leave --channels out",
-        )
+        takes, _, advice = _of_channels(other).partition(": ")
+        yield _Probe(takes, images[:, :1].expand(n, other, height, width), advice)
     for size in _SIZES:
         if (size, size) != (height, width):
             yield _Probe(
@@ -178,6 +179,40 @@ def _probes(images: Tensor) -> Iterator[_Probe]:
                 images.new_zeros((n, channels, size, size)),
                 f"set --size {size}",
             )
+
+
+def _takes(model: nn.Module, images: Tensor) -> bool:
+    try:
+        model(images)
+    except Exception:  # whatever a user's network raises
+        return False
+    return True
+
+
+def _multiples(model: nn.Module, images: Tensor, m: int) -> list[int] | None:
+    """Return the sides of images, (H, W) in pixels, as the next multiples of m; None: the model
+    refuses them too, or what is no multiple is not what it refuses."""
+    sides = [-(-side // m) * m for side in images.shape[2:]]
+
+    def takes(more: int) -> bool:
+        larger = (side + more for side in sides)
+        return _takes(model, images.new_zeros((*images.shape[:2], *larger)))
+
+    refused_for_it = takes(0) and takes(m) and not takes(m // 2)
+    return sides if refused_for_it and sides != list(images.shape[2:]) else None
+
+
+def _of_channels(number: int) -> str:
+    """Return what images of 1 or 3 channels are called, and what to do to have them."""
+    if number == 1:
+        return "images of 1 channel: set --channels gray"
+    return "images of 3 channels: leave --channels out"
+
+
+def _first_channels(model: nn.Module) -> int | None:
+    """Return how many channels the convolution takes that was made first; None: there is none."""
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    return None if first is None else first.in_channels
 
 
 def _inside(model: nn.Module) -> nn.Module:

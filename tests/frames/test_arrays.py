@@ -26,7 +26,15 @@ def _packed(path: Path, **more: Any) -> str:
     return str(path / "set.npz")
 
 
-@pytest.mark.parametrize("make", [_folder, _packed])
+def _pattern(path: Path) -> str:
+    return f"{_folder(path)}/*.npy"
+
+
+def _numbered(path: Path) -> str:
+    return f"{_folder(path)}/%d.npy"
+
+
+@pytest.mark.parametrize("make", [_folder, _pattern, _numbered, _packed])
 def test_arrays_come_as_they_are_in_their_order(make: Any, tmp_path: Path) -> None:
     with open_source(make(tmp_path), stride=2, max_frames=2) as source:
         frames = list(source)

@@ -308,11 +308,16 @@ REFUSED: dict[str, tuple[Forward, Callable[[Any], object] | None, str]] = {
         "depend on their own image only",
     ),
     "an empty list": (lambda net, x: [], None, r"returns a list; expected a tensor"),
+    "a scalar beside": (
+        lambda net, x: (_plain(net, x), x.mean()),
+        None,
+        r"returns a tuple, of which one is a tensor of shape \(\); expected a tensor \(N, \.\.\.\)",
+    ),
     "a number": (lambda net, x: x.sum(), None, r"shape \(\); expected a tensor \(N"),
     "a mapping": (
         lambda net, x: {"logits": _plain(net, x), "loss": None},
         None,
-        "returns a dict with logits, loss; expected",
+        "returns a dict with logits, loss, of which one is a NoneType; expected",
     ),
     "compiled inside": (
         lambda net, x: net.tail(torch.compile(net.body, backend="eager")(x)),

@@ -165,6 +165,11 @@ def _bytes(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
+def _of_fours(images: Tensor) -> Tensor:
+    half = images[..., ::4, ::4].repeat_interleave(4, 2).repeat_interleave(4, 3)
+    return images + half
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
@@ -172,16 +177,24 @@ def _bytes(images: Tensor) -> Tensor:
         (_Taking(_bytes), "takes uint8 images: wrap it"),
         (_Taking(lambda x: x.permute(0, 3, 1, 2)), "the channels last"),
         (_Taking(lambda x: x.repeat(1, 3, 1, 1)), "images of 1 channel: set --channels gray"),
+        (_Taking(_of_fours), r"its sides must be multiples of 4: set --size 12x12$"),
         (_Taking(lambda x: x, 64), "images of 64 x 64, not 12 x 10: set --size 64"),
         (_Taking(lambda x: x.reshape(3, 12, 10)[None]), "one image alone: remove what fixes"),
         (_Taking(lambda x: x.reshape(7, 7)), "expected a forward pass of that float tensor"),
     ],
-    ids=["two inputs", "uint8", "NHWC", "gray", "size", "one image", "anything else"],
+    ids=["two inputs", "uint8", "NHWC", "gray", "multiples", "size", "one image", "anything else"],
 )
 def test_the_advice_fits_what_the_network_takes(model: nn.Module, said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
         capture(frozen(model), (3, 12, 10))
     assert ("--size" in str(caught.value)) == ("--size" in said)
+
+
+def test_a_network_of_one_channel_and_another_size_is_told_of_gray() -> None:
+    network = with_statistics(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten()))
+    network.append(nn.Linear(2 * 5 * 7, 3))
+    with pytest.raises(ModelError, match=r"seems to take images of 1 channel: set --channels gray"):
+        capture(frozen(network), (3, 12, 10))
 
 
 def test_a_network_of_three_channels_is_not_told_of_gray() -> None:
