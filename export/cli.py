@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_tta.cli import options, values
+from edge_tta.cli import options, suiting, values
 from edge_tta.cli.help import CommandParser
 from edge_tta.cli.terminal import stages, terminal
 from edge_tta.errors import ConfigError
@@ -101,6 +101,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
             "some: --frames FOLDER"
         )
     model = options.model_from(arguments)
+    suiting.check_host(arguments, model.task)
     preset = arguments.preset or options.DEFAULT_PRESET
     frames = few_images(arguments.frames, model.input)
     int8 = None

@@ -18,7 +18,7 @@ from edge_tta.budget.choices import MIB, check_learns
 from edge_tta.bundle.folder import Bundle, is_bundle
 from edge_tta.bundle.manifest import Advice
 from edge_tta.class_names import read_class_names
-from edge_tta.cli import options
+from edge_tta.cli import options, suiting
 from edge_tta.decoders import read_decode
 from edge_tta.engines.base import Backward
 from edge_tta.engines.onnx import OnnxEngine
@@ -163,6 +163,7 @@ def _torch(arguments: argparse.Namespace) -> Loaded:
     heap.keep()
     options.use_threads(arguments.threads)
     model = options.model_from(arguments)
+    suiting.check_host(arguments, model.task)
     adapter, why = _adapter_of(arguments, model)
     return Loaded(
         adapter,

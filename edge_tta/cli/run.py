@@ -12,7 +12,7 @@ from rich.console import Console
 
 from edge_tta.adapter import Adapter
 from edge_tta.background import Background, has_spare_core
-from edge_tta.cli import adapted_onnx, options, values
+from edge_tta.cli import adapted_onnx, options, suiting, values
 from edge_tta.cli.loading import load
 from edge_tta.cli.run_options import check, parser
 from edge_tta.cli.telling import progress, tell
@@ -55,18 +55,21 @@ def main(argv: Sequence[str]) -> int:
         filtered = adapter.task.filtered
         if arguments.masks is not None and adapter.task.name != Segmentation.name:
             raise ConfigError(f"--masks is for segmenters, and this is {adapter.task.name}")
+        suiting.check_filter(arguments, adapter.task)
         judged = filtered or isinstance(adapter.task, Comparable)
         guarded = arguments.guard == "on" and adapter.config.method != SOURCE and judged
         guard = Guard(adapter) if guarded else None
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
         options.check_labels(classes.names, classes.count)
+        if arguments.labels is not None:
+            suiting.check_box_labels(classes.names or (), adapter)
         predictors = Predictors(
             adapter,
             classes,
             task=adapter.task,
             guard=guard,
-            filtered=arguments.filter == "on" and filtered,
+            filtered=arguments.filter != "off" and filtered,
             sure_above=loaded.sure_above,
             compare=arguments.compare,
             schedule=_schedule(arguments, adapter),

@@ -43,8 +43,11 @@ def parser() -> argparse.ArgumentParser:
     adaptation = options.add_method(parser)
     guard = "blend in the source network, as far as adaptation seems to do harm (default: on)"
     adaptation.add_argument("--guard", choices=("on", "off"), default="on", help=guard)
-    by_time = "weigh neighbouring frames together: a class usually stays for a while (default: on)"
-    adaptation.add_argument("--filter", choices=("on", "off"), default="on", help=by_time)
+    by_time = (
+        "weigh neighbouring frames together: a class usually stays for a while (default: on of "
+        "classifiers)"
+    )
+    adaptation.add_argument("--filter", choices=("on", "off"), help=by_time)
     options.add_backend(parser)
     _add_frames(parser.add_argument_group("frames").add_argument)
     learning = parser.add_argument_group("learning")
