@@ -31,7 +31,7 @@ class Comparison:
 
     Attributes:
         advantage: of the source: the mean gain of the adapted network, negative.
-        disagreement: share of positions or boxes on which they differ, 0..1.
+        disagreement: share of positions or boxes (`parts`) on which they differ, 0..1.
         contradiction: 0. accuracy, source_accuracy: None: unknown.
         doubt, trust: why the source is to answer, and why the adapted network, in a few words.
     """
@@ -44,7 +44,7 @@ class Comparison:
     source_accuracy: Accuracy | None = None
 
     def __init__(self, task: Comparable) -> None:
-        self._task = task
+        self._task, self.parts = task, task.parts
         self._gain, self._differ = Running(MEMORY), Running(MEMORY)
         for _ in range(ALIKE):
             self._gain.add(0.0)

@@ -72,8 +72,8 @@ class GuardReport:
         falls: how often it fell back.
         source_share: share of the frames on which the source network ran for it.
         weight: of the source in the answer, 0..1.
-        disagreement: share of the latest frames that both networks saw, on which they differ;
-            None: of masks and boxes that is not measured.
+        disagreement: share of the latest frames that both networks saw, or of their positions or
+            boxes (`parts`), on which they differ; None: before the first.
         drift: of the trained parameters from the source's, over their size.
         accuracy, source_accuracy: estimated share of right answers lately, of the adapted and of
             the source network, each frame alone; None: unknown.
@@ -90,6 +90,7 @@ class GuardReport:
     accuracy: Accuracy | None
     source_accuracy: Accuracy | None
     chooses: bool = False
+    parts: str = "frames"
 
     @classmethod
     def of(cls, guard: Guard, events: int) -> GuardReport:
@@ -106,6 +107,7 @@ class GuardReport:
             accuracy=None if judge is None else judge.accuracy,
             source_accuracy=None if judge is None else judge.source_accuracy,
             chooses=isinstance(judge, Comparison),
+            parts=judge.parts if isinstance(judge, Comparison) else "frames",
         )
 
     @property

@@ -133,7 +133,10 @@ def comparison_line(tally: Tally) -> str | None:
     guard = tally.guard
     if guard is None or not guard.source_share or guard.disagreement is None:
         return None
-    said = f"adapted and source networks differ on {guard.disagreement:.0%} of the latest frames"
+    said = f"adapted and source networks differ on {guard.disagreement:.0%} of the latest "
+    said += guard.parts
+    if guard.chooses:
+        return said
     if guard.accuracy is None or guard.source_accuracy is None:
         return f"{said}; which is right more often: unknown"
     adapted, source = in_words(guard.accuracy), in_words(guard.source_accuracy)

@@ -107,8 +107,9 @@ function guard(report) {
   if (report == null) return;
   text("guard-cost", "source network on " + percent(report.source_share) + " of frames");
   text("weight", percent(report.source_weight));
-  for (const id of ["differ", "accuracies"]) $(id).parentElement.hidden = report.disagreement == null;
-  text("differ", percent(report.disagreement));
+  $("differ").parentElement.hidden = report.disagreement == null;
+  text("differ", percent(report.disagreement) + (report.parts == null ? "" : " of " + report.parts));
+  $("accuracies").parentElement.hidden = report.parts != null;  // of masks and boxes unknown for good
   text("drift", percent(report.drift, 1));
   text("accuracies", estimated(report.accuracy) + ", " + estimated(report.source_accuracy));
   const rows = report.events.map((event) => {

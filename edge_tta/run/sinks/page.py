@@ -126,7 +126,10 @@ class PageSink(Sink):
         for event in guard.events:
             told = {"frame": event.frame, "kind": event.kind, "why": event.why}
             self._events.appendleft({**told, "at_s": self._hub.time_s()})
-        more = {"falls": guard.falls, "source_share": guard.source_share}
+        more = {
+            **{"falls": guard.falls, "source_share": guard.source_share},
+            "parts": guard.parts if guard.chooses else None,
+        }
         return {**guard.record(), **more, "events": list(self._events)}
 
 
