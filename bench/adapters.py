@@ -8,10 +8,12 @@ from pathlib import Path
 
 from torch import nn
 
+from bench.methods import predictor_of
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.engines.base import BACKWARD, Backward
 from edge_tta.engines.modules import torch_engine
+from edge_tta.errors import ConfigError
 from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import Images, InputSpec
@@ -32,6 +34,26 @@ def adapter_of(
     task: of a module; None: what its outputs look like.
     """
     return Adapter(torch_engine(network, config, device, spec, backward, task))
+
+
+def check_method(network: SourceNetwork, spec: InputSpec, label: str, config: MethodConfig) -> None:
+    """Refuses a method that cannot run on a network, or would run as another than its label says.
+
+    Raises:
+        ConfigError: it cannot, or would.
+    """
+    adapter = adapter_of(network, config, spec)
+    predictor_of(adapter, label)
+    try:
+        adapter.prepare(spec.shape)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--method ", "--methods ")) from error
+    named = label.partition("+")[0].partition("@")[0] != "nanoadapt"
+    if named and adapter.config.host != config.host and adapter.task is not None:
+        raise ConfigError(
+            f"{label}: task {adapter.task.name} has no loss to train by, so it would only "
+            f"calibrate; name nanoadapt:{adapter.config.host} in --methods"
+        )
 
 
 def make_bundle(

@@ -112,7 +112,16 @@ def predictor_of(
     """Return what answers images by a label: the adapter, in what the label says.
 
     Beside it the guard; None: there is none. sure_above: as of `edge_tta.temporal.Filtered`.
+
+    Raises:
+        ConfigError: a filter, and a task that has more than one class an image.
     """
+    task = adapter.task
+    if is_filtered(label) and task is not None and not task.filtered:
+        raise ConfigError(
+            f"{label}: the filter weighs one class a frame, and task {task.name} has more; leave "
+            f"+{FILTER} out of --methods"
+        )
     guard = Guard(adapter) if is_guarded(label) else None
     every = every_of(label)
     inner = guard or (adapter if every == 1 else Scheduled(adapter, every))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from rich.progress import Progress
 
-from bench.adapters import make_bundle
+from bench.adapters import check_method, make_bundle
 from bench.methods import (
     EVERY,
     FILTER,
@@ -119,7 +119,7 @@ class Command:
     Attributes:
         arguments: as parsed, `json` and `methods` among them.
         console: for progress and notes, on stderr.
-        methods: configurations by label.
+        methods: configurations by label; none where none were asked for.
 
     Raises:
         ConfigError: a method that is not understood.
@@ -132,7 +132,8 @@ class Command:
         self._words = [*parser.prog.split()[1:], *argv]
         if self.arguments.json is not None:
             check_place(self.arguments.json)
-        self.methods = parse_methods(self.arguments.methods, self.arguments.preset)
+        asked = self.arguments.methods
+        self.methods = {} if asked is None else parse_methods(asked, self.arguments.preset)
 
     def network(self, saved: str = "stock") -> Network:
         """The network that the arguments name, on their device.
@@ -146,6 +147,26 @@ class Command:
         program = source.program(model.input.shape, saved)
         options.check_labels(model.labels, program.classes)
         return Network(model, source, program)
+
+    def choose_methods(self, network: Network, usual: str) -> None:
+        """Refuses methods that cannot run on the network, before anything is measured.
+
+        usual: names of methods; where none were asked for, those of them that can run are taken.
+
+        Raises:
+            ConfigError: a method that was asked for cannot.
+        """
+        asked = bool(self.methods)
+        methods = self.methods or parse_methods(usual, self.arguments.preset)
+        self.methods = {}
+        for label, config in methods.items():
+            try:
+                check_method(network.source, network.model.input, label, config)
+            except ConfigError:
+                if asked:
+                    raise
+                continue
+            self.methods[label] = config
 
     def pictures(
         self, network: Network, load: Callable[..., LabelledSet], **more: Any

@@ -14,6 +14,7 @@ from bench.cli import dense
 from bench.cli.common import Command, add, listed
 from bench.cli.report import report_rows
 from bench.cli.showing import show_table
+from bench.dense.measure import check_measured
 from bench.drift import load_drift_set
 from bench.error import ErrorRow, Run, Runner, Setting, in_processes, mean_of, measure_error
 from bench.methods import SYNTAX
@@ -33,6 +34,7 @@ from edge_tta.errors import ConfigError
 from edge_tta.run.sinks.curve import need_matplotlib
 
 _LEAST_STREAMS = 4
+_USUAL = "source,norm,tent,nanoadapt:norm,nanoadapt:tent"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,8 +49,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         parser,
         "--methods",
-        default="source,norm,tent,nanoadapt:norm,nanoadapt:tent",
-        help=f"separated by commas: {SYNTAX}; tent@scaled: learning rate by batch size",
+        help=f"separated by commas: {SYNTAX}; tent@scaled: learning rate by batch size (default: "
+        f"those of {_USUAL} that the task has)",
     )
     add(parser, "--preset")
     parser.add_argument(
@@ -114,7 +116,6 @@ def main(argv: Sequence[str]) -> int:
     command = Command(parser(), argv)
     arguments = command.arguments
     peers = parse_peers(arguments.peers)
-    methods: dict[str, MethodConfig | Peer] = {**peers, **command.methods}
     if arguments.report is not None:
         need_matplotlib()
         check_report_folder(arguments.report)
@@ -125,6 +126,8 @@ def main(argv: Sequence[str]) -> int:
     with command.console.status("Loading the network and the pictures"):
         network = command.network(arguments.saved)
         command.check_backend(network.program.task)
+        check_measured(network.program.task)
+        command.choose_methods(network, _USUAL)
         if not network.program.task.filtered:
             if peers:
                 raise ConfigError("peers are of classifiers; leave --peers out")
@@ -134,6 +137,7 @@ def main(argv: Sequence[str]) -> int:
         for drifts in dict.fromkeys(order.name == "drift" for order in orders):
             load = load_drift_set if drifts else partial(load_set, severity=arguments.severity)
             sets[drifts] = command.pictures(network, load, only=only)
+    methods: dict[str, MethodConfig | Peer] = {**peers, **command.methods}
     rows: list[ErrorRow] = []
     plain: list[dict[str, object]] = []
     with command.progress() as progress, ExitStack() as opened:

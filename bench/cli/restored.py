@@ -13,6 +13,7 @@ from bench.cli.common import Command, add, listed
 from bench.cli.dense import corruptions_from
 from bench.cli.showing import show_table
 from bench.cost.torch_subjects import load_model_of
+from bench.dense.measure import check_measured
 from bench.dense.sets import load_dense_set
 from bench.orders import parse_order
 from bench.report.restored import parity_table, score_tables
@@ -155,6 +156,7 @@ def _streams(command: Command, model: Model, classes: int) -> Streams:
         check_classes(arguments.data, data, classes)
         orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
         return Streams(data, orders, arguments.batch_size, seed=arguments.seed)
+    check_measured(model.task)
     dense = load_dense_set(arguments.data, model.task.name, arguments.limit, arguments.stride)
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
     return Streams(dense, corruptions=corruptions, ignored=arguments.ignore, seed=arguments.seed)

@@ -17,9 +17,23 @@ from bench.sets import CLEAN
 from edge_tta.adapter import Adapter
 from edge_tta.config import MethodConfig
 from edge_tta.engines.base import Backward
+from edge_tta.errors import ConfigError
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec, Pixels
-from edge_tta.tasks import Detection, Segmentation
+from edge_tta.tasks import Detection, Segmentation, Task
+
+
+def check_measured(task: Task) -> None:
+    """Refuses a task whose outputs nobody can compare with labels.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if not task.filtered and not isinstance(task, (Segmentation, Detection)):
+        raise ConfigError(
+            f"task {task.name}: outputs that nobody explains have no error to measure; give --task "
+            "classify, segment or detect, whichever they are"
+        )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,28 @@ def network():
 """
 
 
+DETECTOR = """
+import torch
+from torch import nn
+INPUT = {"size": 32}
+def decode(outputs):
+    return [(torch.tensor([[0.1, 0.1, 0.6, 0.6]]), o.sigmoid().amax()[None], [0]) for o in outputs]
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 5, 3))
+"""
+
+
+def _detect(folder: Path, *words: object) -> Result:
+    """What `bench error` says of a detector on three pictures."""
+    (folder / "detector.py").write_text(DETECTOR)
+    images = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
+    box, ends = np.array([[0.1, 0.1, 0.6, 0.6]] * 3), np.arange(4)
+    np.savez(folder / "boxes.npz", images=images, box=box, label=np.zeros(3, int), box_off=ends)
+    model = f"{folder / 'detector.py'}:network"
+    return call("bench", "error", "--model", model, "--data", folder / "boxes.npz", *words)
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """The folder of a measurement, and what the command said."""
@@ -80,6 +102,34 @@ def test_bundles_are_not_measured_in_silence_by_pytorch(measured: tuple[Path, Re
     )
     assert_one_line_of_advice(result)
     assert "leave --backend out" in result.err
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        ("norm,tent", ("tent trains by a loss on classes", "use --methods norm")),
+        ("norm,nanoadapt:tent+guard", ("no loss to train by", "nanoadapt:norm in --methods")),
+        ("norm,nanoadapt:norm+filter", ("one class a frame", "leave +filter out of --methods")),
+    ],
+)
+def test_a_method_that_a_task_has_not_is_told_before_another_is_measured(
+    methods: str, said: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = _detect(tmp_path, "--methods", methods)
+    assert_one_line_of_advice(result, *said)
+
+
+def test_the_usual_methods_are_those_that_the_task_has(tmp_path: Path) -> None:
+    result = _detect(tmp_path, "--json", tmp_path / "out.json")
+    assert result.code == 0, result.err
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert list(document["methods"]) == ["source", "norm", "nanoadapt:norm"]
+    assert [row["label"] for row in document["results"]] == list(document["methods"])
+
+
+def test_outputs_that_nobody_explains_have_no_error(tmp_path: Path) -> None:
+    result = _detect(tmp_path, "--task", "features", "--methods", "source")
+    assert_one_line_of_advice(result, "no error to measure", "--task classify, segment or detect")
 
 
 def test_the_mean_leaves_clean_out_and_what_is_won_back_is_of_what_source_lost() -> None:
