@@ -14,6 +14,7 @@ from bench.dense.sets import load_dense_set
 from bench.report.dense import SCORES, named, score_table
 from bench.sets import CLEAN
 from edge_tta.errors import ConfigError, did_you_mean
+from edge_tta.tasks import Classes
 
 
 def measure(command: Command, network: Network) -> int:
@@ -30,7 +31,14 @@ def measure(command: Command, network: Network) -> int:
             "--batch-size out"
         )
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
-    data = load_dense_set(arguments.data, task.name, arguments.limit, arguments.stride)
+    data = load_dense_set(
+        arguments.data,
+        task.name,
+        Classes(network.program.classes, network.model.labels),
+        ignored=arguments.ignore,
+        limit=arguments.limit,
+        stride=arguments.stride,
+    )
     rows: list[dict[str, Any]] = []
     with command.progress() as progress:
         total = len(data) * len(corruptions) * len(command.methods)

@@ -24,6 +24,7 @@ from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
 from edge_tta.errors import ConfigError, ModelError
 from edge_tta.models import Model
+from edge_tta.tasks import Classes
 
 
 def parser() -> argparse.ArgumentParser:
@@ -157,6 +158,13 @@ def _streams(command: Command, model: Model, classes: int) -> Streams:
         orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
         return Streams(data, orders, arguments.batch_size, seed=arguments.seed)
     check_measured(model.task)
-    dense = load_dense_set(arguments.data, model.task.name, arguments.limit, arguments.stride)
+    dense = load_dense_set(
+        arguments.data,
+        model.task.name,
+        Classes(classes, model.labels),
+        ignored=arguments.ignore,
+        limit=arguments.limit,
+        stride=arguments.stride,
+    )
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
     return Streams(dense, corruptions=corruptions, ignored=arguments.ignore, seed=arguments.seed)

@@ -9,7 +9,7 @@ objects are labelled.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -31,6 +31,13 @@ class Truth(NamedTuple):
     corners: Array
     classes: npt.NDArray[np.int64]
     crowd: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, corners: npt.ArrayLike, classes: npt.ArrayLike, crowd: Any = False) -> Truth:
+        """Return boxes of numbers of any kind. crowd: of each, or of all."""
+        numbers = np.asarray(classes, np.int64)
+        crowds = np.broadcast_to(np.asarray(crowd, bool), numbers.shape)
+        return cls(np.asarray(corners, float).reshape(-1, 4), numbers, crowds)
 
 
 class Masks:

@@ -12,6 +12,7 @@ from bench.corruptions.tables import TABLES, scaled
 from bench.dense.metrics import Masks, Truth, map50, overlaps, recall
 from bench.dense.sets import load_dense_set
 from edge_tta.errors import SourceError
+from edge_tta.tasks import Classes
 from edge_tta.tasks.detection import Boxes
 
 
@@ -106,7 +107,7 @@ def test_a_folder_and_an_npz_of_the_same_pictures_are_the_same_set(
         np.savez(path, images=pictures, box=box, label=label, box_off=[0, 0, 1, 3])
     for stride, limit, chosen in ((1, None, [0, 1, 2]), (2, None, [0, 2]), (1, 2, [0, 1])):
         for place in (folder, path):
-            data = load_dense_set(place, task, limit, stride)
+            data = load_dense_set(place, task, Classes(4), limit=limit, stride=stride)
             assert len(data) == len(chosen)
             for picture, i in zip(data.pictures(), chosen, strict=True):
                 np.testing.assert_array_equal(picture, pictures[i])
@@ -122,10 +123,10 @@ def test_a_set_without_labels_is_refused_in_one_line(tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", images=np.zeros((2, 20, 20, 3), np.uint8))
     for task in ("segment", "detect"):
         with pytest.raises(SourceError, match=r"expected an \.npz with pictures") as caught:
-            load_dense_set(tmp_path / "plain.npz", task)
+            load_dense_set(tmp_path / "plain.npz", task, Classes(4))
         assert "\n" not in str(caught.value)
     with pytest.raises(SourceError, match="no set at"):
-        load_dense_set(tmp_path / "nothing.npy", "segment")
+        load_dense_set(tmp_path / "nothing.npy", "segment", Classes(4))
 
 
 @pytest.mark.parametrize("name", TABLES["imagenet"])
