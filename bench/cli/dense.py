@@ -16,6 +16,9 @@ from bench.sets import CLEAN
 from edge_tta.errors import ConfigError, did_you_mean
 from edge_tta.tasks import Classes
 
+_SETTINGS = [(order, (1,), 1) for order in (None, "natural")]
+"""Orders, batch sizes and numbers of seeds that these tasks are measured in."""
+
 
 def measure(command: Command, network: Network) -> int:
     """Measures, prints and writes rows; returns the exit code.
@@ -25,11 +28,13 @@ def measure(command: Command, network: Network) -> int:
         SourceError: the set cannot be read.
     """
     arguments, task = command.arguments, network.program.task
-    if arguments.order not in ("iid", "natural") or arguments.batch_size != (1,):
+    if (arguments.order, arguments.batch_size, arguments.seeds) not in _SETTINGS:
         raise ConfigError(
-            f"task {task.name} is measured frame by frame in the set's order; leave --order and "
-            "--batch-size out"
+            f"task {task.name} is measured once, frame by frame in the set's order; leave --order, "
+            "--batch-size and --seeds out"
         )
+    if arguments.ignore and task.name != "segment":
+        raise ConfigError(f"--ignore is of masks, and task {task.name} has none; leave it out")
     corruptions = corruptions_from(arguments.corruptions or (CLEAN,), arguments.severity)
     data = load_dense_set(
         arguments.data,
@@ -48,7 +53,7 @@ def measure(command: Command, network: Network) -> int:
             network.model.input,
             data,
             command.methods,
-            Setting(corruptions, arguments.ignore, arguments.seed),
+            Setting(corruptions, arguments.ignore, arguments.seed, arguments.saved),
             model=network.name,
             advance=lambda: progress.advance(bar),
         ):

@@ -68,9 +68,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--order",
-        default="iid",
         metavar="ORDER[,ORDER...]",
-        help="iid | correlated:L | still:L | natural | continual | mixed | drift",
+        help="iid | correlated:L | still:L | natural | continual | mixed | drift (default: iid; "
+        "segment, detect: natural alone)",
     )
     parser.add_argument("--severity", type=int, choices=range(1, 6), default=5, help="1 to 5")
     parser.add_argument(
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.report is not None:
         need_matplotlib()
         check_report_folder(arguments.report)
-    orders = [parse_order(part.strip()) for part in arguments.order.split(",")]
+    orders = [parse_order(part.strip()) for part in (arguments.order or "iid").split(",")]
     by_one = [name for name, peer in peers.items() if peer.folder and name.startswith("UniTTA/")]
     if by_one and arguments.batch_size != (1,):
         raise ConfigError(f"{by_one[0]} is measured frame by frame; leave --batch-size out")
@@ -132,6 +132,8 @@ def main(argv: Sequence[str]) -> int:
             if peers:
                 raise ConfigError("peers are of classifiers; leave --peers out")
             return dense.measure(command, network)
+        if arguments.stride != 1 or arguments.ignore:
+            raise ConfigError("--stride and --ignore are of masks and boxes; leave them out")
         only = list(arguments.corruptions or ()) or None
         sets: dict[bool, LabelledSet] = {}  # one whose severity drifts, or one of one severity
         for drifts in dict.fromkeys(order.name == "drift" for order in orders):

@@ -53,11 +53,15 @@ class Corruption:
 
 @dataclass(frozen=True)
 class Setting:
-    """Corruptions of the pictures, in turn, their seed, and numbers in masks that are no label."""
+    """Corruptions of the pictures, in turn, their seed, and numbers in masks that are no label.
+
+    saved: as of `edge_tta.Backward`.
+    """
 
     corruptions: Sequence[Corruption]
     ignored: Sequence[int] = ()
     seed: int = 0
+    saved: str = "stock"
 
 
 def measure_dense(
@@ -80,7 +84,7 @@ def measure_dense(
     """
     for label, config in methods.items():
         for corruption in setting.corruptions:
-            adapter = adapter_of(network, config, spec, Backward("float16"))
+            adapter = adapter_of(network, config, spec, Backward(setting.saved))
             scores = _scored(adapter, label, data, corruption, setting, advance)
             method = adapter.config
             yield {

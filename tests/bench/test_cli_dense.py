@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from bench.adapters import adapter_of
+from bench.dense import measure
 from bench.report.dense import MEAN, score_table
+from edge_tta import Adapter
 from tests.cli.commands import Result, assert_one_line_of_advice, call
 
 NETWORK = """
@@ -125,6 +129,35 @@ def test_the_usual_methods_are_those_that_the_task_has(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "out.json").read_text())
     assert list(document["methods"]) == ["source", "norm", "nanoadapt:norm"]
     assert [row["label"] for row in document["results"]] == list(document["methods"])
+
+
+@pytest.mark.parametrize(
+    "words", [("--order", "iid"), ("--seeds", 2), ("--batch-size", 4), ("--ignore", 1)]
+)
+def test_what_boxes_are_not_measured_in_is_told(words: tuple[object, ...], tmp_path: Path) -> None:
+    result = _detect(tmp_path, "--methods", "source", *words)
+    assert_one_line_of_advice(result, str(words[0]), "out")
+
+
+def test_activations_are_saved_as_asked(
+    measured: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def noted(*words: Any) -> Adapter:
+        asked.append(words[3].saved)
+        return adapter_of(*words)
+
+    monkeypatch.setattr(measure, "adapter_of", noted)
+    folder = measured[0]
+    words = ("--methods", "tent", "--order", "natural")
+    for more in ((), ("--saved", "int8")):
+        result = call(
+            *("bench", "error", "--model", f"{folder / 'net.py'}:network", *words, *more),
+            *("--weights", folder / "net.pt", "--data", folder / "set.npz"),
+        )
+        assert result.code == 0, result.err
+    assert asked == ["stock", "int8"]
 
 
 def test_outputs_that_nobody_explains_have_no_error(tmp_path: Path) -> None:

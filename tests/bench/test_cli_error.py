@@ -215,6 +215,12 @@ def test_labels_that_the_network_cannot_predict_are_told(tmp_path: Path) -> None
     assert_one_line_of_advice(result, "label 4", "4 classes")
 
 
+def test_what_masks_alone_have_is_told(tmp_path: Path) -> None:
+    for words in (("--stride", 2), ("--ignore", 3)):
+        result = _bench(tmp_path, "--methods", "source", *words)
+        assert_one_line_of_advice(result, "--stride and --ignore are of masks and boxes")
+
+
 def test_names_of_other_classes_are_told(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\ndog\nowl\n")
     result = _bench(tmp_path, "--methods", "norm", "--labels", tmp_path / "names.txt")
