@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.arrays import ALONE, are_inputs, checked_inputs
 from edge_tta.array_files import open_npy, open_npz
 from edge_tta.errors import SourceError, did_you_mean
 from edge_tta.frames import open_source
@@ -44,13 +45,14 @@ class LabelledSet:
     Attributes:
         name: for reports.
         severity: 1 to 5, or 0 where unknown, clean or several.
-        corruptions: name -> pictures (n, H, W, 3) uint8 RGB, of the size asked for.
+        corruptions: name -> pictures (n, H, W, 3) uint8 RGB, of the size asked for; or inputs
+            (n, channels, H, W) float32 (`bench.arrays`).
         labels: (n,) int64.
     """
 
     name: str
     severity: int
-    corruptions: Mapping[str, Pixels]
+    corruptions: Mapping[str, npt.NDArray[Any]]
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -65,6 +67,7 @@ def load_set(
     limit: int | None = None,
     only: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> LabelledSet:
     """Reads a set.
 
@@ -74,6 +77,7 @@ def load_set(
         limit: the first so many pictures.
         only: the corruptions to take, None: all.
         classes: class names, for labels by folder name.
+        shape: (channels, H, W) of the network's inputs, which a set may hold; None: pictures alone.
 
     Raises:
         SourceError: nothing readable there, sizes that do not agree, or an unknown corruption.
@@ -90,10 +94,14 @@ def load_set(
     if not arrays:
         raise SourceError(f"{path} holds no corruption; {_FORMS}")
     _check_labels(path, labels)
+    own: dict[str, npt.NDArray[Any]] = {}
     for name, array in arrays.items():
-        _check_pictures(path, name, array, len(labels))
-    sized = {name: _sized(_rgb(array[:limit]), size) for name, array in arrays.items()}
-    return LabelledSet(path.stem, severity, sized, labels[:limit].astype(np.int64))
+        if shape is not None and any(map(are_inputs, arrays.values())):
+            own[name] = checked_inputs(path, name, array, len(labels), shape)[:limit]
+        else:
+            _check_pictures(path, name, array, len(labels))
+            own[name] = _sized(_rgb(array[:limit]), size)
+    return LabelledSet(path.stem, severity, own, labels[:limit].astype(np.int64))
 
 
 def severities_of(path: Path) -> tuple[int, ...]:
@@ -153,9 +161,9 @@ def _from_npz(
         if "labels" not in file:
             raise SourceError(f"{path} has no array 'labels'; {_FORMS}")
         names = [name for name in file if name not in _NO_PICTURES]
-        clean_only = names == ["images"]
+        clean_only = len(names) == 1 and names[0] in ALONE
         chosen = _chosen([CLEAN] if clean_only else names, only, path)
-        arrays = {name: file["images" if clean_only else name] for name in chosen}
+        arrays = {name: file[names[0] if clean_only else name] for name in chosen}
         if "severities" in file:  # of each frame, in a drift
             severity = 0
         known = int(file["severity"]) if "severity" in file else severity

@@ -45,7 +45,11 @@ def parser() -> argparse.ArgumentParser:
         "source for each corruption (but continual, mixed, drift).",
     )
     options.add_model(parser)
-    add(parser, "--data", help=".npz, CIFAR-C folder, ImageNet-C tree, folder")
+    add(
+        parser,
+        "--data",
+        help=".npz (of inputs that are no pictures too), CIFAR-C folder, ImageNet-C tree, folder",
+    )
     add(
         parser,
         "--methods",
@@ -137,7 +141,9 @@ def main(argv: Sequence[str]) -> int:
         only = list(arguments.corruptions or ()) or None
         sets: dict[bool, LabelledSet] = {}  # one whose severity drifts, or one of one severity
         for drifts in dict.fromkeys(order.name == "drift" for order in orders):
-            load = load_drift_set if drifts else partial(load_set, severity=arguments.severity)
+            shape = network.model.input.shape
+            of_one = partial(load_set, severity=arguments.severity, shape=shape)
+            load = load_drift_set if drifts else of_one
             sets[drifts] = command.pictures(network, load, only=only)
     methods: dict[str, MethodConfig | Peer] = {**peers, **command.methods}
     rows: list[ErrorRow] = []

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from bench.adapters import adapter_of
+from bench.arrays import images_of
 from bench.methods import predictor_of
 from bench.orders import Stream
 from bench.peers import Peer
@@ -105,7 +106,8 @@ class Runner:
         for start in range(0, len(stream.picture), task.batch_size):
             window = slice(start, start + task.batch_size)
             chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
-            images = self.model.input.normalise(np.stack([pictures[c][p] for c, p in chosen]))
+            shown = np.stack([pictures[c][p] for c, p in chosen])
+            images = images_of(shown, self.model.input)
             labels = self.data.labels[stream.picture[window]]
             wrong.append(as_array(predict(images)).argmax(1) != labels)
             if guard is not None and guard.judge is not None:
