@@ -28,7 +28,7 @@ class Event:
     Attributes:
         frame: at which frame, from 0.
         kind: `fell back`, `returned`, `restored` (the adapter, to its last good state) or `reset`
-            (to the source).
+            (to the source); of masks and boxes also `source answers`, `adapted answers`.
         why: in a few words.
     """
 
@@ -241,28 +241,34 @@ class Guard:
             self._fall(f"parameters moved by {self.drift:.0%} of their size")
             self._go_back("its parameters had moved far")
             self.drift = self._adapter.drift()
+        elif judge.weight > limits.fall and (self.fallen is None or isinstance(judge, Comparison)):
+            self._fall(judge.doubt)
         elif self.fallen is None:
-            if judge.weight > limits.fall:
-                self._fall(judge.doubt)
-                return
             self._since_good += n
             if self._since_good >= limits.keep_every:
                 self._good.append(self._adapter.state)
                 self._since_good, self._patience = 0, limits.patience
         elif judge.weight < limits.rise:
             self.fallen = None
-            self._note("returned", judge.trust)
+            self._note(judge.returns, judge.trust)
         elif isinstance(judge, Judge):  # statistics alone recover by themselves
             self._since_fall += n
             if self._since_fall >= self._patience:
                 self._patience *= 2
                 self._go_back(f"{self._since_fall} frames brought no recovery")
 
+    @property
+    def harmed(self) -> bool:
+        """True where it has fallen back, and not for want of gain alone, as of masks and boxes."""
+        wants = isinstance(self.judge, Comparison) and self.fallen == self.judge.doubt
+        return self.fallen is not None and not wants
+
     def _fall(self, why: str) -> None:
-        if self.fallen is None:
-            self.falls += 1
-            self._note("fell back", why)
+        before = self.fallen is not None, self.harmed
         self.fallen = why
+        if before != (True, self.harmed):
+            self.falls += self.harmed
+            self._note("fell back" if self.harmed else "source answers", why)
         self._since_good = self._since_fall = 0
 
     def _go_back(self, why: str) -> None:

@@ -52,8 +52,10 @@ class Judge:
         adapted, source: what is measured of each of them.
         weight: of the source in the answer, 0..1; the adapted network has the rest.
         doubt, trust: why the source is to answer, and why the adapted network, in a few words.
+        returns: what it is called that the adapted network answers again.
     """
 
+    returns = "returned"
     doubt = "the source seems to be right more often"
     trust = "it seems to be right more often than the source"
 

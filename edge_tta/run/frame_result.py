@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -23,12 +23,8 @@ SOURCE = "source"
 FILTER = "+filter"
 """Ending of the label of a method whose answers are filtered over time."""
 
-
 SOURCE_ANSWERS = "source answers"
 """State of a guard that chooses the source's mask or boxes without having seen harm."""
-
-_CHOSEN = {Comparison.doubt: SOURCE_ANSWERS, Comparison.trust: "adapted answers"}
-"""Kinds of events that are such choices, by their reasons."""
 
 
 class Outcome(Enum):
@@ -77,6 +73,8 @@ class GuardReport:
         drift: of the trained parameters from the source's, over their size.
         accuracy, source_accuracy: estimated share of right answers lately, of the adapted and of
             the source network, each frame alone; None: unknown.
+        harmed: it has fallen back because of harm; of masks and boxes the source answers too until
+            the adapted network is clearly surer.
         chooses: each answer is one network's, as of masks and boxes.
     """
 
@@ -89,6 +87,7 @@ class GuardReport:
     drift: float
     accuracy: Accuracy | None
     source_accuracy: Accuracy | None
+    harmed: bool = False
     chooses: bool = False
     parts: str = "frames"
 
@@ -98,7 +97,7 @@ class GuardReport:
         judge = guard.judge
         return cls(
             fallen=guard.fallen,
-            events=[replace(e, kind=_CHOSEN.get(e.why, e.kind)) for e in guard.latest(events)],
+            events=guard.latest(events),
             falls=guard.falls,
             source_share=guard.source_frames / max(guard.frames, 1),
             weight=guard.weight,
@@ -106,15 +105,10 @@ class GuardReport:
             drift=guard.drift,
             accuracy=None if judge is None else judge.accuracy,
             source_accuracy=None if judge is None else judge.source_accuracy,
+            harmed=guard.harmed,
             chooses=isinstance(judge, Comparison),
             parts=judge.parts if isinstance(judge, Comparison) else "frames",
         )
-
-    @property
-    def harmed(self) -> bool:
-        """Return True where the source answers because of harm; of masks and boxes it answers too
-        until the adapted network is clearly surer."""
-        return self.fallen is not None and self.fallen not in _CHOSEN
 
     def record(self) -> dict[str, Any]:
         """Return whether the source answers, why, and what was measured, in JSON's types."""

@@ -180,10 +180,28 @@ def test_statistics_that_are_not_needed_are_no_reason_to_begin_anew() -> None:
     images = RNG.normal(size=(1, 3, 16, 24)).astype(np.float32)
     for _ in range(20):
         guard(images)
-    assert [(event.kind, event.why) for event in guard.events] == [("fell back", Comparison.doubt)]
+    assert [(event.kind, event.why) for event in guard.events] == [
+        ("source answers", Comparison.doubt)
+    ]
+    assert (guard.falls, guard.harmed) == (0, False)
     scripted.own, scripted.source = scripted.source, scripted.own
     for _ in range(40):
         guard(images)
     assert [(event.kind, event.why) for event in guard.events][1:] == [
-        ("returned", Comparison.trust)
+        ("adapted answers", Comparison.trust)
     ]
+
+
+@pytest.mark.parametrize("surer", [True, False])
+def test_harm_of_one_frame_is_told_once_and_forgotten(surer: bool) -> None:
+    good = _logits(5 if surer else 1)
+    scripted = _Scripted(good, _logits(1 if surer else 5))
+    guard = Guard(scripted)  # type: ignore[arg-type]
+    images = RNG.normal(size=(1, 3, 16, 24)).astype(np.float32)
+    for own in [good] * 5 + [np.full_like(good, np.nan)] * 2 + [good] * 5:
+        scripted.own = own
+        assert guard(images) is (good if surer and own is good else scripted.source)
+    assert (guard.falls, guard.harmed) == (1, False)
+    told = [event.kind for event in guard.events if event.kind not in ("restored", "reset")]
+    answers = "adapted answers" if surer else "source answers"
+    assert told[-2:] == ["fell back", answers]
