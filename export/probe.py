@@ -81,13 +81,19 @@ def _run(adapter: Adapter, source: str) -> None:
     from edge_tta.run.predictors import Predictors
     from edge_tta.run.schedule import Schedule
     from edge_tta.run.stopping import StopRequest
-    from edge_tta.tasks import Classes
+    from edge_tta.tasks import Classes, Detection, Features
 
     with open_source(source, more=DEMO) as opened:
         classes = Classes(adapter.prepare(adapter.input_spec.shape))
-        task = adapter.task
-        guard = Guard(adapter) if task is not None and task.filtered else None
-        predictors = Predictors(adapter, classes, task=task, guard=guard, schedule=Schedule(2))
+        task, boxes = adapter.task, isinstance(adapter.task, Detection)
+        predictors = Predictors(
+            adapter,
+            classes,
+            task=Features() if boxes else task,  # a bundle has nothing to read boxes with
+            guard=None if boxes or isinstance(task, Features) else Guard(adapter),
+            compare=("source",),  # as a guard does where it matters
+            schedule=Schedule(2),
+        )
         for _ in Loop(opened, predictors, adapter.input_spec).frames(StopRequest()):
             pass
 

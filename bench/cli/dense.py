@@ -30,8 +30,8 @@ def measure(command: Command, network: Network) -> int:
     arguments, task = command.arguments, network.program.task
     if (arguments.order, arguments.batch_size, arguments.seeds) not in _SETTINGS:
         raise ConfigError(
-            f"task {task.name} is measured once, frame by frame in the set's order; leave --order, "
-            "--batch-size and --seeds out"
+            f"task {task.name} is measured once, frame by frame in the set's own order; leave "
+            "--order (or give natural), --batch-size and --seeds out"
         )
     if arguments.ignore and task.name != "segment":
         raise ConfigError(f"--ignore is of masks, and task {task.name} has none; leave it out")

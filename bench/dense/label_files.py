@@ -41,8 +41,10 @@ def mask_of(data: bytes, name: str) -> Array:
             pixels: Array = np.asarray(image)
     except Exception as error:  # damaged files raise many kinds
         raise SourceError(f"{name} cannot be decoded ({one_line(error, 120)})") from error
-    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
+    if pixels.ndim == 3:
+        colours = pixels[..., : 1 if pixels.shape[2] == 2 else 3]  # without transparency
+        if (colours == colours[..., :1]).all():
+            pixels = colours[..., 0]
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
         raise SourceError(
             f"{name} is in colour; expected class numbers, as gray values or indices of a palette"
@@ -107,8 +109,15 @@ def _numbers(
 ) -> dict[Any, int]:
     """Return the class number of each category's id."""
     known = {name: k for k, name in enumerate(names or ())}
-    if all(category.get("name") in known for category in categories):
+    unknown = [name for c in categories if (name := c.get("name")) not in known]
+    if not unknown:
         return {category["id"]: known[category["name"]] for category in categories}
+    if len(unknown) < len(categories):
+        raise SourceError(
+            f"{path} has the category {quoted(unknown[0])}, which is no class of the network, and "
+            f"{len(categories) - len(unknown)} others that are; give all the same names: --labels "
+            "FILE"
+        )
     if names is not None and len(categories) != len(names):
         raise SourceError(
             f"{path} has {len(categories)} categories and the network has {len(names)} classes, "

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_tta.tasks.detection import SHOWN_FROM, Boxes
+from edge_tta.tasks.detection import SHOWN_FROM, Boxes, overlaps
 
 Mask = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -73,17 +73,6 @@ class Masks:
         return 1 - float(np.trace(self._counts) / max(self._counts.sum(), 1))
 
 
-def overlaps(boxes: Array, others: Array, crowd: npt.NDArray[np.bool_]) -> Array:
-    """Return intersection over union (n, m) of corners; of a crowd over the first box's area."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = (high - low).clip(0).prod(2)
-    areas, of_others = ((part[:, 2:] - part[:, :2]).prod(1) for part in (boxes, others))
-    union = areas[:, None] + np.where(crowd, 0, of_others[None] - shared)
-    shares: Array = shared / np.maximum(union, 1e-12)
-    return shares
-
-
 def map50(predicted: Sequence[Boxes], truths: Sequence[Truth]) -> float:
     """Return the mean average precision at IoU .5 of pictures; NaN where nothing is labelled."""
     classes = sorted({int(k) for t in truths for k in t.classes[~t.crowd]})
@@ -96,8 +85,7 @@ def recall(predicted: Sequence[Boxes], truths: Sequence[Truth]) -> float:
     covered = total = 0
     for boxes, truth in zip(predicted, truths, strict=True):
         shown = boxes.above(SHOWN_FROM)
-        no_crowd = np.zeros(len(shown.scores), bool)
-        fits = overlaps(truth.corners, shown.corners.astype(float), no_crowd)
+        fits = overlaps(truth.corners, shown.corners.astype(float))
         same = truth.classes[:, None] == shown.classes[None]
         covered += int(((fits >= LEAST_OVERLAP) & same).any(1).sum())
         total += len(truth.classes)

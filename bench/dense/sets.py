@@ -176,7 +176,7 @@ def _reader(
 def _decoded(data: bytes, name: str) -> Pixels:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if pixels is None:
-        raise ValueError(f"{name}, which cannot be decoded")
+        raise SourceError(f"{name} cannot be decoded as a picture; make the file anew")
     return np.asarray(pixels, np.uint8)
 
 

@@ -229,8 +229,8 @@ def _say_if_tight(schedule: Schedule, console: Console) -> bool:
         return False
     console.print(
         f"--budget-ms {1e3 * schedule.budget_s:g} cannot be met: predictions alone take "
-        f"{1e3 * seconds:.1f} ms, so nothing is adapted; raise it, or take a smaller network or "
-        "--size"
+        f"{1e3 * seconds:.1f} ms, and as long as they do, nothing is adapted; raise it, or take a "
+        "smaller network or --guard off"
     )
     return True
 

@@ -64,8 +64,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_checkpointing(learning)
     options.add_budget(learning, "this process (CUDA: of the device)")
     budget = (
-        "mean time of a frame, without reading and showing it: fewer frames are adapted by, as the "
-        "machine's pace asks for (default: no limit)"
+        "mean time of a frame in the networks, guard and filter: fewer frames are adapted by, as "
+        "the machine's pace asks for (default: no limit)"
     )
     learning.add_argument("--budget-ms", type=values.positive, metavar="MS", help=budget)
     _add_outputs(parser.add_argument_group("what to see and keep"))

@@ -10,10 +10,12 @@ margin: how much more the adapted network has to show to be believed. The source
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from edge_tta.nest import mapped
+import numpy as np
+
+from edge_tta.nest import leaves, mapped
+from edge_tta.probability import as_array
 from edge_tta.tasks.base import Comparable
 from edge_tta.temporal.accuracy import Accuracy
 from edge_tta.temporal.novelty import Blocks
@@ -21,6 +23,9 @@ from edge_tta.temporal.running import Running
 
 MEMORY = 40
 """Compared frames that the mean is over."""
+
+SOURCE_ANSWERS = "source answers"
+"""What it is called that the adapted network is not clearly ahead: no harm."""
 
 ALIKE = 2
 """Frames, of which both networks make the same, that it begins with."""
@@ -30,7 +35,7 @@ class Comparison:
     """Compares an adapted network with its source by what their outputs tell.
 
     Attributes:
-        advantage: of the source: the mean gain of the adapted network, negative.
+        gain: mean gain of the adapted network.
         disagreement: share of positions or boxes (`parts`) on which they differ, 0..1.
         contradiction: 0. accuracy, source_accuracy: None: unknown.
         doubt, trust: why the source is to answer, and why the adapted network, in a few words.
@@ -52,9 +57,9 @@ class Comparison:
             self._gain.add(0.0)
 
     @property
-    def advantage(self) -> float:
-        """By how much the source's outputs tell more."""
-        return -float(self._gain.value)
+    def gain(self) -> float:
+        """By how much the adapted network's outputs tell more than the source's."""
+        return float(self._gain.value)
 
     @property
     def disagreement(self) -> float:
@@ -64,15 +69,20 @@ class Comparison:
     @property
     def weight(self) -> float:
         """Weight of the source, 0 or 1: between two masks nothing is blended."""
-        return float(self.advantage + self._task.margin > 0)
+        return float(self.gain <= self._task.margin)
 
     def compare(self, blocks: Blocks, adapted: Any, source: Any) -> None:
         """Add a frame with both networks' outputs, without the axis of images.
 
         Outputs that are not finite say nothing.
         """
+        if not (finite(adapted) and finite(source)):
+            return
         both = [mapped(lambda t: t[None], outputs) for outputs in (adapted, source)]
-        gain = self._task.gain(*both)
-        if math.isfinite(gain):
-            self._gain.add(gain)
-            self._differ.add(self._task.differ(*both))
+        self._gain.add(self._task.gain(*both))
+        self._differ.add(self._task.differ(*both))
+
+
+def finite(outputs: Any) -> bool:
+    """Tell whether all numbers of outputs are finite."""
+    return all(bool(np.isfinite(as_array(leaf)).all()) for leaf in leaves(outputs))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from edge_tta.adapter import Adapter
-from edge_tta.guard.comparison import Comparison
+from edge_tta.guard.comparison import SOURCE_ANSWERS, Comparison, finite
 from edge_tta.guard.judge import Judge
-from edge_tta.nest import leaves, mapped
+from edge_tta.nest import mapped
 from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
 from edge_tta.tasks import Comparable
 from edge_tta.temporal.novelty import Blocks, Novelty, block_means
@@ -130,26 +130,28 @@ class Guard:
         self.adapts = self._is_news(self.blocks) or self._comparable() is not None
         own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
         self.own = own
-        finite, n = _finite(own), len(self.blocks)
+        sound, n = finite(own), len(self.blocks)
         due = self._is_due(n)
         self.compared = None
-        if due or not finite or self._matters():
+        if due or not sound or self._matters():
             self.compared = self._adapter.predict_source(images)
             self.source_frames += n
             self._compare(self.blocks, own, self.compared)
         self.frames += n
-        self._watch(n, finite)
-        if not finite:
+        self._watch(n, sound)
+        if not sound:
             self.weight = 1.0
             return self.compared
         return self._blend(own, self.compared)
 
     def predict(self, images: Any) -> Any:
-        """Return outputs as it would answer now; nothing is learned, judged or counted."""
+        """Return outputs as it would answer now; nothing is learned or judged."""
         self.blocks = None
         self.own = self._adapter.predict(images)
         self.compared = self._adapter.predict_source(images) if self._matters() else None
-        if not _finite(self.own):
+        self.frames += len(images)
+        self.source_frames += len(images) * (self.compared is not None)
+        if not finite(self.own):
             return self.own if self.compared is None else self.compared
         return self._blend(self.own, self.compared)
 
@@ -163,11 +165,11 @@ class Guard:
         self._begin()
 
     def save(self, path: str | Path) -> None:
-        """Write the adapter's state; while fallen back, its last good one, or the source's.
+        """Write the adapter's state; while harmed, its last good one, or the source's.
 
         Raises OutputError and StateError as `Adapter.save`.
         """
-        if self.fallen is None:
+        if not self.harmed:
             self._adapter.save(path)
             return
         harmful = self._adapter.state
@@ -230,11 +232,11 @@ class Guard:
         blended = softmax((1 - self.weight) * logs[0] + self.weight * logs[1])
         return in_kind(log_probabilities(blended).astype(np.float32), own)
 
-    def _watch(self, n: int, finite: bool) -> None:
+    def _watch(self, n: int, sound: bool) -> None:
         """Notice harm and its end; keep good states, and go back to them."""
         limits, judge = self._limits, self.judge
         assert judge is not None
-        if not finite:
+        if not sound:
             self._fall("its output is not finite")
             self._go_back("its output was not finite")
         elif self.drift > limits.drift:
@@ -268,7 +270,7 @@ class Guard:
         self.fallen = why
         if before != (True, self.harmed):
             self.falls += self.harmed
-            self._note("fell back" if self.harmed else "source answers", why)
+            self._note("fell back" if self.harmed else SOURCE_ANSWERS, why)
         self._since_good = self._since_fall = 0
 
     def _go_back(self, why: str) -> None:
@@ -288,11 +290,6 @@ class Guard:
     def _note(self, kind: str, why: str) -> None:
         self.events.append(Event(self.frames - 1, kind, why))
         self.happened += 1
-
-
-def _finite(outputs: Any) -> bool:
-    """Tell whether all numbers of outputs are finite."""
-    return all(bool(np.isfinite(as_array(leaf)).all()) for leaf in leaves(outputs))
 
 
 def _of_image(i: int, outputs: Any) -> Any:

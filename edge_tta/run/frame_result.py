@@ -23,9 +23,6 @@ SOURCE = "source"
 FILTER = "+filter"
 """Ending of the label of a method whose answers are filtered over time."""
 
-SOURCE_ANSWERS = "source answers"
-"""State of a guard that chooses the source's mask or boxes without having seen harm."""
-
 
 class Outcome(Enum):
     """Outcome of adaptation on a frame. The value is its text, facts to be filled in."""
@@ -68,14 +65,15 @@ class GuardReport:
         falls: how often it fell back.
         source_share: share of the frames on which the source network ran for it.
         weight: of the source in the answer, 0..1.
-        disagreement: share of the latest frames that both networks saw, or of their positions or
-            boxes (`parts`), on which they differ; None: before the first.
+        disagreement: share of the latest frames that both networks saw, or of their `parts`, on
+            which they differ; None: before the first.
         drift: of the trained parameters from the source's, over their size.
         accuracy, source_accuracy: estimated share of right answers lately, of the adapted and of
             the source network, each frame alone; None: unknown.
         harmed: it has fallen back because of harm; of masks and boxes the source answers too until
             the adapted network is clearly surer.
-        chooses: each answer is one network's, as of masks and boxes.
+        parts: positions or boxes, of tasks of which each answer is one network's; None: classes,
+            of which both are blended.
     """
 
     fallen: str | None
@@ -88,8 +86,7 @@ class GuardReport:
     accuracy: Accuracy | None
     source_accuracy: Accuracy | None
     harmed: bool = False
-    chooses: bool = False
-    parts: str = "frames"
+    parts: str | None = None
 
     @classmethod
     def of(cls, guard: Guard, events: int) -> GuardReport:
@@ -106,8 +103,7 @@ class GuardReport:
             accuracy=None if judge is None else judge.accuracy,
             source_accuracy=None if judge is None else judge.source_accuracy,
             harmed=guard.harmed,
-            chooses=isinstance(judge, Comparison),
-            parts=judge.parts if isinstance(judge, Comparison) else "frames",
+            parts=judge.parts if isinstance(judge, Comparison) else None,
         )
 
     def record(self) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from edge_tta.adapter import Adapter
 from edge_tta.background import Background
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard
+from edge_tta.guard.comparison import SOURCE_ANSWERS
 from edge_tta.prepare import Images
 from edge_tta.run.frame_result import (
     FILTER,
     SOURCE,
-    SOURCE_ANSWERS,
     FilterReport,
     FrameResult,
     GuardReport,
@@ -38,7 +38,7 @@ class Predictors:
     """An adapter with its guard, the source network, and methods to compare with.
 
     Args:
-        task: what the outputs mean; None: classification. Guard and filter are for that alone.
+        task: what the outputs mean; None: classification. The filter is for that alone.
         guard: around the adapter; None: the adapter alone.
         filtered: the answers are filtered over time.
         sure_above: as of `Filtered`, by which the accuracy of an adapting network is estimated.
@@ -113,8 +113,6 @@ class Predictors:
         before = 0 if guard is None else guard.happened
         with stages.timed("adapt"):
             (answer, own, source), outcome = self._adapted(image, held)
-        if not held:
-            self.schedule.took(stages["adapt"], outcome.adapts)
         if labelled and self._compare_labelled:
             self._compare_labelled = False
             for name in (SOURCE, SOURCE + FILTER)[: 1 + (self._filter is not None)]:
@@ -125,6 +123,9 @@ class Predictors:
         if self._compared or self.source_wanted:
             with stages.timed("compare"):
                 source, compared = self._compare(frame, image, held, answer, source)
+        if not held:
+            took_s = sum(stages.get(stage, 0.0) for stage in ("adapt", "filter", "compare"))
+            self.schedule.took(took_s, outcome.adapts)
         report = None if guard is None else GuardReport.of(guard, guard.happened - before)
         return FrameResult(
             frame=frame,

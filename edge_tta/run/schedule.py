@@ -9,17 +9,17 @@ mean frame keeps to the budget wherever predictions do, and no more is left out 
 from __future__ import annotations
 
 import math
-
-from edge_tta.temporal.running import Running
+import statistics
+from collections import deque
 
 DEBT = 64
 """Budgets that one slow frame costs at most: longer hiccups of the system are forgotten."""
 
-_WARM_UP = 3
-"""Frames whose time does not count: at the first of either kind sessions are loaded."""
+_WARM_UP = 2
+"""Frames of either kind whose time does not count: at the first ones sessions are loaded."""
 
 _ENOUGH = 10
-"""Predictions after which it is known what they take."""
+"""Latest predictions whose median is what one takes."""
 
 
 class Schedule:
@@ -32,8 +32,9 @@ class Schedule:
 
     def __init__(self, every: int = 1, budget_s: float = math.inf) -> None:
         self.every, self.budget_s = every, budget_s
-        self._since, self._frames, self._credit_s = every, 0, 0.0
-        self._predictions: Running = Running(_ENOUGH)
+        self._since, self._credit_s = every, 0.0
+        self._seen = {True: 0, False: 0}  # by whether they were adapted by
+        self._predictions: deque[float] = deque(maxlen=_ENOUGH)
 
     @property
     def spaced(self) -> bool:
@@ -48,17 +49,18 @@ class Schedule:
     @property
     def too_tight_s(self) -> float | None:
         """Seconds that predictions alone take, where those are more than the budget; else None."""
-        seconds = float(self._predictions.value)
-        known = self._predictions.count >= _ENOUGH
-        return seconds if known and seconds > self.budget_s else None
+        if len(self._predictions) < _ENOUGH:
+            return None
+        seconds = statistics.median(self._predictions)
+        return seconds if seconds > self.budget_s else None
 
     def took(self, seconds: float, adapted: bool) -> None:
         """Add a frame: what it took, and whether it was adapted by."""
         self._since = 1 if adapted else self._since + 1
-        self._frames += 1
-        if self._frames <= _WARM_UP or not math.isfinite(self.budget_s):
+        self._seen[adapted] += 1
+        if self._seen[adapted] <= _WARM_UP or not math.isfinite(self.budget_s):
             return
         if not adapted:
-            self._predictions.add(seconds)
+            self._predictions.append(seconds)
         credit_s = self._credit_s + self.budget_s - seconds
         self._credit_s = min(self.budget_s, max(-DEBT * self.budget_s, credit_s))

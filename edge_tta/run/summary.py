@@ -110,7 +110,7 @@ def guard_line(tally: Tally) -> str | None:
         return None
     falls = tally.guard.falls
     share = f"{tally.guard.source_share:.0%} of the frames"
-    if tally.guard.chooses:
+    if tally.guard.parts is not None:
         harm = f"; for {tally.fallen} of them because {tally.last_harm}" if tally.fallen else ""
         return (
             f"guard: the source answered {tally.by_source + tally.fallen} of {tally.frames} "
@@ -134,8 +134,8 @@ def comparison_line(tally: Tally) -> str | None:
     if guard is None or not guard.source_share or guard.disagreement is None:
         return None
     said = f"adapted and source networks differ on {guard.disagreement:.0%} of the latest "
-    said += guard.parts
-    if guard.chooses:
+    said += guard.parts or "frames"
+    if guard.parts is not None:
         return said
     if guard.accuracy is None or guard.source_accuracy is None:
         return f"{said}; which is right more often: unknown"

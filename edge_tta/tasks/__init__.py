@@ -50,6 +50,7 @@ __all__ = [
     "Comparable",
     "Decode",
     "Detection",
+    "Features",
     "Reading",
     "Segmentation",
     "Task",

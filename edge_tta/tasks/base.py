@@ -103,7 +103,7 @@ class Comparable(Protocol):
 
     def gain(self, adapted: Any, source: Any) -> float:
         """Return how much more the adapted network's outputs of one image, N = 1, seem to know
-        than the source's; NaN: not finite."""
+        than the source's, both finite."""
         ...
 
     def differ(self, adapted: Any, source: Any) -> float:

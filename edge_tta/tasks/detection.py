@@ -127,6 +127,7 @@ class Detection:
         self, decode: Decode | None = None, class_logits: ClassLogits | None = None
     ) -> None:
         self._decode, self._class_logits = decode, class_logits
+        self._checked = False
         self.learns = class_logits is not None
 
     @property
@@ -154,8 +155,15 @@ class Detection:
             raise ModelError(
                 f"class_logits fails with {type(error).__name__}: {one_line(error, 160)}; {wanted}"
             ) from error
-        if len(shape) != 2 or shape[0] % len(leaves(outputs)[0]):
-            raise ModelError(f"class_logits gives {shape}; {wanted}")
+        first = leaves(outputs)[0]
+        if len(shape) != 2 or not shape[0] or shape[0] % len(first) or shape[1] < 2:
+            raise ModelError(f"class_logits gives {shape}; {wanted}, two classes or more")
+        teaches = getattr(logits, "requires_grad", None)
+        if teaches is None or (first.requires_grad and not teaches):
+            raise ModelError(
+                "class_logits gives numbers without a gradient; make them of the outputs in "
+                "PyTorch, without numpy() and detach()"
+            )
         return logits
 
     def worth(self, outputs: Any) -> float:
@@ -172,7 +180,7 @@ class Detection:
         for, one over the other by half of both."""
         own, other = (self.boxes(outputs).above(SHOWN_FROM) for outputs in (adapted, source))
         total = len(own.scores) + len(other.scores)
-        alike = _overlaps(own.corners, other.corners) > _SAME
+        alike = overlaps(own.corners, other.corners) > _SAME
         alike &= own.classes[:, None] == other.classes
         found = int(alike.any(0).sum()) + int(alike.any(1).sum())
         return 1 - found / total if total else 0.0
@@ -208,7 +216,9 @@ class Detection:
         try:
             here = mapped(lambda t: t.cpu() if hasattr(t, "cpu") else t, outputs)
             ((corners, scores, numbers),) = self._decode(here)
-            arrays = (as_array(part) for part in (corners, scores, numbers))
+            arrays = [as_array(part) for part in (corners, scores, numbers)]
+            if not self._checked:  # later ones may be wild, as of a network gone astray
+                self._checked = _checked(*arrays[:2])
             return _thinned(*arrays)
         except Exception as error:  # whatever a user's function raises
             raise ModelError(
@@ -217,19 +227,28 @@ class Detection:
             ) from error
 
 
-def _thinned(corners: Any, scores: Any, numbers: Any) -> Boxes:
-    """Return boxes by falling score, those that a better one of their class covers left out."""
-    corners = corners.astype(np.float32).reshape(-1, 4)
-    scores, numbers = scores.astype(np.float32).ravel(), numbers.astype(np.int64).ravel()
-    some = np.isfinite(scores) & (scores > LEAST_SCORE) & np.isfinite(corners).all(1)
-    corners, scores, numbers = corners[some], scores[some], numbers[some]
+def _checked(corners: Any, scores: Any) -> bool:
+    """Return whether there were boxes to check.
+
+    Raises:
+        ValueError: scores are no probabilities, or corners no shares of the image.
+    """
+    scores = scores[scores > LEAST_SCORE]
     if (scores > _MOST_SCORE).any():
         raise ValueError(f"a score of {scores.max():.3g}: scores are 0..1, logits need a sigmoid")
     if (corners.max(1, initial=0) > _FAR).sum() > len(corners) / 2:
         raise ValueError(
             f"corners up to {corners.max():.3g}: they are in 0..1 of the image, not in pixels"
         )
-    corners = corners.clip(0, 1)
+    return len(scores) > 0
+
+
+def _thinned(corners: Any, scores: Any, numbers: Any) -> Boxes:
+    """Return boxes by falling score, those that a better one of their class covers left out."""
+    corners = corners.astype(np.float32).reshape(-1, 4).clip(0, 1)
+    scores, numbers = scores.astype(np.float32).ravel(), numbers.astype(np.int64).ravel()
+    some = np.isfinite(scores) & (scores > LEAST_SCORE) & np.isfinite(corners).all(1)
+    corners, scores, numbers = corners[some], scores[some], numbers[some]
     sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
     kept = cv2.dnn.NMSBoxesBatched(
         sides.tolist(), scores.tolist(), numbers.tolist(), LEAST_SCORE, OVERLAP
@@ -239,10 +258,17 @@ def _thinned(corners: Any, scores: Any, numbers: Any) -> Boxes:
     return Boxes(corners[order], scores[order], numbers[order])
 
 
-def _overlaps(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the intersection over union (A, B) of corners (A, 4) and (B, 4)."""
-    ends = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
-    shared = ends.clip(0).prod(2)
-    areas = [(c[:, 2:] - c[:, :2]).prod(1) for c in (a, b)]
-    ratios: npt.NDArray[np.float32] = shared / (areas[0][:, None] + areas[1] - shared + 1e-9)
-    return ratios
+def overlaps(
+    boxes: npt.NDArray[Any], others: npt.NDArray[Any], crowd: npt.NDArray[np.bool_] | bool = False
+) -> npt.NDArray[Any]:
+    """Return intersection over union (n, m) of corners; of a crowd over the first box's area.
+
+    crowd: which of the others are one, (m,).
+    """
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = (high - low).clip(0).prod(2)
+    areas, of_others = ((part[:, 2:] - part[:, :2]).prod(1) for part in (boxes, others))
+    union = areas[:, None] + np.where(crowd, 0, of_others[None] - shared)
+    shares: npt.NDArray[Any] = shared / np.maximum(union, 1e-12)
+    return shares

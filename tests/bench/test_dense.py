@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from bench.corruptions.tables import TABLES, scaled
-from bench.dense.metrics import Masks, Truth, map50, overlaps, recall
+from bench.dense.metrics import Masks, Truth, map50, recall
 from bench.dense.sets import load_dense_set
 from edge_tta.errors import SourceError
 from edge_tta.tasks import Classes
-from edge_tta.tasks.detection import Boxes
+from edge_tta.tasks.detection import Boxes, overlaps
 
 
 def _boxes(*rows: tuple[float, float, float, float, float, int]) -> Boxes:

@@ -91,18 +91,24 @@ def test_the_weight_is_that_of_the_equation() -> None:
     gains = [0.0] * ALIKE
     for _ in range(MEMORY - ALIKE):
         adapted, source = RNG.uniform(0.5, 0.9, 2)
-        gains.append(float(np.float32(source) - np.float32(adapted)))
+        gains.append(float(np.float32(adapted) - np.float32(source)))
         comparison.compare([], _boxes(adapted)[0], _boxes(source)[0])
-        advantage = sum(gains) / len(gains)
-        assert comparison.advantage == pytest.approx(advantage, abs=1e-6)
-        assert comparison.weight == (1.0 if advantage + task.margin > 0 else 0.0)
+        gain = sum(gains) / len(gains)
+        assert comparison.gain == pytest.approx(gain, abs=1e-6)
+        assert comparison.weight == (0.0 if gain > task.margin else 1.0)
 
 
 def test_outputs_that_are_not_finite_say_nothing() -> None:
-    comparison = Comparison(Segmentation())
-    before = comparison.weight
-    comparison.compare([], np.full((4, 16, 24), np.nan, np.float32), _logits(1.0)[0])
-    assert comparison.weight == before > 0.5
+    masks, boxes = Comparison(Segmentation()), Comparison(Detection(_decode))
+    for _ in range(20):
+        masks.compare([], _logits(5.0)[0], _logits(1.0)[0])
+        boxes.compare([], _boxes(0.9)[0], _boxes(0.6)[0])
+    gains = masks.gain, boxes.gain
+    masks.compare([], np.full((4, 16, 24), np.nan, np.float32), _logits(1.0)[0])
+    boxes.compare([], _boxes(np.nan)[0], _boxes(0.6)[0])
+    boxes.compare([], _boxes(0.9)[0], _boxes(np.inf)[0])
+    assert (masks.gain, boxes.gain) == gains
+    assert (masks.weight, boxes.weight) == (0.0, 0.0)
 
 
 class _Scripted:

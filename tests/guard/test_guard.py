@@ -177,10 +177,11 @@ def test_its_prediction_is_its_answer_and_changes_nothing() -> None:
     guard = Guard(adapter)
     for frames in (10, 190):
         answer = _run(guard, frames)[-1]
-        before = guard.frames, guard.source_frames, adapter.steps, guard.judge.weight  # type: ignore[union-attr]
+        before, seen = (adapter.steps, guard.judge.weight), guard.frames  # type: ignore[union-attr]
         np.testing.assert_allclose(guard.predict(FRAME), answer, rtol=1e-5)
-        after = guard.frames, guard.source_frames, adapter.steps, guard.judge.weight  # type: ignore[union-attr]
+        after = adapter.steps, guard.judge.weight  # type: ignore[union-attr]
         assert before == after
+        assert guard.frames == seen + 1
     assert np.array_equal(guard.predict(FRAME), mixed(adapter.frame))
 
 

@@ -191,6 +191,24 @@ def test_between_frames_adapted_by_a_guard_judges_nothing_and_answers_as_before(
     assert adapter.runs["own"] == 1
 
 
+def test_a_guards_figures_are_of_all_frames_whatever_the_schedule() -> None:
+    predictors, _ = _seeing(limits=Limits(every=1, drift=2.0), schedule=Schedule(3))
+    results = [_see(predictors) for _ in range(7)]
+    assert results[-1].guard is not None
+    assert 0 < results[-1].guard.source_share <= 1
+    assert predictors._guard is not None
+    assert predictors._guard.frames == 7
+
+
+def test_filter_and_compared_methods_count_in_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(budget_s=60.0)
+    seen = []
+    monkeypatch.setattr(schedule, "took", lambda seconds, adapted: seen.append(seconds))
+    predictors, _ = _seeing(filtered=True, compare=("source", "norm"), schedule=schedule)
+    result = _see(predictors)
+    assert seen == [sum(result.stages[stage] for stage in ("adapt", "filter", "compare"))]
+
+
 def test_a_filter_answers_beside_what_the_frame_alone_says() -> None:
     predictors, adapter = _seeing(filtered=True, compare=("source+filter", "norm", "norm+filter"))
     for number in range(1, 4):

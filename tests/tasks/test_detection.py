@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from edge_tta.errors import ModelError
 from edge_tta.tasks import Classes, Detection
@@ -77,6 +78,9 @@ def test_a_decode_that_is_none_is_told_in_one_line(decode: Any, said: str) -> No
         (lambda outputs: 1 / 0, "class_logits fails with ZeroDivisionError"),
         (lambda outputs: outputs, r"class_logits gives \(2, 3, 4\); expected class logits"),
         (lambda outputs: outputs[0], r"class_logits gives \(3, 4\); expected class logits"),
+        (lambda outputs: outputs[:, :0, 0], r"class_logits gives \(2, 0\); expected"),
+        (lambda outputs: outputs.reshape(-1, 1), r"class_logits gives \(24, 1\); expected"),
+        (lambda outputs: outputs.reshape(-1, 4), "numbers without a gradient"),
     ],
 )
 def test_class_logits_that_are_none_are_told_in_one_line(class_logits: Any, said: str) -> None:
@@ -90,4 +94,15 @@ def test_a_detector_has_a_loss_where_it_gives_class_logits() -> None:
     assert Detection().votes(np.zeros((2, 3, 4))) is None
     task = Detection(None, lambda outputs: outputs.reshape(6, 4))
     assert task.learns
-    assert task.votes(np.zeros((2, 3, 4))).shape == (6, 4)
+    outputs = torch.zeros((2, 3, 4), requires_grad=True)
+    assert task.votes(outputs).shape == (6, 4)
+    with pytest.raises(ModelError, match="numbers without a gradient"):
+        Detection(None, lambda outputs: outputs.detach().reshape(6, 4)).votes(outputs)
+
+
+def test_wild_boxes_of_a_network_gone_astray_do_not_end_a_run() -> None:
+    task = Detection(_decode)
+    assert len(task.boxes(1.0).scores) == 3
+    wild = [(np.full((1, 4), 99.0), np.full(1, 5.5), np.zeros(1))]
+    task._decode = lambda outputs: wild
+    assert task.boxes(1.0).corners.max() <= 1

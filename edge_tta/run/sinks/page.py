@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_tta.frames.source import FrameSource
+from edge_tta.guard.comparison import SOURCE_ANSWERS
 from edge_tta.resident import resident_bytes
 from edge_tta.run.controls import Controls, Done
-from edge_tta.run.frame_result import SOURCE, SOURCE_ANSWERS, FrameResult, GuardReport
+from edge_tta.run.frame_result import SOURCE, FrameResult, GuardReport
 from edge_tta.run.sinks import Sink
 from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.serve.hub import Hub
@@ -88,10 +89,13 @@ class PageSink(Sink):
             return "source"
         if self._controls.paused:
             return "paused"
-        if result.guard is not None and result.guard.fallen is not None:
-            return "fell back" if result.guard.harmed else SOURCE_ANSWERS
+        guard = result.guard
+        if guard is not None and guard.harmed:
+            return "fell back"
         if result.outcome.empty:
             return "waiting"
+        if guard is not None and guard.fallen is not None:
+            return SOURCE_ANSWERS
         if result.outcome.learns:
             return "learning"
         return "observing" if result.outcome.adapts else "predicting"
@@ -128,7 +132,7 @@ class PageSink(Sink):
             self._events.appendleft({**told, "at_s": self._hub.time_s()})
         more = {
             **{"falls": guard.falls, "source_share": guard.source_share},
-            "parts": guard.parts if guard.chooses else None,
+            "parts": guard.parts,
         }
         return {**guard.record(), **more, "events": list(self._events)}
 
