@@ -53,7 +53,7 @@ def test_a_prediction_is_blended_as_an_answer_is_and_changes_nothing() -> None:
     logs = [torch.log_softmax(logits, 1) for logits in (guard.own, guard.compared)]
     blended = torch.lerp(logs[0], logs[1], guard.weight)
     torch.testing.assert_close(told, torch.log_softmax(blended, 1), rtol=1e-5, atol=1e-5)
-    assert guard.frames == frames + 1
+    assert guard.frames == frames + len(images)
     assert_same(own.state, before)
 
 
