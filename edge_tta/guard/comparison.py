@@ -79,8 +79,9 @@ class Comparison:
         if not (finite(adapted) and finite(source)):
             return
         both = [mapped(lambda t: t[None], outputs) for outputs in (adapted, source)]
-        self._gain.add(self._task.gain(*both))
-        self._differ.add(self._task.differ(*both))
+        compared = self._task.compare(*both)
+        self._gain.add(compared.gain)
+        self._differ.add(compared.differ)
 
 
 def finite(outputs: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from edge_tta.frames.source import Pixels
 from edge_tta.prepare import Fit
@@ -89,6 +89,18 @@ FRAMEWISE: Mapping[str, Any] = {
 """Preset of the tasks whose frames show much at once: enough for statistics of their own."""
 
 
+class Compared(NamedTuple):
+    """Two networks' outputs of one image beside each other.
+
+    Attributes:
+        gain: how much more the adapted network's seem to know than the source's.
+        differ: the share of parts, 0..1, in which they say another class.
+    """
+
+    gain: float
+    differ: float
+
+
 @runtime_checkable
 class Comparable(Protocol):
     """A task whose outputs tell, without labels, which of two networks makes more of a frame.
@@ -101,13 +113,8 @@ class Comparable(Protocol):
     margin: float
     parts: str
 
-    def gain(self, adapted: Any, source: Any) -> float:
-        """Return how much more the adapted network's outputs of one image, N = 1, seem to know
-        than the source's, both finite."""
-        ...
-
-    def differ(self, adapted: Any, source: Any) -> float:
-        """Return the share of parts, 0..1, in which they say another class."""
+    def compare(self, adapted: Any, source: Any) -> Compared:
+        """Return how the outputs of one image, N = 1, of both networks differ, all finite."""
         ...
 
 

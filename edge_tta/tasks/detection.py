@@ -29,7 +29,7 @@ from edge_tta.prepare import Fit
 from edge_tta.probability import as_array
 from edge_tta.show.boxes import DrawnBox, draw_boxes
 from edge_tta.show.colours import Colour, colour_of
-from edge_tta.tasks.base import FRAMEWISE, Classes, Reading
+from edge_tta.tasks.base import FRAMEWISE, Classes, Compared, Reading
 
 Decode = Callable[[Any], Any]
 ClassLogits = Callable[[Any], Any]
@@ -60,6 +60,11 @@ class Boxes(NamedTuple):
     corners: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int64]
+
+    @property
+    def highest(self) -> float:
+        """Highest score; 0: there are none."""
+        return float(self.scores[0]) if len(self.scores) else 0.0
 
     def above(self, score: float) -> Boxes:
         """Return those of a score or more."""
@@ -168,22 +173,19 @@ class Detection:
 
     def worth(self, outputs: Any) -> float:
         """Return the highest score of the boxes; 0: there are none."""
-        scores = self.boxes(outputs).scores
-        return float(scores[0]) if len(scores) else 0.0
+        return self.boxes(outputs).highest
 
-    def gain(self, adapted: Any, source: Any) -> float:
-        """Return by how much the adapted network's highest score is the higher one."""
-        return self.worth(adapted) - self.worth(source)
-
-    def differ(self, adapted: Any, source: Any) -> float:
-        """Return the share of shown boxes that the other network has no such box of its class
-        for, one over the other by half of both."""
-        own, other = (self.boxes(outputs).above(SHOWN_FROM) for outputs in (adapted, source))
+    def compare(self, adapted: Any, source: Any) -> Compared:
+        """Return by how much the adapted network's highest score is the higher one, and the share
+        of shown boxes that the other network has no such box of its class for, one over the other
+        by half of both."""
+        both = [self.boxes(outputs) for outputs in (adapted, source)]
+        own, other = (boxes.above(SHOWN_FROM) for boxes in both)
         total = len(own.scores) + len(other.scores)
         alike = overlaps(own.corners, other.corners) > _SAME
         alike &= own.classes[:, None] == other.classes
-        found = int(alike.any(0).sum()) + int(alike.any(1).sum())
-        return 1 - found / total if total else 0.0
+        shared = int(alike.any(0).sum()) + int(alike.any(1).sum())
+        return Compared(both[0].highest - both[1].highest, 1 - shared / total if total else 0.0)
 
     def read(self, outputs: Any, classes: Classes) -> BoxReading:
         """Return the boxes of one image.
@@ -198,7 +200,7 @@ class Detection:
         return BoxReading(
             index=int(boxes.classes[0]) if len(boxes.classes) else 0,
             label=", ".join(f"{times} {name}" for name, times in most) or "nothing",
-            confidence=float(boxes.scores[0]) if len(boxes.scores) else 0.0,
+            confidence=boxes.highest,
             entropy=math.nan,
             entropy_share=math.nan,
             likeliest=tuple((name, times / total) for name, times in most),

@@ -19,7 +19,7 @@ from edge_tta.nest import leaves
 from edge_tta.prepare import Fit
 from edge_tta.probability import as_array, entropy, information, softmax
 from edge_tta.show.colours import Colour, colour_of
-from edge_tta.tasks.base import FRAMEWISE, Classes, Reading
+from edge_tta.tasks.base import FRAMEWISE, Classes, Compared, Reading
 
 Mask = npt.NDArray[np.uint8]
 
@@ -125,22 +125,20 @@ class Segmentation:
         chosen = logits if among is None else logits[among]
         return np.asarray(chosen.argmax(0), np.uint8)
 
-    def gain(self, adapted: Any, source: Any) -> float:
-        """Return by how much more positions and classes tell of each other (mutual information,
-        H(mean p) - mean H(p)), less what the adapted network doubts more than the source, mean
-        H(p); as a part of ln K, the most that K classes can carry.
+    def compare(self, adapted: Any, source: Any) -> Compared:
+        """Return the gain of a mask and the share of positions with another class.
 
-        A network that knows its way is sure of each position, and not of one class everywhere. One
-        that sees more classes in the same picture, and doubts them all, does not.
+        The gain is by how much more positions and classes tell of each other (mutual information,
+        H(mean p) - mean H(p)), less what the adapted network doubts more than the source, mean
+        H(p); as a part of ln K, the most that K classes can carry. A network that knows its way is
+        sure of each position, and not of one class everywhere. One that sees more classes in the
+        same picture, and doubts them all, does not.
         """
         own, other = (_some_probabilities(as_array(_main(o))[0]) for o in (adapted, source))
         doubt = float(entropy(own).mean() - entropy(other).mean())
         told = information(own) - information(other) - max(0.0, doubt)
-        return told / math.log(own.shape[1])
-
-    def differ(self, adapted: Any, source: Any) -> float:
-        """Return the share of positions with another class."""
-        return float((self.mask(adapted) != self.mask(source)).mean())
+        differ = float((self.mask(adapted) != self.mask(source)).mean())
+        return Compared(told / math.log(own.shape[1]), differ)
 
     def read(self, outputs: Any, classes: Classes) -> MaskReading:
         """Return the mask of logits (1, K, H, W)."""

@@ -52,24 +52,26 @@ def test_the_gain_of_a_mask_is_information_less_added_doubt(own: float, other: f
     adapted, source = _logits(own), _logits(other)
     (told, doubt), (told_before, doubt_before) = _told(adapted), _told(source)
     gain = told - told_before - max(0.0, doubt - doubt_before)
-    assert Segmentation().gain(adapted, source) == pytest.approx(gain / math.log(4), abs=1e-6)
+    assert Segmentation().compare(adapted, source).gain == pytest.approx(
+        gain / math.log(4), abs=1e-6
+    )
 
 
 def test_one_class_everywhere_gains_nothing_and_neither_does_seeing_more_and_doubting_it() -> None:
     even, sure = np.zeros((1, 4, 16, 24), np.float32), np.zeros((1, 4, 16, 24), np.float32)
     sure[:, 2] = 20
-    assert Segmentation().gain(sure, even) == pytest.approx(0, abs=1e-6)
+    assert Segmentation().compare(sure, even).gain == pytest.approx(0, abs=1e-6)
     halves = np.full((1, 4, 16, 24), -20, np.float32)
     halves[:, 0, :8] = halves[:, 1, 8:] = 20.0  # two classes, sure
     doubted = halves.copy()
     doubted[:, 2, :8] = doubted[:, 3, 8:] = 20.0  # four classes in two pairs: as much told
-    assert Segmentation().gain(doubted, halves) == pytest.approx(-0.5, abs=1e-4)
+    assert Segmentation().compare(doubted, halves).gain == pytest.approx(-0.5, abs=1e-4)
 
 
 def test_the_gain_of_boxes_is_that_of_the_highest_score() -> None:
     task = Detection(_decode)
-    assert task.gain(_boxes(0.2, 0.7, 0.4), _boxes(0.1, 0.6)) == pytest.approx(0.1)
-    assert task.gain(_boxes(0.001), _boxes(0.6)) == pytest.approx(-0.6)
+    assert task.compare(_boxes(0.2, 0.7, 0.4), _boxes(0.1, 0.6)).gain == pytest.approx(0.1)
+    assert task.compare(_boxes(0.001), _boxes(0.6)).gain == pytest.approx(-0.6)
 
 
 def test_masks_differ_by_positions_and_boxes_by_those_that_have_no_like() -> None:
@@ -77,12 +79,12 @@ def test_masks_differ_by_positions_and_boxes_by_those_that_have_no_like() -> Non
     other = logits.copy()
     other[:, :, :4] = -other[:, :, :4]
     share = float((logits.argmax(1) != other.argmax(1)).mean())
-    assert 0 < share == Segmentation().differ(logits, other)
+    assert 0 < share == Segmentation().compare(logits, other).differ
     task = Detection(_decode)
     # Side by side: the first two alike, the third seen by one network alone.
-    assert task.differ(_boxes(0.9, 0.8), _boxes(0.7, 0.4, 0.6)) == pytest.approx(1 - 4 / 5)
-    assert task.differ(_boxes(0.1), _boxes(0.2)) == 0.0
-    assert task.differ(_boxes(0.9), _boxes(0.1)) == 1.0
+    assert task.compare(_boxes(0.9, 0.8), _boxes(0.7, 0.4, 0.6)).differ == pytest.approx(1 - 4 / 5)
+    assert task.compare(_boxes(0.1), _boxes(0.2)).differ == 0.0
+    assert task.compare(_boxes(0.9), _boxes(0.1)).differ == 1.0
 
 
 def test_the_weight_is_that_of_the_equation() -> None:

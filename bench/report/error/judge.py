@@ -29,7 +29,7 @@ class Case(NamedTuple):
 
     @property
     def decides(self) -> bool:
-        """Whether it matters which of the two answers."""
+        """True where it matters which of the two answers."""
         return abs(self.adapted - self.source) > APART
 
     @property
