@@ -36,13 +36,17 @@ def adapter_of(
     return Adapter(torch_engine(network, config, device, spec, backward, task))
 
 
-def check_method(network: SourceNetwork, spec: InputSpec, label: str, config: MethodConfig) -> None:
+def check_method(
+    network: SourceNetwork, spec: InputSpec, label: str, config: MethodConfig, backward: Backward
+) -> None:
     """Refuses a method that cannot run on a network, or would run as another than its label says.
+
+    backward: as it is to be measured, so that the network is captured once.
 
     Raises:
         ConfigError: it cannot, or would.
     """
-    adapter = adapter_of(network, config, spec)
+    adapter = adapter_of(network, config, spec, backward)
     predictor_of(adapter, label)
     try:
         adapter.prepare(spec.shape)

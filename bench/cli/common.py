@@ -29,6 +29,7 @@ from edge_tta.cli import options, values
 from edge_tta.cli.terminal import terminal
 from edge_tta.config import MethodConfig
 from edge_tta.config.fields import to_fields
+from edge_tta.engines.base import Backward
 from edge_tta.engines.modules import source_network
 from edge_tta.errors import ConfigError
 from edge_tta.files import check_place
@@ -148,10 +149,12 @@ class Command:
         options.check_labels(model.labels, program.classes)
         return Network(model, source, program)
 
-    def choose_methods(self, network: Network, usual: str) -> None:
+    def choose_methods(self, network: Network, usual: str, saved: str) -> None:
         """Refuses methods that cannot run on the network, before anything is measured.
 
-        usual: names of methods; where none were asked for, those of them that can run are taken.
+        Args:
+            usual: names of methods; where none were asked for, those that can run are taken.
+            saved: as of `network`.
 
         Raises:
             ConfigError: a method that was asked for cannot.
@@ -161,7 +164,8 @@ class Command:
         self.methods = {}
         for label, config in methods.items():
             try:
-                check_method(network.source, network.model.input, label, config)
+                spec = network.model.input
+                check_method(network.source, spec, label, config, Backward(saved))
             except ConfigError:
                 if asked:
                     raise

@@ -131,7 +131,7 @@ def main(argv: Sequence[str]) -> int:
         network = command.network(arguments.saved)
         command.check_backend(network.program.task)
         check_measured(network.program.task)
-        command.choose_methods(network, _USUAL)
+        command.choose_methods(network, _USUAL, arguments.saved)
         if not network.program.task.filtered:
             if peers:
                 raise ConfigError("peers are of classifiers; leave --peers out")
