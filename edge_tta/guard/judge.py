@@ -37,8 +37,8 @@ MEMORY = 40
 """Compared frames that means are over, but the contradiction's: it is told, and decides nothing."""
 LONG_MEMORY = 150
 
-INFORMATION = 0.4
-CREDIT, WIDTH = 0.02, 0.035
+INFORMATION = 0.6
+CREDIT, WIDTH = 0.01, 0.02
 """In differences of accuracy."""
 
 
