@@ -59,8 +59,9 @@ class Case:
         threads: for the network; None: as many as there are cores.
         saved: precision of the activations saved for backward (`edge_tta.adapter`).
         checkpoint_activations: segments of activation checkpointing, or `auto`; 0: none.
-        work: what is done with a frame. PyTorch adapts as the method says; a bundle's graphs are
-            measured one by one, and `beside`: it predicts, and a thread learns.
+        work: what is done with a frame. On a CPU PyTorch adapts as the method says; a bundle's
+            graphs are measured one by one, as are CUDA's, and `beside`: it predicts, and a thread
+            learns.
     """
 
     label: str
@@ -147,7 +148,7 @@ def make_cases(
                 continue
             more = f" ({backend})" if len(backends) > 1 else ""
             cases = (
-                _torch_cases(methods, saved, checkpoint_activations)
+                _torch_cases(methods, saved, checkpoint_activations, device)
                 if backend == "torch"
                 else _bundle_cases(methods, int8)
             )
@@ -159,15 +160,22 @@ def _torch_cases(
     methods: Mapping[str, MethodConfig],
     saved: Sequence[str],
     checkpoint_activations: Sequence[int | str],
+    device: str,
 ) -> Iterator[Case]:
     for label, config in methods.items():
+        works = [Work.ADAPT]
+        if device == "cuda" and config.method != "source":
+            works = [Work.PREDICT, Work.OBSERVE, *([Work.LEARN] if config.trains else [])]
         case = Case(label, label, fields=to_fields(config))
         precisions = saved if config.trains else saved[:1]
         cuts = checkpoint_activations if config.trains else (0,)
         for precision, cut in itertools.product(precisions, cuts):
             full = f"{label} [{precision}]" if len(precisions) > 1 else label
             full += f" [checkpoint {cut}]" if cut else ""
-            yield replace(case, label=full, saved=precision, checkpoint_activations=cut)
+            case = replace(case, saved=precision, checkpoint_activations=cut)
+            for work in works:
+                own = full if work is Work.ADAPT else f"{full}, {work.value}"
+                yield replace(case, label=own, work=work)
 
 
 def _bundle_cases(methods: Mapping[str, MethodConfig], int8: bool) -> Iterator[Case]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.cost.case import Case, Work
-from bench.cost.subjects import OnStage, Subject
+from bench.cost.subjects import Subject
 from bench.methods import predictor_of
 from edge_tta.adapter import Adapter
 from edge_tta.background import Background
 from edge_tta.bundle.folder import Bundle
 from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.engines.onnx import OnnxEngine
+from edge_tta.method.stages import OnStage, no_stage
 from edge_tta.prepare import Images, InputSpec
 
 FOLDED = "folded.onnx"
@@ -84,7 +85,7 @@ class OnnxSubject:
         wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._run, self._weights, self._adapter, self._wait = run, weights, adapter, wait
-        self._on_stage: OnStage = lambda stage: None
+        self._on_stage: OnStage = no_stage
 
     def listen(self, on_stage: OnStage) -> None:
         self._on_stage = on_stage

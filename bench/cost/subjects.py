@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from bench.cost.case import Case
+from edge_tta.method.stages import OnStage
 from edge_tta.prepare import Images, InputSpec
-
-OnStage = Callable[[str], None]
-"""Told the name of a stage when it has ended."""
 
 
 class Subject(Protocol):

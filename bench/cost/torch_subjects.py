@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.adapters import adapter_of
-from bench.cost.case import Case
-from bench.cost.subjects import OnStage, Subject
+from bench.cost.case import Case, Work
+from bench.cost.subjects import Subject
 from bench.methods import predictor_of
 from bench.peers import Peer
 from bench.untrained import untrained
@@ -20,6 +21,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.engines.base import Backward
 from edge_tta.engines.torch import engine_of
+from edge_tta.method.stages import OnStage
 from edge_tta.models import Model
 from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.network.source import SourceNetwork
@@ -71,15 +73,19 @@ class Maker:
             task=self._model.task,
         )
         self._shared.setdefault(case.device, engine_of(adapter).network)
-        return AdapterSubject(adapter, case.asked)
+        return AdapterSubject(adapter, case)
 
 
 class AdapterSubject:
-    """An adapter, in what its label says."""
+    """An adapter, in what its case asks for; it adapts in what stands around it."""
 
-    def __init__(self, adapter: Adapter, label: str) -> None:
+    def __init__(self, adapter: Adapter, case: Case) -> None:
         self._adapter = adapter
-        self._run, _ = predictor_of(adapter, label)
+        self._run: Callable[[Images], Any] = predictor_of(adapter, case.asked)[0]
+        if case.work is Work.PREDICT:
+            self._run = adapter.predict
+        elif case.work is Work.OBSERVE:
+            self._run = partial(adapter, learn=False)
         adapter.prepare(adapter.input_spec.shape)
         self._step = engine_of(adapter).step
 

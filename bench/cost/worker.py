@@ -103,7 +103,9 @@ class Loaded:
 
     def turn(self, frames: int, uncounted: int, fps: float | None = None) -> Timing:
         """Times of `frames` frames, after `uncounted` ones; they come at `fps`, or at once."""
-        self.subject.listen(self._clock)
+        if not self.case.device.startswith("cuda"):
+            # There a step with a listener runs kernel by kernel.
+            self.subject.listen(self._clock)
         timing, before, began = Timing(), self.subject.learned(), time.perf_counter()
         for k in range(uncounted + frames):
             if fps is not None:

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.cost.subjects import OnStage
-from bench.peers.stock import no_stage
 from edge_tta.errors import ModelError, one_line
+from edge_tta.method.stages import OnStage, no_stage
 
 
 class Whole:

@@ -15,12 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint_sequential
 
-from bench.cost.subjects import OnStage
 from edge_tta.errors import ModelError
-
-
-def no_stage(name: str) -> None:
-    """Tell nobody."""
+from edge_tta.method.stages import OnStage, no_stage
 
 
 class StockTent:

@@ -13,6 +13,7 @@ from edge_tta.checkpoint import Arrays, Header
 from edge_tta.config import MethodConfig, affine_only, calibrating, make_config, with_fields
 from edge_tta.config.fields import to_fields
 from edge_tta.engines.base import BACKWARD, Backward
+from edge_tta.engines.recorded import RecordedStep
 from edge_tta.errors import ConfigError
 from edge_tta.method.fisher import fisher_diagonal
 from edge_tta.method.state import State, layer_layout
@@ -62,12 +63,19 @@ class TorchEngine:
             )
         self.image_shape: tuple[int, ...] = ()
         self._step: Step | None = None
+        self._runs: Step | RecordedStep | None = None
 
     @property
     def step(self) -> Step:
         """The step for the latest image shape."""
         assert self._step is not None
         return self._step
+
+    @property
+    def _running(self) -> Step | RecordedStep:
+        """The same, as it runs on the device."""
+        assert self._runs is not None
+        return self._runs
 
     @torch.inference_mode(False)
     def prepare(self, image_shape: tuple[int, ...]) -> int:
@@ -83,13 +91,15 @@ class TorchEngine:
             )
             self.task = program.task
             self.config = _fitted(self.config, program, self._host_by_task)
-            step = Step(program, self.config)
+            on_cuda = self.network.device.type == "cuda"
+            step = Step(program, self.config, traced=on_cuda)
             if self.backward.checkpointing and self.config.trains:
                 program = checkpointing.checkpointed(
                     program, image_shape, step.parameters.names, self.backward.checkpointing
                 )
-                step = Step(program, self.config)
+                step = Step(program, self.config, traced=on_cuda)
             self._step, self.image_shape = step, image_shape
+            self._runs = RecordedStep(step) if on_cuda else step
         return self.step.program.classes
 
     # Tensors made in inference mode cannot take part in a backward pass, now or later.
@@ -125,17 +135,17 @@ class TorchEngine:
     @torch.inference_mode(False)
     def observe(self, batch: Tensor, state: State) -> tuple[Any, State]:
         """Return outputs and new state; see `edge_tta.method.step`."""
-        return self.step.observe(batch, state)
+        return self._running.observe(batch, state)
 
     @torch.inference_mode(False)
     def learn(self, batch: Tensor, state: State, views: int) -> tuple[Any, State]:
         """Return outputs and new state; see `edge_tta.method.step`."""
-        return self.step.learn(batch, state, views=views)
+        return self._running.learn(batch, state, views=views)
 
     @torch.inference_mode(False)
     def predict(self, batch: Tensor, state: State) -> Any:
         """Return outputs at a state."""
-        return self.step.predict(batch, state)
+        return self._running.predict(batch, state)
 
     def ready(self, state: State) -> None:
         """Do nothing: statistics and parameters are read where they are."""

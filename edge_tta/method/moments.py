@@ -28,7 +28,7 @@ LEAST_ROWS = 10
 VARIANCE_FLOOR = 1e-4
 
 
-def blend(history: Moments, batch: Moments, smoothing: Tensor) -> Moments:
+def blend(history: Moments, batch: Moments, smoothing: Tensor | float) -> Moments:
     """Return Eq. 5 on (offset, variance), (C,) each.
 
     smoothing: m, the weight on the history, in [0, 1].
@@ -66,7 +66,7 @@ def pooled(batches: Sequence[Moments]) -> Moments:
     """Return the moments of batches of equal size together, (C,) each."""
     total, *others = batches
     for count, batch in enumerate(others, 1):
-        total = blend(total, batch, torch.as_tensor(count / (count + 1)))
+        total = blend(total, batch, count / (count + 1))
     return total
 
 

@@ -13,7 +13,7 @@ changed: reset, save, resume and roll back are all "take the state". Branches on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from edge_tta.method.forward import Fixed, Forward, Setting, make_setting, stati
 from edge_tta.method.hosts import make_host, trained_sites
 from edge_tta.method.loss import both, make_loss
 from edge_tta.method.optimizer import make_optimizer
+from edge_tta.method.stages import OnStage, no_stage
 from edge_tta.method.state import Layout, State, finite_or_old, parameter_layout
 from edge_tta.network.program import Program, Statistics
 
@@ -47,7 +48,7 @@ class Step:
 
     def __init__(self, program: Program, config: MethodConfig, *, traced: bool = False) -> None:
         self.program, self.config, self._traced = program, config, traced
-        self.on_stage: Callable[[str], None] = lambda stage: None
+        self.on_stage: OnStage = no_stage
         self.parameters = Layout((), ())
         self.calibration = make_calibration(program, config.calibration)
         self._micro_batch = MICRO_BATCH if self.calibration.by_frame else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from bench.cost.memory import measure_memory
 from bench.cost.onnx_subjects import FOLDED, OnnxSubject
 from bench.cost.onnx_subjects import Maker as OnnxMaker
 from bench.cost.process import MeasureError
-from bench.cost.torch_subjects import Maker
+from bench.cost.torch_subjects import AdapterSubject, Maker
 from bench.cost.worker import Loaded
 from bench.methods import parse_methods
 from bench.peers import parse_peers
@@ -167,6 +168,40 @@ def test_the_folded_network_stands_beside_a_bundle_that_was_asked_for_alone() ->
         (Work.OBSERVE, "cpu"),
     ]
     assert [Case.from_dict(json.loads(json.dumps(c.as_dict()))) for c in cases] == cases
+
+
+def test_on_cuda_each_work_is_measured_by_itself() -> None:
+    methods = parse_methods("source,norm,tent")
+    cases = list(make_cases(methods, {}, devices=["cuda"], threads=[1]))
+    assert [(c.label, c.work) for c in cases] == [
+        ("source", Work.ADAPT),
+        ("norm, predict", Work.PREDICT),
+        ("norm, observe", Work.OBSERVE),
+        ("tent, predict", Work.PREDICT),
+        ("tent, observe", Work.OBSERVE),
+        ("tent, learn", Work.LEARN),
+    ]
+    # The same works on the processor, to see that each does what it says.
+    maker = Maker(MODEL, None)
+    image = np.zeros((1, 3, 32, 32), np.float32)
+    for one in cases[3:]:
+        subject = maker.make(replace(one, device="cpu"))
+        assert isinstance(subject, AdapterSubject)
+        adapter = subject._adapter
+        subject.frame(image)
+        assert adapter.steps == (one.work is not Work.PREDICT)
+        assert adapter.updates == (one.work is Work.LEARN)
+
+
+def test_stages_are_not_listened_to_on_cuda() -> None:
+    frames = itertools.repeat(np.zeros((8, 8, 3), np.uint8))
+    for device, listens in (("cpu", True), ("cuda", False)):
+        slow = Slow(0.0)
+        slow._on_stage = lambda stage: None
+        loaded = Loaded(case(), slow, InputSpec(size=8), frames)
+        loaded.case = replace(loaded.case, device=device)
+        timing = loaded.turn(1, 0)
+        assert ("forward" in timing.stages) == listens
 
 
 def test_stages_share_the_time_of_a_frame_out_and_warm_ups_are_not_counted() -> None:

@@ -152,6 +152,18 @@ def test_float64_gradients_are_exact_whatever_gamma_is(name: str) -> None:
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.parametrize("saved", TOLERANCE)
+@pytest.mark.parametrize("name", MORE)
+def test_what_runs_on_cuda_computes_the_same(
+    name: str, saved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, state = learned(built(name), saved)
+    monkeypatch.setattr(Tensor, "is_cuda", property(lambda tensor: True))
+    logits, lean = learned(built(name), saved)
+    torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-5)
+    assert distance(lean["opt.gradient"], state["opt.gradient"]) < 1e-2 * TOLERANCE[saved]
+
+
 def kept_bytes(net: nn.Module, saved: str) -> int:
     adapter = Adapter(net, backward=Backward(saved), reliable_below=0.0)
     images = torch.randn(1, 3, 64, 64)

@@ -14,7 +14,7 @@ division would lose x^, hold a code of x^ itself in the same place.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -110,15 +110,16 @@ class _Normalised(Function):
         z = dense(z.detach())
         scale = torch.rsqrt(norm.variance + norm.eps)
         nothing = z.new_empty(0)
-        faint = _faint_channels(weight, bias) if by_weight else nothing
-        x = _x_hat(z, norm.mean, scale, faint) if len(faint) else None
+        faint = _faint_channels(weight, bias) if by_weight else _Faint(nothing, nothing)
+        channels = faint.channels
+        x = _x_hat(z, norm.mean, scale, channels) if len(channels) else None
         y = affine(z, norm, in_place=fused.in_place)
         out = activation.apply(y if residual is None else y + residual)
         if fused.pool is not None:
             out, where = aten.max_pool2d_with_indices(out, *fused.pool)
             if x is not None:
-                x = x.flatten(2).gather(2, where[:, faint].flatten(2))
-                x = x.view(len(x), len(faint), *out.shape[2:])
+                x = x.flatten(2).gather(2, where[:, channels].flatten(2))
+                x = x.view(len(x), len(channels), *out.shape[2:])
         code, faint_step = Code(nothing, nothing), nothing
         if ctx.saved is _Saved.MASK:
             code = Code(pack(out, activation.upper), nothing)
@@ -131,15 +132,15 @@ class _Normalised(Function):
             if x is not None and code.values is values:
                 code = code._replace(values=values.clone())
         if x is not None:
-            on = out[:, faint] > 0 if ctx.saved is _Saved.VALUES_WHERE_ON else None
+            on = out[:, channels] > 0 if ctx.saved is _Saved.VALUES_WHERE_ON else None
             faint_step = _write(code, x, faint, on)
-        ctx.save_for_backward(weight, bias, scale, *code, faint, faint_step)
+        ctx.save_for_backward(weight, bias, scale, *code, *faint, faint_step)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        weight, bias, scale, values, step, faint, faint_step = ctx.saved_tensors
+        weight, bias, scale, values, step, channels, faint, faint_step = ctx.saved_tensors
         by_z, by_weight, by_bias, by_residual = ctx.needs_input_grad[:4]
         code = Code(values, step)
         g = g.contiguous(memory_format=ctx.layout)
@@ -151,13 +152,14 @@ class _Normalised(Function):
         else:
             where_on = ctx.saved is _Saved.VALUES_WHERE_ON
             y, g = decode_where_on(code, g) if where_on else (decode(code, scale.dtype), g)
-            if faint.numel():
-                x = _read(code, faint, faint_step, scale.dtype)
+            if channels.numel():
+                x = _read(code, channels, faint_step, scale.dtype)
                 y = y.clone() if y is code.values else y
-                again = x * along(weight[faint], x)
-                again = again if bias is None else again + along(bias[faint], x)
-                bounded = ctx.activation.clips and not where_on
-                y[:, faint] = again.clamp(0, ctx.activation.upper) if bounded else again
+                again = x * along(weight[channels], x)
+                again = again if bias is None else again + along(bias[channels], x)
+                if ctx.activation.clips and not where_on:
+                    again = again.clamp(0, ctx.activation.upper)
+                y[:, channels] = torch.where(along(faint, y), again, y[:, channels])
             dy = g if where_on else ctx.activation.backward(g, y)
         dresidual = dy if by_residual else None
         scaled = scale if weight is None else scale * weight
@@ -172,7 +174,8 @@ class _Normalised(Function):
         )  # fmt: skip
         dweight = dweight / weight
         if x is not None:
-            dweight[faint] = channel_sums(dy[:, faint] * x)
+            own = channel_sums(dy[:, channels] * x)
+            dweight[channels] = torch.where(faint, own, dweight[channels])
         return dz, dweight, dbias if by_bias else None, dresidual, None, None, None
 
 
@@ -192,15 +195,27 @@ def affine(z: Tensor, norm: Normalisation, *, in_place: bool = False) -> Tensor:
     return torch.addcmul(along(shift, z), z, along(scale, z), out=into)
 
 
-def _faint_channels(weight: Tensor | None, bias: Tensor | None) -> Tensor:
+class _Faint(NamedTuple):
+    """Channels (F,), and which of them are faint, (F,).
+
+    On a CPU those alone; on CUDA, where to count them is to wait for the device, all.
+    """
+
+    channels: Tensor
+    faint: Tensor
+
+
+def _faint_channels(weight: Tensor | None, bias: Tensor | None) -> _Faint:
     assert weight is not None
     if weight.is_cuda:
-        bound = 0.0 if bias is None else bias.abs()
-        return (LARGE_BIAS * weight.abs() <= bound).nonzero().flatten()
+        bound = 0.0 if bias is None else bias.detach().abs()
+        every = torch.arange(len(weight), device=weight.device)
+        return _Faint(every, LARGE_BIAS * weight.detach().abs() <= bound)
     # A fifth of the time, once for each layer of each frame.
     gamma = np.abs(weight.detach().numpy())
     bounds = 0.0 if bias is None else np.abs(bias.detach().numpy())
-    return torch.from_numpy(np.flatnonzero(gamma * LARGE_BIAS <= bounds))
+    channels = torch.from_numpy(np.flatnonzero(gamma * LARGE_BIAS <= bounds))
+    return _Faint(channels, torch.ones_like(channels, dtype=torch.bool))
 
 
 def _x_hat(z: Tensor, mean: Tensor, scale: Tensor, channels: Tensor) -> Tensor:
@@ -208,15 +223,17 @@ def _x_hat(z: Tensor, mean: Tensor, scale: Tensor, channels: Tensor) -> Tensor:
     return (part - along(mean[channels], part)) * along(scale[channels], part)
 
 
-def _write(code: Code, x: Tensor, channels: Tensor, on: Tensor | None) -> Tensor:
-    """Writes x^ of some channels into a code, zero where it is not on; returns their step."""
+def _write(code: Code, x: Tensor, faint: _Faint, on: Tensor | None) -> Tensor:
+    """Writes x^ of faint channels into a code, zero where it is not on; returns their step."""
     written = Code(x, x.new_empty(0))
     if not code.values.is_floating_point():
         written = encode(x, Precision.INT8, positive=False)
     values = written.values
     if code.values.dtype == torch.uint8:
         values = (values.to(torch.int16) + HALF_BYTE).to(torch.uint8)
-    code.values[:, channels] = (values if on is None else values * on).to(code.values.dtype)
+    values = (values if on is None else values * on).to(code.values.dtype)
+    others = code.values[:, faint.channels]
+    code.values[:, faint.channels] = torch.where(along(faint.faint, x), values, others)
     return written.step
 
 
