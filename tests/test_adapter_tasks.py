@@ -119,6 +119,18 @@ def test_only_votes_are_learned_from_and_only_when_asked(name: str) -> None:
             _adapter(name, "tent").prepare(SIZE)
 
 
+@pytest.mark.parametrize(
+    ("method", "told"), [("nanoadapt", False), ("nanoadapt:norm", False), ("nanoadapt:tent", True)]
+)
+def test_a_host_that_has_no_loss_to_train_by_is_told(
+    method: str, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter = _adapter("detect", method)
+    adapter.prepare(SIZE)
+    assert adapter.config.host == "norm"
+    assert ("nanoadapt:tent only calibrates" in caplog.text) == told
+
+
 def test_a_detector_learns_from_its_class_logits_and_the_entropy_of_these_falls() -> None:
     def class_logits(outputs: Tensor) -> Tensor:
         flat = outputs.flatten(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ from edge_tta.views import make_views
 
 if TYPE_CHECKING:
     from edge_tta.adapter import Adapter
+
+
+_log = logging.getLogger(__name__)
 
 
 class TorchEngine:
@@ -205,10 +209,11 @@ class TorchEngine:
             chosen |= {"train": layers.train, "depth": layers.depth if keeps else None}
             chosen |= {"views": views.count, "seed": views.seed}
             config = make_config(method, preset=preset, **chosen)
+        by_task, network, spec = ":" not in method, self.network, self.input_spec
         try:
-            return self.with_config(config)
+            return TorchEngine(network, config, spec, self.backward, by_task)
         except ConfigError:  # its activations cannot be checkpointed
-            return TorchEngine(self.network, config, self.input_spec, Backward(self.backward.saved))
+            return TorchEngine(network, config, spec, Backward(self.backward.saved), by_task)
 
     @torch.inference_mode(False)
     def fisher(self, images: Tensor, batch_size: int) -> Tensor:
@@ -278,6 +283,9 @@ def _fitted(config: MethodConfig, program: Program, host_by_task: bool) -> Metho
     if not program.calibrates:
         return affine_only(config, learns=task.learns)
     calibrates = host_by_task and config.method == "nanoadapt" and task.host == "norm"
+    if config.trains and not task.learns and not calibrates:
+        why = "only calibrates, as with host norm: there is no loss to train by in task"
+        _log.warning("%s %s %s", config.label, why, task.name)
     if config.trains and (calibrates or not task.learns):
         config = calibrating(config)
     if config.method == "nanoadapt" and config.calibration.kind == "anchored":
