@@ -55,7 +55,7 @@ DRIFTS = (10, 30, 100)
 """Memories of drifting preferences, in frames of news."""
 
 SHARE = 1e-3
-FADING = 0.7
+FADING = 0.3
 
 PRIOR_FRAMES, PRIOR_MEMORY = 10.0, 600.0
 """Frames of news that a prior counts as with the first one seen, and is over at most."""

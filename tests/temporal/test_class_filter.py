@@ -116,7 +116,7 @@ def _plain(logits: Any, novelties: Any) -> Any:
             p, prior = _softmax(np.array(row) / t), priors[t]
             like = [(p[k] / prior[k]) ** novelty**0.5 for k in range(classes)]
             scale = sum(prior[k] * like[k] for k in range(classes))
-            fade = 1 - 0.7 * (1 - novelty)
+            fade = 1 - 0.3 * (1 - novelty)
             old = [prior[k] * (beliefs[t, s][k] / prior[k]) ** fade for k in range(classes)]
             stay = s**novelty
             joint = [
