@@ -12,10 +12,11 @@ import numpy as np
 from edge_tta.adapter import Adapter
 from edge_tta.guard.comparison import SOURCE_ANSWERS, Comparison, finite
 from edge_tta.guard.judge import Judge
+from edge_tta.guard.news import News
 from edge_tta.nest import mapped
 from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
 from edge_tta.tasks import Comparable
-from edge_tta.temporal.novelty import Blocks, Novelty, block_means
+from edge_tta.temporal.novelty import Blocks, block_means
 
 _EVENTS = 256
 """Latest events that are kept."""
@@ -52,8 +53,8 @@ class Limits:
             good state is kept again.
         keep_every: between good states that are kept.
         drift: harm, where |parameters - source's| / |source's| is above it.
-        news: the adapter adapts when frames have brought so much since it last did; each of them
-            up to 1 (`edge_tta.temporal.novelty`).
+        news: the adapter adapts when frames have brought so much since it last did, or five times
+            as much once a scene's first frames are over (`edge_tta.guard.news`).
     """
 
     every: int = 2
@@ -80,8 +81,7 @@ class Guard:
     beside it. Where that lasts, where its output is not finite, or its parameters have moved far,
     it goes back to its last good state, and from there to the source.
 
-    Frames that are nearly the one before say nothing new of the conditions, and too much of what
-    they show: the adapter only predicts then.
+    By frames that are no news the adapter only predicts (`edge_tta.guard.news`).
 
     Of masks and boxes each answer is one network's, the source's while the guard has fallen back
     (`edge_tta.guard.comparison`), and every frame is adapted by.
@@ -118,7 +118,7 @@ class Guard:
         self.judge: Judge | Comparison | None = None
         self.weight = self.drift = 0.0
         self.adapts = True
-        self._novelty, self._news, self._adapted = Novelty(), 0.0, 0
+        self._news, self._adapted = News(self._limits.news), 0
         self._good: deque[dict[str, Any]] = deque(maxlen=2)
         self._since_good = self._since_fall = 0
         self._patience = self._limits.patience
@@ -127,7 +127,7 @@ class Guard:
         """Return logits (N, classes), or other outputs, of images (N, channels, H, W); see
         `Adapter`."""
         self.blocks = block_means(as_array(images))
-        self.adapts = self._is_news(self.blocks) or self._comparable() is not None
+        self.adapts = self._news.is_enough(self.blocks) or self._comparable() is not None
         own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
         self.own = own
         sound, n = finite(own), len(self.blocks)
@@ -178,14 +178,6 @@ class Guard:
             self._adapter.save(path)
         finally:
             self._adapter.restore(harmful)
-
-    def _is_news(self, blocks: Blocks) -> bool:
-        """Return whether there has been enough news since the adapter last adapted."""
-        self._news += sum(map(self._novelty.update, blocks))
-        if self._news < self._limits.news:
-            return False
-        self._news = 0.0
-        return True
 
     def _is_due(self, n: int) -> bool:
         """Return whether the source is to run on n images whatever the judge says.
