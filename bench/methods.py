@@ -108,7 +108,7 @@ class Scheduled:
 
 def predictor_of(
     adapter: Adapter, label: str, sure_above: float | None = None
-) -> tuple[Callable[[Any], Any], Guard | None]:
+) -> tuple[Callable[..., Any], Guard | None]:
     """Return what answers images by a label: the adapter, in what the label says.
 
     Beside it the guard; None: there is none. sure_above: as of `edge_tta.temporal.Filtered`.

@@ -81,11 +81,11 @@ class AdapterSubject:
 
     def __init__(self, adapter: Adapter, case: Case) -> None:
         self._adapter = adapter
-        self._run: Callable[[Images], Any] = predictor_of(adapter, case.asked)[0]
+        self._run: Callable[..., Any] = predictor_of(adapter, case.asked)[0]
         if case.work is Work.PREDICT:
             self._run = adapter.predict
         elif case.work is Work.OBSERVE:
-            self._run = partial(adapter, learn=False)
+            self._run = partial(self._run, learn=False)
         adapter.prepare(adapter.input_spec.shape)
         self._step = engine_of(adapter).step
 

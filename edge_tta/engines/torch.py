@@ -187,7 +187,7 @@ class TorchEngine:
 
     def with_config(self, config: MethodConfig) -> TorchEngine:
         """Return an engine of the same network with another method, all else as here."""
-        return TorchEngine(self.network, config, self.input_spec, self.backward)
+        return TorchEngine(self.network, config, self.input_spec, self.backward, self._host_by_task)
 
     def with_method(self, method: str, preset: str | Path) -> TorchEngine:
         """Return an engine of the same network with a method by name, its layers and views as here.
@@ -283,11 +283,11 @@ def _fitted(config: MethodConfig, program: Program, host_by_task: bool) -> Metho
     if not program.calibrates:
         return affine_only(config, learns=task.learns)
     calibrates = host_by_task and config.method == "nanoadapt" and task.host == "norm"
-    if config.trains and not task.learns and not calibrates:
-        why = "only calibrates, as with host norm: there is no loss to train by in task"
-        _log.warning("%s %s %s", config.label, why, task.name)
     if config.trains and (calibrates or not task.learns):
-        config = calibrating(config)
+        asked, config = config.label, calibrating(config)
+        if not calibrates:
+            why = "only calibrates, as with host norm: there is no loss to train by in task"
+            _log.warning("%s %s %s", asked, why, task.name)
     if config.method == "nanoadapt" and config.calibration.kind == "anchored":
         given = to_fields(config)
         edge = to_fields(make_config("nanoadapt", config.host))

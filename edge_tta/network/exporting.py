@@ -21,6 +21,8 @@ from edge_tta.errors import ModelError, one_line
 
 _ONE_AT_A_TIME = threading.Lock()
 _TALKATIVE = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+_MOST = 65535
+"""Images of a batch: on CUDA, BatchNorm takes another way above it."""
 _LIMIT = 200
 """Characters of PyTorch's messages that are shown."""
 
@@ -43,7 +45,7 @@ def export(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
     Raises:
         ModelError: its forward pass cannot be captured.
     """
-    shapes: Any = {0: torch.export.Dim("batch", min=1)}
+    shapes: Any = {0: torch.export.Dim("batch", min=1, max=_MOST)}
     first = next(iter(inspect.signature(model.forward).parameters.values()), None)
     if first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL:
         shapes = (shapes,)

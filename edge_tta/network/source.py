@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import logging
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -25,6 +27,21 @@ _log = logging.getLogger(__name__)
 def _tell_once(fingerprint: str, note: str) -> None:
     """Log what was done to a network, however often it is captured or copied."""
     _log.warning("%s", note)
+
+
+@contextlib.contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """A block in which CUDA computes convolutions and products of float32 in float32."""
+    if device.type != "cuda":
+        yield
+        return
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    try:
+        convolutions.allow_tf32 = products.allow_tf32 = False
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 class SourceNetwork:
@@ -76,8 +93,8 @@ class SourceNetwork:
         known = self._programs.get((saved, below))
         if known is not None and known[0] == image_shape:
             return known[1]
-        # A capture compares results, which autocast would round.
-        with torch.autocast(self.device.type, enabled=False):
+        # A capture compares results, which autocast and TF32 would round.
+        with torch.autocast(self.device.type, enabled=False), _full_precision(self.device):
             if saved == "stock":
                 program = capture(self._model, image_shape, self.fingerprint, below, self.task)
             else:

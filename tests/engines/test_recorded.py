@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,21 +13,26 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from edge_tta import nest
 from edge_tta.adapter import Adapter
+from edge_tta.background import Background
 from edge_tta.engines import recorded
+from edge_tta.engines.base import Backward
 from edge_tta.engines.recorded import RecordedStep, Run
 from edge_tta.engines.torch import engine_of
 from edge_tta.method.step import Step
 from tests.adapters import CASES, adapter, assert_same, stream
-from tests.networks import network
+from tests.networks import NETWORKS, network
 
 IMAGES = stream(6, n=1)
-WAITS = ("nonzero", "_local_scalar_dense", "masked_select", "_unique2", "lift_fresh", "is_nonzero")
+WAITS = (
+    *("nonzero", "_local_scalar_dense", "masked_select", "_unique2", "lift_fresh", "is_nonzero"),
+    *("equal", "_to_cpu", "pin_memory"),
+)
 """Operations that wait for the device, or bring to it what is made beside it."""
 
 
-def step_of(case: str) -> Step:
-    made = adapter(case)
-    made.prepare(tuple(IMAGES[0].shape[1:]))
+def step_of(case: str, net: str = "used-twice", saved: str = "float32") -> Step:
+    made = adapter(case, net, backward=Backward(saved))
+    made.prepare((3, 8, 8) if net == "used-twice" else (3, 16, 16))
     engine = engine_of(made)
     return Step(engine.step.program, engine.config, traced=True)
 
@@ -42,6 +47,11 @@ def in_place(run: Run) -> tuple[Any, Callable[[], None]]:
             held.copy_(value)
 
     return outputs, again
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the package has logged."""
+    return [r.getMessage() for r in caplog.records if r.name.startswith("edge_tta")]
 
 
 class Counting:
@@ -83,21 +93,23 @@ def test_it_gives_what_the_step_gives(case: str) -> None:
         wanted.append(own)
         assert_same(state, expected)
     assert counting.recorded == 3
-    assert counting.replayed == 3 * len(IMAGES)  # the first time to be compared
+    # From the second time on, when it is compared with the step.
+    assert counting.replayed == 3 * (len(IMAGES) - 1)
     # What was given out is not written over later.
     for answer, one in zip(answers, wanted, strict=True):
         assert torch.equal(answer, one)
 
 
-def test_other_shapes_have_recordings_of_their_own_and_the_oldest_go(
+def test_a_shape_is_recorded_when_it_comes_again_and_the_one_longest_unseen_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recorded, "MOST", 2)
     step, counting = step_of("nanoadapt:tent/edge"), Counting()
     recorded_step, state = RecordedStep(step, counting), step.initial_state()
-    for count, recordings in ((1, 1), (2, 2), (1, 2), (3, 3), (3, 3), (1, 4)):
+    turned = dict(reversed(state.items()))
+    for count, recordings in ((1, 0), (1, 1), (2, 1), (1, 1), (3, 1), (2, 1), (2, 2), (1, 2)):
         images = IMAGES[0].expand(count, -1, -1, -1)
-        output, _ = recorded_step.observe(images, state)
+        output, _ = recorded_step.observe(images, turned if recordings else state)
         assert torch.equal(output, step.observe(images, state)[0])
         assert counting.recorded == recordings
 
@@ -106,8 +118,9 @@ def test_while_stages_are_listened_to_nothing_is_recorded() -> None:
     step, counting = step_of("nanoadapt:tent/edge"), Counting()
     stages: list[str] = []
     step.on_stage = stages.append
-    RecordedStep(step, counting).learn(IMAGES[0], step.initial_state())
-    assert stages == ["prepare", "forward", "backward", "update"]
+    for _ in range(3):
+        RecordedStep(step, counting).learn(IMAGES[0], step.initial_state())
+    assert stages == 3 * ["prepare", "forward", "backward", "update"]
     assert not counting.recorded
 
 
@@ -120,24 +133,60 @@ def forgetful(run: Run) -> tuple[Any, Callable[[], None]]:
     return run(), lambda: None
 
 
+def without_backward(run: Run) -> tuple[Any, Callable[[], None]]:
+    """Computes all again but what the gradient moves."""
+    (outputs, new), again = in_place(run)
+    kept = {name: new[name].clone() for name in new if name.startswith("opt.")}
+
+    def partly() -> None:
+        again()
+        for name, value in kept.items():
+            new[name].copy_(value)
+
+    return (outputs, new), partly
+
+
 @pytest.mark.parametrize(
-    ("record", "told"), [(failing, "not permitted when"), (forgetful, "gives other results")]
+    ("record", "why", "attempts"),
+    [
+        (failing, "not permitted when", 1),
+        (forgetful, "gives other results", recorded.ATTEMPTS),
+        (without_backward, "gives other results", recorded.ATTEMPTS),
+    ],
 )
+@pytest.mark.parametrize("blank", [False, True])
 def test_where_a_recording_fails_or_is_wrong_the_step_itself_runs(
-    record: recorded.Record, told: str, caplog: pytest.LogCaptureFixture
+    record: recorded.Record,
+    why: str,
+    attempts: int,
+    blank: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    step = step_of("nanoadapt:tent/edge")
+    step = step_of("tent")
     recorded_step = RecordedStep(step, record)
     state = expected = step.initial_state()
-    with caplog.at_level(logging.WARNING):
-        for image in IMAGES:
-            output, state = recorded_step.learn(image, state)
-            wanted, expected = step.learn(image, expected)
-            assert torch.equal(output, wanted)
-            assert_same(state, expected)
-    (message,) = caplog.messages
-    assert told in message
-    assert "\n" not in message
+    for image in IMAGES:
+        image = torch.zeros_like(image) if blank else image
+        output, state = recorded_step.learn(image, state)
+        wanted, expected = step.learn(image, expected)
+        assert torch.equal(output, wanted)
+        assert_same(state, expected)
+    assert len(told(caplog)) == attempts
+    for message in told(caplog):
+        assert why in message
+        assert "\n" not in message
+
+
+def test_a_frame_that_gives_nothing_finite_refuses_no_recording_for_good() -> None:
+    step, counting = step_of("tent"), Counting()
+    recorded_step, state = RecordedStep(step, counting), step.initial_state()
+    nothing = torch.full_like(IMAGES[0], torch.nan)
+    recorded_step.predict(nothing, state)
+    recorded_step.predict(nothing, state)
+    recorded_step.predict(IMAGES[0], state)
+    replayed = counting.replayed
+    assert torch.equal(recorded_step.predict(IMAGES[1], state), step.predict(IMAGES[1], state))
+    assert counting.replayed == replayed + 1
 
 
 class Watching(TorchDispatchMode):
@@ -162,9 +211,15 @@ class Watching(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_no_step_waits_for_the_device(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, image = step_of(case), IMAGES[0]
+@pytest.mark.parametrize(
+    ("case", "net"),
+    [(case, "used-twice") for case in CASES] + [("nanoadapt:tent/edge", net) for net in NETWORKS],
+)
+@pytest.mark.parametrize("saved", ["stock", "float16", "int8"])
+def test_no_step_waits_for_the_device(
+    case: str, net: str, saved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, image = step_of(case, net, saved), torch.randn(1, 3, 16, 16)
     views = 1 + step.config.views.count
     monkeypatch.setattr(Tensor, "is_cuda", property(lambda tensor: True))
     _, state = step.learn(image.expand(views, -1, -1, -1), step.initial_state(), views=views)
@@ -184,17 +239,139 @@ def test_watching_sees_what_waits() -> None:
     assert {"_local_scalar_dense", "index_put_", "lift_fresh"} == set(watching.waits)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("case", CASES)
-def test_on_cuda_it_gives_what_a_cpu_gives(case: str, caplog: pytest.LogCaptureFixture) -> None:
+ON_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions and products of float32 in float32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+
+
+def on_cuda(case: str, net: str = "residual", **options: Any) -> Adapter:
     method, _, preset = case.partition("/")
-    own, like = (
-        Adapter(network("residual"), method, preset=preset or "edge", device=device)
-        for device in ("cuda", "cpu")
+    return Adapter(network(net), method, preset=preset or "edge", device="cuda", **options)
+
+
+def recordings_of(adapter: Adapter) -> int:
+    """Recordings that are there."""
+    runs = engine_of(adapter)._runs
+    assert isinstance(runs, RecordedStep)
+    return sum(known.recording is not None for known in runs._known.values())
+
+
+def assert_step(own: Adapter, image: Tensor) -> None:
+    """Assert that the next step is that of the step itself, unrecorded, from the same state."""
+    engine = engine_of(own)
+    own.prepare(tuple(image.shape[1:]))
+    batch, state = engine.batch(image), own.state
+    views = 1 + own.config.views.count
+    if views == 1:
+        wanted, new = engine.step.learn(batch, state)
+        torch.testing.assert_close(own(image), wanted, rtol=1e-4, atol=1e-4)
+        for name, value in new.items():
+            near = (own.state[name].double() - value.double()).norm()
+            assert near <= 1e-3 * value.double().norm() + 1e-6, name
+    else:
+        own(image)
+    torch.testing.assert_close(
+        own.predict(image), engine.step.predict(batch, own.state), rtol=1e-4, atol=1e-4
     )
-    for image in stream(20, n=1):
-        torch.testing.assert_close(own(image).cpu(), like(image), rtol=1e-2, atol=1e-2)
-        torch.testing.assert_close(
-            own.predict(image).cpu(), like.predict(image), rtol=1e-2, atol=1e-2
-        )
-    assert not caplog.messages
+
+
+@ON_CUDA
+@pytest.mark.parametrize("case", CASES)
+def test_on_cuda_a_recording_is_the_step(
+    case: str, exact: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = on_cuda(case)
+    for image in stream(6, n=1):
+        assert_step(own, image)
+    assert recordings_of(own) == 2
+    assert not told(caplog)
+
+
+@ON_CUDA
+@pytest.mark.parametrize("saved", ["stock", "float16", "int8"])
+@pytest.mark.parametrize("net", [*NETWORKS])
+def test_on_cuda_any_network_and_precision_is_recorded(
+    net: str, saved: str, exact: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = on_cuda("nanoadapt:tent/edge", net, backward=Backward(saved), reliable_below=0.98)
+    for image in stream(6, n=1, size=16):
+        assert_step(own, image)
+    assert recordings_of(own) == 2
+    assert not told(caplog)
+
+
+@ON_CUDA
+def test_on_cuda_a_recording_outlives_others(exact: None) -> None:
+    kept, others = on_cuda("nanoadapt:tent/edge"), [on_cuda("tent"), on_cuda("norm")]
+    for image in stream(3, n=1):
+        for one in (kept, *others):
+            assert_step(one, image)
+    others.clear()
+    gc.collect()
+    torch.cuda.empty_cache()
+    for n in range(1, recorded.MOST + 3):
+        for image in stream(3, n=n):
+            kept.predict(image)
+    for image in stream(4, n=1):
+        assert_step(kept, image)
+
+
+@ON_CUDA
+def test_on_cuda_autocast_has_recordings_of_its_own(exact: None) -> None:
+    own, like = on_cuda("nanoadapt:norm"), on_cuda("nanoadapt:norm")
+    engine_of(like).prepare((3, 8, 8))
+    engine_of(like).step.on_stage = lambda stage: None
+    for image in stream(4, n=1):
+        with torch.autocast("cuda", torch.bfloat16):
+            one, other = own(image), like(image)
+        assert one.dtype is other.dtype
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)
+        torch.testing.assert_close(own.predict(image), like.predict(image), rtol=0.05, atol=0.05)
+    assert recordings_of(own) == 2
+
+
+@ON_CUDA
+def test_on_cuda_a_thread_learns_beside_predictions(
+    exact: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    like = on_cuda("nanoadapt:tent/edge")
+    with Background(on_cuda("nanoadapt:tent/edge")) as background:
+        for image in stream(8, n=1):
+            background(image)
+            background.predict(image)
+            background.wait()
+            like(image)
+            for name, value in like.state.items():
+                near = (background.state[name].double() - value.double()).norm()
+                assert near <= 1e-2 * value.double().norm() + 1e-5, name
+        for image in stream(200, n=1):
+            background(image)
+    assert not told(caplog)
+
+
+@ON_CUDA
+def test_on_cuda_a_step_that_cannot_be_recorded_runs_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = on_cuda("nanoadapt:norm")
+    own.prepare((3, 8, 8))
+    step = engine_of(own).step
+    observe = step.observe
+
+    def waiting(images: Tensor, state: Any, **options: Any) -> Any:
+        assert bool(torch.isfinite(images).all())
+        return observe(images, state, **options)
+
+    monkeypatch.setattr(step, "observe", waiting)
+    before = torch.cuda.current_stream()
+    for image in stream(5, n=1):
+        own(image)
+    assert torch.cuda.current_stream() == before
+    assert own.steps == 5
+    (message,) = told(caplog)
+    assert "no CUDA graph of observe" in message

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from edge_tta.errors import ModelError
 from edge_tta.network.capture import capture
@@ -77,3 +78,14 @@ def test_a_forward_pass_of_the_module_alone_is_kept() -> None:
     model.forward = own = model.forward  # as torch.compile and others put it there
     capture(model, (3, 8, 8))
     assert vars(model)["forward"] is own
+
+
+def test_on_cuda_too_the_batch_axis_is_free() -> None:
+    """Seen without a device: tensors that have no values can be on any."""
+    with FakeTensorMode(), torch.device("cuda"):
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+        module.requires_grad_(False)
+        exported = export(module, torch.zeros(2, 3, 8, 8))
+        outputs = exported.module()(torch.zeros(5, 3, 8, 8))
+    assert outputs.shape == (5, 4, 6, 6)
+    assert outputs.is_cuda

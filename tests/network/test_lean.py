@@ -161,7 +161,7 @@ def test_what_runs_on_cuda_computes_the_same(
     monkeypatch.setattr(Tensor, "is_cuda", property(lambda tensor: True))
     logits, lean = learned(built(name), saved)
     torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-5)
-    assert distance(lean["opt.gradient"], state["opt.gradient"]) < 1e-2 * TOLERANCE[saved]
+    assert distance(lean["opt.gradient"], state["opt.gradient"]) < 0.1 * TOLERANCE[saved]
 
 
 def kept_bytes(net: nn.Module, saved: str) -> int:

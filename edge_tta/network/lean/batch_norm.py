@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from edge_tta.network.kernels import Normalisation
 from edge_tta.network.lean.activations import IDENTITY, Activation
+from edge_tta.network.lean.affine_gradients import affine_gradients
 from edge_tta.network.lean.codes import (
     HALF_BYTE,
     Code,
@@ -110,16 +111,16 @@ class _Normalised(Function):
         z = dense(z.detach())
         scale = torch.rsqrt(norm.variance + norm.eps)
         nothing = z.new_empty(0)
-        faint = _faint_channels(weight, bias) if by_weight else _Faint(nothing, nothing)
-        channels = faint.channels
-        x = _x_hat(z, norm.mean, scale, channels) if len(channels) else None
+        faint = _faint_channels(weight, bias) if by_weight else None
+        ctx.channels = channels = None if faint is None else faint.channels
+        x = None if channels is None else _x_hat(z, norm.mean, scale, channels)
         y = affine(z, norm, in_place=fused.in_place)
         out = activation.apply(y if residual is None else y + residual)
         if fused.pool is not None:
             out, where = aten.max_pool2d_with_indices(out, *fused.pool)
             if x is not None:
                 x = x.flatten(2).gather(2, where[:, channels].flatten(2))
-                x = x.view(len(x), len(channels), *out.shape[2:])
+                x = x.view(*x.shape[:2], *out.shape[2:])
         code, faint_step = Code(nothing, nothing), nothing
         if ctx.saved is _Saved.MASK:
             code = Code(pack(out, activation.upper), nothing)
@@ -131,16 +132,18 @@ class _Normalised(Function):
             code = encode(values, precision, positive=clips, bounded=bounded)
             if x is not None and code.values is values:
                 code = code._replace(values=values.clone())
-        if x is not None:
+        if x is not None and faint is not None:
             on = out[:, channels] > 0 if ctx.saved is _Saved.VALUES_WHERE_ON else None
             faint_step = _write(code, x, faint, on)
-        ctx.save_for_backward(weight, bias, scale, *code, *faint, faint_step)
+        which = nothing if faint is None else faint.which
+        ctx.save_for_backward(weight, bias, scale, *code, which, faint_step)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        weight, bias, scale, values, step, channels, faint, faint_step = ctx.saved_tensors
+        weight, bias, scale, values, step, faint, faint_step = ctx.saved_tensors
+        channels = ctx.channels
         by_z, by_weight, by_bias, by_residual = ctx.needs_input_grad[:4]
         code = Code(values, step)
         g = g.contiguous(memory_format=ctx.layout)
@@ -152,7 +155,7 @@ class _Normalised(Function):
         else:
             where_on = ctx.saved is _Saved.VALUES_WHERE_ON
             y, g = decode_where_on(code, g) if where_on else (decode(code, scale.dtype), g)
-            if channels.numel():
+            if channels is not None:
                 x = _read(code, channels, faint_step, scale.dtype)
                 y = y.clone() if y is code.values else y
                 again = x * along(weight[channels], x)
@@ -166,12 +169,9 @@ class _Normalised(Function):
         if not by_weight:
             dz = dy * along(scaled, dy) if by_z else None
             return dz, None, channel_sums(dy) if by_bias else None, dresidual, None, None, None
-        # PyTorch's own kernel for constant statistics: y stands in x's place, bias in the mean's.
+        assert y is not None
         centre = torch.zeros_like(scale) if bias is None else bias
-        dz, dweight, dbias = aten.native_batch_norm_backward(
-            dy, y, scaled, centre, torch.ones_like(scale), None, None, False, 0.0,
-            [by_z, True, True],
-        )  # fmt: skip
+        dz, dweight, dbias = affine_gradients(dy, y, scaled, centre, by_x=by_z)
         dweight = dweight / weight
         if x is not None:
             own = channel_sums(dy[:, channels] * x)
@@ -196,29 +196,29 @@ def affine(z: Tensor, norm: Normalisation, *, in_place: bool = False) -> Tensor:
 
 
 class _Faint(NamedTuple):
-    """Channels (F,), and which of them are faint, (F,).
+    """Channels, F of them, and which of these are faint, (F,).
 
     On a CPU those alone; on CUDA, where to count them is to wait for the device, all.
     """
 
-    channels: Tensor
-    faint: Tensor
+    channels: Tensor | slice
+    which: Tensor
 
 
-def _faint_channels(weight: Tensor | None, bias: Tensor | None) -> _Faint:
+def _faint_channels(weight: Tensor | None, bias: Tensor | None) -> _Faint | None:
+    """Return the faint channels; None: there are none."""
     assert weight is not None
     if weight.is_cuda:
         bound = 0.0 if bias is None else bias.detach().abs()
-        every = torch.arange(len(weight), device=weight.device)
-        return _Faint(every, LARGE_BIAS * weight.detach().abs() <= bound)
+        return _Faint(slice(None), LARGE_BIAS * weight.detach().abs() <= bound)
     # A fifth of the time, once for each layer of each frame.
     gamma = np.abs(weight.detach().numpy())
     bounds = 0.0 if bias is None else np.abs(bias.detach().numpy())
     channels = torch.from_numpy(np.flatnonzero(gamma * LARGE_BIAS <= bounds))
-    return _Faint(channels, torch.ones_like(channels, dtype=torch.bool))
+    return _Faint(channels, torch.ones_like(channels, dtype=torch.bool)) if len(channels) else None
 
 
-def _x_hat(z: Tensor, mean: Tensor, scale: Tensor, channels: Tensor) -> Tensor:
+def _x_hat(z: Tensor, mean: Tensor, scale: Tensor, channels: Tensor | slice) -> Tensor:
     part = z[:, channels]
     return (part - along(mean[channels], part)) * along(scale[channels], part)
 
@@ -233,11 +233,11 @@ def _write(code: Code, x: Tensor, faint: _Faint, on: Tensor | None) -> Tensor:
         values = (values.to(torch.int16) + HALF_BYTE).to(torch.uint8)
     values = (values if on is None else values * on).to(code.values.dtype)
     others = code.values[:, faint.channels]
-    code.values[:, faint.channels] = torch.where(along(faint.faint, x), values, others)
+    code.values[:, faint.channels] = torch.where(along(faint.which, x), values, others)
     return written.step
 
 
-def _read(code: Code, channels: Tensor, step: Tensor, dtype: torch.dtype) -> Tensor:
+def _read(code: Code, channels: Tensor | slice, step: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what `_write` wrote."""
     values = code.values[:, channels].to(dtype)
     if code.values.is_floating_point():

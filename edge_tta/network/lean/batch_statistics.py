@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from edge_tta.network.kernels import Normalisation
 from edge_tta.network.lean.activations import IDENTITY, Activation
+from edge_tta.network.lean.affine_gradients import affine_gradients
 from edge_tta.network.lean.codes import (
     Code,
     Precision,
@@ -108,8 +109,7 @@ class _Normalised(Function):
         ratio = (own_variance + torch.finfo(scale.dtype).eps).sqrt() * scale
         gap = (own_mean - mean) * scale
         u = decode(Code(*code), scale.dtype)
-        ones = torch.ones_like(scale)
-        gamma = ones if weight is None else weight
+        gamma = torch.ones_like(scale) if weight is None else weight
         if activation.clips:
             dy = masked(g, bits)
         elif activation == IDENTITY:
@@ -118,10 +118,8 @@ class _Normalised(Function):
             beta = torch.zeros_like(scale) if bias is None else bias
             y = torch.addcmul(along(gamma * gap + beta, u), u, along(gamma * ratio, u))
             dy = activation.backward(g, y)
-        dz, by_u, dbias = aten.native_batch_norm_backward(
-            dy, u, gamma * scale, torch.zeros_like(scale), ones, None, None, False, 0.0,
-            [by_z, True, True],
-        )  # fmt: skip
+        nothing = torch.zeros_like(scale)
+        dz, by_u, dbias = affine_gradients(dy, u, gamma * scale, nothing, by_x=by_z)
         dweight = ratio * by_u + gap * dbias
         by_mean = -gamma * scale * dbias
         by_variance = -0.5 * gamma * scale.square() * dweight
