@@ -176,8 +176,6 @@ def _torch_cases(
             for work in works:
                 own = full if work is Work.ADAPT else f"{full}, {work.value}"
                 yield replace(case, label=own, work=work)
-            # Only learning saves anything.
-            works = [work for work in works if work in (Work.ADAPT, Work.LEARN)]
 
 
 def _bundle_cases(methods: Mapping[str, MethodConfig], int8: bool) -> Iterator[Case]:

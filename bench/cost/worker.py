@@ -103,8 +103,9 @@ class Loaded:
 
     def turn(self, frames: int, uncounted: int, fps: float | None = None) -> Timing:
         """Times of `frames` frames, after `uncounted` ones; they come at `fps`, or at once."""
-        if self.case.peer is not None or self.case.device == "cpu":
-            # On CUDA a step with a listener runs kernel by kernel.
+        if self.case.device == "cpu":
+            # On CUDA each look at the clock waits for the device, and a step with a listener runs
+            # kernel by kernel.
             self.subject.listen(self._clock)
         timing, before, began = Timing(), self.subject.learned(), time.perf_counter()
         for k in range(uncounted + frames):

@@ -14,8 +14,8 @@ from edge_tta.temporal.novelty import Blocks, Novelty
 CUT = 0.5
 """Novelty from which a frame begins a scene."""
 
-FIRST_FRAMES = 8
-"""Frames of a scene that count as its first, of those adapted by."""
+FIRST_OF_SCENE = 8
+"""Frames of a scene that count as its first ones, of those adapted by."""
 
 LATER = 5.0
 """How many times the news that a later one needs."""
@@ -39,7 +39,7 @@ class News:
             self._news += novelty
             if novelty >= CUT:
                 self._of_scene = 0
-        later = self._of_scene >= FIRST_FRAMES
+        later = self._of_scene >= FIRST_OF_SCENE
         if self._news < self._least * (LATER if later else 1.0):
             return False
         self._news = 0.0

@@ -7,6 +7,7 @@ import copy
 import functools
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,13 +36,21 @@ def _full_precision(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = convolutions.allow_tf32, products.allow_tf32
+    # PyTorch refuses its older names where the newer ones were used, from 2.9 on.
+    name: str = "fp32_precision"
+    exact: str | bool = "ieee"
+    parts: list[Any] = [getattr(torch.backends.cudnn, "conv", None), torch.backends.cuda.matmul]
+    if not all(hasattr(part, name) for part in parts):
+        name, exact = "allow_tf32", False
+        parts = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [getattr(part, name) for part in parts]
     try:
-        convolutions.allow_tf32 = products.allow_tf32 = False
+        for part in parts:
+            setattr(part, name, exact)
         yield
     finally:
-        convolutions.allow_tf32, products.allow_tf32 = before
+        for part, value in zip(parts, before, strict=True):
+            setattr(part, name, value)
 
 
 class SourceNetwork:

@@ -30,7 +30,7 @@ class Outcome(Enum):
     UPDATED = "updates so far: {updates}"
     ACCUMULATED = "learning: {position} of {accumulation} to an update"
     CALIBRATED = "calibrated"
-    NO_NEWS = "nearly the picture before: nothing new to adapt to"
+    NO_NEWS = "too little news in the picture to adapt by"
     BESIDE = "learning beside: frames taken {steps}, updates so far: {updates}"
     SPACED = "predicted; adapts on every {every} frames"
     NO_TIME = "predicted; adapts when the budget has time for it"

@@ -118,8 +118,9 @@ def test_while_stages_are_listened_to_nothing_is_recorded() -> None:
     step, counting = step_of("nanoadapt:tent/edge"), Counting()
     stages: list[str] = []
     step.on_stage = stages.append
+    recorded_step = RecordedStep(step, counting)
     for _ in range(3):
-        RecordedStep(step, counting).learn(IMAGES[0], step.initial_state())
+        recorded_step.learn(IMAGES[0], step.initial_state())
     assert stages == 3 * ["prepare", "forward", "backward", "update"]
     assert not counting.recorded
 
@@ -374,4 +375,4 @@ def test_on_cuda_a_step_that_cannot_be_recorded_runs_all_the_same(
     assert torch.cuda.current_stream() == before
     assert own.steps == 5
     (message,) = told(caplog)
-    assert "no CUDA graph of observe" in message
+    assert "no more CUDA graphs (observe)" in message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -173,3 +175,34 @@ def test_what_cannot_be_copied_is_refused_in_one_line(make: Callable[[], Any], s
     with pytest.raises(ModelError, match=said) as caught:
         SourceNetwork(make(), CPU)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="an older PyTorch"
+)
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.fp32_precision = 'tf32'",
+        "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+        "torch.set_float32_matmul_precision('medium')",
+        "torch.backends.cuda.matmul.allow_tf32 = True",
+    ],
+)
+def test_a_capture_on_cuda_leaves_the_precision_that_was_chosen(chosen: str) -> None:
+    """In a process of its own: which names were used is kept for good."""
+    code = f"""
+import torch
+from edge_tta.network.source import _full_precision
+{chosen}
+parts = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+before = [part.fp32_precision for part in parts]
+with _full_precision(torch.device("cuda")):
+    assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
+assert [part.fp32_precision for part in parts] == before
+print(torch.get_float32_matmul_precision() if "set_float32" in {chosen!r} else "fine")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("fine", "medium")
