@@ -10,7 +10,10 @@ alone is the filters' weight of taking each frame alone.
 I: mutual information of frames and classes, H(mean p) - mean H(p), in nats: a network that knows
 its classes is sure of each and says all of them (Bridle, Heading and MacKay, "Unsupervised
 classifiers, mutual information and phantom targets", 1991). It speaks in any order, and cannot be
-won by saying one class for ever, nor by saying nothing of each frame.
+won by saying one class for ever, nor by saying nothing of each frame. A short mean of p may be over
+one thing's frames, and then whoever is in doubt says more classes; a long one remembers what a
+network said before the world changed. So there are both. The difference that is nearer to 0 counts,
+and none where they contradict each other.
 
     weight of the source = 1 / (1 + exp(-(advantage - CREDIT) / WIDTH))
 
@@ -33,9 +36,9 @@ from edge_tta.temporal.class_filter import ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty
 from edge_tta.temporal.running import Running
 
-MEMORY = 40
-"""Compared frames that means are over, but the contradiction's: it is told, and decides nothing."""
-LONG_MEMORY = 150
+MEMORY, LONG_MEMORY = 40, 150
+"""Compared frames that means are over. The long one is of the second mean p, and of the
+contradiction, which is told and decides nothing."""
 
 INFORMATION = 0.6
 CREDIT, WIDTH = 0.01, 0.02
@@ -107,7 +110,15 @@ class Judge:
         adapted, source = self.adapted, self.source
         known = 1 - (adapted.accuracy.alone + source.accuracy.alone) / 2
         more_right = source.accuracy.mean_of_frames - adapted.accuracy.mean_of_frames
-        return known * more_right + INFORMATION * (source.information - adapted.information)
+        told = _agreed(source.information - adapted.information)
+        return known * more_right + INFORMATION * told
+
+
+def _agreed(differences: Vector) -> float:
+    """Return the one that is nearest to 0; 0 where their signs differ."""
+    if differences.min() < 0 < differences.max():
+        return 0.0
+    return float(differences[np.abs(differences).argmin()])
 
 
 def _weight(advantage: float) -> float:
@@ -120,7 +131,7 @@ class _Network:
 
     def __init__(self, classes: int) -> None:
         self._filter = ClassFilter(classes)
-        self._p: Running = Running(MEMORY)
+        self._p = Running(MEMORY), Running(LONG_MEMORY)
         self._entropy: Running = Running(MEMORY)
         self.accuracy = AccuracyEstimate(MEMORY)
 
@@ -129,12 +140,16 @@ class _Network:
         p = softmax(logits)
         belief = self._filter.update(logits, novelty=novelty)
         self.accuracy.add(belief, p)
-        self._p.add(p)
+        for mean in self._p:
+            mean.add(p)
         self._entropy.add(float(entropy(p)))
         return float(belief.p[p.argmax()])
 
     @property
-    def information(self) -> float:
-        """Mutual information of frames and classes, in nats; 0 before the first frame."""
-        mean: Vector | float = self._p.value
-        return float(entropy(np.asarray(mean)) - self._entropy.value) if self._p.count else 0.0
+    def information(self) -> Vector:
+        """Mutual information of frames and classes, in nats, by the short mean p and the long one
+        (2,); 0 before the first frame."""
+        if not self._entropy.count:
+            return np.zeros(2)
+        said: Vector = np.stack([mean.value for mean in self._p])
+        return entropy(said) - float(self._entropy.value)
