@@ -86,11 +86,12 @@ def _run(adapter: Adapter, source: str) -> None:
     with open_source(source, more=DEMO) as opened:
         classes = Classes(adapter.prepare(adapter.input_spec.shape))
         task, boxes = adapter.task, isinstance(adapter.task, Detection)
+        assert task is not None  # it is prepared
         predictors = Predictors(
             adapter,
             classes,
             task=Features() if boxes else task,  # a bundle has nothing to read boxes with
-            guard=None if boxes or isinstance(task, Features) else Guard(adapter),
+            guard=Guard(adapter) if task.guarded and not boxes else None,
             compare=("source",),  # as a guard does where it matters
             schedule=Schedule(2),
         )

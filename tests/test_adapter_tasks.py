@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.errors import ConfigError, ModelError
+from edge_tta.guard import Guard
 from edge_tta.tasks import Detection, Segmentation
 from tests.networks import with_statistics
 
@@ -155,6 +156,17 @@ def test_a_detector_learns_from_its_class_logits_and_the_entropy_of_these_falls(
 def test_outputs_that_are_not_of_the_task_named_are_refused() -> None:
     with pytest.raises(ModelError, match=r"its task is classify: expected logits \(N, classes\)"):
         Adapter(_network("segment"), task="classify").prepare(SIZE)
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_features_have_no_guard(prepared: bool) -> None:
+    adapter = _adapter("features")
+    if prepared:
+        adapter.prepare(SIZE)
+    with pytest.raises(ConfigError, match="not features; leave it out"):
+        guard = Guard(adapter)
+        assert not prepared
+        guard(_stream(1)[0])
 
 
 def test_the_folded_network_is_the_adapted_one() -> None:

@@ -38,7 +38,7 @@ from edge_tta.run.sinks.updates import UpdateSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
 from edge_tta.show.video import plays_only_in_players
-from edge_tta.tasks import Classes, Comparable, Segmentation
+from edge_tta.tasks import Classes, Segmentation
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,9 +56,8 @@ def main(argv: Sequence[str]) -> int:
         if arguments.masks is not None and adapter.task.name != Segmentation.name:
             raise ConfigError(f"--masks is for segmenters, and this is {adapter.task.name}")
         suiting.check_filter(arguments, adapter.task)
-        judged = filtered or isinstance(adapter.task, Comparable)
-        guarded = arguments.guard == "on" and adapter.config.method != SOURCE and judged
-        guard = Guard(adapter) if guarded else None
+        guarded = arguments.guard == "on" or (arguments.guard is None and adapter.task.guarded)
+        guard = Guard(adapter) if guarded and adapter.config.method != SOURCE else None
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
         options.check_labels(classes.names, classes.count)

@@ -41,8 +41,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("source", metavar="SOURCE", help=source)
     options.add_model(parser, default="demo", bundles=True)
     adaptation = options.add_method(parser)
-    guard = "blend in the source network, as far as adaptation seems to do harm (default: on)"
-    adaptation.add_argument("--guard", choices=("on", "off"), default="on", help=guard)
+    guard = (
+        "blend in the source network, as far as adaptation seems to do harm (default: on, but of "
+        "features)"
+    )
+    adaptation.add_argument("--guard", choices=("on", "off"), help=guard)
     by_time = (
         "weigh neighbouring frames together: a class usually stays for a while (default: on of "
         "classifiers)"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edge_tta.adapter import Adapter
+from edge_tta.errors import ConfigError
 from edge_tta.guard.comparison import SOURCE_ANSWERS, Comparison, finite
 from edge_tta.guard.judge import Judge
 from edge_tta.guard.news import News
@@ -89,6 +90,8 @@ class Guard:
     Args:
         adapter: what predicts and adapts; the guard alone calls it from now on.
 
+    Raises ConfigError for features: here where the adapter is prepared, else at the first frame.
+
     Attributes:
         fallen: why most of the answer is the source's; None: it is not.
         weight: of the source in the latest answer, 0..1.
@@ -105,6 +108,7 @@ class Guard:
 
     def __init__(self, adapter: Adapter, limits: Limits | None = None) -> None:
         self._adapter = adapter
+        self._check_task()
         self._limits = limits or Limits()
         self.events: deque[Event] = deque(maxlen=_EVENTS)
         self.frames = self.source_frames = self.falls = self.happened = 0
@@ -201,11 +205,18 @@ class Guard:
 
     def _compare(self, blocks: Blocks, own: Any, source: Any) -> None:
         if self.judge is None:
+            self._check_task()
             task = self._comparable()
             self.judge = Judge(own.shape[1]) if task is None else Comparison(task)
         for i, means in enumerate(blocks):
             self.judge.compare(means, *(_of_image(i, outputs) for outputs in (own, source)))
         self.drift = self._adapter.drift()
+
+    def _check_task(self) -> None:
+        task = self._adapter.task
+        if task is not None and not task.guarded:
+            sure = f"a guard needs outputs that tell how sure a network is, not {task.name}"
+            raise ConfigError(f"{sure}; leave it out")
 
     def _comparable(self) -> Comparable | None:
         """Return the task of outputs that are compared; None: one class an image."""

@@ -125,7 +125,8 @@ class Task(Protocol):
         name: as `--task` has it.
         learns: there is a loss on the votes; else statistics alone are calibrated.
         host: what NanoAdapt wraps where nothing is said.
-        filtered: one class an image: the class filter is for it, and a guard that judges by it.
+        filtered: one class an image, which the class filter weighs over time.
+        guarded: two networks' outputs can be compared without labels, as a guard does.
         fit: how a frame gets the input's shape.
         preset: fields of `edge_tta.config.fields.PLACES` that win over the preset `edge`.
     """
@@ -134,6 +135,7 @@ class Task(Protocol):
     learns: bool
     host: str
     filtered: bool
+    guarded: bool
     fit: Fit
     preset: Mapping[str, Any]
 

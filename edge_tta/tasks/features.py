@@ -15,7 +15,8 @@ from edge_tta.tasks.base import FRAMEWISE, Classes, Reading
 class Features:
     """The task of whatever is no other."""
 
-    name, learns, host, filtered, fit = "features", False, "norm", False, Fit.STRETCH
+    name, host, fit = "features", "norm", Fit.STRETCH
+    learns = filtered = guarded = False
     preset: Mapping[str, Any] = FRAMEWISE
 
     def takes(self, outputs: Any, image_shape: Sequence[int]) -> str:

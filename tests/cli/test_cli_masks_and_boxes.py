@@ -25,12 +25,17 @@ def finder():
 def masks():
     return with_statistics(Dense(ANSWERS["segment"][1]))
 
+def maps():
+    return with_statistics(Dense(ANSWERS["features"][1]))
+
 def decode(outputs):
     classes = np.arange(5)
     left = classes[:, None] / 5
     corners = np.concatenate([left, 0 * left, left + 0.1, 0 * left + 1], 1)
     return [(corners, 0 * classes + 0.5, classes)]
 """
+
+_FEATURES = ("--task", "features")
 
 
 @pytest.fixture
@@ -48,6 +53,11 @@ def model(tmp_path: Path) -> str:
         ("finder", ("--filter", "on"), "--filter on is for classifiers"),
         ("masks", ("--filter", "on"), "--filter on is for classifiers"),
         ("masks", ("--alarm-below", 50), "--alarm-below is for classifiers"),
+        (
+            "maps",
+            (*_FEATURES, "--guard", "on"),
+            "a guard needs outputs that tell how sure a network is",
+        ),
     ],
     ids=str,
 )
@@ -58,9 +68,21 @@ def test_what_was_asked_for_and_cannot_be_is_refused(
     assert_one_line_of_advice(done, said, "leave")
 
 
-@pytest.mark.parametrize("words", [(), ("--host", "norm"), ("--filter", "off")], ids=str)
-def test_what_nobody_asked_for_rests(model: str, folder: Folder, words: tuple[object, ...]) -> None:
-    done = call("run", folder(0, 1), "--model", f"{model}finder", *words)
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("finder", ()),
+        ("finder", ("--host", "norm")),
+        ("finder", ("--filter", "off")),
+        ("maps", _FEATURES),
+        ("maps", (*_FEATURES, "--guard", "off")),
+    ],
+    ids=str,
+)
+def test_what_nobody_asked_for_rests(
+    model: str, folder: Folder, factory: str, words: tuple[object, ...]
+) -> None:
+    done = call("run", folder(0, 1), "--model", model + factory, *words)
     assert done.code == 0, done.err
 
 
