@@ -48,7 +48,7 @@ Array = npt.NDArray[np.float32]
 STAYS = (0.5, 0.8, 0.9, 0.95, 0.98)
 TEMPERATURES = (0.5, 0.8, 1.3, 2.2, 4.0)
 
-ALONE = 10_000 / 10_001
+ALONE = 300 / 301
 """Weight at first of the models that take every frame alone; half of it without a drift."""
 
 DRIFTS = (10, 30, 100)
