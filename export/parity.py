@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from edge_tta import nest
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.checkpoint import Arrays
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ModelError
-from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from edge_tta.prepare import Images, InputSpec
 from edge_tta.views import make_views
 from export.graph.trace import exact_step, plain_step
 from export.parity_frames import repeated
+from export.parity_steps import as_arrays, as_numpy, differences, furthest, largest, run
+from export.uncertainty import uncertainty
 
 MIN_STEPS = 20
 # Until an update of the parameters has been among them.
@@ -34,19 +33,9 @@ _OBSERVE_EVERY = 5
 STEP_TOLERANCE = 1e-4
 """Allowed difference of one step from the same state: of each tensor, relative to its largest."""
 
-PERTURBATION = 1e-6
-"""Relative change of the image and the state that stands for rounding in a deep network. It turns
-units on and off that stand at the bend of their activation, as all do that have a constant input,
-and moves the shrinkage factor of statistics where the frames seem all alike."""
-
-# All values by that much, and then as often each up or down by chance, as rounding is: each of them
-# finds a unit at the bend with a chance of one half.
-_DRAWS = 8
-
 SAFETY = 8.0
-"""Multiple by which a step may differ of what that moves PyTorch's own, or of how far this is from
-the step in float64, where it is more than STEP_TOLERANCE. ResNet-50 with random weights was seen at
-six."""
+"""Multiple of PyTorch's own uncertainty by which a step may differ where it is more than
+STEP_TOLERANCE. ResNet-50 with random weights was seen at six."""
 
 MOST_TOLERANCE = 0.15
 """Allowed difference of one step, however sensitive the network."""
@@ -54,8 +43,6 @@ MOST_TOLERANCE = 0.15
 DRIFT_TOLERANCE = 2e-2
 """Allowed difference of the logits after all steps, each executor on its own state, relative to the
 largest."""
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -113,19 +100,19 @@ def compare(
         bundle.restore(reference.before)
         predicted = bundle.predict(image)
         step = bundle(image, learn=learn), bundle.state
-        here = _differences(step, wanted, reference.before)
-        here["logits"] = _worst(here["logits"], _furthest(predicted, reference.predict(image)))
+        here = differences(step, wanted, reference.before)
+        here["logits"] = largest(here["logits"], furthest(predicted, reference.predict(image)))
         if allowed.excess(here)[0] > 1:
             # Where rounding alone moves PyTorch's own step as far, no more can be asked.
             allowed.widen(reference.sensitivity(image, learn))
-        drift = _furthest(alone(image, learn=learn), wanted[0])
+        drift = furthest(alone(image, learn=learn), wanted[0])
         windows = int(alone.state.get("opt.updates", 0))
         worst = replace(
             worst,
             steps=steps,
             updates=windows,
-            logits=_worst(worst.logits, here["logits"]),
-            state=_worst(worst.state, *(d for name, d in here.items() if name != "logits")),
+            logits=largest(worst.logits, here["logits"]),
+            state=largest(worst.state, *(d for name, d in here.items() if name != "logits")),
             drift=drift,
             tolerance=max([STEP_TOLERANCE, *allowed.values()]),
         )
@@ -169,45 +156,21 @@ class _Reference:
 
     def __call__(self, image: Images, learn: bool) -> tuple[Any, Arrays]:
         """Outputs and new state of the next step."""
-        self._old, self.before = self._state, _arrays(self._state)
-        outputs, self._state = _run(self._step, self._batch(image, learn), learn, self._old)
+        self._old, self.before = self._state, as_arrays(self._state)
+        outputs, self._state = run(self._step, self._batch(image, learn), learn, self._old)
         self._count += 1
-        return outputs, _arrays(self._state)
+        return outputs, as_arrays(self._state)
 
     def predict(self, image: Images) -> Any:
         """Outputs at the state before the last step."""
-        return _numpy(self._step.predict(torch.from_numpy(image), self._old))
+        return as_numpy(self._step.predict(torch.from_numpy(image), self._old))
 
     def sensitivity(self, image: Images, learn: bool) -> dict[str, float]:
-        """Uncertainty of the last step by tensor, of the logits as "logits".
-
-        How far it is moved by a PERTURBATION of the image and the state, or is from the same step
-        in float64: the gradient of a sure prediction is a difference of nearly equal numbers.
-        """
+        """Uncertainty of the last step by tensor, of the logits as "logits"."""
         self._count -= 1
         batch = self._batch(image, learn)
         self._count += 1
-        wanted = _step_of(self._step, batch, learn, self._old)
-        largest = dict.fromkeys(("logits", *self._old), 0.0)
-        for draw in range(1 + _DRAWS):
-            old = {name: _perturbed(value, draw) for name, value in self._old.items()}
-            moved = _perturbed(batch, draw)
-            step = _step_of(self._step, moved, learn, old)
-            exact = self._exactly(moved, learn, old)
-            for other in (wanted,) if exact is None else (wanted, exact):
-                for name, value in _differences(step, other, self.before).items():
-                    largest[name] = max(largest[name], value)
-        return largest
-
-    def _exactly(self, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, Arrays] | None:
-        """The step in float64; None: the network has float32 written into it."""
-        if self._exact is None:
-            return None
-        try:
-            floats = {k: v.double() for k, v in state.items() if v.is_floating_point()}
-            return _step_of(self._exact, batch.double(), learn, state | floats)
-        except RuntimeError:
-            return None
+        return uncertainty(self._step, self._exact, batch, learn, self._old)
 
     @functools.cached_property
     def _exact(self) -> Step | None:
@@ -221,71 +184,6 @@ class _Reference:
         count = config.views.count if learn and config.trains else 0
         rng = np.random.default_rng([config.views.seed, self._count])
         return torch.from_numpy(make_views(image, count, self._spec, rng))
-
-
-def _run(step: Step, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, State]:
-    """Outputs and new state of a step."""
-    run = step.learn if learn else step.observe
-    outputs, new = run(batch, state, views=len(batch))
-    return _numpy(outputs), new
-
-
-def _step_of(step: Step, batch: torch.Tensor, learn: bool, state: State) -> tuple[Any, Arrays]:
-    """The same with the state as arrays."""
-    outputs, new = _run(step, batch, learn, state)
-    return outputs, _arrays(new)
-
-
-def _perturbed(values: torch.Tensor, draw: int) -> torch.Tensor:
-    """Values larger by PERTURBATION (draw 0), or each up or down by chance; counters stay."""
-    if not values.is_floating_point():
-        return values
-    if not draw:
-        return values * (1 + PERTURBATION)
-    generator = torch.Generator().manual_seed(draw)
-    up = torch.randint(0, 2, values.shape, generator=generator).to(values)
-    return values * (1 + PERTURBATION * (2 * up - 1))
-
-
-def _numpy(outputs: Any) -> Any:
-    return nest.mapped(lambda tensor: tensor.detach().numpy(), outputs)
-
-
-def _arrays(state: State) -> Arrays:
-    return {name: value.detach().numpy() for name, value in state.items()}
-
-
-def _differences(
-    step: tuple[Any, Arrays], wanted: tuple[Any, Arrays], before: Arrays
-) -> dict[str, float]:
-    """Differences of the outputs and of each tensor of the state, relative to its largest value."""
-    differences = {"logits": _furthest(step[0], wanted[0])}
-    for key, value in wanted[1].items():
-        # A change is a difference of parameters, and as exact as they are.
-        like_it = before["opt.parameters"] if key == "taylor.change" else before[key]
-        scale = float(np.abs(like_it).max(initial=0))
-        differences[key] = relative(step[1][key], value, scale)
-    return differences
-
-
-def _furthest(outputs: Any, wanted: Any) -> float:
-    """Largest of the outputs' relative differences."""
-    pairs = zip(nest.leaves(outputs), nest.leaves(wanted), strict=True)
-    return _worst(*(relative(*pair) for pair in pairs))
-
-
-def _worst(*differences: float) -> float:
-    """The largest; NaN, which `max` may pass over, is worse than anything."""
-    return float(np.max(differences))
-
-
-def relative(values: Array, wanted: Array, scale: float = 0.0) -> float:
-    """Largest difference over the largest value, or over `scale` where that is more."""
-    if not values.size:
-        return 0.0
-    largest = max(float(np.abs(wanted).max()), scale, 1e-12)
-    gap = values.astype(np.float64) - wanted.astype(np.float64)
-    return float(np.abs(gap).max()) / largest
 
 
 def _refuse(parity: Parity, label: str) -> None:

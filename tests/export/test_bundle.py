@@ -17,7 +17,8 @@ from edge_tta.method.hosts import HostLoss, tent
 from edge_tta.method.state import State
 from edge_tta.models import Model
 from export.bundle import export_bundle
-from export.parity import _furthest, _Reference
+from export.parity import _Reference
+from export.parity_steps import furthest
 from tests.bundle.bundles import SPEC, exported
 from tests.networks import NETWORKS, network, with_statistics
 
@@ -123,6 +124,30 @@ def test_units_at_the_bend_count_as_uncertain_also_where_a_common_factor_leaves_
     assert max(uncertain.values()) > 100 * export.parity.STEP_TOLERANCE
 
 
+class _Constant(nn.Module):
+    """The last BatchNorm reads a channel that is off wherever one looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, 4)
+        with torch.no_grad():
+            self.conv.bias[2] = -1e3  # type: ignore[index]
+        self.bn.running_mean.fill_(0.5)  # type: ignore[union-attr]
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.bn(torch.relu(self.conv(images))).mean((2, 3)))
+        return logits
+
+
+def test_distances_of_a_channel_that_is_constant_in_a_frame_count_as_uncertain() -> None:
+    torch.manual_seed(0)
+    uncertain = _uncertain(Adapter(_Constant().eval(), "nanoadapt:norm", input_spec=SPEC))
+    distances = {name: uncertain.pop(name) for name in ("calib.from_lasting", "calib.from_recent")}
+    assert min(distances.values()) > 3 * export.parity.STEP_TOLERANCE
+    assert max(uncertain.values()) < export.parity.STEP_TOLERANCE
+
+
 class _Anchored(nn.Module):
     """Counts its positions in the forward pass, as detectors make their anchors."""
 
@@ -172,9 +197,9 @@ def test_a_gradient_that_is_rounding_is_let_pass_and_nothing_else(tmp_path: Path
 
 def test_nan_in_any_output_is_the_worst_difference() -> None:
     good, bad = np.ones(3), np.array([1.0, np.nan, 1.0])
-    assert np.isnan(_furthest([good, bad], [good, good]))
-    assert np.isnan(_furthest([bad, good], [good, good]))
-    assert _furthest([good, good], [good, good]) == 0
+    assert np.isnan(furthest([good, bad], [good, good]))
+    assert np.isnan(furthest([bad, good], [good, good]))
+    assert furthest([good, good], [good, good]) == 0
 
 
 class _Float32(_Twins):
