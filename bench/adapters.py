@@ -47,11 +47,11 @@ def check_method(
         ConfigError: it cannot, or would.
     """
     adapter = adapter_of(network, config, spec, backward)
-    predictor_of(adapter, label)
     try:
         adapter.prepare(spec.shape)
     except ConfigError as error:
         raise ConfigError(str(error).replace("--method ", "--methods ")) from error
+    predictor_of(adapter, label)
     named = label.partition("+")[0].partition("@")[0] != "nanoadapt"
     if named and adapter.config.host != config.host and adapter.task is not None:
         raise ConfigError(

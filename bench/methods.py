@@ -114,9 +114,15 @@ def predictor_of(
     Beside it the guard; None: there is none. sure_above: as of `edge_tta.temporal.Filtered`.
 
     Raises:
-        ConfigError: a filter, and a task that has more than one class an image.
+        ConfigError: a filter, and a task that has more than one class an image; a guard, and one
+            of which nothing tells two networks apart.
     """
     task = adapter.task
+    if is_guarded(label) and task is not None and not task.guarded:
+        raise ConfigError(
+            f"{label}: nothing in the outputs of task {task.name} tells how sure a network is; "
+            f"leave +{GUARD} out of --methods"
+        )
     if is_filtered(label) and task is not None and not task.filtered:
         raise ConfigError(
             f"{label}: the filter weighs one class a frame, and task {task.name} has more; leave "

@@ -17,6 +17,7 @@ from edge_tta.engines.torch import engine_of
 from edge_tta.errors import ModelError, StateError
 from edge_tta.files import write_whole
 from edge_tta.models import Model
+from export.parity_steps import furthest
 
 PARITY = 1e-3
 """Largest allowed difference of logits between the folded network and the adapter, relative."""
@@ -51,12 +52,9 @@ def folded_weights(adapter: Adapter, image_shape: tuple[int, ...]) -> dict[str, 
     folded = adapter.folded()
     images = torch.randn((2, *image_shape), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = nest.leaves(adapter.predict(images))
-        outputs = nest.leaves(folded(images.to(expected[0].device)))
-    worst = max(
-        float((own - wanted).abs().max() / wanted.abs().max())
-        for own, wanted in zip(outputs, expected, strict=True)
-    )
+        expected = adapter.predict(images)
+        outputs = folded(images.to(nest.leaves(expected)[0].device))
+    worst = furthest(outputs, expected)
     if not worst <= PARITY:
         raise ModelError(f"the folded network differs from the adapter by {worst:.2g} (relative)")
     return {name: value.cpu().contiguous() for name, value in folded.state_dict().items()}

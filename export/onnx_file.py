@@ -13,6 +13,7 @@ from edge_tta.files import write_whole
 from edge_tta.network.onnx_file import OnnxNetwork
 from edge_tta.network.onnx_file.adapted import adapted_file
 from export.adapted import PARITY
+from export.parity_steps import furthest, largest
 from export.session import session_of
 
 _HALF_PARITY = 2e-2
@@ -54,8 +55,8 @@ def _difference(folded: OnnxNetwork, data: bytes, shape: tuple[int, ...]) -> tup
             images = rng.integers(0, 255, (1, *shape)).astype(np.float32)
         with torch.no_grad():
             outputs = folded(torch.from_numpy(images))
-        first = (outputs[0] if isinstance(outputs, tuple) else outputs).numpy()
+        first = outputs[0] if isinstance(outputs, tuple) else outputs
         given = images.transpose(0, 2, 3, 1) if folded.channels_last else images
         made = session.run(None, {folded.input_name: given.astype(types.get(kind, np.float32))})[0]
-        worst = max(worst, float(np.abs(made - first).max() / np.abs(first).max()))
+        worst = largest(worst, furthest(made, first))
     return worst, kind == "tensor(float16)"

@@ -12,6 +12,7 @@ from edge_tta import nest
 from edge_tta.checkpoint import Arrays
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
+from edge_tta.probability import as_array
 
 Array = npt.NDArray[Any]
 
@@ -53,9 +54,9 @@ def differences(
 
 
 def furthest(outputs: Any, wanted: Any) -> float:
-    """Largest of the outputs' relative differences."""
+    """Largest of the outputs' relative differences, of arrays or tensors."""
     pairs = zip(nest.leaves(outputs), nest.leaves(wanted), strict=True)
-    return largest(*(relative(*pair) for pair in pairs))
+    return largest(*(relative(as_array(own), as_array(other)) for own, other in pairs))
 
 
 def largest(*found: float) -> float:

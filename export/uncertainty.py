@@ -28,12 +28,13 @@ def uncertainty(
 ) -> dict[str, float]:
     """Return by tensor how uncertain a step is, relative to its largest value.
 
-    How far it is moved by a PERTURBATION of images and state, and of the moments that it measures,
+    How far it is moved by a PERTURBATION of images and state, and of the moments that it observes,
     or is from the same step in float64: the gradient of a sure prediction is a difference of nearly
     equal numbers.
 
     Args:
-        exact: the step in float64; None: the network has float32 written into it.
+        exact: the step in float64; None, or one that fails: the network has float32 written into
+            it.
     """
     before = as_arrays(old)
     wanted = step_of(step, batch, learn, old)
@@ -50,8 +51,9 @@ def uncertainty(
         add(here, wanted)
         if (there := _exactly(exact, moved, learn, state)) is not None:
             add(here, there)
-    with _moments_rounded(step):
-        add(step_of(step, batch, learn, old), wanted)
+    if not learn:
+        with _moments_rounded(step):
+            add(step_of(step, batch, learn, old), wanted)
     return largest
 
 
@@ -83,8 +85,8 @@ def _perturbed(values: torch.Tensor, draw: int) -> torch.Tensor:
 def _moments_rounded(step: Step) -> Iterator[None]:
     """A block in which a frame's variances are larger by a PERTURBATION of its mean squares.
 
-    Bundles measure mean squares, about the recent frames' mean. Of a channel that is nearly
-    constant in a frame little is left of that less the square of the mean.
+    Bundles that observe measure mean squares, about the recent frames' mean. Of a channel that is
+    nearly constant in a frame little is left of that less the square of the mean.
     """
     calibration = step.calibration
     updated = calibration.updated

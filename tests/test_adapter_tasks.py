@@ -158,15 +158,12 @@ def test_outputs_that_are_not_of_the_task_named_are_refused() -> None:
         Adapter(_network("segment"), task="classify").prepare(SIZE)
 
 
-@pytest.mark.parametrize("prepared", [True, False])
-def test_features_have_no_guard(prepared: bool) -> None:
+def test_features_have_no_guard() -> None:
     adapter = _adapter("features")
-    if prepared:
-        adapter.prepare(SIZE)
-    with pytest.raises(ConfigError, match="not features; leave it out"):
-        guard = Guard(adapter)
-        assert not prepared
-        guard(_stream(1)[0])
+    guard, image = Guard(adapter), _stream(1)[0]
+    for call in (lambda: guard.predict(image), lambda: guard(image), lambda: Guard(adapter)):
+        with pytest.raises(ConfigError, match="not features; leave it out"):
+            call()
 
 
 def test_the_folded_network_is_the_adapted_one() -> None:

@@ -18,6 +18,7 @@ from edge_tta.models import Model
 from edge_tta.models.source_frames import with_source_frames
 from edge_tta.network.onnx_file import read_file
 from edge_tta.network.source import SourceNetwork
+from export.parity_steps import furthest
 
 _OPSET = 17
 _IMAGES = 4
@@ -84,10 +85,7 @@ def variants(
         read = dataclasses.replace(model, module=read_file(path).module)
         read, _ = with_source_frames(read, frames, count, tell)
         outputs = _outputs(read.module, images)
-        difference = max(
-            float((own - wanted).abs().max() / wanted.abs().max())
-            for own, wanted in zip(outputs, expected, strict=True)
-        )
+        difference = furthest(outputs, expected)
         yield _captured(read, count, difference, begin)
 
 

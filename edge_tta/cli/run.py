@@ -56,8 +56,9 @@ def main(argv: Sequence[str]) -> int:
         if arguments.masks is not None and adapter.task.name != Segmentation.name:
             raise ConfigError(f"--masks is for segmenters, and this is {adapter.task.name}")
         suiting.check_filter(arguments, adapter.task)
-        guarded = arguments.guard == "on" or (arguments.guard is None and adapter.task.guarded)
-        guard = Guard(adapter) if guarded and adapter.config.method != SOURCE else None
+        suiting.check_guard(arguments, adapter)
+        guarded = adapter.task.guarded and adapter.config.method != SOURCE
+        guard = Guard(adapter) if guarded and arguments.guard != "off" else None
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)
         options.check_labels(classes.names, classes.count)

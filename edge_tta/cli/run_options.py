@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_model(parser, default="demo", bundles=True)
     adaptation = options.add_method(parser)
     guard = (
-        "blend in the source network, as far as adaptation seems to do harm (default: on, but of "
-        "features)"
+        "blend in the source network, as far as adaptation seems to do harm (default: on, except "
+        "for features)"
     )
     adaptation.add_argument("--guard", choices=("on", "off"), help=guard)
     by_time = (

@@ -11,6 +11,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
+from edge_tta.run.frame_result import SOURCE
 from edge_tta.tasks import Detection, Task
 
 
@@ -46,6 +47,24 @@ def check_host(arguments: argparse.Namespace, task: Task | None) -> None:
         f"{method} trains by a loss on classes, and the outputs of this network (task "
         f"{task.name}) have none; leave the host out, or give --host norm, which calibrates"
     )
+
+
+def check_guard(arguments: argparse.Namespace, adapter: Adapter) -> None:
+    """Refuses a guard that was asked for where there is nothing to guard, or to judge by.
+
+    Raises:
+        ConfigError: it is the source network, or nothing tells how sure it is.
+    """
+    task = adapter.task
+    if arguments.guard != "on" or task is None:
+        return
+    if not task.guarded:
+        why = f"is for outputs that tell how sure a network is, and this is {task.name}"
+    elif adapter.config.method == SOURCE:
+        why = "is for networks that adapt, and the method is source"
+    else:
+        return
+    raise ConfigError(f"--guard on {why}; leave it out")
 
 
 def check_filter(arguments: argparse.Namespace, task: Task) -> None:

@@ -90,7 +90,7 @@ class Guard:
     Args:
         adapter: what predicts and adapts; the guard alone calls it from now on.
 
-    Raises ConfigError for features: here where the adapter is prepared, else at the first frame.
+    Raises ConfigError for features: here where the adapter is prepared, else after the first frame.
 
     Attributes:
         fallen: why most of the answer is the source's; None: it is not.
@@ -128,11 +128,11 @@ class Guard:
         self._patience = self._limits.patience
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
-        """Return logits (N, classes), or other outputs, of images (N, channels, H, W); see
-        `Adapter`."""
+        """Return logits (N, classes) or other outputs of images (N, channels, H, W)."""
         self.blocks = block_means(as_array(images))
         self.adapts = self._news.is_enough(self.blocks) or self._comparable() is not None
         own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
+        self._check_task()
         self.own = own
         sound, n = finite(own), len(self.blocks)
         due = self._is_due(n)
@@ -152,6 +152,7 @@ class Guard:
         """Return outputs as it would answer now; nothing is learned or judged."""
         self.blocks = None
         self.own = self._adapter.predict(images)
+        self._check_task()
         self.compared = self._adapter.predict_source(images) if self._matters() else None
         self.frames += len(images)
         self.source_frames += len(images) * (self.compared is not None)
@@ -205,7 +206,6 @@ class Guard:
 
     def _compare(self, blocks: Blocks, own: Any, source: Any) -> None:
         if self.judge is None:
-            self._check_task()
             task = self._comparable()
             self.judge = Judge(own.shape[1]) if task is None else Comparison(task)
         for i, means in enumerate(blocks):

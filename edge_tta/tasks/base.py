@@ -126,7 +126,7 @@ class Task(Protocol):
         learns: there is a loss on the votes; else statistics alone are calibrated.
         host: what NanoAdapt wraps where nothing is said.
         filtered: one class an image, which the class filter weighs over time.
-        guarded: two networks' outputs can be compared without labels, as a guard does.
+        guarded: a guard can compare two networks' outputs: the task is `filtered` or `Comparable`.
         fit: how a frame gets the input's shape.
         preset: fields of `edge_tta.config.fields.PLACES` that win over the preset `edge`.
     """

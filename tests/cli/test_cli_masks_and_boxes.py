@@ -53,10 +53,11 @@ def model(tmp_path: Path) -> str:
         ("finder", ("--filter", "on"), "--filter on is for classifiers"),
         ("masks", ("--filter", "on"), "--filter on is for classifiers"),
         ("masks", ("--alarm-below", 50), "--alarm-below is for classifiers"),
+        ("masks", ("--method", "source", "--guard", "on"), "--guard on is for networks that adapt"),
         (
             "maps",
             (*_FEATURES, "--guard", "on"),
-            "a guard needs outputs that tell how sure a network is",
+            "--guard on is for outputs that tell how sure a network is",
         ),
     ],
     ids=str,

@@ -7,7 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from edge_tta.guard.judge import CREDIT, INFORMATION, LONG_MEMORY, MEMORY, WIDTH, Judge
+from edge_tta.guard.judge import (
+    CREDIT,
+    INFORMATION,
+    LONG_MEMORY,
+    MEMORY,
+    WIDTH,
+    Judge,
+    _agreed,
+)
 from edge_tta.temporal import ClassFilter, Novelty
 from edge_tta.temporal.novelty import block_means
 
@@ -75,6 +83,21 @@ def test_advantage_is_that_of_the_equations(run: int, frames: int) -> None:
     assert judge.contradiction == pytest.approx(max(contradicted, 0), abs=1e-6)
     # In runs of one class neighbours tell something.
     assert (np.dot(short, alone) < 0.9) == (run > 1)
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "told"),
+    [
+        (0.1, 0.3, 0.1),
+        (0.3, 0.1, 0.1),
+        (-0.1, -0.3, -0.1),
+        (-0.3, -0.1, -0.1),
+        (-1, 1, 0),
+        (2, 0, 0),
+    ],
+)
+def test_of_two_memories_the_one_nearer_to_0_tells(short: float, long: float, told: float) -> None:
+    assert _agreed(np.array([short, long])) == told
 
 
 def test_networks_that_differ_are_not_both_believed() -> None:
