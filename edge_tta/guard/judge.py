@@ -12,8 +12,8 @@ its classes is sure of each and says all of them (Bridle, Heading and MacKay, "U
 classifiers, mutual information and phantom targets", 1991). It speaks in any order, and cannot be
 won by saying one class for ever, nor by saying nothing of each frame. A short mean of p may be over
 one thing's frames, and then whoever is in doubt says more classes; a long one remembers what a
-network said before the world changed. So there are both. The difference that is nearer to 0 counts,
-and none where they contradict each other.
+network said before the world changed. So there are both, with the short mean H(p). The difference
+that is nearer to 0 counts, and none where they contradict each other.
 
     weight of the source = 1 / (1 + exp(-(advantage - CREDIT) / WIDTH))
 
