@@ -11,6 +11,7 @@ from edge_tta.config import HOSTS, REFERENCE_BATCHES, MethodConfig, make_config
 from edge_tta.errors import ConfigError
 from edge_tta.guard import Guard
 from edge_tta.run.schedule import Schedule
+from edge_tta.tasks import can_be_guarded
 from edge_tta.temporal import Filtered
 
 SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...][+every=K][+guard][+filter], or ablation:HOST"
@@ -118,7 +119,7 @@ def predictor_of(
             of which nothing tells two networks apart.
     """
     task = adapter.task
-    if is_guarded(label) and task is not None and not task.guarded:
+    if is_guarded(label) and task is not None and not can_be_guarded(task):
         raise ConfigError(
             f"{label}: nothing in the outputs of task {task.name} tells how sure a network is; "
             f"leave +{GUARD} out of --methods"

@@ -81,7 +81,7 @@ def _run(adapter: Adapter, source: str) -> None:
     from edge_tta.run.predictors import Predictors
     from edge_tta.run.schedule import Schedule
     from edge_tta.run.stopping import StopRequest
-    from edge_tta.tasks import Classes, Detection, Features
+    from edge_tta.tasks import Classes, Detection, Features, can_be_guarded
 
     with open_source(source, more=DEMO) as opened:
         classes = Classes(adapter.prepare(adapter.input_spec.shape))
@@ -91,7 +91,7 @@ def _run(adapter: Adapter, source: str) -> None:
             adapter,
             classes,
             task=Features() if boxes else task,  # a bundle has nothing to read boxes with
-            guard=Guard(adapter) if task.guarded and not boxes else None,
+            guard=Guard(adapter) if can_be_guarded(task) and not boxes else None,
             compare=("source",),  # as a guard does where it matters
             schedule=Schedule(2),
         )

@@ -38,7 +38,7 @@ from edge_tta.run.sinks.updates import UpdateSink
 from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
 from edge_tta.show.video import plays_only_in_players
-from edge_tta.tasks import Classes, Segmentation
+from edge_tta.tasks import Classes, Segmentation, can_be_guarded
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(f"--masks is for segmenters, and this is {adapter.task.name}")
         suiting.check_filter(arguments, adapter.task)
         suiting.check_guard(arguments, adapter)
-        guarded = adapter.task.guarded and adapter.config.method != SOURCE
+        guarded = can_be_guarded(adapter.task) and adapter.config.method != SOURCE
         guard = Guard(adapter) if guarded and arguments.guard != "off" else None
         if arguments.state is not None:
             keeper = StateKeeper(adapter, arguments.state, arguments.save_every, guard)

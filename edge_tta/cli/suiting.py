@@ -12,7 +12,7 @@ from edge_tta.cli import options
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
 from edge_tta.run.frame_result import SOURCE
-from edge_tta.tasks import Detection, Task
+from edge_tta.tasks import Detection, Task, can_be_guarded
 
 
 def check_box_labels(names: Sequence[str], adapter: Adapter) -> None:
@@ -58,7 +58,7 @@ def check_guard(arguments: argparse.Namespace, adapter: Adapter) -> None:
     task = adapter.task
     if arguments.guard != "on" or task is None:
         return
-    if not task.guarded:
+    if not can_be_guarded(task):
         why = f"is for outputs that tell how sure a network is, and this is {task.name}"
     elif adapter.config.method == SOURCE:
         why = "is for networks that adapt, and the method is source"

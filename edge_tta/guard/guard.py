@@ -16,7 +16,7 @@ from edge_tta.guard.judge import Judge
 from edge_tta.guard.news import News
 from edge_tta.nest import mapped
 from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
-from edge_tta.tasks import Comparable
+from edge_tta.tasks import Comparable, can_be_guarded
 from edge_tta.temporal.novelty import Blocks, block_means
 
 _EVENTS = 256
@@ -214,7 +214,7 @@ class Guard:
 
     def _check_task(self) -> None:
         task = self._adapter.task
-        if task is not None and not task.guarded:
+        if task is not None and not can_be_guarded(task):
             sure = f"a guard needs outputs that tell how sure a network is, not {task.name}"
             raise ConfigError(f"{sure}; leave it out")
 

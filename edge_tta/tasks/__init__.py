@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge_tta.errors import ConfigError
-from edge_tta.tasks.base import Classes, Comparable, Reading, Task
+from edge_tta.tasks.base import Classes, Comparable, Reading, Task, can_be_guarded
 from edge_tta.tasks.classification import Classification
 from edge_tta.tasks.detection import ClassLogits, Decode, Detection
 from edge_tta.tasks.features import Features
@@ -54,6 +54,7 @@ __all__ = [
     "Reading",
     "Segmentation",
     "Task",
+    "can_be_guarded",
     "find_task",
     "task_named",
 ]

@@ -125,8 +125,7 @@ class Task(Protocol):
         name: as `--task` has it.
         learns: there is a loss on the votes; else statistics alone are calibrated.
         host: what NanoAdapt wraps where nothing is said.
-        filtered: one class an image, which the class filter weighs over time.
-        guarded: a guard can compare two networks' outputs: the task is `filtered` or `Comparable`.
+        filtered: one class an image: the class filter is for it, and a guard that judges by it.
         fit: how a frame gets the input's shape.
         preset: fields of `edge_tta.config.fields.PLACES` that win over the preset `edge`.
     """
@@ -135,7 +134,6 @@ class Task(Protocol):
     learns: bool
     host: str
     filtered: bool
-    guarded: bool
     fit: Fit
     preset: Mapping[str, Any]
 
@@ -151,3 +149,8 @@ class Task(Protocol):
     def read(self, outputs: Any, classes: Classes) -> Reading:
         """Return what the outputs of one image, N = 1, say."""
         ...
+
+
+def can_be_guarded(task: Task) -> bool:
+    """Tell whether two networks' outputs can be compared without labels, as a guard does."""
+    return task.filtered or isinstance(task, Comparable)

@@ -19,7 +19,7 @@ _LIKELIEST = 4
 class Classification:
     """The task of classifiers."""
 
-    name, learns, host, filtered, guarded, fit = "classify", True, "tent", True, True, Fit.CROP
+    name, learns, host, filtered, fit = "classify", True, "tent", True, Fit.CROP
     preset: Mapping[str, Any] = {}
 
     def takes(self, outputs: Any, image_shape: Sequence[int]) -> str:

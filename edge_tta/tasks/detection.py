@@ -124,7 +124,7 @@ class Detection:
         class_logits: of boxes that are to teach; None: there is no loss.
     """
 
-    name, host, filtered, guarded, fit = "detect", "norm", False, True, Fit.STRETCH
+    name, host, filtered, fit = "detect", "norm", False, Fit.STRETCH
     preset: Mapping[str, Any] = FRAMEWISE
     margin, parts = 0.015, "boxes"
 

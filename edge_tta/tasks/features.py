@@ -15,8 +15,7 @@ from edge_tta.tasks.base import FRAMEWISE, Classes, Reading
 class Features:
     """The task of whatever is no other."""
 
-    name, host, fit = "features", "norm", Fit.STRETCH
-    learns = filtered = guarded = False
+    name, learns, host, filtered, fit = "features", False, "norm", False, Fit.STRETCH
     preset: Mapping[str, Any] = FRAMEWISE
 
     def takes(self, outputs: Any, image_shape: Sequence[int]) -> str:

@@ -81,7 +81,7 @@ class MaskReading(Reading):
 class Segmentation:
     """The task of segmenters."""
 
-    name, learns, filtered, guarded, fit = "segment", True, False, True, Fit.STRETCH
+    name, learns, filtered, fit = "segment", True, False, Fit.STRETCH
     host = "norm"  # Tent per position costs five times as much and was measured to gain nothing
     margin, parts = 0.04, "positions"
     # A street is in every frame, so that a frame's own statistics say much.

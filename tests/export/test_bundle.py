@@ -124,13 +124,24 @@ def test_units_at_the_bend_count_as_uncertain_also_where_a_common_factor_leaves_
     assert max(uncertain.values()) > 100 * export.parity.STEP_TOLERANCE
 
 
-class _Constant(nn.Module):
-    """The last BatchNorm reads a channel that is off wherever one looks."""
+class _Small(nn.Module):
+    """A convolution, its BatchNorm and four classes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.bn = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
         self.head = nn.Linear(6, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.relu(self.bn(self.conv(images))).mean((2, 3)))
+        return logits
+
+
+class _Constant(_Small):
+    """The last BatchNorm reads a channel that is off wherever one looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
         with torch.no_grad():
             self.conv.bias[2] = -1e3  # type: ignore[index]
         self.bn.running_mean.fill_(0.5)  # type: ignore[union-attr]
@@ -171,19 +182,13 @@ def test_positions_that_a_network_counts_are_held(tmp_path: Path) -> None:
     assert done.parity["nanoadapt:norm"].excess <= 1
 
 
-class _Sure(nn.Module):
+class _Sure(_Small):
     """Answers 1 - 1e-7 and surer, whatever it sees."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.bn = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
-        self.head = nn.Linear(6, 4)
         with torch.no_grad():
             self.head.bias.copy_(torch.tensor([16.0, 0.0, -3.0, -9.0]))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(torch.relu(self.bn(self.conv(images))).mean((2, 3)))
-        return logits
 
 
 def test_a_gradient_that_is_rounding_is_let_pass_and_nothing_else(tmp_path: Path) -> None:
