@@ -157,11 +157,11 @@ class Forward:
 
     def _frame_moments(self, z: Tensor, centre: Tensor, kernels: Kernels) -> Moments:
         """Return the moments (N * C,) of each frame of z, views together, at sampled positions."""
-        z = moments.sampled(z)
+        z, weights = moments.sampled(z), moments.position_weights(z)
         if self._frames == 1:
-            return kernels.moments(z, centre)
+            return kernels.moments(z, centre, weights)
         by_frame = z.reshape(self._frames, -1, *z.shape[1:]).transpose(0, 1).flatten(1, 2)
-        return kernels.moments(by_frame, centre.repeat(self._frames))
+        return kernels.moments(by_frame, centre.repeat(self._frames), weights)
 
     def _frame_list(self) -> list[Moments]:
         """Return the moments of each frame, (C,) each, uses of a layer together."""

@@ -13,6 +13,7 @@ Axes: C channels, of one layer or of all, one after the other.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -46,8 +47,8 @@ def blend(history: Moments, batch: Moments, smoothing: Tensor | float) -> Moment
 def sampling_stride(side: int) -> int:
     """Return k: of a map's side, every k-th row (or column) is measured, the first and last too.
 
-    Padding gives a map's edges statistics of their own, which cancel where both are measured alike:
-    k divides side - 1, and is 1 where nothing else does.
+    Padding gives a map's edges statistics of their own, which are measured as they are
+    (`position_weights`): k divides side - 1, and is 1 where nothing else does.
     """
     steps = range(1, max(2, (side - 1) // (LEAST_ROWS - 1) + 1))
     return max(k for k in steps if (side - 1) % k == 0)
@@ -60,6 +61,34 @@ def sampled(z: Tensor) -> Tensor:
         if k > 1:
             z = z[(slice(None),) * axis + (slice(None, None, k),)]
     return z
+
+
+def axis_weights(sides: Sequence[int], device: torch.device | None = None) -> list[Tensor] | None:
+    """Return what the rows count that `sampled` leaves along each axis, 1 in total, float32.
+
+    An edge stands for itself alone, what is measured between the edges for all that lies there.
+    None: all are measured, and count alike.
+
+    Args:
+        sides: of the whole map.
+    """
+    if all(sampling_stride(side) == 1 for side in sides):
+        return None
+    axes = []
+    for side in sides:
+        count = (side - 1) // sampling_stride(side) + 1
+        inside = (torch.arange(count, device=device) % max(1, count - 1)).clamp(max=1)
+        more = (side - 2) / max(1, count - 2) - 1
+        axes.append((1 + more * inside) / side)
+    return axes
+
+
+def position_weights(z: Tensor) -> Tensor | None:
+    """Return what each position of `sampled(z)` counts, of its sides; None: all count alike."""
+    axes = axis_weights(z.shape[2:], z.device)
+    if axes is None:
+        return None
+    return functools.reduce(lambda whole, axis: whole.unsqueeze(-1) * axis, axes)
 
 
 def pooled(batches: Sequence[Moments]) -> Moments:

@@ -36,10 +36,13 @@ class Normalisation(NamedTuple):
 class Kernels:
     """PyTorch's own operations, which its autograd differentiates; nothing is fused."""
 
-    def moments(self, z: Tensor, centre: Tensor) -> Moments:
+    def moments(self, z: Tensor, centre: Tensor, weights: Tensor | None = None) -> Moments:
         """Return (mean - centre, biased variance) of z (N, C, *spatial), each (C,), float32 at
-        least."""
-        return batch_moments(z, centre)
+        least.
+
+        weights: of `batch_moments`.
+        """
+        return batch_moments(z, centre, weights)
 
     def normalise(
         self, z: Tensor, norm: Normalisation, fused: Fused | None, residual: Tensor | None
@@ -61,10 +64,18 @@ class Kernels:
         return out if bias is None else out + bias.view(shape)
 
 
-def batch_moments(z: Tensor, source_mean: Tensor) -> Moments:
-    """Offset from the source mean and biased variance of z (N, C, *spatial), each (C,) (Eq. 4)."""
+def batch_moments(z: Tensor, source_mean: Tensor, weights: Tensor | None = None) -> Moments:
+    """Offset from the source mean and biased variance of z (N, C, *spatial), each (C,) (Eq. 4).
+
+    weights: of each position, (*spatial), 1 in total; None: all count alike.
+    """
     axes = [0, *range(2, z.ndim)]
     wide = z if z.dtype == torch.float64 else z.float()
+    if weights is not None:
+        shares = weights.to(wide.dtype) / len(z)
+        mean = (wide * shares).sum(axes)
+        centred = wide - mean.view((1, -1) + (1,) * (z.ndim - 2))
+        return mean - source_mean, (centred * centred * shares).sum(axes)
     # Two plain passes are as exact as torch.var_mean (Welford) and faster on a CPU.
     mean = wide.mean(axes)
     centred = wide - mean.view((1, -1) + (1,) * (z.ndim - 2))

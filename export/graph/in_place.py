@@ -25,10 +25,10 @@ from torch import Tensor, fx
 
 from edge_tta.bundle.folding import MEAN, SQUARE, VARIABLE, Kind, variable_tag, variable_weight
 from edge_tta.method.folding import observes_folded
-from edge_tta.method.moments import sampling_stride
+from edge_tta.method.moments import axis_weights, sampling_stride
 from edge_tta.method.step import Step
 from edge_tta.network.program import Program
-from export.graph.nodes import BATCH_NORMS, channel_means, made
+from export.graph.nodes import AXIS_WEIGHTS, BATCH_NORMS, channel_means, made
 from export.graph.passes import Constants
 from export.graph.trace import Folding, Traced, trace_calibrate, trace_fold, trace_network
 
@@ -120,8 +120,9 @@ class _Folding:
                 y = self._variable_channelwise(u, index, "shift", _all(u))
             square = made(self._graph, aten.mul.Tensor, (u, u), u.meta["val"])
             value = torch.empty((1, layer.channels, *(1 for _ in z.meta["val"].shape[2:])))
-            mean = made(self._graph, channel_means, (u,), value)
-            mean_square = made(self._graph, channel_means, (square,), value)
+            weights = self._axis_weights(z)
+            mean = made(self._graph, channel_means, (u, *weights), value)
+            mean_square = made(self._graph, channel_means, (square, *weights), value)
         self._replace(norm, y)
         return mean, mean_square
 
@@ -208,6 +209,14 @@ class _Folding:
             self._constants.add(self._graph, weight, name),
             self._constants.add(self._graph, tag, f"tag_of_{name}"),
         )
+
+    def _axis_weights(self, z: fx.Node) -> list[fx.Node]:
+        """Return nodes of what z's sampled rows count along each axis; none: all count alike."""
+        sides = z.meta["val"].shape[2:]
+        return [
+            self._constants.add(self._graph, weights, f"{AXIS_WEIGHTS}{side}")
+            for side, weights in zip(sides, axis_weights(sides) or [], strict=False)
+        ]
 
     def _replace(self, norm: fx.Node, y: fx.Node) -> None:
         """Put y in the place of a BatchNorm, whose other outputs nothing reads."""

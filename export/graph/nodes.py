@@ -15,10 +15,20 @@ def centred_batch_norm_backward(*args: Any) -> Any:
     return aten.native_batch_norm_backward.default(*args)
 
 
-def channel_means(u: torch.Tensor) -> torch.Tensor:
-    """Return means of u (1, C, *spatial) over its positions, (1, C, 1, ...)."""
-    return u.mean([*range(2, u.ndim)], keepdim=True)
+def channel_means(u: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    """Return means of u (1, C, *spatial) over its positions, (1, C, 1, ...).
 
+    weights: of the rows along each axis, 1 in total; none: all count alike.
+    """
+    if not weights:
+        return u.mean([*range(2, u.ndim)], keepdim=True)
+    for axis, own in enumerate(weights, 2):
+        u = torch.tensordot(u, own, dims=([axis], [0])).unsqueeze(axis)
+    return u
+
+
+AXIS_WEIGHTS = "axis_weights_"
+"""What the names of the weights of `channel_means` begin with in a graph."""
 
 BATCH_NORMS = (aten.native_batch_norm.default, aten._native_batch_norm_legit_no_training.default)
 BATCH_NORM_GRADIENTS = (aten.native_batch_norm_backward.default, centred_batch_norm_backward)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -95,3 +97,25 @@ def test_edges_that_cancel_in_the_whole_map_cancel_in_the_sample() -> None:
     z[..., 0, :], z[..., -1, :] = 1.0, -1.0
     assert len(moments.sampled(z)[0, 0]) < 56
     assert moments.sampled(z).mean() == z.mean() == 0
+
+
+@pytest.mark.parametrize("sides", [(112, 112), (56,), (28, 32), (1, 112), (3, 56), (2, 28, 56)])
+def test_edges_count_in_the_sample_as_in_the_whole_map(sides: tuple[int, ...]) -> None:
+    # Maps that know only whether a position is at an edge: the sample says all of them.
+    axes = [torch.rand(side) for side in sides]
+    for axis in axes:
+        axis[1:-1] = torch.rand(())
+    z = functools.reduce(lambda whole, axis: whole.unsqueeze(-1) * axis, axes)[None, None].double()
+    weights = moments.position_weights(z)
+    assert weights is not None
+    assert weights.sum() == pytest.approx(1)
+    centre = torch.zeros(1, dtype=torch.float64)
+    sample = batch_moments(moments.sampled(z), centre, weights)
+    torch.testing.assert_close(sample, batch_moments(z, centre), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (7, 14), (1,), (2, 2), ()])
+def test_where_all_is_measured_all_counts_alike(sides: tuple[int, ...]) -> None:
+    z = torch.rand((1, 1, *sides))
+    assert moments.position_weights(z) is None
+    assert moments.sampled(z) is z

@@ -29,8 +29,10 @@ class LeanKernels(Kernels):
         self._precision = precision
         self._latest: tuple[Tensor, BatchStatistics] | None = None
 
-    def moments(self, z: Tensor, centre: Tensor) -> Moments:
+    def moments(self, z: Tensor, centre: Tensor, weights: Tensor | None = None) -> Moments:
         """Return (mean - centre, biased variance) of z (N, C, *spatial), float32 at least."""
+        if weights is not None:
+            return super().moments(z, centre, weights)
         own = batch_statistics(_wide(z), self._precision)
         if own.code.values.numel():
             self._latest = z, own

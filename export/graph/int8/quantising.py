@@ -15,6 +15,7 @@ from export.graph.int8.codes import LEVELS, Codes, codes_of, geometry, whole
 from export.graph.int8.ranges import ACTIVATIONS, CODES_PASS, Ranges
 from export.graph.int8.sites import Variable, places_in, variable_at, variable_of
 from export.graph.int8.vectors import MIDDLE, SCALE_IN_UNITS, VECTORS, Vectors
+from export.graph.nodes import AXIS_WEIGHTS
 from export.graph.weights import WeightFile
 
 Array = npt.NDArray[Any]
@@ -82,6 +83,8 @@ class _Quantising:
                 self._channelwise(node, variable)
             elif variable is not None and variable.kind == "centre":
                 self._measured(node, variable)
+            elif node.input[1].startswith(AXIS_WEIGHTS):  # of what is measured
+                self._plain(node)
             else:
                 self._convolution(node, variable)
         elif node.op_type == "Gemm" and self._is_layer(node):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from export.graph.emitter import Emitter, Value
-from export.graph.nodes import channel_means
+from export.graph.nodes import AXIS_WEIGHTS, channel_means
 from export.graph.operators.convolution import Geometry
 from export.graph.operators.convolution_gradients import input_gradient
 from export.graph.operators.table import Outputs, aten, emits
@@ -70,9 +70,21 @@ def avg_pool_backward(
 
 
 @emits(channel_means)
-def means_of_channels(e: Emitter, out: Outputs, u: Value) -> Value:
-    """A global pool, which stays in onnxruntime's blocks; reductions do not."""
-    return e.op("GlobalAveragePool", [u], *out[0])
+def means_of_channels(e: Emitter, out: Outputs, u: Value, *weights: Value) -> Value:
+    """A global pool, or convolutions of each channel along one axis and then the next: both stay in
+    onnxruntime's blocks; reductions do not."""
+    if not weights:
+        return e.op("GlobalAveragePool", [u], *out[0])
+    channels = u.shape[1]
+    for axis, own in enumerate(weights, 2):
+        known, kernel = e.known(own), [1 for _ in weights]
+        assert known is not None
+        kernel[axis - 2] = len(known)
+        each = known.view(1, 1, *kernel).expand(channels, 1, *kernel)
+        name = f"{AXIS_WEIGHTS}{own.name}_{axis}_{channels}"
+        left = (*u.shape[:axis], 1, *u.shape[axis + 1 :])
+        u = e.op("Conv", [u, e.variable(name, each)], left, u.dtype, group=channels)
+    return u
 
 
 class _Maxima(NamedTuple):
