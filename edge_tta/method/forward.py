@@ -157,7 +157,7 @@ class Forward:
 
     def _frame_moments(self, z: Tensor, centre: Tensor, kernels: Kernels) -> Moments:
         """Return the moments (N * C,) of each frame of z, views together, at sampled positions."""
-        z, weights = moments.sampled(z), moments.position_weights(z)
+        z, weights = moments.sampled(z)
         if self._frames == 1:
             return kernels.moments(z, centre, weights)
         by_frame = z.reshape(self._frames, -1, *z.shape[1:]).transpose(0, 1).flatten(1, 2)

@@ -47,48 +47,46 @@ def blend(history: Moments, batch: Moments, smoothing: Tensor | float) -> Moment
 def sampling_stride(side: int) -> int:
     """Return k: of a map's side, every k-th row (or column) is measured, the first and last too.
 
-    Padding gives a map's edges statistics of their own, which are measured as they are
-    (`position_weights`): k divides side - 1, and is 1 where nothing else does.
+    Padding gives a map's edges statistics of their own, which are measured as they are: k divides
+    side - 1, and is 1 where nothing else does.
     """
     steps = range(1, max(2, (side - 1) // (LEAST_ROWS - 1) + 1))
     return max(k for k in steps if (side - 1) % k == 0)
 
 
-def sampled(z: Tensor) -> Tensor:
-    """Return the positions of z (N, C, *spatial) that a frame's moments are measured at, a view."""
-    for axis in range(2, z.ndim):
-        k = sampling_stride(z.shape[axis])
-        if k > 1:
-            z = z[(slice(None),) * axis + (slice(None, None, k),)]
-    return z
+def sampled(z: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the positions of z (N, C, *spatial) that a frame's moments are measured at, a view,
+    and their weights, (*spatial) of the view, 1 in total; None: all positions, of equal weight.
+    """
+    strides = [sampling_stride(side) for side in z.shape[2:]]
+    dtype = torch.float64 if z.dtype == torch.float64 else torch.float32
+    weights = axis_weights(z.shape[2:], dtype, z.device)
+    if weights is None:
+        return z, None
+    places = (slice(None), slice(None), *(slice(None, None, k) for k in strides))
+    return z[places], functools.reduce(lambda whole, axis: whole.unsqueeze(-1) * axis, weights)
 
 
-def axis_weights(sides: Sequence[int], device: torch.device | None = None) -> list[Tensor] | None:
-    """Return what the rows count that `sampled` leaves along each axis, 1 in total, float32.
+def axis_weights(
+    sides: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | None = None
+) -> list[Tensor] | None:
+    """Return the weights of the rows that `sampled` keeps of a map, 1 in total along each axis.
 
     An edge stands for itself alone, what is measured between the edges for all that lies there.
-    None: all are measured, and count alike.
-
-    Args:
-        sides: of the whole map.
+    None: all rows are kept, and weigh the same.
     """
     if all(sampling_stride(side) == 1 for side in sides):
         return None
-    axes = []
+    full = functools.partial(torch.full, dtype=dtype, device=device)
+    weights = []
     for side in sides:
-        count = (side - 1) // sampling_stride(side) + 1
-        inside = (torch.arange(count, device=device) % max(1, count - 1)).clamp(max=1)
-        more = (side - 2) / max(1, count - 2) - 1
-        axes.append((1 + more * inside) / side)
-    return axes
-
-
-def position_weights(z: Tensor) -> Tensor | None:
-    """Return what each position of `sampled(z)` counts, of its sides; None: all count alike."""
-    axes = axis_weights(z.shape[2:], z.device)
-    if axes is None:
-        return None
-    return functools.reduce(lambda whole, axis: whole.unsqueeze(-1) * axis, axes)
+        inside = (side - 1) // sampling_stride(side) - 1
+        if inside < 1:
+            weights.append(full((side,), 1 / side))
+            continue
+        edge = full((1,), 1 / side)
+        weights.append(torch.cat([edge, full((inside,), (side - 2) / (side * inside)), edge]))
+    return weights
 
 
 def pooled(batches: Sequence[Moments]) -> Moments:

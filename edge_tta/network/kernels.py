@@ -67,12 +67,13 @@ class Kernels:
 def batch_moments(z: Tensor, source_mean: Tensor, weights: Tensor | None = None) -> Moments:
     """Offset from the source mean and biased variance of z (N, C, *spatial), each (C,) (Eq. 4).
 
-    weights: of each position, (*spatial), 1 in total; None: all count alike.
+    weights: of each position, (*spatial), 1 in total, float32, or float64 as z; None: all count
+        alike.
     """
     axes = [0, *range(2, z.ndim)]
     wide = z if z.dtype == torch.float64 else z.float()
     if weights is not None:
-        shares = weights.to(wide.dtype) / len(z)
+        shares = weights / len(z)
         mean = (wide * shares).sum(axes)
         centred = wide - mean.view((1, -1) + (1,) * (z.ndim - 2))
         return mean - source_mean, (centred * centred * shares).sum(axes)

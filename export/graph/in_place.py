@@ -211,11 +211,15 @@ class _Folding:
         )
 
     def _axis_weights(self, z: fx.Node) -> list[fx.Node]:
-        """Return nodes of what z's sampled rows count along each axis; none: all count alike."""
+        """Return nodes of the weights of z's sampled rows along each axis; none: all weigh the
+        same."""
         sides = z.meta["val"].shape[2:]
+        weights = axis_weights(sides)
+        if weights is None:
+            return []
         return [
-            self._constants.add(self._graph, weights, f"{AXIS_WEIGHTS}{side}")
-            for side, weights in zip(sides, axis_weights(sides) or [], strict=False)
+            self._constants.add(self._graph, own, f"{AXIS_WEIGHTS}{side}")
+            for side, own in zip(sides, weights, strict=True)
         ]
 
     def _replace(self, norm: fx.Node, y: fx.Node) -> None:

@@ -133,7 +133,8 @@ class Constants:
 
 @dataclass(frozen=True)
 class _Statistics:
-    """The nodes of `moments.batch_moments` on z, and what else reads z: BatchNorm, its gradient."""
+    """The nodes of `kernels.batch_moments` on z, without weights, and what else reads z: BatchNorm,
+    its gradient."""
 
     z: fx.Node
     mean: fx.Node

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_tta.adapter import Adapter
-from edge_tta.bundle.folder import Bundle
-from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.models import Model
 from export.bundle import export_bundle
 from export.parity import STEP_TOLERANCE
@@ -84,22 +82,20 @@ def test_layers_that_stay_as_trained_are_not_measured(tmp_path: Path) -> None:
 
 
 class _Large(nn.Module):
-    """Maps and a signal measured in part: a side of 112, and one of 38 beside one of 112, both
-    leave 38 rows."""
+    """Maps and a signal measured in part, of as many channels: sides of 112, beside one of 38 and
+    alone, all leave 38 rows."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
         self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, (3, 1), padding=1), nn.BatchNorm2d(4)
-        self.conv3, self.bn3 = nn.Conv2d(4, 4, 3, (1, 2), padding=1), nn.BatchNorm2d(4)
-        self.conv4, self.bn4 = nn.Conv1d(4, 5, 3, padding=1), nn.BatchNorm1d(5)
-        self.head = nn.Linear(5, 4)
+        self.conv3, self.bn3 = nn.Conv1d(4, 4, 3, padding=1), nn.BatchNorm1d(4)
+        self.head = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(x)))
         x = functional.relu(self.bn2(self.conv2(x)))
-        x = functional.relu(self.bn3(self.conv3(x)))
-        x = functional.relu(self.bn4(self.conv4(x.mean(3))))
+        x = functional.relu(self.bn3(self.conv3(x.mean(2))))
         logits: Tensor = self.head(x.mean(2))
         return logits
 
@@ -114,13 +110,11 @@ def test_rows_that_are_measured_weigh_as_in_pytorch_in_int8_too(tmp_path: Path) 
     parity = done.parity["nanoadapt:norm"]
     assert max(parity.logits, parity.state) <= STEP_TOLERANCE
     export_bundle(model, [adapter], "edge", tmp_path / "int8", frames, int8=frames)
-    coded, plain = (
-        Adapter(OnnxEngine(Bundle(tmp_path / "int8"), "nanoadapt:norm", int8=int8))
-        for int8 in (True, False)
-    )
+    coded, plain = Adapter(tmp_path / "int8"), Adapter(tmp_path / "float32")
     for frame in frames:
         coded(frame), plain(frame)
+    assert not getattr(plain.engine, "not_folded", "none")
     for key in ("calib.recent_offset", "calib.recent_variance"):
         int8, wanted = coded.state[key], plain.state[key]
         assert not np.array_equal(int8, wanted)
-        assert np.abs(int8 - wanted).mean() < 0.02 * np.abs(wanted).mean(), key
+        assert np.abs(int8 - wanted).mean() < 0.01 * np.abs(wanted).mean(), key

@@ -27,7 +27,7 @@ class _Measuring(Fixed):
 
     def statistics(self, site: Any, z: Tensor, watched: Any, kernels: Kernels) -> Statistics:
         chosen = super().statistics(site, z, watched, kernels)
-        sampled, weights = moments.sampled(z), moments.position_weights(z)
+        sampled, weights = moments.sampled(z)
         frame = kernels.moments(sampled, site.layer.mean, weights)
         self.sites[site.index] = z, chosen, frame
         return chosen

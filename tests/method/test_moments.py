@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -86,7 +84,7 @@ def test_first_batch_replaces_the_source_statistics_when_asked() -> None:
 
 @pytest.mark.parametrize("side", [1, 2, 7, 14, 28, 32, 56, 112, 160, 224])
 def test_sampled_rows_are_evenly_spaced_from_edge_to_edge_and_enough(side: int) -> None:
-    rows = moments.sampled(torch.arange(side).view(1, 1, side)).flatten()
+    rows = moments.sampled(torch.arange(side).view(1, 1, side))[0].flatten()
     assert (rows[0], rows[-1]) == (0, side - 1)
     assert len(set(rows.diff().tolist())) <= 1
     assert len(rows) >= min(side, moments.LEAST_ROWS)
@@ -95,27 +93,43 @@ def test_sampled_rows_are_evenly_spaced_from_edge_to_edge_and_enough(side: int) 
 def test_edges_that_cancel_in_the_whole_map_cancel_in_the_sample() -> None:
     z = torch.zeros((1, 1, 56, 56))
     z[..., 0, :], z[..., -1, :] = 1.0, -1.0
-    assert len(moments.sampled(z)[0, 0]) < 56
-    assert moments.sampled(z).mean() == z.mean() == 0
+    sample, _ = moments.sampled(z)
+    assert len(sample[0, 0]) < 56
+    assert sample.mean() == z.mean() == 0
 
 
 @pytest.mark.parametrize("sides", [(112, 112), (56,), (28, 32), (1, 112), (3, 56), (2, 28, 56)])
 def test_edges_count_in_the_sample_as_in_the_whole_map(sides: tuple[int, ...]) -> None:
     # Maps that know only whether a position is at an edge: the sample says all of them.
-    axes = [torch.rand(side) for side in sides]
-    for axis in axes:
-        axis[1:-1] = torch.rand(())
-    z = functools.reduce(lambda whole, axis: whole.unsqueeze(-1) * axis, axes)[None, None].double()
-    weights = moments.position_weights(z)
+    z = torch.ones((2, 3, *(1 for _ in sides)), dtype=torch.float64)
+    for axis, side in enumerate(sides, 2):
+        rows = torch.rand((2, 3, side), dtype=torch.float64)
+        rows[..., 1:-1] = torch.rand((2, 3, 1), dtype=torch.float64)
+        z = z * rows.view(2, 3, *(side if other == axis else 1 for other in range(2, z.ndim)))
+    sample, weights = moments.sampled(z)
     assert weights is not None
+    assert weights.shape == sample.shape[2:]
     assert weights.sum() == pytest.approx(1)
-    centre = torch.zeros(1, dtype=torch.float64)
-    sample = batch_moments(moments.sampled(z), centre, weights)
-    torch.testing.assert_close(sample, batch_moments(z, centre), rtol=1e-6, atol=0)
+    centre = torch.rand(3, dtype=torch.float64)
+    of_sample = batch_moments(sample, centre, weights)
+    torch.testing.assert_close(of_sample, batch_moments(z, centre))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_weights_are_as_exact_as_the_moments(dtype: torch.dtype) -> None:
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16)
+    try:
+        _, weights = moments.sampled(torch.zeros((1, 1, 112, 112), dtype=dtype))
+    finally:
+        torch.set_default_dtype(default)
+    assert weights is not None
+    assert weights.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
 
 
 @pytest.mark.parametrize("sides", [(32, 32), (7, 14), (1,), (2, 2), ()])
 def test_where_all_is_measured_all_counts_alike(sides: tuple[int, ...]) -> None:
     z = torch.rand((1, 1, *sides))
-    assert moments.position_weights(z) is None
-    assert moments.sampled(z) is z
+    sample, weights = moments.sampled(z)
+    assert sample is z
+    assert weights is None

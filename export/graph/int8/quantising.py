@@ -83,7 +83,7 @@ class _Quantising:
                 self._channelwise(node, variable)
             elif variable is not None and variable.kind == "centre":
                 self._measured(node, variable)
-            elif node.input[1].startswith(AXIS_WEIGHTS):  # of what is measured
+            elif node.input[1].startswith(AXIS_WEIGHTS):  # a mean, which stays float32
                 self._plain(node)
             else:
                 self._convolution(node, variable)

@@ -81,7 +81,7 @@ def means_of_channels(e: Emitter, out: Outputs, u: Value, *weights: Value) -> Va
         assert known is not None
         kernel[axis - 2] = len(known)
         each = known.view(1, 1, *kernel).expand(channels, 1, *kernel)
-        name = f"{AXIS_WEIGHTS}{own.name}_{axis}_{channels}"
+        name = f"{AXIS_WEIGHTS}{own.name}_{'x'.join(str(side) for side in each.shape)}"
         left = (*u.shape[:axis], 1, *u.shape[axis + 1 :])
         u = e.op("Conv", [u, e.variable(name, each)], left, u.dtype, group=channels)
     return u
