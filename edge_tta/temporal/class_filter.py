@@ -10,15 +10,16 @@ for each stay probability s and temperature T:
     predicted = s^e old + (1 - s^e) prior           e = novelty x time in frame intervals
     evidence  = sum_k predicted_k like_k
     belief    = predicted like / evidence
-    evidence <- evidence exp(-TOLL novelty)
+    evidence <- evidence exp(-toll novelty)
 
 prior: running mean of p, one for each temperature; with a common one rare classes would win by
 themselves. Beside them stand models that take every frame alone, with the network's own prediction
 as belief. One has evidence 1. The others say that predictions resemble each other because the
 network's preferences drift: adaptation does that, in random order too. What they expect of a frame
 is a short running mean of p, over DRIFTS frames. The toll is what resemblance must at least tell
-before it counts: a class that stays tells far more, a drift less. Models are weighed by their
-evidence (the fixed-share forecaster of Herbster and Warmuth, "Tracking the Best Expert", 1998):
+before it counts: a class that stays tells far more, a drift less, but of more classes one is always
+found that drifts much. Models are weighed by their evidence (the fixed-share forecaster of Herbster
+and Warmuth, "Tracking the Best Expert", 1998):
 
     weight <- (1 - SHARE) weight evidence / sum + SHARE initial weight
     answer  = sum over models of weight x belief
@@ -63,8 +64,8 @@ PRIOR_FRAMES, PRIOR_MEMORY = 10.0, 600.0
 PACE_FRAMES = 50
 """Frames that the mean novelty is over, with which it is told how long a class stays."""
 
-TOLL = 0.05
-"""In nats a frame of news."""
+TOLL, FEW_CLASSES, TOLL_OF_A_CLASS = 0.05, 10, 2.5e-4
+"""In nats a frame of news: up to so many classes, and for each one more."""
 
 _LEAST_NOVELTY = 0.01
 _TINY = np.float32(1e-30)
@@ -116,7 +117,7 @@ class ClassFilter:
         self._stays = np.array(STAYS)
         self._temperatures = np.array(TEMPERATURES, np.float32)[:, None]
         self._drift_rates = 1 / np.array(DRIFTS, np.float32)[:, None]
-        self._classes = classes
+        self._classes, self._toll = classes, toll(classes)
         count = len(TEMPERATURES) * len(STAYS)
         self._first = np.full((len(TEMPERATURES), len(STAYS)), (1 - ALONE) / count)
         count = len(TEMPERATURES) * len(DRIFTS)
@@ -163,7 +164,7 @@ class ClassFilter:
         evidence = predicted.sum(-1)
         predicted /= np.maximum(evidence, _TINY)[..., None]
         self._belief = predicted
-        evidence = evidence * np.exp(-TOLL * novelty)
+        evidence = evidence * np.exp(-self._toll * novelty)
         self._weigh(evidence, (prior.recent * like[:, None]).sum(-1))
         mean = prior.mean + (p - prior.mean) * (novelty / min(prior.seen, PRIOR_MEMORY))
         prior.mean = np.maximum(mean, _LEAST_PRIOR)
@@ -204,6 +205,11 @@ class ClassFilter:
         """Return the expected number of frames until the class changes."""
         lengths = 1 / (1 - self._stays ** max(self._pace, _LEAST_NOVELTY))
         return float(self._alone() + (self._weights.sum(0) * lengths).sum())
+
+
+def toll(classes: int) -> float:
+    """Return what resemblance must at least tell before it counts, in nats a frame of news."""
+    return TOLL + TOLL_OF_A_CLASS * max(0, classes - FEW_CLASSES)
 
 
 def _first_prior(classes: int) -> _Prior:
