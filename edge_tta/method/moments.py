@@ -44,6 +44,7 @@ def blend(history: Moments, batch: Moments, smoothing: Tensor | float) -> Moment
     )
 
 
+@functools.cache
 def sampling_stride(side: int) -> int:
     """Return k: of a map's side, every k-th row (or column) is measured, the first and last too.
 

@@ -13,9 +13,8 @@ from edge_tta.bundle.folding import MEAN, SQUARE, VARIABLE
 from export.graph.emitter import IR_VERSION, MICROSOFT, OPSET
 from export.graph.int8.codes import LEVELS, Codes, codes_of, geometry, whole
 from export.graph.int8.ranges import ACTIVATIONS, CODES_PASS, Ranges
-from export.graph.int8.sites import Variable, places_in, variable_at, variable_of
+from export.graph.int8.sites import Variable, is_mean, places_in, variable_at, variable_of
 from export.graph.int8.vectors import MIDDLE, SCALE_IN_UNITS, VECTORS, Vectors
-from export.graph.nodes import AXIS_WEIGHTS
 from export.graph.weights import WeightFile
 
 Array = npt.NDArray[Any]
@@ -83,7 +82,7 @@ class _Quantising:
                 self._channelwise(node, variable)
             elif variable is not None and variable.kind == "centre":
                 self._measured(node, variable)
-            elif node.input[1].startswith(AXIS_WEIGHTS):  # a mean, which stays float32
+            elif is_mean(node):  # stays float32
                 self._plain(node)
             else:
                 self._convolution(node, variable)

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from onnx import ModelProto, ValueInfoProto, numpy_helper
 
 from edge_tta.prepare import Images
-from export.graph.int8.sites import places_in, variable_at
-from export.graph.nodes import AXIS_WEIGHTS
+from export.graph.int8.sites import is_mean, places_in, variable_at
 from export.session import session_of
 
 Array = npt.NDArray[Any]
@@ -76,7 +75,7 @@ def _at_state(graph: ModelProto, vectors: Mapping[str, Array]) -> ModelProto:
 
 def _coded(graph: ModelProto) -> list[str]:
     """Return the names of tensors that may have codes, but for the images."""
-    nodes = [n for n in graph.graph.node if not any(i.startswith(AXIS_WEIGHTS) for i in n.input)]
+    nodes = [node for node in graph.graph.node if not is_mean(node)]
     read = {name for node in nodes if node.op_type in _READ for name in node.input[:2]}
     made = {node.output[0] for node in nodes if node.op_type in _MADE}
     known = {tensor.name for tensor in graph.graph.initializer}

@@ -1,4 +1,4 @@
-"""Variable convolutions of a folded graph, as their weights' names tell them."""
+"""Convolutions of a folded graph that are variable, or take means, as their weights' names tell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto
 
 from edge_tta.bundle.folding import VARIABLE, places_of
+from export.graph.nodes import AXIS_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ def variable_of(weight: str) -> Variable | None:
 def variable_at(node: NodeProto) -> Variable | None:
     """Return the variable convolution that a node is; None: it is none."""
     return variable_of(node.input[1]) if node.op_type == "Conv" else None
+
+
+def is_mean(node: NodeProto) -> bool:
+    """Tell whether a node is a convolution that takes means of what is measured, along one axis."""
+    return node.op_type == "Conv" and node.input[1].startswith(AXIS_WEIGHTS)
 
 
 def places_in(graph: ModelProto) -> dict[int, slice]:
