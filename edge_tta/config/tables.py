@@ -111,7 +111,7 @@ class LossConfig:
             prediction, f the running frequency of classes, that asks for the rarer ones, >= 0;
             `anchored` only. With an entropy as the host's loss, 1 is information maximisation.
         reliable_below: NanoAdapt learns only from images whose entropy is below this share of ln C
-            (C classes), whatever the host, >= 0; 0: from all.
+            (C classes, more than 32 counted as 32), whatever the host, >= 0; 0: from all.
         fisher_weight: eata's beta, of the regulariser that keeps parameters near the source, >= 0;
             published: 2000 for ImageNet, 1 for CIFAR-10. Above 0 `Adapter.estimate_fisher` must be
             called first. 0: no regulariser.

@@ -12,7 +12,7 @@ from torch import Tensor
 from edge_tta.config import make_config
 from edge_tta.method.calibration import class_balance
 from edge_tta.method.hosts import HostLoss, make_host
-from edge_tta.method.loss import both, make_loss
+from edge_tta.method.loss import Loss, both, make_loss
 from edge_tta.method.state import State
 from edge_tta.method.step import Step
 from tests.adapters import shared
@@ -150,6 +150,17 @@ def test_images_that_are_not_reliable_have_no_loss_and_the_others_their_whole(
     assert any(kept)
     assert not all(kept)
     torch.testing.assert_close(losses, torch.where(torch.tensor(kept), whole, 0.0))
+
+
+@pytest.mark.parametrize("classes", [31, 32, 33, 1000])
+def test_the_limit_of_reliable_images_rises_no_further_beyond_32_classes(classes: int) -> None:
+    logits = torch.linspace(0, 12, 400)[:, None] * torch.eye(classes)[0]
+    mask = Loss(False, 0.0, 0.4, None).weights(logits, {}, 1).mask
+    assert mask is not None
+    limit = 0.4 * math.log(min(classes, 32))
+    rows = [sum(-x * math.log(x) for x in row) for row in logits.double().softmax(-1).tolist()]
+    assert mask.tolist() == [entropy < limit for entropy in rows]
+    assert 0 < sum(mask.tolist()) < len(rows)
 
 
 def test_a_stream_of_one_prediction_is_pushed_away_from_it_by_learning() -> None:
