@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from edge_tta.probability import Vector, as_array, entropy, softmax
 from edge_tta.temporal.accuracy import Accuracy, AccuracyEstimate
-from edge_tta.temporal.class_filter import ClassFilter
+from edge_tta.temporal.class_filter import SOURCE_PRIOR_FRAMES, ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty
 from edge_tta.temporal.running import Running
 
@@ -130,7 +130,7 @@ class _Network:
     """Class filter, accuracy and mutual information of one network's predictions."""
 
     def __init__(self, classes: int) -> None:
-        self._filter = ClassFilter(classes)
+        self._filter = ClassFilter(classes, SOURCE_PRIOR_FRAMES)  # of both, to compare alike
         self._p = Running(MEMORY), Running(LONG_MEMORY)
         self._entropy: Running = Running(MEMORY)
         self.accuracy = AccuracyEstimate(MEMORY)

@@ -58,8 +58,13 @@ DRIFTS = (10, 30, 100)
 SHARE = 1e-3
 FADING = 0.3
 
-PRIOR_FRAMES, PRIOR_MEMORY = 10.0, 600.0
-"""Frames of news that a prior counts as with the first one seen, and is over at most."""
+PRIOR_FRAMES, SOURCE_PRIOR_FRAMES = 50.0, 10.0
+"""Frames of news that a prior counts as with the first one seen, of an adapted network and of the
+source. The source prefers some classes under corruption, which is to be learned soon; calibration
+takes that out, and then what is learned soon are the first things seen."""
+
+PRIOR_MEMORY = 600.0
+"""Frames of news that a prior is over at most."""
 
 PACE_FRAMES = 50
 """Frames that the mean novelty is over, with which it is told how long a class stays."""
@@ -96,7 +101,7 @@ class _Prior:
 
     mean: Array
     recent: Array
-    seen: float = PRIOR_FRAMES
+    seen: float
 
 
 class ClassFilter:
@@ -104,14 +109,15 @@ class ClassFilter:
 
     Args:
         classes: number of classes, from 1.
+        prior_frames: that the prior, all classes alike, counts as before the first frame.
 
-    Raises ValueError for fewer.
+    Raises ValueError for fewer classes.
 
     Attributes:
         log_evidence: of all models together against the frames alone, in nats, since the start.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, prior_frames: float = PRIOR_FRAMES) -> None:
         if classes < 1:
             raise ValueError(f"classes must be >= 1, got {classes}")
         self._stays = np.array(STAYS)
@@ -126,7 +132,7 @@ class ClassFilter:
         self._belief: Array = np.full(shape, 1 / classes, np.float32)
         self._weights, self._drifting = self._first, self._first_drifting
         self._without_drift = ALONE / 2
-        self._prior = _first_prior(classes)
+        self._prior = _first_prior(classes, prior_frames)
         self._pace = 1.0
         self.log_evidence = 0.0
 
@@ -212,7 +218,7 @@ def toll(classes: int) -> float:
     return TOLL + TOLL_OF_A_CLASS * max(0, classes - FEW_CLASSES)
 
 
-def _first_prior(classes: int) -> _Prior:
+def _first_prior(classes: int, frames: float) -> _Prior:
     """Return the prior before the first frame: all classes alike."""
     uniform = np.full((len(TEMPERATURES), classes), 1 / classes, np.float32)
-    return _Prior(uniform, uniform[:, None].repeat(len(DRIFTS), 1))
+    return _Prior(uniform, uniform[:, None].repeat(len(DRIFTS), 1), frames)

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
 from edge_tta.temporal.accuracy import AccuracyEstimate
-from edge_tta.temporal.class_filter import Belief, ClassFilter
+from edge_tta.temporal.class_filter import PRIOR_FRAMES, SOURCE_PRIOR_FRAMES, Belief, ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty, block_means
 
 _INTERVALS = 64
@@ -46,6 +46,9 @@ class Filtered:
 
     def __init__(self, predictor: Predictor, sure_above: float | None = None) -> None:
         self._predictor, self._sure_above = predictor, sure_above
+        config = getattr(predictor, "config", None)  # a guard, which has none, adapts
+        source = config is not None and config.method == "source"
+        self._prior_frames = SOURCE_PRIOR_FRAMES if source else PRIOR_FRAMES
         self.reset_filter()
 
     def reset_filter(self) -> None:
@@ -89,7 +92,7 @@ class Filtered:
         answers = []
         for means, row in zip(blocks, as_array(logits), strict=True):
             if self._filter is None:
-                self._filter = ClassFilter(len(row))
+                self._filter = ClassFilter(len(row), self._prior_frames)
             self.novelty = self._novelty.update(means)
             self.belief = self._filter.update(row, novelty=self.novelty, interval=interval)
             if np.isfinite(self.belief.p).all():

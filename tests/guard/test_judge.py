@@ -53,7 +53,7 @@ def test_advantage_is_that_of_the_equations(run: int, frames: int) -> None:
     adapted, source = (
         RNG.normal(size=(2, frames, 5)) + np.eye(5)[classes] * [[[6]], [[1]]]
     ).astype(np.float32)
-    judge, novelty, filters = Judge(5), Novelty(), (ClassFilter(5), ClassFilter(5))
+    judge, novelty, filters = Judge(5), Novelty(), (ClassFilter(5, 10), ClassFilter(5, 10))
     believed: list[list[float]] = [[], []]
     alone: list[float] = []
     for picture, *rows in zip(pictures, adapted, source, strict=True):

@@ -97,14 +97,14 @@ def test_it_sums_over_all_sequences_of_classes(seed: int) -> None:
     np.testing.assert_allclose(answers, _enumerated(logits, intervals), rtol=2e-5)
 
 
-def _plain(logits: Any, novelties: Any) -> Any:
+def _plain(logits: Any, novelties: Any, prior_frames: float) -> Any:
     """The equations of the module, one number at a time."""
     classes = len(logits[0])
     models = [(t, s) for t in TEMPERATURES for s in STAYS]
     beliefs = {m: [1 / classes] * classes for m in models}
     priors = {t: [1 / classes] * classes for t in TEMPERATURES}
     recent = {(t, d): [1 / classes] * classes for t in TEMPERATURES for d in DRIFTS}
-    seen = PRIOR_FRAMES
+    seen = prior_frames
     first: dict[Any, float] = dict.fromkeys(models, (1 - ALONE) / len(models))
     first |= dict.fromkeys((("drift", *key) for key in recent), ALONE / 2 / len(recent))
     first["alone"] = ALONE / 2
@@ -146,17 +146,19 @@ def _plain(logits: Any, novelties: Any) -> Any:
     return answers
 
 
-@pytest.mark.parametrize("classes", [5, 60])
-def test_novelty_weighs_likelihood_memory_and_stay(classes: int) -> None:
+@pytest.mark.parametrize(("classes", "prior_frames"), [(5, 10.0), (60, 50.0)])
+def test_novelty_weighs_likelihood_memory_and_stay(classes: int, prior_frames: float) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(40, classes)) * 4
     novelties = rng.uniform(0.02, 1, 40)
-    by_filter = ClassFilter(classes)
+    by_filter = ClassFilter(classes, prior_frames)
     answers = [
         by_filter.update(row, novelty=novelty).p
         for row, novelty in zip(logits, novelties, strict=True)
     ]
-    np.testing.assert_allclose(answers, _plain(logits, novelties), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        answers, _plain(logits, novelties, prior_frames), rtol=1e-3, atol=1e-6
+    )
 
 
 def test_preferences_that_change_are_no_stay_of_one_class_in_a_thousand() -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from edge_tta.guard import Guard
+from edge_tta.probability import as_array
 from edge_tta.temporal import ClassFilter, Filtered, Novelty
 from edge_tta.temporal.novelty import block_means
 from tests.adapters import adapter, assert_same, stream
@@ -62,6 +64,23 @@ def test_adaptation_goes_on_as_without(method: str) -> None:
         assert answer.shape == filtered.raw.shape
         assert torch.equal(filtered.raw, alone(images))
     assert_same(inner.state, alone.state)
+
+
+@pytest.mark.parametrize(
+    ("method", "guarded", "frames"),
+    [("source", False, 10), ("nanoadapt:tent/edge", False, 50), ("nanoadapt:tent/edge", True, 50)],
+)
+def test_the_source_s_preferences_are_learned_sooner(
+    method: str, guarded: bool, frames: int
+) -> None:
+    inner = adapter(method)
+    filtered, answers, rows = Filtered(Guard(inner) if guarded else inner), [], []
+    for images in stream(6, n=1):
+        answers.append(as_array(filtered(images))[0])
+        rows.append((as_array(filtered.raw)[0], filtered.novelty))
+    by_filter = ClassFilter(len(rows[0][0]), frames)
+    for answer, (row, novelty) in zip(answers, rows, strict=True):
+        np.testing.assert_allclose(np.exp(answer), by_filter.update(row, novelty=novelty).p, 1e-4)
 
 
 def test_learn_is_passed_on() -> None:
