@@ -91,7 +91,7 @@ class Predictors:
         if method == name:
             self._compared[label] = None
         else:
-            self._compared[label + FILTER] = Filtered(other)
+            self._compared[label + FILTER] = Filtered(other, of_source=label == SOURCE)
 
     def reset(self) -> None:
         """Return to the source: adapter, guard, and what the filter believes."""

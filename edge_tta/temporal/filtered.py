@@ -36,6 +36,8 @@ class Filtered:
         predictor: an adapter of any method, `source` included, or a guard.
         sure_above: `edge_tta.temporal.accuracy.threshold` of the network's source frames, by which
             the accuracy of an adapting network is estimated in random order too; None: unknown.
+        of_source: the answers are the source network's, whose preferences are learned sooner; None:
+            where the predictor is an adapter of the method `source`.
 
     Attributes:
         belief: after the latest frame; None before the first.
@@ -44,11 +46,18 @@ class Filtered:
         accuracy: estimated, of the latest frames.
     """
 
-    def __init__(self, predictor: Predictor, sure_above: float | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        sure_above: float | None = None,
+        *,
+        of_source: bool | None = None,
+    ) -> None:
         self._predictor, self._sure_above = predictor, sure_above
-        config = getattr(predictor, "config", None)  # a guard, which has none, adapts
-        source = config is not None and config.method == "source"
-        self._prior_frames = SOURCE_PRIOR_FRAMES if source else PRIOR_FRAMES
+        if of_source is None:
+            config = getattr(predictor, "config", None)  # a guard, which has none, adapts
+            of_source = config is not None and config.method == "source"
+        self._prior_frames = SOURCE_PRIOR_FRAMES if of_source else PRIOR_FRAMES
         self.reset_filter()
 
     def reset_filter(self) -> None:

@@ -229,6 +229,16 @@ def test_with_a_filter_the_source_is_compared_with_filtered_too() -> None:
     assert compared == [[], *[["source", "source+filter"]] * 2]
 
 
+def test_the_source_is_filtered_alike_beside_another_method_and_by_itself() -> None:
+    beside, by_itself = _seeing(compare=("source+filter",))[0], _seeing("source", filtered=True)[0]
+    adapted = _seeing(filtered=True)[0]
+    for _ in range(5):
+        compared, reading = _see(beside).readings["source+filter"], _see(by_itself).reading
+        assert compared == reading
+        other = _see(adapted).reading
+    assert reading != other
+
+
 def test_without_a_filter_the_answer_is_what_the_frame_says() -> None:
     result = _see(_seeing()[0])
     assert result.reading == result.raw
