@@ -132,7 +132,9 @@ def predictor_of(
     guard = Guard(adapter) if is_guarded(label) else None
     every = every_of(label)
     inner = guard or (adapter if every == 1 else Scheduled(adapter, every))
-    return (Filtered(inner, sure_above) if is_filtered(label) else inner), guard
+    if not is_filtered(label):
+        return inner, guard
+    return Filtered(inner, sure_above, of_source=adapter.config.method == "source"), guard
 
 
 def ablation(host: str) -> dict[str, MethodConfig]:

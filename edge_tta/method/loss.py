@@ -4,7 +4,7 @@
 
 certainty: min(1, 1/H) of Eq. 9. The rest is this project's, and off in the preset `paper`: balance
 (`class_balance_weight`) and f, the running frequency of classes, where the calibration knows them;
-mask: images whose entropy is below a share of ln K, of at most `MOST_CLASSES`.
+mask: images whose entropy is below a share of ln K, of at most `CLASSES_IN_LIMIT`.
 
 Axes: n images, views among them; K classes.
 """
@@ -26,7 +26,7 @@ from edge_tta.method.hosts import HostLoss
 from edge_tta.method.hosts.base import mean_over
 from edge_tta.method.state import State
 
-MOST_CLASSES = 32
+CLASSES_IN_LIMIT = 32
 """More classes are counted as so many: 0.4 ln K of a thousand lets images teach whose class is
 mostly wrong."""
 
@@ -49,7 +49,7 @@ class Loss:
     Attributes:
         by_certainty: min(1, 1/H) weighs.
         diversity: weight of E_p[ln f], >= 0.
-        reliable_below: share of ln K, K at most `MOST_CLASSES`; 0: every image teaches.
+        reliable_below: share of ln K, K at most `CLASSES_IN_LIMIT`; 0: every image teaches.
         smoothing: of the running frequency of classes; None: none is known.
     """
 
@@ -74,7 +74,7 @@ class Loss:
             )
             balance = class_balance.class_balance_weight(logits.softmax(-1), frequency)
         if self.reliable_below:
-            limit = self.reliable_below * math.log(min(logits.shape[-1], MOST_CLASSES))
+            limit = self.reliable_below * math.log(min(logits.shape[-1], CLASSES_IN_LIMIT))
             mask = accumulation.entropy(logits) < limit
         return Weights(certainty, balance, frequency, mask)
 

@@ -71,8 +71,10 @@ class Predictors:
         self.schedule = schedule or Schedule()
         self.task: Task = task or Classification()
         # The source network, which nothing corrects, is sure where it is wrong.
-        known = None if self.method == SOURCE else sure_above
-        self._filter = Filtered(guard or adapter, known) if filtered else None
+        of_source = self.method == SOURCE
+        known = None if of_source else sure_above
+        inner = guard or adapter
+        self._filter = Filtered(inner, known, of_source=of_source) if filtered else None
         self._compare_labelled = compare is None and self.method != SOURCE
         self._others: dict[str, Adapter] = {}
         self._compared: dict[str, Filtered | None] = {}

@@ -60,8 +60,8 @@ FADING = 0.3
 
 PRIOR_FRAMES, SOURCE_PRIOR_FRAMES = 50.0, 10.0
 """Frames of news that a prior counts as with the first one seen, of an adapted network and of the
-source. The source prefers some classes under corruption, which is to be learned soon; calibration
-takes that out, and then what is learned soon are the first things seen."""
+source. Under corruption the source prefers some classes, and a prior has to learn that soon;
+calibration takes it out, and what is learned soon would be the first things seen."""
 
 PRIOR_MEMORY = 600.0
 """Frames of news that a prior is over at most."""
@@ -109,9 +109,9 @@ class ClassFilter:
 
     Args:
         classes: number of classes, from 1.
-        prior_frames: that the prior, all classes alike, counts as before the first frame.
+        prior_frames: as of `PRIOR_FRAMES`, from 1.
 
-    Raises ValueError for fewer classes.
+    Raises ValueError for fewer.
 
     Attributes:
         log_evidence: of all models together against the frames alone, in nats, since the start.
@@ -120,6 +120,8 @@ class ClassFilter:
     def __init__(self, classes: int, prior_frames: float = PRIOR_FRAMES) -> None:
         if classes < 1:
             raise ValueError(f"classes must be >= 1, got {classes}")
+        if not prior_frames >= 1:
+            raise ValueError(f"prior_frames must be >= 1, got {prior_frames}")
         self._stays = np.array(STAYS)
         self._temperatures = np.array(TEMPERATURES, np.float32)[:, None]
         self._drift_rates = 1 / np.array(DRIFTS, np.float32)[:, None]

@@ -36,8 +36,7 @@ class Filtered:
         predictor: an adapter of any method, `source` included, or a guard.
         sure_above: `edge_tta.temporal.accuracy.threshold` of the network's source frames, by which
             the accuracy of an adapting network is estimated in random order too; None: unknown.
-        of_source: the answers are the source network's, whose preferences are learned sooner; None:
-            where the predictor is an adapter of the method `source`.
+        of_source: the answers are the source network's, whose preferences are learned sooner.
 
     Attributes:
         belief: after the latest frame; None before the first.
@@ -51,12 +50,9 @@ class Filtered:
         predictor: Predictor,
         sure_above: float | None = None,
         *,
-        of_source: bool | None = None,
+        of_source: bool = False,
     ) -> None:
         self._predictor, self._sure_above = predictor, sure_above
-        if of_source is None:
-            config = getattr(predictor, "config", None)  # a guard, which has none, adapts
-            of_source = config is not None and config.method == "source"
         self._prior_frames = SOURCE_PRIOR_FRAMES if of_source else PRIOR_FRAMES
         self.reset_filter()
 

@@ -11,6 +11,8 @@ from bench.methods import every_of, is_filtered, is_guarded, parse_methods, pred
 from edge_tta.adapter import Adapter
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
+from edge_tta.temporal import ClassFilter, Filtered
+from edge_tta.temporal.class_filter import PRIOR_FRAMES, SOURCE_PRIOR_FRAMES
 from tests.networks import network
 
 
@@ -146,6 +148,27 @@ def test_guard_and_filter_stand_around_a_method_and_change_nothing_in_it() -> No
     assert [is_guarded(label) for label in labels] == [False, True, False]
     assert methods[labels[0]] == make_config("source")
     assert methods[labels[1]] == make_config("nanoadapt", "tent")
+
+
+@pytest.mark.parametrize(
+    ("label", "frames"),
+    [
+        ("source+filter", SOURCE_PRIOR_FRAMES),
+        ("source+every=3+filter", SOURCE_PRIOR_FRAMES),
+        ("norm+filter", PRIOR_FRAMES),
+        ("nanoadapt:tent+guard+filter", PRIOR_FRAMES),
+    ],
+)
+def test_preferences_of_the_source_are_learned_sooner(label: str, frames: float) -> None:
+    images = torch.randn((8, 1, 3, 12, 12), generator=torch.Generator().manual_seed(0))
+    predict, _ = predictor_of(Adapter(network("plain"), label.partition("+")[0]), label)
+    assert isinstance(predict, Filtered)
+    by_filter: ClassFilter | None = None
+    for image in images:
+        answer, raw = predict(image), predict.raw[0].numpy()
+        by_filter = by_filter or ClassFilter(len(raw), frames)
+        expected = by_filter.update(raw, novelty=predict.novelty).p
+        torch.testing.assert_close(answer[0].exp(), torch.from_numpy(expected))
 
 
 def test_a_schedule_adapts_on_every_so_many_frames_and_predicts_the_others() -> None:

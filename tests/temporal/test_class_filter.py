@@ -312,3 +312,5 @@ def test_logits_of_another_shape_are_refused(logits: Any) -> None:
 def test_there_is_a_class_at_least() -> None:
     with pytest.raises(ValueError, match="classes must be >= 1"):
         ClassFilter(0)
+    with pytest.raises(ValueError, match="prior_frames"):
+        ClassFilter(4, 0.5)

@@ -74,7 +74,8 @@ def test_the_source_s_preferences_are_learned_sooner(
     method: str, guarded: bool, frames: int
 ) -> None:
     inner = adapter(method)
-    filtered, answers, rows = Filtered(Guard(inner) if guarded else inner), [], []
+    predictor = Guard(inner) if guarded else inner
+    filtered, answers, rows = Filtered(predictor, of_source=method == "source"), [], []
     for images in stream(6, n=1):
         answers.append(as_array(filtered(images))[0])
         rows.append((as_array(filtered.raw)[0], filtered.novelty))
