@@ -187,7 +187,8 @@ def test_a_filtered_stream_is_that_of_a_filter_around_an_adapter(label: str, siz
     stream = Stream(np.full(120, 1), np.argsort(LABELS, kind="stable")[:120])
     outcome = _runner(network_of, spec)(Task(config, label, stream, size))
     adapter = adapter_of(network_of, config, spec, Backward("stock"))
-    filtered, wrong = Filtered(Guard(adapter) if "guard" in label else adapter), []
+    inner, wrong = Guard(adapter) if "guard" in label else adapter, []
+    filtered = Filtered(inner, of_source=config.method == "source")
     for start in range(0, 120, size):
         chosen = stream.picture[start : start + size]
         predicted = filtered(spec.normalise(ARRAYS["fog"][chosen])).argmax(1).numpy()
