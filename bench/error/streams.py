@@ -139,8 +139,7 @@ class Runner:
             if bundle is None
             else Adapter(Bundle(bundle, threads=torch.get_num_threads()))
         )
-        known = None if method.method == "source" else self.model.sure_above
-        return predictor_of(adapter, task.label, known)
+        return predictor_of(adapter, task.label, self.model.sure_above)
 
 
 Run = Callable[[Sequence[Task]], Iterable[Outcome]]

@@ -70,11 +70,8 @@ class Predictors:
         self._adapter, self._guard = adapter, guard
         self.schedule = schedule or Schedule()
         self.task: Task = task or Classification()
-        # The source network, which nothing corrects, is sure where it is wrong.
-        of_source = self.method == SOURCE
-        known = None if of_source else sure_above
-        inner = guard or adapter
-        self._filter = Filtered(inner, known, of_source=of_source) if filtered else None
+        inner, of_source = guard or adapter, self.method == SOURCE
+        self._filter = Filtered(inner, sure_above, of_source=of_source) if filtered else None
         self._compare_labelled = compare is None and self.method != SOURCE
         self._others: dict[str, Adapter] = {}
         self._compared: dict[str, Filtered | None] = {}

@@ -36,7 +36,8 @@ class Filtered:
         predictor: an adapter of any method, `source` included, or a guard.
         sure_above: `edge_tta.temporal.accuracy.threshold` of the network's source frames, by which
             the accuracy of an adapting network is estimated in random order too; None: unknown.
-        of_source: the answers are the source network's, whose preferences are learned sooner.
+        of_source: the answers are the source network's, whose preferences are learned sooner, and
+            of which `sure_above` tells nothing.
 
     Attributes:
         belief: after the latest frame; None before the first.
@@ -52,7 +53,9 @@ class Filtered:
         *,
         of_source: bool = False,
     ) -> None:
-        self._predictor, self._sure_above = predictor, sure_above
+        self._predictor = predictor
+        # The source network, which nothing corrects, is sure where it is wrong.
+        self._sure_above = None if of_source else sure_above
         self._prior_frames = SOURCE_PRIOR_FRAMES if of_source else PRIOR_FRAMES
         self.reset_filter()
 
