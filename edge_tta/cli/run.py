@@ -21,6 +21,7 @@ from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError
 from edge_tta.frames import FrameSource, PacedSource, open_source, seems_live
 from edge_tta.guard import Guard
+from edge_tta.run.alarm import Alarm
 from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import SOURCE
 from edge_tta.run.loop import Loop
@@ -39,6 +40,7 @@ from edge_tta.run.stopping import Stopped, StopRequest
 from edge_tta.show import display_problem
 from edge_tta.show.video import plays_only_in_players
 from edge_tta.tasks import Classes, Segmentation, can_be_guarded
+from edge_tta.temporal import Filtered
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,13 +66,15 @@ def main(argv: Sequence[str]) -> int:
         options.check_labels(classes.names, classes.count)
         if arguments.labels is not None:
             suiting.check_box_labels(classes.names or (), adapter)
+        of_source = adapter.config.method == SOURCE
+        over_time = Filtered(guard or adapter, loaded.sure_above, of_source=of_source)
         predictors = Predictors(
             adapter,
             classes,
             task=adapter.task,
             guard=guard,
-            filtered=arguments.filter != "off" and filtered,
-            sure_above=loaded.sure_above,
+            by_filter=over_time if filtered and arguments.filter != "off" else None,
+            alarm=None if arguments.alarm_below is None else Alarm(arguments.alarm_below),
             compare=arguments.compare,
             schedule=_schedule(arguments, adapter),
         )
@@ -190,7 +194,7 @@ def _sinks(
     if arguments.serve is not None:
         sinks.append(PageSink(arguments.serve, controls, console.print, keeper, onnx))
     if arguments.alarm_below is not None:
-        sinks.append(AlarmSink(arguments.alarm_below, console.print))
+        sinks.append(AlarmSink(console.print))
     if arguments.masks is not None:
         sinks.append(MaskSink(arguments.masks))
     if arguments.jsonl is not None:

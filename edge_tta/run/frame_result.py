@@ -162,6 +162,14 @@ class FilterReport:
             filtered.accuracy.of_frames(doubt, adapting=adapting),
         )
 
+    @property
+    def stay(self) -> str:
+        """How long the class is expected to stay, in words."""
+        if self.stay_s is not None:
+            return f"{self.stay_s:.1f} s"
+        frames = round(self.stay_frames)
+        return f"{frames} frame{'s' * (frames != 1)}"
+
     def record(self) -> dict[str, Any]:
         """Return the attributes, in JSON's types."""
         estimates = {
@@ -182,6 +190,8 @@ class FrameResult:
         raw: the same of this frame alone: the adapted network's, blended with the source's where
             there is a guard.
         filter: the class filter; None: there is none.
+        alarm: the share of right answers, 0..1, below which they are estimated to be; None: they
+            are not, or nobody asked.
         own: the adapted network's reading, also then.
         source: the source network's; None where it did not run.
         compared: readings of the methods compared with, by label.
@@ -197,6 +207,7 @@ class FrameResult:
     reading: Reading
     raw: Reading
     filter: FilterReport | None
+    alarm: float | None
     own: Reading
     source: Reading | None
     compared: Mapping[str, Reading]
@@ -250,7 +261,9 @@ class FrameResult:
             truth=self.truth,
             condition=self.frame.condition,
             legend=answer.legend,
-            alone=None if self.raw.index == answer.index else (self.raw.label, self.raw.confidence),
+            stay=None if self.filter is None else self.filter.stay,
+            alone=None if self.filter is None else (self.raw.label, self.raw.confidence),
+            alarm="" if self.alarm is None else f"accuracy below {self.alarm:.0%}",
         )
         pixels = self.frame.pixels
         if answer.pictured:

@@ -12,6 +12,7 @@ from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard
 from edge_tta.guard.comparison import SOURCE_ANSWERS
 from edge_tta.prepare import Images
+from edge_tta.run.alarm import Alarm
 from edge_tta.run.frame_result import (
     FILTER,
     SOURCE,
@@ -40,8 +41,8 @@ class Predictors:
     Args:
         task: what the outputs mean; None: classification. The filter is for that alone.
         guard: around the adapter; None: the adapter alone.
-        filtered: the answers are filtered over time.
-        sure_above: as of `Filtered`, by which the accuracy of an adapting network is estimated.
+        by_filter: filters the answers over time; None: they are what each frame says.
+        alarm: where the estimated accuracy is too low; needs the filter. None: nobody is told.
         compare: labels of methods that see the same frames, with FILTER behind them where they
             are to be filtered; None: the source, as soon as a frame has a label.
         schedule: which frames are adapted by; the others are only predicted. None: all are.
@@ -61,8 +62,8 @@ class Predictors:
         *,
         task: Task | None = None,
         guard: Guard | None = None,
-        filtered: bool = False,
-        sure_above: float | None = None,
+        by_filter: Filtered | None = None,
+        alarm: Alarm | None = None,
         compare: Sequence[str] | None = None,
         schedule: Schedule | None = None,
     ) -> None:
@@ -70,8 +71,8 @@ class Predictors:
         self._adapter, self._guard = adapter, guard
         self.schedule = schedule or Schedule()
         self.task: Task = task or Classification()
-        inner, of_source = guard or adapter, self.method == SOURCE
-        self._filter = Filtered(inner, sure_above, of_source=of_source) if filtered else None
+        self._filter = by_filter
+        self._alarm = alarm
         self._compare_labelled = compare is None and self.method != SOURCE
         self._others: dict[str, Adapter] = {}
         self._compared: dict[str, Filtered | None] = {}
@@ -108,11 +109,11 @@ class Predictors:
             held: why the adapter must not adapt: PAUSED; or an empty picture, which holds for all.
             fps, stages: for the result; times are added.
         """
-        adapter, guard, labelled = self._adapter, self._guard, frame.label is not None
+        adapter, guard, alarm = self._adapter, self._guard, self._alarm
         before = 0 if guard is None else guard.happened
         with stages.timed("adapt"):
             (answer, own, source), outcome = self._adapted(image, held)
-        if labelled and self._compare_labelled:
+        if frame.label is not None and self._compare_labelled:
             self._compare_labelled = False
             for name in (SOURCE, SOURCE + FILTER)[: 1 + (self._filter is not None)]:
                 self._add(name)
@@ -126,13 +127,15 @@ class Predictors:
             took_s = sum(stages.get(stage, 0.0) for stage in ("adapt", "filter", "compare"))
             self.schedule.took(took_s, outcome.adapts)
         report = None if guard is None else GuardReport.of(guard, guard.happened - before)
+        over_time = None if self._filter is None else FilterReport.of(self._filter, guard)
         return FrameResult(
             frame=frame,
             truth=None if frame.label is None else self.classes.name(frame.label),
             method=self.method,
             reading=self._read(filtered),
             raw=self._read(answer),
-            filter=None if self._filter is None else FilterReport.of(self._filter, guard),
+            filter=over_time,
+            alarm=None if over_time is None or alarm is None else alarm.below(over_time.accuracy),
             own=self._read(own),
             source=None if source is None else self._read(source),
             compared={name: self._read(logits) for name, logits in compared.items()},

@@ -79,14 +79,17 @@ function show(status) {
   text("why", status.why === status.state ? "" : status.why);
   control(status);
   guard(status.guard);
-  filter(status.answer);
+  filter(status.answer, status.alarm_below);
 }
 
-function filter(answer) {
+function filter(answer, alarmBelow) {
   $("filter").hidden = answer == null;
   if (answer == null) return;
   text("answer", answer.label);
   text("belief", percent(answer.confidence));
+  text("frame-alone", answer.raw.label + " " + percent(answer.raw.confidence));
+  $("alarm").hidden = alarmBelow == null;
+  if (alarmBelow != null) text("alarm", "Estimated accuracy is below " + percent(alarmBelow) + ".");
   const frames = Math.round(answer.stay_frames);
   const stays = frames + (frames === 1 ? " frame" : " frames");
   text("stay", answer.stay_s == null ? stays : number(answer.stay_s, 1) + " s");

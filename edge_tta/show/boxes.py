@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edge_tta.frames.source import Pixels
 from edge_tta.show.colours import Colour
-from edge_tta.show.overlay import printable
+from edge_tta.show.pen import printable
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DASH, _GAP = 7, 6

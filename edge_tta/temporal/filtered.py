@@ -126,5 +126,6 @@ class Filtered:
         if time_s is None or before is None or time_s <= before:
             return 1.0
         gap = (time_s - before) / frames
+        usual = float(np.median(self._intervals)) if self._intervals else gap
         self._intervals.append(gap)
-        return gap / float(np.median(self._intervals))
+        return gap / usual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -334,3 +335,15 @@ def test_an_alarm_needs_the_filter_and_a_share(folder: Folder) -> None:
         result = call("run", pictures, "--alarm-below", wrong)
         assert result.code == 2
         assert "expected per cent" in result.err
+
+
+def test_an_alarm_is_told_and_recorded_from_the_first_estimate_on() -> None:
+    words = ("--method", "source", "--max-frames", 130, "--alarm-below", 99, "--jsonl", "-")
+    result = call("run", "demo", "--model", "demo", *words)
+    lines = list(map(json.loads, result.out.splitlines()))
+    below = [line["frame"] for line in lines if "alarm_below" in line]
+    known = [line["frame"] for line in lines if line["filter"]["accuracy"] is not None]
+    assert below == known == list(range(99, 130))
+    assert {line["alarm_below"] for line in lines[99:]} == {0.99}
+    assert result.err.count("alarm: below 99.0%: estimated accuracy") == 1
+    assert re.search(r"estimated accuracy, latest 130 frames: \d.*; without the filter", result.err)

@@ -14,12 +14,13 @@ from edge_tta.config import make_config
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard, Limits, guard
 from edge_tta.prepare import Images
+from edge_tta.run.alarm import Alarm
 from edge_tta.run.frame_result import FilterReport, FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
 from edge_tta.run.schedule import Schedule
 from edge_tta.run.timing import Stages
 from edge_tta.tasks import Classes
-from edge_tta.temporal import filtered
+from edge_tta.temporal import Filtered, filtered
 from edge_tta.temporal.accuracy import LEAST_FRAMES
 from edge_tta.temporal.novelty import block_means
 
@@ -72,12 +73,17 @@ def _seeing(
     label: str = "nanoadapt:tent",
     limits: Limits | None = None,
     compare: Sequence[str] | None = (),
+    filtered: bool = False,
+    sure_above: float | None = None,
     **more: Any,
 ) -> tuple[Predictors, Counted]:
     adapter = Counted(label, Counter())
     inner = cast(Adapter, adapter)
     guard = None if limits is None else Guard(inner, limits)
-    return Predictors(inner, Classes(4), guard=guard, compare=compare, **more), adapter
+    over_time = Filtered(guard or inner, sure_above, of_source=label == "source")
+    by_filter = over_time if filtered else None
+    beside = {"guard": guard, "by_filter": by_filter, "compare": compare}
+    return Predictors(inner, Classes(4), **beside, **more), adapter
 
 
 def _see(
@@ -300,6 +306,14 @@ def test_in_random_order_the_accuracy_of_a_network_that_adapts_is_known_by_a_thr
     assert (accuracy is not None) == known
     # Logits of one 1 and three 0 are surer than 0.4.
     assert accuracy is None or (accuracy.value, accuracy.high) == (1.0, 1.0)
+
+
+def test_an_alarm_is_of_the_filtered_answers() -> None:
+    predictors, _ = _seeing(filtered=True, sure_above=0.9, alarm=Alarm(0.5))
+    alarms = [_see(predictors).alarm for _ in range(LEAST_FRAMES + 1)]
+    # Logits of one 1 and three 0 are not surer than 0.9.
+    assert alarms == [None] * (LEAST_FRAMES - 1) + [0.5] * 2
+    assert _see(_seeing(alarm=Alarm(0.5))[0]).alarm is None
 
 
 def test_while_the_guard_has_fallen_back_a_threshold_tells_nothing() -> None:

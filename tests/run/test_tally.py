@@ -154,8 +154,8 @@ def _result(reading: Reading) -> FrameResult:
     frame = Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0, "x")
     return FrameResult(
         frame=frame, truth=None, method="nanoadapt:tent", reading=reading, raw=reading, filter=None,
-        own=reading, source=None, compared={}, outcome=Outcome.CALIBRATED, why="", steps=1,
-        updates=0, guard=None, fps=None, stages=Stages(),
+        alarm=None, own=reading, source=None, compared={}, outcome=Outcome.CALIBRATED, why="",
+        steps=1, updates=0, guard=None, fps=None, stages=Stages(),
     )  # fmt: skip
 
 

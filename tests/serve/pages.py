@@ -32,7 +32,7 @@ def status(number: int = 0, **changes: Any) -> dict[str, Any]:
         "adapted": reading, "source_network": reading, "ms": {"adapt": 12.5}, "memory_bytes": 2**28,
         "steps": number, "updates": 3, "paused": False, "dropped": 0, "fps": 24.9,
         "saved": {"at_s": None, "there": False, "problem": None, "onnx": False}, "done": [],
-        "guard": None, "answer": None, **changes,
+        "guard": None, "answer": None, "alarm_below": None, **changes,
     }  # fmt: skip
 
 

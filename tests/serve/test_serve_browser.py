@@ -66,6 +66,7 @@ _GUARD = {
 _ANSWER = {
     "label": "stop", "confidence": 0.9, "stay_frames": 12, "stay_s": 0.5, "novelty": 0.2,
     "alone": 0.1, "accuracy": {"value": 0.8, "low": 0.7, "high": 0.9},
+    "raw": {"label": "yield", "confidence": 0.4},
 }  # fmt: skip
 
 
@@ -152,6 +153,24 @@ def test_that_the_source_answers_of_masks_and_boxes_is_no_alarm(browser: Any, pa
     assert tab.evaluate(calm) == colour
     assert tab.text_content("#why") == why
     assert tab.text_content("#adapted-note") == "(not surer)"
+
+
+def test_the_answer_over_time_is_shown_beside_the_frame_alone(browser: Any, page: Page) -> None:
+    tab = _open(browser, page, [])
+    assert tab.is_hidden("#filter")
+    page.publish(6, answer=_ANSWER)
+    tab.wait_for_selector("#filter:not([hidden])")
+    shown = {
+        "answer": "stop", "belief": "90 %", "frame-alone": "yield 40 %", "stay": "0.5 s",
+        "novelty": "20 %", "neighbours": "90 %", "accuracy": "80 % (70 to 90)",
+    }  # fmt: skip
+    assert {name: tab.text_content(f"#{name}") for name in shown} == shown
+    assert tab.is_hidden("#alarm")
+    page.publish(7, answer={**_ANSWER, "stay_s": None, "accuracy": None}, alarm_below=0.85)
+    tab.wait_for_selector("#alarm:not([hidden])")
+    assert tab.text_content("#alarm") == "Estimated accuracy is below 85 %."
+    assert tab.text_content("#stay") == "12 frames"
+    assert tab.text_content("#accuracy") == "unknown"
 
 
 def test_a_fall_is_told_with_its_reason_and_the_end_of_the_run_too(
@@ -365,7 +384,7 @@ def test_axe_finds_nothing_to_mend(
     axe = pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
     view = {"width": size[0], "height": size[1]}
     tab = _open(browser, page, [], viewport=view, color_scheme=scheme)
-    page.publish(9, guard=_GUARD, state="fell back", answer=_ANSWER)
+    page.publish(9, guard=_GUARD, state="fell back", answer=_ANSWER, alarm_below=0.85)
     tab.wait_for_selector("body[data-state='fell back']")
     tab.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
     found = tab.evaluate("axe.run().then((r) => r.violations.map((v) => [v.id, v.nodes[0].html]))")

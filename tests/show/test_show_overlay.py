@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_tta.show.overlay import Overlay, _Pen, draw, printable
+from edge_tta.show.overlay import Overlay, draw
+from edge_tta.show.pen import Pen, printable
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -25,6 +26,9 @@ FULL = Overlay(
     source_confidence=0.34,
     truth="golden retriever",
     condition="fog 5",
+    stay="1.4 s",
+    alone=("Chesapeake Bay retriever", 0.41),
+    alarm="accuracy below 70%",
 )
 
 
@@ -145,7 +149,7 @@ def test_tiny_and_narrow_frames_do_not_fail(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("width", [20, 100, 333])
 def test_long_text_is_shortened_to_the_width(width: int) -> None:
-    pen = _Pen(_grey(), 1.0)
+    pen = Pen(_grey(), 1.0)
     text = "a very long class name, with its synonyms and more"
     fitted = pen.fitted(text, width, 0.68)
     assert pen.width_of(fitted, 0.68, cv2.FONT_HERSHEY_SIMPLEX) <= width

@@ -97,8 +97,9 @@ def test_it_sums_over_all_sequences_of_classes(seed: int) -> None:
     np.testing.assert_allclose(answers, _enumerated(logits, intervals), rtol=2e-5)
 
 
-def _plain(logits: Any, novelties: Any, prior_frames: float) -> Any:
-    """The equations of the module, one number at a time."""
+def _plain(logits: Any, novelties: Any, intervals: Any, prior_frames: float) -> Any:
+    """The equations of the module, one number at a time: answers (frames, C), the weight of taking
+    a frame alone, the frames that a class is expected to stay, and the evidence so far."""
     classes = len(logits[0])
     models = [(t, s) for t in TEMPERATURES for s in STAYS]
     beliefs = {m: [1 / classes] * classes for m in models}
@@ -108,8 +109,9 @@ def _plain(logits: Any, novelties: Any, prior_frames: float) -> Any:
     first: dict[Any, float] = dict.fromkeys(models, (1 - ALONE) / len(models))
     first |= dict.fromkeys((("drift", *key) for key in recent), ALONE / 2 / len(recent))
     first["alone"] = ALONE / 2
-    weights, answers = dict(first), []
-    for row, novelty in zip(logits, novelties, strict=True):
+    weights, answers, others = dict(first), [], []
+    pace, all_evidence = 1.0, 1.0
+    for row, novelty, interval in zip(logits, novelties, intervals, strict=True):
         evidence: dict[Any, float] = {"alone": 1.0}
         for t, s in models:
             p, prior = _softmax(np.array(row) / t), priors[t]
@@ -117,7 +119,7 @@ def _plain(logits: Any, novelties: Any, prior_frames: float) -> Any:
             scale = sum(prior[k] * like[k] for k in range(classes))
             fade = 1 - 0.3 * (1 - novelty)
             old = [prior[k] * (beliefs[t, s][k] / prior[k]) ** fade for k in range(classes)]
-            stay = s**novelty
+            stay = s ** (novelty * interval)
             joint = [
                 (stay * old[k] / sum(old) + (1 - stay) * prior[k]) * like[k] / scale
                 for k in range(classes)
@@ -137,28 +139,35 @@ def _plain(logits: Any, novelties: Any, prior_frames: float) -> Any:
                 ]
         seen += novelty
         total = sum(weights[m] * evidence[m] for m in weights)
+        all_evidence *= total
         weights = {
             m: (1 - SHARE) * w * evidence[m] / total + SHARE * first[m] for m, w in weights.items()
         }
         alone = sum(w for m, w in weights.items() if m not in beliefs)
         stays = sum(weights[m] * np.array(beliefs[m]) for m in models)
         answers.append(alone * _softmax(np.array(row)) + stays)
-    return answers
+        pace += (novelty - pace) / 50
+        lengths = {s: 1 / (1 - s**pace) for s in STAYS}
+        expected = alone + sum(weights[t, s] * lengths[s] for t, s in models)
+        others.append((alone, expected, np.log(all_evidence)))
+    return answers, others
 
 
 @pytest.mark.parametrize(("classes", "prior_frames"), [(5, 10.0), (60, 50.0)])
-def test_novelty_weighs_likelihood_memory_and_stay(classes: int, prior_frames: float) -> None:
+def test_novelty_and_time_weigh_likelihood_memory_and_stay(
+    classes: int, prior_frames: float
+) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(40, classes)) * 4
-    novelties = rng.uniform(0.02, 1, 40)
-    by_filter = ClassFilter(classes, prior_frames)
-    answers = [
-        by_filter.update(row, novelty=novelty).p
-        for row, novelty in zip(logits, novelties, strict=True)
-    ]
-    np.testing.assert_allclose(
-        answers, _plain(logits, novelties, prior_frames), rtol=1e-3, atol=1e-6
-    )
+    novelties, intervals = rng.uniform(0.02, 1, 40), rng.uniform(0.3, 5, 40)
+    by_filter, answers, others = ClassFilter(classes, prior_frames), [], []
+    for row, novelty, interval in zip(logits, novelties, intervals, strict=True):
+        belief = by_filter.update(row, novelty=novelty, interval=interval)
+        answers.append(belief.p)
+        others.append((belief.alone, belief.stay, by_filter.log_evidence))
+    plain, plain_others = _plain(logits, novelties, intervals, prior_frames)
+    np.testing.assert_allclose(answers, plain, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(others, plain_others, rtol=1e-4, atol=1e-5)
 
 
 def test_preferences_that_change_are_no_stay_of_one_class_in_a_thousand() -> None:
@@ -182,7 +191,11 @@ def test_it_costs_no_more_than_a_constant_against_the_frames_alone(seed: int) ->
     for n in range(1, 400):
         row = rng.normal(size=7) * scale
         row[(n // run) % 7] += scale
-        by_filter.update(row, novelty=float(rng.uniform()) if seed % 2 else 1.0)
+        by_filter.update(
+            row,
+            novelty=float(rng.uniform()) if seed % 2 else 1.0,
+            interval=float(rng.exponential(3)) if seed % 3 else 1.0,
+        )
         assert by_filter.log_evidence >= np.log(ALONE / 2) + n * np.log1p(-SHARE) - 1e-4 * n
 
 

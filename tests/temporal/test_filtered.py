@@ -116,6 +116,48 @@ def test_a_slower_camera_is_no_gap() -> None:
     np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
+def test_a_camera_that_slows_down_is_a_gap_until_its_pace_is_the_usual_one() -> None:
+    """A belief grows old faster at first, by seconds; then the slower pace is what a frame is."""
+    filtered, pictures = _filtered(_runs() * 4)[0], _pictures(64)
+    stays, time_s = [], 0.0
+    for frame in range(240):
+        time_s += 1 / 30 if frame < 120 else 1 / 3
+        filtered(pictures[frame % 64][None], time_s=time_s)
+        assert filtered.belief is not None
+        stays.append((filtered.belief.stay, filtered.stay_s))
+    assert stays[119][1] == pytest.approx(stays[119][0] / 30)
+    assert stays[-1][1] == pytest.approx(stays[-1][0] / 3)
+    assert all(5 < stays[frame][0] < 20 for frame in (119, -1))  # ten frames in truth
+
+
+def test_a_gap_after_the_first_interval_is_one() -> None:
+    told, plain = _filtered(_runs()[:3])[0], _filtered(_runs()[:3])[0]
+    for picture, time_s in zip(_pictures(3), (0.0, 0.1, 60.1), strict=True):
+        told(picture[None], time_s=time_s)
+    for picture, interval in zip(_pictures(3), (0.0, 0.1, 0.2), strict=True):
+        plain(picture[None], time_s=interval)
+    assert told.belief is not None
+    assert plain.belief is not None
+    assert told.belief.p.max() < plain.belief.p.max()
+
+
+def test_after_a_cut_the_next_scene_answers_soon() -> None:
+    """A recording of near-copies, and from one frame to the next another thing."""
+    rng, wrong = np.random.default_rng(0), []
+    scenes = _pictures(12, seed=1)
+    rows = [1.5 * np.eye(CLASSES)[k % CLASSES] for k in range(12) for _ in range(30)]
+    rows = [row + rng.normal(size=CLASSES) for row in rows]
+    filtered = _filtered(rows)[0]
+    for frame in range(360):
+        picture = scenes[frame // 30] + 0.05 * rng.normal(size=scenes[0].shape)
+        answer = filtered(picture[None].astype(np.float32), time_s=frame / 30)
+        wrong.append(answer[0].argmax() != frame // 30 % CLASSES)
+    own = np.array(rows).argmax(1) != np.arange(360) // 30 % CLASSES
+    by_place = np.array(wrong).reshape(12, 30)[4:]
+    assert np.mean(own) > 0.15
+    assert by_place[:, 3:].mean() < 0.02
+
+
 def test_it_tells_for_how_long_a_class_is_expected_to_stay() -> None:
     filtered, _ = _filtered(_runs())
     assert filtered.stay_s is None

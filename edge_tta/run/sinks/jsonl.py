@@ -35,6 +35,8 @@ class JsonlSink(Sink):
         if result.filter is not None:
             record["raw"] = result.raw.record(*frame.pixels.shape[:2])
             record["filter"] = result.filter.record()
+        if result.alarm is not None:
+            record["alarm_below"] = result.alarm
         if result.guard is not None:
             record["guard"] = result.guard.record()
             if result.guard.events:

@@ -63,6 +63,7 @@ class PageSink(Sink):
             "state": self._state(result),
             "why": result.why,
             "answer": self._answer(result),
+            "alarm_below": result.alarm,
             "adapted": _shown(own),
             "source_network": None if source is None else _shown(source),
             "ms": result.stages.ms(),
@@ -104,10 +105,11 @@ class PageSink(Sink):
         """The filtered answer; None without a filter."""
         if result.filter is None:
             return None
-        reading = result.reading
+        reading, raw = result.reading, result.raw
         return {
             "label": reading.label,
             "confidence": reading.confidence,
+            "raw": {"label": raw.label, "confidence": raw.confidence},
             **result.filter.record(),
         }
 
