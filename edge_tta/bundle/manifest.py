@@ -27,7 +27,7 @@ NEW = "new."
 """Outputs of the state are named so, and otherwise as the inputs."""
 
 FORMAT = "edge_tta-bundle"
-VERSION = 3
+VERSION = 4
 MANIFEST = "manifest.json"
 
 _MOST_BYTES = 64 * MIB

@@ -23,10 +23,10 @@ frames change all of them at once, each layer corrects what those below have cor
 def by_micro_batch(
     run: Callable[..., tuple[Outputs, State]], images: Tensor, state: State, views: int
 ) -> tuple[Outputs, State]:
-    """Return outputs and state of steps of at most a micro-batch of frames each."""
-    parts = []
-    for part in torch.split(images, MICRO_BATCH * views):
-        own, state = run(part, state, views=views)
+    """Return outputs and state of steps of at most a micro-batch of frames each, all alike."""
+    frames, parts = images.reshape(-1, views, *images.shape[1:]), []
+    for part in frames.tensor_split(-(-len(frames) // MICRO_BATCH)):
+        own, state = run(part.flatten(0, 1), state, views=views)
         parts.append(own)
     return nest.mapped(lambda *tensors: torch.cat(tensors), *parts), state
 

@@ -58,8 +58,8 @@ class Loss:
     reliable_below: float
     smoothing: float | None
 
-    def weights(self, logits: Tensor, state: State, frames: int) -> Weights:
-        """Return the weights of a batch of frames, of logits (n, K)."""
+    def weights(self, logits: Tensor, state: State) -> Weights:
+        """Return the weights of a batch, of logits (n, K)."""
         logits = logits.detach()
         certainty = balance = torch.ones_like(logits[..., 0])
         frequency = mask = None
@@ -67,10 +67,7 @@ class Loss:
             certainty = accumulation.entropy_weight(logits)
         if self.smoothing is not None:
             frequency = class_balance.shrunk_frequency(
-                unpacked(state).classes,
-                frames * state["steps"],
-                self.smoothing,
-                class_balance.PRIOR_FRAMES_IN_LOSS,
+                unpacked(state).classes, self.smoothing, class_balance.PRIOR_FRAMES_IN_LOSS
             )
             balance = class_balance.class_balance_weight(logits.softmax(-1), frequency)
         if self.reliable_below:

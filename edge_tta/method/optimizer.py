@@ -80,8 +80,8 @@ class Optimizer:
         accumulation: S, gradients from one step to the next.
         learning_rate: of a step; of N < reference_batch frames, N / reference_batch of it.
         filters: images may be left out, so that a window may hold none that counts.
-        shortens: a step is multiplied by the share of images that counted; Adam would make it as
-            long for one as for all.
+        shortens: a step is multiplied by the mean share of images that counted, which Adam would
+            make as long for one as for all.
         host: for its regulariser and its recovery.
     """
 
@@ -106,7 +106,8 @@ class Optimizer:
             "opt.updates": zero.clone(),
         }
         if self.filters:
-            state |= {"opt.counted": zero.clone(), "opt.applied": zero.clone()}
+            none = torch.zeros_like(zero, dtype=parameters.dtype)
+            state |= {"opt.counted": none, "opt.applied": zero.clone()}
         return state
 
     def updated(
@@ -130,8 +131,7 @@ class Optimizer:
             counted, gradient = self._filtered(state, gradient, mask, source)
             count, moves = state["opt.applied"] + 1, is_full & (counted > 0)
             if self.shortens:
-                images = self.accumulation * mask.shape[-1]
-                step_size = (counted / images)[..., None] * step_size
+                step_size = (counted / self.accumulation)[..., None] * step_size
         total = self._accumulated(state["opt.gradient"], gradient, position)
         parameters, first, second = (state[name] for name in _MOVED)
         proposal = self.rule(parameters, total, first, second, count[..., None], step_size)
@@ -152,8 +152,9 @@ class Optimizer:
     def _filtered(
         self, state: State, gradient: Tensor, mask: Tensor, source: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the images of the window that count so far, (), and the regularised gradient."""
-        here = mask.sum(-1) * torch.isfinite(gradient).all(-1)
+        """Return the sum of the window's shares of images that count, (), and the regularised
+        gradient."""
+        here = mask.to(gradient.dtype).mean(-1) * torch.isfinite(gradient).all(-1)
         if self.host.regulariser is not None:
             pull = self.host.regulariser(state["opt.parameters"], source, state)
             gradient = gradient + (here > 0)[..., None] * pull
@@ -202,6 +203,6 @@ def make_optimizer(config: MethodConfig, host: Host) -> Optimizer:
         learning_rate=table.learning_rate,
         reference_batch=table.reference_batch,
         filters=host.filters or config.loss.reliable_below > 0,
-        shortens=config.loss.reliable_below > 0,
+        shortens=config.loss.reliable_below > 0 and table.kind == "adam",
         host=host,
     )

@@ -131,7 +131,7 @@ class Step:
             )
             outputs = forward.run(images)
             votes = self.program.votes(outputs)
-            weights = self._loss.weights(votes, state, frames)
+            weights = self._loss.weights(votes, state)
             answer = host.loss(votes, state)
             loss = self._loss.of_batch(votes, answer, weights)
             self.on_stage("forward")

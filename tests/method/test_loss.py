@@ -37,7 +37,7 @@ class Answered:
             **step.initial_state(),
             "calib.classes.frequency": frequency,
             "calib.classes.dispersion": dispersion,
-            "steps": torch.tensor(200),
+            "calib.classes.frames": torch.tensor(200),
         }
         generator = torch.Generator().manual_seed(2)
         self.logits = 1.5 * torch.randn((6, program.classes), generator=generator)
@@ -49,7 +49,7 @@ class Answered:
     def of_batch(self, logits: Tensor) -> tuple[Tensor, HostLoss]:
         """The loss of logits (n, K), (), and the host's answer."""
         answer = self.host.loss(logits, self.state)
-        weights = self.loss.weights(logits, self.state, frames=1)
+        weights = self.loss.weights(logits, self.state)
         return self.loss.of_batch(logits, answer, weights), answer
 
     def by_image(self, logits: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def test_images_that_are_not_reliable_have_no_loss_and_the_others_their_whole(
 @pytest.mark.parametrize("classes", [31, 32, 33, 1000])
 def test_the_limit_of_reliable_images_rises_no_further_beyond_32_classes(classes: int) -> None:
     logits = torch.linspace(0, 12, 400)[:, None] * torch.eye(classes)[0]
-    mask = Loss(False, 0.0, 0.4, None).weights(logits, {}, 1).mask
+    mask = Loss(False, 0.0, 0.4, None).weights(logits, {}).mask
     assert mask is not None
     limit = 0.4 * math.log(min(classes, 32))
     rows = [sum(-x * math.log(x) for x in row) for row in logits.double().softmax(-1).tolist()]

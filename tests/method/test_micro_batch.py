@@ -35,12 +35,26 @@ def test_a_batch_leaves_the_state_that_its_frames_leave_one_by_one(
         torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 8), (8, 1), (3, 9), (9, 9)])
+def test_frames_count_and_not_batches(sizes: tuple[int, ...]) -> None:
+    """What a frame weighs depends on the frames before it, in batches of whatever sizes."""
+    frames = torch.cat(list(stream(sum(sizes), n=1)))
+    batches, alone = (adapter("nanoadapt:tent/edge", dead_zone=1e6) for _ in range(2))
+    for images in frames.split(list(sizes)):
+        batches(images, learn=False)
+    for images in frames.split(1):
+        alone(images, learn=False)
+    for name, value in alone.state.items():
+        if name != "steps":
+            torch.testing.assert_close(batches.state[name], value, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("learn", [True, False])
 def test_a_large_batch_is_as_many_small_ones(learn: bool) -> None:
     (frames,) = stream(1, n=2 * MICRO_BATCH + 3)
     whole, parts = (adapter("nanoadapt:tent/edge", accumulation=2, seed=3) for _ in range(2))
     logits = whole(frames, learn=learn)
-    of_parts = [parts(part, learn=learn) for part in frames.split(MICRO_BATCH)]
+    of_parts = [parts(part, learn=learn) for part in frames.tensor_split(3)]
     assert torch.equal(logits, torch.cat(of_parts))
     assert_same(whole.state, parts.state)
     assert whole.steps == parts.steps == 3

@@ -45,8 +45,15 @@ def test_a_step_is_as_long_as_its_images_were_reliable(optimizer: str) -> None:
     every = _after([[1, 1]] * S, config)["opt.parameters"] - SOURCE
     half = _after([[1, 0]] * S, config)["opt.parameters"] - SOURCE
     # Adam's first step is the sign of the gradient; sgd's is the gradient, itself a half here.
-    expected = every / 2 if optimizer == "adam" else every / 4
-    torch.testing.assert_close(half, expected, rtol=1e-4, atol=2e-7)
+    torch.testing.assert_close(half, every / 2, rtol=1e-4, atol=2e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_step_is_no_longer_for_batches_of_other_sizes_in_its_window(optimizer: str) -> None:
+    config = _config(optimizer=optimizer)
+    every = _after([[1, 1]] * S, config)["opt.parameters"] - SOURCE
+    last_is_small = _after([*[[1] * 8] * (S - 1), [1]], config)["opt.parameters"] - SOURCE
+    torch.testing.assert_close(last_is_small, every, rtol=1e-4, atol=2e-7)
 
 
 def test_a_window_without_a_reliable_image_moves_nothing_not_even_by_momentum() -> None:

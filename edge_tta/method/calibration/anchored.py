@@ -148,11 +148,9 @@ class Anchored:
 
     def updated(self, state: State, collected: Collected) -> State:
         """Return what is remembered after the frames of a pass."""
-        memory, frames = unpacked(state), len(collected.frames)
-        for i, (batch, p) in enumerate(
-            zip(collected.frames, collected.predictions.unbind(), strict=True)
-        ):
-            memory = self.update(memory, batch, p, frames * state["steps"] + i)
+        memory = unpacked(state)
+        for frame, p in zip(collected.frames, collected.predictions.unbind(), strict=True):
+            memory = self.update(memory, frame, p)
         return _packed(memory)
 
     def shrunk(self, memory: Memory) -> tuple[Moments, Factors]:
@@ -168,15 +166,15 @@ class Anchored:
         of_means, of_variances = factors.chunk(2, -1)
         return used, (self._by_channel(of_means), self._by_channel(of_variances))
 
-    def update(self, memory: Memory, frame: Moments, p: Tensor, step: Tensor) -> Memory:
+    def update(self, memory: Memory, frame: Moments, p: Tensor) -> Memory:
         """Return what is remembered after one more frame.
 
         Args:
             frame: moments of the frame, (C,) each.
             p: mean probabilities of its views, (classes,).
-            step: frames before it, ().
         """
-        at, classes = step[..., None], memory.classes
+        classes = memory.classes
+        at = classes.frames[..., None]
         frame = self._limited(frame, memory.lasting)
         weight = 1 - moments.smoothing_at(at, SPREAD_SMOOTHING, 1)
         from_lasting = self._layer_means(*self._gaps(frame, memory.lasting))
@@ -184,7 +182,7 @@ class Anchored:
         from_recent = self._layer_means(*self._gaps(frame, memory.recent))
         from_recent = memory.from_recent + weight * (from_recent - memory.from_recent)
         frequency = class_balance.shrunk_frequency(
-            classes, step, self.lasting_smoothing, class_balance.PRIOR_FRAMES
+            classes, self.lasting_smoothing, class_balance.PRIOR_FRAMES
         )
         balance = class_balance.class_balance_weight(p[..., None, :], frequency)
         in_recent = 1 - moments.smoothing_at(at, self._smoothing, self._prior_frames / 4)
@@ -192,9 +190,7 @@ class Anchored:
         in_lasting = in_lasting * balance
         recent = moments.blend(memory.recent, frame, 1 - in_recent)
         lasting = moments.blend(memory.lasting, frame, 1 - in_lasting)
-        classes = class_balance.updated(
-            classes, p, (in_recent, in_lasting), step, self.lasting_smoothing
-        )
+        classes = class_balance.updated(classes, p, (in_recent, in_lasting), self.lasting_smoothing)
         new = Memory(recent, lasting, from_lasting, from_recent, classes)
         _, factors = self.shrunk(new)
         follow = [self._tracking_rate * balance * part for part in factors]

@@ -41,7 +41,8 @@ class ClassBalance(NamedTuple):
     """Class distributions (K,) of the recent and of the lasting statistics, and dispersion ().
 
     frequency: running mean prediction (K,), each frame weighing the same. variety: running mean of
-    |p - recent|^2, the squared distance of a prediction from the recent ones, ().
+    |p - recent|^2, the squared distance of a prediction from the recent ones, (). frames: so far,
+    ().
     """
 
     recent: Tensor
@@ -49,13 +50,15 @@ class ClassBalance(NamedTuple):
     frequency: Tensor
     dispersion: Tensor
     variety: Tensor
+    frames: Tensor
 
 
 def initial(classes: int, like: Tensor) -> ClassBalance:
     """Return what is known before the first frame: every class alike, predictions certain."""
     uniform = torch.full_like(like.new_empty(classes), 1 / classes)
     one = like.new_ones(())
-    return ClassBalance(uniform, uniform.clone(), uniform.clone(), one, one.clone())
+    frames = torch.zeros_like(one, dtype=torch.int64)
+    return ClassBalance(uniform, uniform.clone(), uniform.clone(), one, one.clone(), frames)
 
 
 def mean_prediction(logits: Tensor) -> Tensor:
@@ -63,20 +66,17 @@ def mean_prediction(logits: Tensor) -> Tensor:
     return logits.softmax(-1).mean(-2)
 
 
-def shrunk_frequency(
-    balance: ClassBalance, step: Tensor, smoothing: float, prior_frames: float
-) -> Tensor:
+def shrunk_frequency(balance: ClassBalance, smoothing: float, prior_frames: float) -> Tensor:
     """Return the frequencies of the classes as far as chance does not explain them, (K,).
 
     Args:
-        step: frames so far, ().
         smoothing: of the running frequency.
         prior_frames: frames of each class that are taken for seen beforehand.
     """
     frequency = balance.frequency
     classes = frequency.shape[-1]
     uniform = 1 / classes
-    seen = step.to(frequency.dtype)[..., None]
+    seen = balance.frames.to(frequency.dtype)[..., None]
     gap = (frequency - uniform).square().sum(-1, keepdim=True)
     # Variance of an exponential mean: (1 - m) / (1 + m) of that of its terms.
     independent = seen.clamp_max((1 + smoothing) / max(1 - smoothing, TINY))
@@ -132,7 +132,6 @@ def updated(
     balance: ClassBalance,
     p: Tensor,
     weights: tuple[Tensor, Tensor],
-    step: Tensor,
     smoothing: float,
 ) -> ClassBalance:
     """Return what is known after a frame.
@@ -140,11 +139,10 @@ def updated(
     Args:
         p: its mean prediction, (K,).
         weights: (1,) each, that it has in the recent and in the lasting statistics.
-        step: frames before it, ().
         smoothing: of frequency, dispersion and variety.
     """
-    in_frequency = 1 - moments.smoothing_at(step[..., None], smoothing, TINY)
-    in_dispersion = 1 - moments.smoothing_at(step, smoothing, 1)
+    in_frequency = 1 - moments.smoothing_at(balance.frames[..., None], smoothing, TINY)
+    in_dispersion = 1 - moments.smoothing_at(balance.frames, smoothing, 1)
     distance = (p - 1 / p.shape[-1]).square().sum(-1)
     from_recent = (p - balance.recent).square().sum(-1)
     return ClassBalance(
@@ -153,6 +151,7 @@ def updated(
         balance.frequency + in_frequency * (p - balance.frequency),
         balance.dispersion + in_dispersion * (distance - balance.dispersion),
         balance.variety + in_dispersion * (from_recent - balance.variety),
+        balance.frames + 1,
     )
 
 

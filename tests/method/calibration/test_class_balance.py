@@ -21,7 +21,7 @@ def _run(labels: list[int], smoothing: float = SMOOTHING, classes: int = CLASSES
     for t, label in enumerate(labels):
         p = torch.eye(classes, dtype=torch.float64)[label]
         weight = torch.full((1,), 1 / (t + 1), dtype=torch.float64)
-        balance = class_balance.updated(balance, p, (weight, weight), torch.tensor(t), smoothing)
+        balance = class_balance.updated(balance, p, (weight, weight), smoothing)
     return balance
 
 
@@ -30,10 +30,8 @@ def _labels(count: int, seed: int, classes: int = CLASSES) -> list[int]:
     return torch.randint(classes, (count,), generator=generator).tolist()
 
 
-def _shrunk(
-    balance: ClassBalance, steps: int, prior_frames: float, smoothing: float = SMOOTHING
-) -> Tensor:
-    return class_balance.shrunk_frequency(balance, torch.tensor(steps), smoothing, prior_frames)
+def _shrunk(balance: ClassBalance, prior_frames: float, smoothing: float = SMOOTHING) -> Tensor:
+    return class_balance.shrunk_frequency(balance, smoothing, prior_frames)
 
 
 @pytest.mark.parametrize("n", [5, 20, 100])
@@ -105,9 +103,9 @@ def test_shrunk_frequency_equals_the_definition(smoothing: float, prior_frames: 
         logits[0 if t > 30 else t % CLASSES] += 4
         p = logits.softmax(0)
         weights = torch.full((1,), 0.1, dtype=torch.float64), torch.full((1,), 0.01).double()
-        fast = class_balance.updated(fast, p, weights, torch.tensor(t), smoothing)
+        fast = class_balance.updated(fast, p, weights, smoothing)
         slow.update(t, p.tolist(), 0.1, 0.01)
-        frequency = _shrunk(fast, t + 1, prior_frames, smoothing)
+        frequency = _shrunk(fast, prior_frames, smoothing)
         expected = torch.tensor(slow.shrunk(t + 1, prior_frames), dtype=torch.float64)
         torch.testing.assert_close(frequency, expected, rtol=1e-4, atol=1e-5)
         assert float(frequency.sum()) == pytest.approx(1)
@@ -120,7 +118,7 @@ def test_frequency_stays_about_uniform_in_random_order(count: int) -> None:
     gaps, raw = [], []
     for seed in range(20):
         balance = _run(_labels(count, seed))
-        shrunk = _shrunk(balance, count, 0.0)
+        shrunk = _shrunk(balance, 0.0)
         gaps.append(float((shrunk - 1 / CLASSES).square().sum()))
         raw.append(float((balance.frequency - 1 / CLASSES).square().sum()))
     # Most of what chance did is taken away, often all of it.
@@ -130,9 +128,9 @@ def test_frequency_stays_about_uniform_in_random_order(count: int) -> None:
 
 def test_frequency_is_uniform_before_the_first_frame_and_after_one() -> None:
     uniform = torch.full((CLASSES,), 1 / CLASSES, dtype=torch.float64)
-    torch.testing.assert_close(_shrunk(_run([]), 0, 2.0), uniform)
+    torch.testing.assert_close(_shrunk(_run([]), 2.0), uniform)
     # One frame is of one class always.
-    torch.testing.assert_close(_shrunk(_run([1]), 1, 2.0), uniform)
+    torch.testing.assert_close(_shrunk(_run([1]), 2.0), uniform)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +139,7 @@ def test_frequency_is_uniform_before_the_first_frame_and_after_one() -> None:
 def test_frequency_moves_to_the_class_of_a_run_the_later_the_more_prior_frames(
     prior_frames: float,
 ) -> None:
-    of_class = [float(_shrunk(_run([1] * n), n, prior_frames)[1]) for n in (1, 5, 20, 100, 400)]
+    of_class = [float(_shrunk(_run([1] * n), prior_frames)[1]) for n in (1, 5, 20, 100, 400)]
     assert of_class == sorted(of_class)
     assert of_class[-1] > 2.5 * of_class[0]
     # Seen as n frames of this class beside `prior_frames` of each.
@@ -152,7 +150,7 @@ def test_frequency_moves_to_the_class_of_a_run_the_later_the_more_prior_frames(
 def test_a_class_that_is_shown_more_often_is_known_to_be() -> None:
     labels = [0 if label < CLASSES else label - CLASSES for label in _labels(1000, 3, 2 * CLASSES)]
     balance = _run(labels)
-    shrunk = _shrunk(balance, 1000, class_balance.PRIOR_FRAMES)
+    shrunk = _shrunk(balance, class_balance.PRIOR_FRAMES)
     torch.testing.assert_close(shrunk, balance.frequency, rtol=0, atol=0.03)
     assert float(shrunk[0]) > 0.5
 
