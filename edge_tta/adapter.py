@@ -189,6 +189,12 @@ class Adapter:
         return dict(self._state)
 
     @property
+    def source_state(self) -> State:
+        """The state's tensors before the first image; of the source is also the Fisher diagonal."""
+        of_source = {n: v for n, v in self._state.items() if n == "host.fisher"}
+        return {**self._source, **of_source}
+
+    @property
     def steps(self) -> int:
         """Steps since the source: batches of frames, at most 8 each with anchored calibration."""
         return self._counter("steps")
@@ -215,8 +221,7 @@ class Adapter:
 
     def reset(self) -> None:
         """Go back to the source: everything learned from the stream is forgotten."""
-        of_source = {n: v for n, v in self._state.items() if n == "host.fisher"}
-        self._state = {**self._source, **of_source}
+        self._state = self.source_state
         self.changed = self._has_seen
 
     def restore(self, state: State) -> None:
@@ -230,8 +235,10 @@ class Adapter:
         self._state = dict(state)
         self._has_seen = self.changed = True
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, state: State | None = None) -> None:
         """Write the state as a safetensors file, whole or not at all.
+
+        state: what `state` gave at another time; None: the present one.
 
         Raises:
             OutputError: the file cannot be written.
@@ -239,7 +246,7 @@ class Adapter:
         """
         if not self._has_seen:
             raise StateError("nothing to save yet: the adapter has seen no image")
-        state = self._state  # one, even where a thread sets the next
+        state = state or self._state  # one, even where a thread sets the next
         steps = int(state["steps"])
         save_state(path, self.engine.to_arrays(state), self.engine.header(steps))
 

@@ -129,6 +129,8 @@ class Guard:
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Return logits (N, classes) or other outputs of images (N, channels, H, W)."""
+        if self.judge is None and self._adapter.steps:  # what was loaded is good until it is seen
+            self._good.append(self._adapter.state)
         self.blocks = block_means(as_array(images))
         self.adapts = self._news.is_enough(self.blocks) or self._comparable() is not None
         own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
@@ -143,22 +145,19 @@ class Guard:
             self._compare(self.blocks, own, self.compared)
         self.frames += n
         self._watch(n, sound)
-        if not sound:
-            self.weight = 1.0
-            return self.compared
-        return self._blend(own, self.compared)
+        return self._answer(sound)
 
     def predict(self, images: Any) -> Any:
         """Return outputs as it would answer now; nothing is learned or judged."""
         self.blocks = None
         self.own = self._adapter.predict(images)
         self._check_task()
-        self.compared = self._adapter.predict_source(images) if self._matters() else None
+        sound = finite(self.own)
+        runs = not sound or self._matters()
+        self.compared = self._adapter.predict_source(images) if runs else None
         self.frames += len(images)
-        self.source_frames += len(images) * (self.compared is not None)
-        if not finite(self.own):
-            return self.own if self.compared is None else self.compared
-        return self._blend(self.own, self.compared)
+        self.source_frames += len(images) * runs
+        return self._answer(sound)
 
     def latest(self, count: int) -> list[Event]:
         """Return the last so many events, oldest first."""
@@ -174,15 +173,7 @@ class Guard:
 
         Raises OutputError and StateError as `Adapter.save`.
         """
-        if not self.harmed:
-            self._adapter.save(path)
-            return
-        harmful = self._adapter.state
-        try:
-            self._to_good()
-            self._adapter.save(path)
-        finally:
-            self._adapter.restore(harmful)
+        self._adapter.save(path, self._good_state if self.harmed else None)
 
     def _is_due(self, n: int) -> bool:
         """Return whether the source is to run on n images whatever the judge says.
@@ -199,7 +190,7 @@ class Guard:
         """Return whether the source would change the answer."""
         if self.judge is None:
             return True
-        weight, differ = self.judge.weight, self.judge.disagreement or 0.0
+        weight, differ = self.judge.weight, self.judge.disagreement
         return weight > self._limits.rise or (
             weight > self._limits.decided and weight * differ > self._limits.worth
         )
@@ -223,10 +214,14 @@ class Guard:
         task = self._adapter.task
         return task if isinstance(task, Comparable) else None
 
-    def _blend(self, own: Any, source: Any | None) -> Any:
-        """Return log probabilities (N, classes) of both networks; `own` where the source counts
-        for nothing or did not run; of masks and boxes one network's."""
-        self.weight = 0.0 if source is None or self.judge is None else self.judge.weight
+    def _answer(self, sound: bool) -> Any:
+        """Return log probabilities (N, classes) of both networks; the adapted one's where the
+        source counts for nothing or did not run; of masks and boxes one network's. What is not
+        finite counts for nothing; sound: whether the adapted one's outputs are."""
+        own, source, judge = self.own, self.compared, self.judge
+        self.weight = 0.0 if sound else 1.0
+        if sound and judge is not None and source is not None and finite(source):
+            self.weight = judge.weight
         if self.weight < self._limits.decided:
             return own
         if self.weight > 1 - self._limits.decided:
@@ -245,7 +240,6 @@ class Guard:
         elif self.drift > limits.drift:
             self._fall(f"parameters moved by {self.drift:.0%} of their size")
             self._go_back("its parameters had moved far")
-            self.drift = self._adapter.drift()
         elif judge.weight > limits.fall and (self.fallen is None or isinstance(judge, Comparison)):
             self._fall(judge.doubt)
         elif self.fallen is None:
@@ -280,15 +274,14 @@ class Guard:
         """Go back to the last good state; from the second time on to the source."""
         self._since_fall = 0
         self._note("restored" if self._good else "reset", why)
-        self._to_good()
+        self._adapter.restore(self._good_state)
         self._good.clear()
+        self.drift = self._adapter.drift()
 
-    def _to_good(self) -> None:
+    @property
+    def _good_state(self) -> dict[str, Any]:
         # The latest state that was kept may already hold the beginning of the harm.
-        if self._good:
-            self._adapter.restore(self._good[0])
-        else:
-            self._adapter.reset()
+        return self._good[0] if self._good else self._adapter.source_state
 
     def _note(self, kind: str, why: str) -> None:
         self.events.append(Event(self.frames - 1, kind, why))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any, Protocol
 
@@ -76,7 +77,8 @@ class Filtered:
         Args:
             learn: as of `Adapter`.
             time_s: of the last image, in seconds; None: it came at the usual interval. After a gap
-                what was believed counts less, by the time gone by.
+                what was believed counts less, by the time gone by. Times that are not finite, or
+                not later than the one before, count as None.
         """
         self.raw = self._predictor(images, learn=learn)
         of_guard = getattr(self._predictor, "blocks", None)
@@ -123,7 +125,7 @@ class Filtered:
     def _interval(self, time_s: float | None, frames: int) -> float:
         """Return the time between the frames of a call in usual intervals; 1 where unknown."""
         before, self._time_s = self._time_s, time_s
-        if time_s is None or before is None or time_s <= before:
+        if time_s is None or before is None or not before < time_s < math.inf:
             return 1.0
         gap = (time_s - before) / frames
         usual = float(np.median(self._intervals)) if self._intervals else gap

@@ -39,8 +39,11 @@ class Novelty:
     def update(self, blocks: Blocks) -> float:
         """Return the novelty of the next frame, of its block means (channels, rows, columns).
 
-        A frame of another shape than the one before is all news.
+        A frame of another shape than the one before is all news; of one with means that are not
+        finite, which is all news too, nothing is remembered.
         """
+        if not np.isfinite(blocks).all():
+            return 1.0
         last, self._last = self._last, blocks
         if last is None or last.shape != blocks.shape:
             self._mean, self._variance = blocks, np.full(blocks.shape, FIRST_VARIANCE)

@@ -77,7 +77,10 @@ class Scripted:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
-        self.restored.append(self.steps)
+        if self.steps:
+            self.restored.append(self.steps)
+        else:
+            self.resets += 1
 
     def reset(self) -> None:
         self.steps = 0
@@ -86,5 +89,9 @@ class Scripted:
     def drift(self) -> float:
         return self.moved
 
-    def save(self, path: str | Path) -> None:
-        self.saved.append(self.steps)
+    @property
+    def source_state(self) -> dict[str, Any]:
+        return {"steps": 0}
+
+    def save(self, path: str | Path, state: dict[str, Any] | None = None) -> None:
+        self.saved.append((state or self.state)["steps"])

@@ -121,6 +121,7 @@ class _Scripted:
     def __init__(self, own: Any, source: Any) -> None:
         self.own, self.source = own, source
         self.state: dict[str, Any] = {}
+        self.source_state, self.steps = self.state, 0
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         return self.own

@@ -120,6 +120,54 @@ def test_an_output_that_is_not_finite_never_comes_out() -> None:
     assert np.isfinite(guard.predict(FRAME)).all()
 
 
+def test_a_prediction_that_is_not_finite_is_the_sources_though_nobody_asked_it() -> None:
+    broken, agreed = np.full((1, 10), np.nan), [True]
+    adapter = Scripted(lambda frame, age: mixed(frame) if agreed[0] else broken)
+    guard = Guard(adapter)
+    _run(guard, 60)
+    guard.predict(FRAME)
+    assert guard.compared is None
+    agreed[0] = False
+    assert np.array_equal(guard.predict(FRAME), mixed(adapter.frame))
+    assert guard.weight == 1.0
+
+
+def test_a_source_that_is_not_finite_counts_for_nothing() -> None:
+    broken = np.array([[np.inf] + [0.0] * 9])
+    told = [_often_right(share, seed) for seed, share in enumerate((0.6, 0.65))]
+    adapter = Scripted(
+        lambda frame, age: told[0][frame],
+        lambda frame: told[1][frame] if frame < 200 else broken,
+    )
+    guard = Guard(adapter)
+    _run(guard, 200)
+    assert guard.judge is not None
+    assert guard.judge.weight > LIMITS.decided
+    for _ in range(20):
+        answer = guard(PICTURES[guard.frames])
+        assert np.array_equal(answer, told[0][adapter.frame])
+        assert guard.weight == 0
+
+
+def test_what_was_far_and_not_finite_at_once_goes_back_once() -> None:
+    adapter = Scripted(
+        lambda frame, age: np.full((1, 10), np.nan) if frame == 300 else mixed(frame)
+    )
+    guard = Guard(adapter)
+    _run(guard, 300)
+    restore = adapter.restore
+
+    def restored(state: dict[str, int]) -> None:
+        restore(state)
+        adapter.moved = 0.0
+
+    adapter.restore = restored  # type: ignore[method-assign]
+    adapter.moved = LIMITS.drift + 0.5
+    _run(guard, 40)
+    assert _kinds(guard)[:2] == ["fell back", "restored"]
+    assert "reset" not in _kinds(guard)
+
+
 def test_parameters_that_have_moved_far_go_back() -> None:
     adapter = Scripted(lambda frame, age: mixed(frame))
     guard = Guard(adapter)
@@ -172,6 +220,20 @@ def test_what_is_saved_after_a_fall_is_the_last_good_state(tmp_path: Path) -> No
     assert adapter.steps == harmful
 
 
+def test_a_state_that_was_loaded_is_good_until_another_is(tmp_path: Path) -> None:
+    """It is not lost because the run begins with something that does harm."""
+    adapter = _harmful_from(100)
+    adapter.steps = 5000
+    guard = Guard(adapter)
+    _run(guard, 200)
+    assert guard.harmed
+    guard.save(tmp_path / "state")
+    assert adapter.saved == [5000]
+    assert adapter.steps == 5200
+    _run(guard, 400)
+    assert adapter.restored == [5000]
+
+
 def test_its_prediction_is_its_answer_and_changes_nothing() -> None:
     adapter = _harmful_from(100)
     guard = Guard(adapter)
@@ -200,6 +262,20 @@ def test_pictures_that_are_nearly_the_one_before_teach_the_adapter_nothing() -> 
     for i in range(100):
         guard(PICTURES[1] + np.float32(0.01 * i))
     assert steps + 1 < adapter.steps < 60
+
+
+def test_an_image_that_the_adapter_refuses_changes_nothing_of_what_is_news() -> None:
+    adapter = Scripted(lambda frame, age: mixed(frame))
+    guard = Guard(adapter)
+    _run(guard, 100)
+    still = PICTURES[99]
+    for picture in (np.full_like(FRAME, np.nan), still):
+        guard(picture)
+    adapts = []
+    for _ in range(60):
+        guard(still)
+        adapts.append(guard.adapts)
+    assert not any(adapts)
 
 
 def test_reset_forgets_the_stream() -> None:

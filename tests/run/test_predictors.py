@@ -65,6 +65,11 @@ class Counted:
     def state(self) -> dict[str, Any]:
         return {}
 
+    source_state = state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass
+
     def reset(self) -> None:
         pass
 
@@ -202,8 +207,8 @@ def test_a_guards_figures_are_of_all_frames_whatever_the_schedule() -> None:
     results = [_see(predictors) for _ in range(7)]
     assert results[-1].guard is not None
     assert 0 < results[-1].guard.source_share <= 1
-    assert predictors._guard is not None
-    assert predictors._guard.frames == 7
+    assert predictors.guard is not None
+    assert predictors.guard.frames == 7
 
 
 def test_filter_and_compared_methods_count_in_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +325,7 @@ def test_while_the_guard_has_fallen_back_a_threshold_tells_nothing() -> None:
     predictors, _ = _seeing(limits=Limits(), filtered=True, sure_above=0.2)
     for _ in range(LEAST_FRAMES):
         _see(predictors)
-    filtering, guard = predictors._filter, predictors._guard
+    filtering, guard = predictors._filter, predictors.guard
     assert filtering is not None
     assert guard is not None
     for fallen in (None, "the source seems to be right more often"):

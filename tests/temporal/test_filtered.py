@@ -167,10 +167,11 @@ def test_it_tells_for_how_long_a_class_is_expected_to_stay() -> None:
     assert 3 < filtered.belief.stay < 60
 
 
-def test_times_that_go_backwards_are_taken_for_the_usual() -> None:
-    times = (1.0, 2.0, 0.5, None, 3.0)
+def test_times_that_go_backwards_or_are_none_are_taken_for_the_usual() -> None:
+    nan, inf = float("nan"), float("inf")
+    times = (1.0, 2.0, 0.5, None, 3.0, nan, 4.0, inf, 5.0)
     told, plain = _filtered(_runs())[0], _filtered(_runs())[0]
-    for picture, time_s in zip(_pictures(5), times, strict=True):
+    for picture, time_s in zip(_pictures(9), times, strict=True):
         np.testing.assert_array_equal(
             told(picture[None], time_s=time_s), plain(picture[None], time_s=None)
         )
