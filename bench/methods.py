@@ -10,8 +10,9 @@ from edge_tta.adapter import Adapter
 from edge_tta.config import HOSTS, REFERENCE_BATCHES, MethodConfig, make_config
 from edge_tta.errors import ConfigError
 from edge_tta.guard import Guard
+from edge_tta.run.predictors import Predictors
 from edge_tta.run.schedule import Schedule
-from edge_tta.tasks import can_be_guarded
+from edge_tta.tasks import Classes, can_be_guarded
 from edge_tta.temporal import Filtered
 
 SYNTAX = "METHOD[:HOST][@PRESET][+FIELD=VALUE...][+every=K][+guard][+filter], or ablation:HOST"
@@ -135,6 +136,23 @@ def predictor_of(
     if not is_filtered(label):
         return inner, guard
     return Filtered(inner, sure_above, of_source=adapter.config.method == "source"), guard
+
+
+def predictors_of(adapter: Adapter, label: str) -> Predictors:
+    """Return what sees the frames of a run by a label, as `edge-tta run` makes it.
+
+    Raises ConfigError as `predictor_of`.
+    """
+    classes = Classes(adapter.prepare(adapter.input_spec.shape))
+    answers, guard = predictor_of(adapter, label)
+    return Predictors(
+        adapter,
+        classes,
+        guard=guard,
+        by_filter=answers if isinstance(answers, Filtered) else None,
+        compare=(),
+        schedule=Schedule(every_of(label)),
+    )
 
 
 def ablation(host: str) -> dict[str, MethodConfig]:

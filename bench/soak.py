@@ -15,21 +15,21 @@ from typing import Any
 import cv2
 import numpy as np
 
+from bench.methods import predictors_of
 from bench.report.look import STYLE
 from edge_tta.adapter import Adapter
 from edge_tta.files import write_whole
 from edge_tta.frames.source import Frame, FrameSource, Pixels
 from edge_tta.resident import resident_bytes
 from edge_tta.run.loop import Loop
-from edge_tta.run.predictors import Predictors
 from edge_tta.run.sinks.keeper import StateKeeper
 from edge_tta.run.stopping import StopRequest
-from edge_tta.tasks import Classes
 
 _SETTLED = 0.1
 """Share of the run at its start that growth leaves out: allocators and caches fill up."""
 _SCENES = 64
 _BLACK_EVERY = 97
+_STRETCHES = 100
 """Now and then a frame is black, as when a camera is covered."""
 _DAY = 5_000
 """Frames from one dawn to the next: the light changes all the time."""
@@ -148,29 +148,30 @@ class SoakSource(FrameSource):
 
 def measure_soak(
     adapter: Adapter,
+    label: str,
     frames: int,
     *,
     model: str,
     state: Path,
     save_every_s: float = 10.0,
-    stretches: int = 100,
     seed: int = 0,
     advance: Callable[[int], None] = lambda frames: None,
 ) -> SoakRow:
-    """Runs `frames` frames and measures in `stretches` equal stretches.
+    """Runs `frames` frames and measures in equal stretches, a hundred at most.
 
     Args:
+        label: of the adapter's method, with what stands around it (`bench.methods`).
         state: file that the state is saved to as it goes; it must not be there.
         advance: called with the frames of each stretch.
     """
     spec = adapter.input_spec
     side = max(spec.shape[1:])
     source = SoakSource(frames, side, seed)
-    keeper = StateKeeper(adapter, state, save_every_s)
-    classes = Classes(adapter.prepare(spec.shape))
-    loop = Loop(source, Predictors(adapter, classes, compare=()), spec, [keeper])
-    row = SoakRow(adapter.config.label, model, side, 0, 0, 0, 0, save_every_s, 0.0)
-    every = max(1, frames // stretches)
+    predictors = predictors_of(adapter, label)
+    keeper = StateKeeper(adapter, state, save_every_s, predictors.guard)
+    loop = Loop(source, predictors, spec, [keeper])
+    row = SoakRow(label, model, side, 0, 0, 0, 0, save_every_s, 0.0)
+    every = max(1, frames // _STRETCHES)
     seconds, entropies = [], []
     stamp, started_s = _stamp(state), time.monotonic()
     with loop:

@@ -12,7 +12,7 @@ from bench.adapters import adapter_of
 from bench.cli.common import Command, add
 from bench.cli.showing import show_table
 from bench.faults import measure_kills
-from bench.methods import SYNTAX
+from bench.methods import EVERY, FILTER, GUARD, SYNTAX, every_of, is_filtered, is_guarded
 from bench.report.runs import faults_table
 from bench.untrained import SMALL, small_model
 from edge_tta.adapter import Adapter
@@ -46,6 +46,11 @@ def main(argv: Sequence[str]) -> int:
     if len(command.methods) != 1:
         raise ConfigError(f"--method must be one method, got {arguments.methods!r}")
     ((label, config),) = command.methods.items()
+    if is_guarded(label) or is_filtered(label) or every_of(label) > 1:
+        raise ConfigError(
+            f"--method must be a method alone, and {label} has something around it, which is not "
+            f"what is killed here; leave +{GUARD}, +{FILTER} and +{EVERY} out"
+        )
 
     def make() -> Adapter:
         options.use_threads(1)

@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
             rows.append(
                 measure_soak(
                     adapter_of(network, config, model.input),
+                    label,
                     arguments.frames,
                     model=Path(model.name).name,
                     state=Path(folder) / f"{number}.safetensors",

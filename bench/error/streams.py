@@ -24,6 +24,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.config import MethodConfig
 from edge_tta.engines.base import Backward
+from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError
 from edge_tta.guard import Guard
 from edge_tta.models import Model
@@ -137,7 +138,7 @@ class Runner:
         adapter = (
             adapter_of(self.network, method, self.model.input, Backward(self.saved))
             if bundle is None
-            else Adapter(Bundle(bundle, threads=torch.get_num_threads()))
+            else Adapter(OnnxEngine(Bundle(bundle, threads=torch.get_num_threads())))
         )
         return predictor_of(adapter, task.label, self.model.sure_above)
 

@@ -41,6 +41,7 @@ _INSTEAD = {
 _FIXED = (
     *("weights", "size", "scale", "mean", "std", "channels"),
     *("preset", "views", "adapt_from", "calibrate_below"),
+    *("source_frames", "first_frames", "source_accuracy"),
 )
 
 

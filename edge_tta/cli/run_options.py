@@ -9,9 +9,10 @@ from pathlib import Path
 
 from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser, show_first
+from edge_tta.cli.results import check_results
 from edge_tta.config import SAVED
 from edge_tta.errors import ConfigError
-from edge_tta.files import check_folder, check_place, same_file
+from edge_tta.files import check_folder, check_place
 from edge_tta.frames.capture import RECONNECT_S
 from edge_tta.run.sinks.curve import ErrorCurve
 from edge_tta.run.sinks.updates import words_of
@@ -156,9 +157,7 @@ def check(arguments: argparse.Namespace) -> None:
             )
     if arguments.serve is not None:
         arguments.serve = parse_place(arguments.serve, _token(arguments))
-    for out in (arguments.save, arguments.jsonl, arguments.state, arguments.plot):
-        if out not in (None, "-") and same_file(Path(arguments.source), Path(out)):
-            raise ConfigError(f"{out} is the source itself; choose another name for the result")
+    check_results(arguments)
     for path in (arguments.save, arguments.plot, arguments.state):
         if path is not None:
             check_folder(path)

@@ -11,7 +11,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.cli import options
 from edge_tta.config import make_config
 from edge_tta.errors import ConfigError
-from edge_tta.run.frame_result import SOURCE
+from edge_tta.run.frame_result import FILTER, SOURCE
 from edge_tta.tasks import Detection, Task, can_be_guarded
 
 
@@ -73,7 +73,12 @@ def check_filter(arguments: argparse.Namespace, task: Task) -> None:
     Raises:
         ConfigError: the frames of the task are not of one class each.
     """
-    asked = {"--filter on": arguments.filter == "on", "--alarm-below": arguments.alarm_below}
+    compared = any(name.endswith(FILTER) for name in arguments.compare or ())
+    asked = {
+        "--filter on": arguments.filter == "on",
+        "--alarm-below": arguments.alarm_below,
+        f"{FILTER} in --compare": compared,
+    }
     for option, given in asked.items():
         if given and not task.filtered:
             raise ConfigError(

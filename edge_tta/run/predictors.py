@@ -51,7 +51,7 @@ class Predictors:
 
     Attributes:
         method: label of the method that adapts.
-        schedule: as given.
+        guard, schedule: as given.
         source_wanted: run the source network on the next frame, whatever is compared.
     """
 
@@ -68,7 +68,7 @@ class Predictors:
         schedule: Schedule | None = None,
     ) -> None:
         self.classes, self.method, self.source_wanted = classes, adapter.config.label, False
-        self._adapter, self._guard = adapter, guard
+        self._adapter, self.guard = adapter, guard
         self.schedule = schedule or Schedule()
         self.task: Task = task or Classification()
         self._filter = by_filter
@@ -95,7 +95,7 @@ class Predictors:
 
     def reset(self) -> None:
         """Return to the source: adapter, guard, and what the filter believes."""
-        (self._guard or self._adapter).reset()
+        (self.guard or self._adapter).reset()
         if self._filter is not None:
             self._filter.reset_filter()
 
@@ -109,7 +109,7 @@ class Predictors:
             held: why the adapter must not adapt: PAUSED; or an empty picture, which holds for all.
             fps, stages: for the result; times are added.
         """
-        adapter, guard, alarm = self._adapter, self._guard, self._alarm
+        adapter, guard, alarm = self._adapter, self.guard, self._alarm
         before = 0 if guard is None else guard.happened
         with stages.timed("adapt"):
             (answer, own, source), outcome = self._adapted(image, held)
@@ -158,7 +158,7 @@ class Predictors:
 
     def _adapted(self, image: Images, held: Outcome | None) -> tuple[_Logits, Outcome]:
         """Return the logits of an image, adapting unless it is held or not due, and the outcome."""
-        adapter, guard, schedule = self._adapter, self._guard, self.schedule
+        adapter, guard, schedule = self._adapter, self.guard, self.schedule
         due = not held and schedule.adapts
         spaced = Outcome.SPACED if schedule.spaced else Outcome.NO_TIME
         if guard is not None:
@@ -194,7 +194,7 @@ class Predictors:
         """Return the outcome of adaptation on a frame that was due."""
         if self.method == SOURCE:
             return Outcome.UNCHANGED
-        if self._guard is not None and not self._guard.adapts:
+        if self.guard is not None and not self.guard.adapts:
             return Outcome.NO_NEWS
         if isinstance(self._adapter, Background):
             return Outcome.BESIDE
@@ -216,5 +216,5 @@ class Predictors:
         """Return logits filtered, if there is a filter and the picture shows anything."""
         if by_filter is None or (held is not None and held.empty):
             return logits
-        blocks = None if self._guard is None else self._guard.blocks
+        blocks = None if self.guard is None else self.guard.blocks
         return by_filter.update(image, logits, frame.time_s, blocks=blocks)

@@ -134,7 +134,7 @@ def test_a_second_run_measures_the_same(tmp_path: Path) -> None:
 
 
 def test_bundles_measure_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("--methods", "source,nanoadapt:norm+filter,nanoadapt:tent+guard", "--json")
+    words = ("--methods", "source,norm,nanoadapt:norm+filter,nanoadapt:tent+guard", "--json")
     errors = {}
     for backend in ("torch", "onnx"):
         file = tmp_path / f"{backend}.json"

@@ -70,6 +70,22 @@ def test_a_short_soak_measures_what_a_long_one_does(tmp_path: Path) -> None:
     assert "| `nanoadapt:tent` | `small` | 400 |" in page
 
 
+def test_a_soak_runs_what_stands_around_a_method_too(tmp_path: Path) -> None:
+    words = ("--frames", 150, "--methods", "nanoadapt:tent+guard+filter")
+    result = call("bench", "soak", *words, "--json", tmp_path / "soak.json")
+    assert result.code == 0, result.err
+    (row,) = json.loads((tmp_path / "soak.json").read_text())["results"]
+    assert row["method"] == "nanoadapt:tent+guard+filter"
+    assert row["steps"] < 149  # the guard leaves near-copies out
+    assert row["finite"]
+
+
+@pytest.mark.parametrize("more", ["guard", "filter", "every=3"])
+def test_kills_are_of_a_method_alone(more: str) -> None:
+    result = call("bench", "faults", "--method", f"nanoadapt:tent+{more}", "--kills", 1)
+    assert_one_line_of_advice(result, "must be a method alone")
+
+
 def test_committed_results_show_no_growth_and_no_loss() -> None:
     """What docs/background/endurance.md says."""
     (soak,) = read_results(RESULTS / "soak_small.json").rows

@@ -53,6 +53,8 @@ def model(tmp_path: Path) -> str:
         ("finder", ("--filter", "on"), "--filter on is for classifiers"),
         ("masks", ("--filter", "on"), "--filter on is for classifiers"),
         ("masks", ("--alarm-below", 50), "--alarm-below is for classifiers"),
+        ("masks", ("--compare", "source+filter"), "+filter in --compare is for classifiers"),
+        ("finder", ("--compare", "norm,norm+filter"), "+filter in --compare is for classifiers"),
         ("masks", ("--method", "source", "--guard", "on"), "--guard on is for networks that adapt"),
         (
             "maps",

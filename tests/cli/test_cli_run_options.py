@@ -273,6 +273,37 @@ def test_a_result_is_not_written_over_the_source(option: str, folder: Folder) ->
         assert_one_line_of_advice(result, "is the source itself")
 
 
+@pytest.mark.parametrize("where", ["source", "below", "picture"])
+def test_masks_are_not_written_over_the_sources_pictures(where: str, folder: Folder) -> None:
+    pictures = folder(0, 2)
+    source = pictures / "0.png" if where == "picture" else pictures
+    masks = pictures / "more" if where == "below" else pictures
+    result = call("run", source, "--masks", masks)
+    assert_one_line_of_advice(result, "choose another folder")
+    assert sorted(path.name for path in pictures.iterdir()) == ["0.png", "1.png"]
+
+
+def test_a_plot_is_not_written_over_one_of_the_sources_pictures(folder: Folder) -> None:
+    pictures = folder(0, 2)
+    before = (pictures / "1.png").read_bytes()
+    result = call("run", pictures, "--plot", pictures / "1.png")
+    assert_one_line_of_advice(result, "is the source itself")
+    assert (pictures / "1.png").read_bytes() == before
+
+
+def test_two_results_of_one_name_are_refused(folder: Folder, tmp_path: Path) -> None:
+    same = tmp_path / "same"
+    result = call("run", folder(0, 1), "--jsonl", same, "--state", same)
+    assert_one_line_of_advice(result, "--jsonl and --state are both")
+    assert not same.exists()
+
+
+@pytest.mark.parametrize("option", ["--source-frames", "--first-frames", "--source-accuracy"])
+def test_what_a_bundle_was_exported_with_is_refused(option: str) -> None:
+    result = call("run", "demo", "--backend", "onnx", option, 9)
+    assert_one_line_of_advice(result, f"{option} is fixed in a bundle")
+
+
 def test_class_names_of_another_network_are_told(folder: Folder, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("cat\ndog\n")
