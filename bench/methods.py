@@ -26,6 +26,9 @@ FILTER = "filter"
 EVERY = "every"
 """A field beside those of a configuration: the method adapts on every so many calls."""
 
+SOURCE_BATCH = 64
+"""Frames at a time of the source network, which predicts the same in any batch."""
+
 _BATCH = {"smoothing": 0.0, "taylor": "none"}
 _AT_ONCE = {"accumulation": 1, "weighting": "mean"}
 _NO_PROXY = {"views": 0, "gradient": "calibrated"}

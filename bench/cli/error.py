@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -26,6 +25,7 @@ from bench.report.error import corruptions
 from bench.report.error.results import ErrorResults
 from bench.report.look import Look
 from bench.sets import LabelledSet, load_set
+from edge_tta.bundle.runtime import usable_cores
 from edge_tta.cli import options, values
 from edge_tta.cli.help import CommandParser
 from edge_tta.config import SAVED, MethodConfig
@@ -196,7 +196,7 @@ def _processes(arguments: argparse.Namespace, streams: int) -> int:
     """Return how many processes of one thread each are used: a few streams are not worth any."""
     if arguments.device != "cpu" or streams < _LEAST_STREAMS:
         return 1
-    return int(min(arguments.threads or len(os.sched_getaffinity(0)), streams))
+    return int(min(arguments.threads or usable_cores(), streams))
 
 
 def error_tables(rows: Sequence[ErrorRow]) -> Iterator[tuple[str, Table]]:

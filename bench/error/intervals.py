@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from bench.error.rows import ErrorRow
 from bench.orders import Order, parse_order
 from bench.sets import CLEAN
-from edge_tta.temporal.accuracy import wilson
+from edge_tta.temporal.accuracy import Z95, wilson
 
-_Z = 1.959964
 _T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 """Student's t for 1 to 10 degrees of freedom, two-sided 95 %."""
 
@@ -47,7 +46,7 @@ def student(freedom: int) -> float:
         raise ValueError(f"freedom must be 1 at least, got {freedom}")
     if freedom <= len(_T95):
         return _T95[freedom - 1]
-    z, v = _Z, freedom
+    z, v = Z95, freedom
     return (
         z
         + (z**3 + z) / (4 * v)

@@ -12,14 +12,13 @@ import numpy.typing as npt
 from bench.error.intervals import interval_of
 from bench.error.rows import ErrorRow
 from bench.error.streams import Guarded, Outcome, Run, Task
-from bench.methods import is_filtered
+from bench.methods import SOURCE_BATCH, is_filtered
 from bench.orders import Order, Stream, make_streams
 from bench.peers import Peer
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
 from edge_tta.temporal.accuracy import MEMORY
 
-_SOURCE_BATCH = 64
 _PARTS = 20
 
 
@@ -54,8 +53,7 @@ def measure_error(
         for stream in make_streams(order, data.labels, len(data.corruptions), seed)
     ]
     for label, method in methods.items():
-        # The source predicts the same in any batch.
-        size = _SOURCE_BATCH if method.method == "source" else setting.batch_size
+        size = SOURCE_BATCH if method.method == "source" else setting.batch_size
         outcomes = []
         tasks = [Task(method, label, stream, size) for stream in streams]
         for outcome in run(tasks):

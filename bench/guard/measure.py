@@ -12,13 +12,12 @@ import numpy.typing as npt
 
 from bench.adapters import adapter_of
 from bench.guard.streams import Part, make_stream
-from bench.methods import predictor_of
+from bench.methods import SOURCE_BATCH, predictor_of
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
 
-_SOURCE_BATCH = 64
 BUCKET = 100
 """Frames that the errors along a part are over."""
 
@@ -131,7 +130,7 @@ def _run(
     """
     adapter = adapter_of(subject.network, config, subject.spec)
     predict, guard = predictor_of(adapter, label)
-    size = _SOURCE_BATCH if config.method == "source" else 1
+    size = SOURCE_BATCH if config.method == "source" else 1
     for part in parts:
         falls, ran = (guard.falls, guard.source_frames) if guard is not None else (0, 0)
         predicted = []

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_tta.bundle.runtime import usable_cores
 from edge_tta.cli.finding import Finding, read, said
 
 _BOARD = "/proc/device-tree/model"
@@ -20,7 +21,7 @@ _THROTTLED = {0: "the voltage is too low", 1: "the frequency is capped", 2: "it 
 def processor() -> Iterator[Finding]:
     """Yield the processor's name, or the board's."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
-    cores = _usable_cores()
+    cores = usable_cores()
     name = read(_BOARD) or processor_name()
     yield Finding("machine", f"{name}, {cores} cores, {system}")
 
@@ -91,14 +92,6 @@ def disk() -> Iterator[Finding]:
     if writable and free < 0.5:
         advice = "make room: a video takes about 1 GiB an hour"
     yield Finding("disk", room, advice)
-
-
-def _usable_cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def _temperatures() -> Iterator[float]:

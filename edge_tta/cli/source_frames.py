@@ -33,7 +33,8 @@ def add_options(group: argparse._ArgumentGroup) -> None:
         type=values.per_cent,
         metavar="P",
         help="a classifier's accuracy on the source frames, in per cent, as 92: with it the "
-        "accuracy is estimated in random order too",
+        "accuracy is estimated in random order too; without, it is what their labels say, if all "
+        "have one",
     )
 
 

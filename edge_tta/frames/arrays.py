@@ -28,7 +28,7 @@ SUFFIX, PACKED = ".npy", ".npz"
 INPUTS = "inputs"
 """Name of the array in an .npz of inputs that are no pictures."""
 
-_LABELS = "labels"
+LABELS = "labels"
 
 
 class ArraySource(FrameSource):
@@ -79,7 +79,7 @@ def open_arrays(path: Path, pick: Pick) -> ArraySource:
         try:
             with np.load(path, allow_pickle=False) as file:
                 inputs = np.asarray(file[INPUTS])
-                labels = np.asarray(file[_LABELS]) if _LABELS in file else None
+                labels = np.asarray(file[LABELS]) if LABELS in file else None
         except Exception as error:  # damaged zips raise many kinds
             raise SourceError(
                 f"{path} cannot be read ({one_line(error, 120)}); expected an .npz with inputs "

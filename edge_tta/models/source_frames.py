@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from edge_tta.array_files import open_npz
 from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.frames import open_source
-from edge_tta.frames.arrays import INPUTS
+from edge_tta.frames.arrays import INPUTS, LABELS
 from edge_tta.inputs import input_of
 from edge_tta.models.naming import Model
 from edge_tta.network.capture import outputs_of
@@ -50,7 +50,8 @@ def with_source_frames(
         frames: a folder, video, picture, camera or .npz; None: none was given.
         most: frames that are taken; None: `USUAL`.
         tell: is told of the progress.
-        accuracy: of a classifier on the frames, 0..1, by which `sure_above` is known.
+        accuracy: of a classifier on the frames, 0..1, by which `sure_above` is known; None: as
+            their labels say, where all have one.
 
     Raises:
         ConfigError: an accuracy of what is no classifier.
@@ -68,26 +69,30 @@ def with_source_frames(
         raise ConfigError("--source-accuracy is of a classifier; leave it out")
     wanted = USUAL if most is None else most
     tell(f"reading {frames}")
-    images = (torch.from_numpy(i) for i in images_of(frames, model.input, wanted))
-    seen = _Seen()
+    seen, labels = _Seen(), list[int | None]()
+
+    def images() -> Iterator[torch.Tensor]:
+        for image, label in labelled_images_of(frames, model.input, wanted, model.labels):
+            labels.append(label)
+            yield torch.from_numpy(image)
 
     def watch(outputs: Any) -> None:
-        seen.add(outputs)
+        seen.add(outputs, labels[seen.frames])
         if seen.frames % _TOLD_EVERY == 0:
             tell(f"{seen.frames} seen, of {wanted} at most")
 
     if isinstance(network, OnnxNetwork):
-        done = restore(network, images, watch, model.task)
+        done = restore(network, images(), watch, model.task)
     else:
         network = SourceNetwork(network, torch.device("cpu")).copy()
         outputs_of(network, model.input.shape)  # refuses images that the network does not take
-        done = measure(network, images, watch, model.task)
-    made = dataclasses.replace(
-        model,
-        module=network,
-        sure_above=None if accuracy is None else threshold(seen.largest, accuracy),
-    )
-    return made, f"{model.name}: {done.told}{seen.advice() if filtered else ''}"
+        done = measure(network, images(), watch, model.task)
+    advice = seen.advice() if filtered else ""
+    if filtered and accuracy is None and (accuracy := seen.accuracy) is not None:
+        advice = f"; {accuracy:.1%} of them are right by their labels{advice}"
+    sure_above = None if accuracy is None else threshold(seen.largest, accuracy)
+    made = dataclasses.replace(model, module=network, sure_above=sure_above)
+    return made, f"{model.name}: {done.told}{advice}"
 
 
 class _Seen:
@@ -100,15 +105,24 @@ class _Seen:
         self.frames = 0
         self.largest: list[float] = []
         self._counts = np.zeros(0)
+        self._labelled = self._right = 0
 
-    def add(self, outputs: Any) -> None:
+    def add(self, outputs: Any, label: int | None) -> None:
         """Add the outputs of a frame; those that are no logits (1, K) count as a frame alone."""
         self.frames += 1
         if isinstance(outputs, torch.Tensor) and outputs.ndim == 2:
             if not len(self._counts):
                 self._counts = np.zeros(outputs.shape[1])
-            self._counts[int(outputs[0].argmax())] += 1
+            said = int(outputs[0].argmax())
+            self._counts[said] += 1
+            self._labelled += label is not None
+            self._right += said == label
             self.largest.append(float(softmax(as_array(outputs))[0].max()))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the frames that are right; None: not all have a label."""
+        return self._right / self.frames if 0 < self.frames == self._labelled else None
 
     def advice(self) -> str:
         """Return what to tell where the frames show few of the classes; "": nothing.
@@ -127,18 +141,24 @@ class _Seen:
         )
 
 
-def images_of(frames: str, spec: InputSpec, most: int) -> Iterator[Images]:
-    """Yield the first frames of a source as images (1, channels, H, W).
+def labelled_images_of(
+    frames: str, spec: InputSpec, most: int, classes: Sequence[str] | None = None
+) -> Iterator[tuple[Images, int | None]]:
+    """Yield the first frames of a source as images (1, channels, H, W), with their classes.
+
+    classes: names, by which labels of a folder are known.
 
     Raises:
         SourceError: it cannot be opened, or holds no frames.
     """
-    if frames.endswith(".npz") and (pictures := _pictures_of(Path(frames))) is not None:
-        yield from map(spec.prepare, pictures[:most])
+    if frames.endswith(".npz") and (found := _pictures_of(Path(frames))) is not None:
+        pictures, labels = found
+        for picture, label in zip(pictures[:most], labels, strict=False):
+            yield spec.prepare(picture), label
         return
-    with open_source(frames, max_frames=most, more=DEMO) as opened:
+    with open_source(frames, max_frames=most, classes=classes, more=DEMO) as opened:
         while (frame := opened.read()) is not None:
-            yield input_of(frame, spec)
+            yield input_of(frame, spec), frame.label
 
 
 def few_images(frames: str | None, spec: InputSpec) -> list[Images] | None:
@@ -151,19 +171,29 @@ def few_images(frames: str | None, spec: InputSpec) -> list[Images] | None:
     """
     if frames is None:
         return None
-    images = list(images_of(frames, spec, _SOME))
+    images = [image for image, _ in labelled_images_of(frames, spec, _SOME)]
     if not images:
         raise SourceError(f"{frames} holds no frames; give a folder, video or .npz that does")
     return images
 
 
-def _pictures_of(path: Path) -> Pixels | None:
-    """Return the pictures (n, H, W, 3) of a file; None: it holds inputs that are none."""
+def _pictures_of(path: Path) -> tuple[Pixels, Sequence[int | None]] | None:
+    """Return the pictures (n, H, W, 3) of a file, and their classes; None: it holds inputs that
+    are none."""
     with open_npz(path, _NPZ) as arrays:
         if INPUTS in arrays:
             return None
         for name in arrays:
             array: Pixels = arrays[name]
             if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3:
-                return array
+                return array, _labels_in(arrays, len(array))
     raise SourceError(f"{path} holds no pictures; {_NPZ}")
+
+
+def _labels_in(arrays: Mapping[str, Any], count: int) -> Sequence[int | None]:
+    """Return the classes of so many pictures; None each, where the file does not tell."""
+    if LABELS in arrays:
+        labels = arrays[LABELS]
+        if labels.shape == (count,) and labels.dtype.kind in "iu":
+            return list(map(int, labels))
+    return [None] * count

@@ -45,7 +45,8 @@ VAGUE = 0.4
 SURE_ERROR = 0.05
 """Half the width that the interval of thresholded confidence has whatever the number of frames."""
 
-_Z = 1.959964
+Z95 = 1.959964
+"""Standard deviations to each side of a normal mean that hold 95 %."""
 
 
 class Accuracy(NamedTuple):
@@ -59,9 +60,12 @@ class Accuracy(NamedTuple):
 def threshold(largest: Sequence[float], accuracy: float) -> float:
     """Return what so large a share of frames is surer than, from each one's largest probability.
 
-    Below 1, since nothing is surer than that; frames without a number are left out.
+    Below 1, since nothing is surer than that; frames without a number are left out. Raises
+    ValueError where none has one.
     """
     known = np.asarray(largest)[np.isfinite(largest)]
+    if not len(known):
+        raise ValueError("largest must hold a finite number at least")
     return min(float(np.quantile(known, 1 - accuracy)), float(np.nextafter(1.0, 0.0)))
 
 
@@ -134,9 +138,9 @@ class AccuracyEstimate:
 
 def wilson(share: float, n: float) -> tuple[float, float]:
     """Return the 95 % interval of a share of n independent trials (Wilson, 1927)."""
-    spread = _Z * _Z / n
+    spread = Z95 * Z95 / n
     centre = (share + spread / 2) / (1 + spread)
-    half = _Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    half = Z95 * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 

@@ -148,7 +148,8 @@ def test_a_bundle_of_a_restored_network_adapts_as_the_network_does() -> None:
     assert done.code == 0, done.err
     assert 0 < (Bundle("b").manifest.sure_above or 0) < 1
     spec = InputSpec(size=(12, 12))
-    sources = np.concatenate(list(source_frames.images_of("good.npz", spec, FRAMES)))
+    labelled = source_frames.labelled_images_of("good.npz", spec, FRAMES)
+    sources = np.concatenate([image for image, _ in labelled])
     adapter, bundle = Adapter("net.onnx", source_images=sources, input_spec=spec), Adapter("b")
     for image in images_of(6, 3, 12, 12)[:, None] * 0.4:
         expected = adapter(torch.from_numpy(image))
