@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.error.intervals import interval_of
-from bench.error.rows import ErrorRow
+from bench.error.rows import ErrorRow, Estimates
 from bench.error.streams import Guarded, Outcome, Run, Task
 from bench.methods import SOURCE_BATCH, is_filtered
 from bench.orders import Order, Stream, make_streams
 from bench.peers import Peer
 from bench.sets import LabelledSet
 from edge_tta.config import MethodConfig
+from edge_tta.temporal import Accuracy
 from edge_tta.temporal.accuracy import MEMORY
 
 _PARTS = 20
@@ -75,31 +76,34 @@ def measure_error(
             frames = sum(len(own.weight) for own in guarded)
             row["falls"] = sum(own.falls for own in guarded)
             row["source_share"] = sum(own.source_frames for own in guarded) / frames
-        estimates = _estimates(streams, outcomes) if is_filtered(label) else {}
+        made = [(own.wrong, own.estimates) for own in outcomes]
         yield [
             ErrorRow(
                 **row,
                 corruption=name,
                 **_errors(index, streams, outcomes, len(seeds), order),
                 **_guarded(index, streams, guarded, len(seeds)),
-                estimates=estimates.get(index, ()) if is_filtered(label) else None,
+                estimates=_estimates(index, streams, made) if is_filtered(label) else None,
             )
             for index, name in enumerate(data.corruptions)
         ]
 
 
 def _estimates(
-    streams: Sequence[Stream], outcomes: Sequence[Outcome]
-) -> dict[int, tuple[tuple[float | None, ...], ...]]:
-    """Return the estimates made at frames of each corruption, beside what they are of."""
-    rows: dict[int, tuple[tuple[float | None, ...], ...]] = {}
-    for stream, outcome in zip(streams, outcomes, strict=True):
-        for frames, estimate in outcome.estimates.items():
-            was = 1 - float(outcome.wrong[max(frames - MEMORY, 0) : frames].mean())
-            own = (was, *(estimate or (None, None, None)))
-            corruption = int(stream.corruption[frames - 1])
-            rows[corruption] = (*rows.get(corruption, ()), own)
-    return rows
+    corruption: int,
+    streams: Sequence[Stream],
+    made: Sequence[tuple[npt.NDArray[Any], Mapping[int, Accuracy | None]]],
+) -> Estimates:
+    """Return the estimates made at frames of a corruption, beside what they are of.
+
+    made: which predictions of a stream were wrong, NaN where none was made, and the estimates.
+    """
+    return tuple(
+        (1 - float(np.nanmean(wrong[max(frames - MEMORY, 0) : frames])), *(own or (None,) * 3))
+        for stream, (wrong, estimates) in zip(streams, made, strict=True)
+        for frames, own in estimates.items()
+        if int(stream.corruption[frames - 1]) == corruption
+    )
 
 
 def _errors(
@@ -132,7 +136,16 @@ def _guarded(
         return {}
     own = _by_seed(corruption, streams, [one.own_wrong for one in guarded], seeds)
     weight = _by_seed(corruption, streams, [one.weight for one in guarded], seeds)
-    return {"own_over_time": _over_time(own), "weight_over_time": _over_time(weight)}
+    of_own = [(g.own_wrong, {at: both[0] for at, both in g.estimates.items()}) for g in guarded]
+    of_source = [
+        (g.source_wrong, {at: both[1] for at, both in g.estimates.items()}) for g in guarded
+    ]
+    return {
+        "own_over_time": _over_time(own),
+        "weight_over_time": _over_time(weight),
+        "own_estimates": _estimates(corruption, streams, of_own),
+        "source_estimates": _estimates(corruption, streams, of_source),
+    }
 
 
 def _by_seed(

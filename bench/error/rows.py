@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+Estimates = tuple[tuple[float | None, ...], ...]
+"""What an accuracy was, what was estimated, and the ends of the interval, time after time."""
+
 
 @dataclass(frozen=True)
 class ErrorRow:
@@ -26,6 +29,8 @@ class ErrorRow:
         estimates: of the accuracy, without labels, every 300 frames: what it was, what was
             estimated, and the ends of the interval, the latter three None where it was unknown;
             None: no filter, which they are made by.
+        own_estimates, source_estimates: the same of the guard's adapted network alone and of its
+            source, on the frames of the latest 300 that this ran on; None: no guard.
     """
 
     method: str
@@ -48,7 +53,9 @@ class ErrorRow:
     source_share: float | None = None
     own_over_time: tuple[float, ...] | None = None
     weight_over_time: tuple[float, ...] | None = None
-    estimates: tuple[tuple[float | None, ...], ...] | None = None
+    estimates: Estimates | None = None
+    own_estimates: Estimates | None = None
+    source_estimates: Estimates | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for files; what only the guard or the filter has where there is one."""

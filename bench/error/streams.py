@@ -55,13 +55,17 @@ class Guarded:
 
     falls: how often it fell back. source_frames: on how many frames it ran the source. own_wrong:
     which predictions of the adapted network alone were wrong, (frames,) bool. weight: of the
-    source, as the judge had it after each frame, (frames,).
+    source, as the judge had it after each frame, (frames,). source_wrong: the same as own_wrong of
+    the source, NaN where it did not run. estimates: of the adapted network's accuracy and of the
+    source's, as of `Outcome`.
     """
 
     falls: int
     source_frames: int
     own_wrong: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float64]
+    source_wrong: npt.NDArray[np.float64]
+    estimates: Mapping[int, tuple[Accuracy | None, Accuracy | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,9 @@ class Runner:
         predict, guard = self._predictor(task)
         pictures = list(self.data.corruptions.values())
         stream = task.stream
-        wrong, own_wrong, weight = [], [], []
+        wrong, own_wrong, weight, source_wrong = [], [], [], []
         estimates: dict[int, Accuracy | None] = {}
+        of_both: dict[int, tuple[Accuracy | None, Accuracy | None]] = {}
         for start in range(0, len(stream.picture), task.batch_size):
             window = slice(start, start + task.batch_size)
             chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
@@ -111,16 +116,21 @@ class Runner:
             images = images_of(shown, self.model.input)
             labels = self.data.labels[stream.picture[window]]
             wrong.append(as_array(predict(images)).argmax(1) != labels)
+            frames = start + len(labels)
+            is_due = frames // MEMORY > start // MEMORY
             if guard is not None and guard.judge is not None:
                 own_wrong.append(as_array(guard.own).argmax(1) != labels)
                 weight.append(np.full(len(labels), guard.judge.weight))
-            frames = start + len(labels)
-            if isinstance(predict, Filtered) and frames // MEMORY > start // MEMORY:
+                source_wrong.append(_wrong(guard.compared, labels))
+                if is_due:
+                    of_both[frames] = guard.judge.accuracy, guard.judge.source_accuracy
+            if isinstance(predict, Filtered) and is_due:
                 estimates[frames] = FilterReport.of(predict, guard).accuracy
         guarded = None
         if guard is not None:
-            joined = np.concatenate(own_wrong), np.concatenate(weight)
-            guarded = Guarded(guard.falls, guard.source_frames, *joined)
+            own, source = np.concatenate(own_wrong), np.concatenate(source_wrong)
+            counts = guard.falls, guard.source_frames
+            guarded = Guarded(*counts, own, np.concatenate(weight), source, of_both)
         return Outcome(np.concatenate(wrong), guarded, estimates)
 
     def _predictor(self, task: Task) -> tuple[Callable[[Any], Any], Guard | None]:
@@ -141,6 +151,14 @@ class Runner:
             else Adapter(OnnxEngine(Bundle(bundle, threads=torch.get_num_threads())))
         )
         return predictor_of(adapter, task.label, self.model.sure_above)
+
+
+def _wrong(logits: Any, labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return which predictions are wrong, (frames,) 0 or 1; NaN where there are none."""
+    if logits is None:
+        return np.full(len(labels), np.nan)
+    wrong: npt.NDArray[np.float64] = (as_array(logits).argmax(1) != labels).astype(np.float64)
+    return wrong
 
 
 Run = Callable[[Sequence[Task]], Iterable[Outcome]]

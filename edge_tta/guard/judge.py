@@ -87,12 +87,17 @@ class Judge:
     @property
     def accuracy(self) -> Accuracy | None:
         """Estimated accuracy of the adapted network, each frame alone; None: unknown."""
-        return self.adapted.accuracy.of_frames(self.contradiction)
+        return self.adapted.accuracy.of_frames(self._doubt(self.weight))
 
     @property
     def source_accuracy(self) -> Accuracy | None:
         """The same of the source."""
-        return self.source.accuracy.of_frames(self.contradiction)
+        return self.source.accuracy.of_frames(self._doubt(1 - self.weight))
+
+    def _doubt(self, of_other: float) -> float:
+        """Return by how much a network is believed too much, where the other has so much weight:
+        the mistakes that nobody admits are those of the one that is right less often."""
+        return 2 * self.contradiction * max(of_other, 0.5)
 
     @property
     def contradiction(self) -> float:

@@ -145,6 +145,29 @@ def test_what_the_guard_holds_stands_beside_what_it_answers() -> None:
         assert len(own.weight_over_time) == len(row.over_time)
         assert all(0 <= weight <= 1 for weight in own.weight_over_time)
         assert own.falls is not None
+        assert row.own_estimates is None
+        assert row.source_estimates is None
+
+
+def test_what_the_guard_says_of_both_networks_stands_beside_what_it_was() -> None:
+    label = "nanoadapt:norm+guard"
+    source, guarded = _measured(f"source,{label}", "still:40")
+    row = guarded[0]
+    stream = make_streams(parse_order("still:40"), DATA.labels, 3, 0)[0]
+    with in_processes(_runner, 1) as run:
+        (outcome,) = run([Task(parse_methods(label)[label], label, stream, 1)])
+    assert outcome.guarded is not None
+    own, of_source = outcome.guarded.own_wrong, outcome.guarded.source_wrong
+    ran = np.isfinite(of_source)
+    assert int(ran.sum()) == outcome.guarded.source_frames
+    assert row.own_estimates is not None
+    assert row.source_estimates is not None
+    assert row.own_estimates[1][0] == pytest.approx(1 - own[300:].mean())
+    assert row.source_estimates[1][0] == pytest.approx(1 - of_source[300:][ran[300:]].mean())
+    assert list(outcome.guarded.estimates) == [300, 600]
+    for made in (*row.own_estimates, *row.source_estimates):
+        assert made[1] is None or made[2] <= made[1] <= made[3]  # type: ignore[operator]
+    assert source[0].source_estimates is None
 
 
 def test_a_method_that_needs_images_of_the_source_is_refused() -> None:

@@ -439,13 +439,14 @@ def test_estimates_of_the_accuracy_are_compared_with_what_it_was() -> None:
         [
             row("tent"),
             row("tent+filter", estimates=made),
-            row("tent+filter", "snow", estimates=unknown),
+            row("tent+filter", "snow", estimates=unknown, source_estimates=made),
             row("tent+filter", order="natural", estimates=unknown),
         ]
     )
     (section,) = accuracy(results)
     assert _tables(section)[0].rows == [
         ["`tent+filter`", "iid, N = 1", "2 of 4", "7.5", "50%"],
+        ["`tent+filter`, its source", "iid, N = 1", "2 of 3", "7.5", "50%"],
         ["`tent+filter`", "natural, N = 1", "0 of 1", "-", "-"],
     ]
     assert list(accuracy(_results([row("tent")]))) == []

@@ -115,6 +115,22 @@ def test_networks_that_differ_are_not_both_believed() -> None:
         assert estimate.high > 0.9
 
 
+def test_mistakes_that_nobody_admits_are_the_networks_that_is_right_less_often() -> None:
+    judge = Judge(4)
+    pictures = np.random.default_rng(0).normal(size=(200, 3, 8, 8)).astype(np.float32)
+    for i, picture in enumerate(pictures):  # the source says two classes of four, as surely
+        adapted, source = (12 * np.eye(4)[i // 20 % classes] for classes in (4, 2))
+        judge.compare(block_means(picture), adapted, source)
+    assert judge.weight < 0.1
+    assert judge.contradiction > 0.3
+    of_adapted, of_source = judge.accuracy, judge.source_accuracy
+    assert of_adapted is not None
+    assert of_source is not None
+    assert of_adapted.value == pytest.approx(1 - judge.contradiction / 2, abs=0.05)
+    assert of_source.value == pytest.approx(1 - judge.contradiction, abs=0.1)
+    assert of_source.low == pytest.approx(0, abs=0.1)
+
+
 def test_what_is_not_finite_tells_nothing() -> None:
     judge = Judge(3)
     blocks = np.zeros((3, 4, 4))

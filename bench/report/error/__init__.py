@@ -24,6 +24,7 @@ from bench.report.look import Look
 from bench.results import ResultError, Row
 from edge_tta.errors import ConfigError
 
+_ESTIMATES = ("estimates", "own_estimates", "source_estimates")
 _FIELDS: Mapping[str, Check] = {
     **dict.fromkeys(("method", "label", "model", "data", "corruption", "order"), is_text),
     **dict.fromkeys(("severity", "seed"), is_whole),
@@ -32,14 +33,14 @@ _FIELDS: Mapping[str, Check] = {
     "by_seed": lambda value: are_shares(value) and bool(value),
     "over_time": are_shares,
     "host": lambda value: True,
-    "estimates": lambda value: value is None or _are_estimates(value),
+    **dict.fromkeys(_ESTIMATES, lambda value: value is None or _are_estimates(value)),
     **dict.fromkeys(
         ("own_over_time", "weight_over_time"), lambda value: value is None or are_shares(value)
     ),
 }
 _ABSENT = {
     "over_time": (),
-    **dict.fromkeys(("falls", "source_share", "own_over_time", "weight_over_time", "estimates")),
+    **dict.fromkeys(("falls", "source_share", "own_over_time", "weight_over_time", *_ESTIMATES)),
 }
 """Fields that files of earlier versions, or rows without a guard or a filter, do not have."""
 _SETTING = ("label", "model", "data", "severity", "order", "batch_size", "corruption")

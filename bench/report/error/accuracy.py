@@ -9,6 +9,12 @@ import numpy as np
 from bench.report.document import Section, Table, code
 from bench.report.error.results import ErrorResults
 
+_OF = {
+    "estimates": "",
+    "own_estimates": ", its adapted network alone",
+    "source_estimates": ", its source",
+}
+
 
 def accuracy(results: ErrorResults) -> Iterator[Section]:
     """A section with a row for each method and order that has estimates, if any has."""
@@ -16,14 +22,15 @@ def accuracy(results: ErrorResults) -> Iterator[Section]:
     for order, size in results.settings():
         for label in results.labels_of(order, size):
             cells = results.cells(order, size, label).values()
-            made = [own for row in cells for own in row.estimates or ()]
-            if made:
-                rows.append([code(label), f"{order}, N = {size}", *_figures(made)])
+            for name, ending in _OF.items():
+                made = [own for row in cells for own in getattr(row, name) or ()]
+                if made:
+                    rows.append([code(label) + ending, f"{order}, N = {size}", *_figures(made)])
     if rows:
         header = ["method", "frames", "estimates", "error, points", "within the interval"]
         text = (
-            "What the class filter says of the accuracy over the latest 300 frames, beside what it "
-            "was; the error is the mean of the absolute ones."
+            "What the class filter says of the accuracy over the latest 300 frames, and the guard "
+            "of both networks', beside what it was; the error is the mean of the absolute ones."
         )
         yield Section("Accuracy without labels", [text, Table(header, rows)])
 
