@@ -43,6 +43,24 @@ def test_errors_are_the_means_over_corruptions(row: str, label: str, file: str) 
         assert cell == f"{100 * sum(errors) / 15:.1f}"
 
 
+def _mean(file: str, label: str, order: str) -> str:
+    rows = [r for r in _rows(file) if (r["label"], r["order"]) == (label, order)]
+    errors = [r["error"] for r in rows if r["corruption"] != "clean"]
+    assert len(errors) == 15
+    return f"{100 * sum(errors) / 15:.1f}"
+
+
+def test_errors_of_guard_and_filter_are_those_measured() -> None:
+    (line,) = (x for x in README.read_text().splitlines() if "with guard and class filter" in x)
+    (beside,) = re.findall(r"source \+ filter: ([\d., ]+)\)", line)
+    files = [f"cifar10_resnet20_{'runs30' if o == ORDERS[1] else 'guard_filter'}" for o in ORDERS]
+    for label, cells in {
+        "nanoadapt:tent+guard+filter": _line("**and with guard and class filter"),
+        "source+filter": beside.split(", "),
+    }.items():
+        assert cells == [_mean(file, label, o) for file, o in zip(files, ORDERS, strict=True)]
+
+
 def test_errors_of_clean_pictures_and_the_most_harm_are_those_measured() -> None:
     plain, measured = (
         {
