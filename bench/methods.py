@@ -141,6 +141,18 @@ def predictor_of(
     return Filtered(inner, sure_above, of_source=adapter.config.method == "source"), guard
 
 
+def prediction_of(adapter: Adapter, label: str) -> Callable[[Any], Any]:
+    """Return what predicts and adapts nothing, in the guard and the filter that a label asks for.
+
+    Raises ConfigError as `predictor_of`.
+    """
+    answers, guard = predictor_of(adapter, label)
+    predict = (guard or adapter).predict
+    if not isinstance(answers, Filtered):
+        return predict
+    return lambda images: answers.update(images, predict(images))
+
+
 def predictors_of(adapter: Adapter, label: str) -> Predictors:
     """Return what sees the frames of a run by a label, as `edge-tta run` makes it.
 

@@ -84,12 +84,12 @@ class Case:
     @property
     def guarded(self) -> bool:
         """Whether the guard of `edge-tta run` stands around it."""
-        return is_guarded(self.asked) and not self.work.predicts
+        return is_guarded(self.asked)
 
     @property
     def filtered(self) -> bool:
         """Whether its answers are filtered over time."""
-        return is_filtered(self.asked) and not self.work.predicts and self.work is not Work.FOLDED
+        return is_filtered(self.asked)
 
     @property
     def head(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.cost.case import Case, Work
 from bench.cost.subjects import Subject
-from bench.methods import predictor_of
+from bench.methods import prediction_of, predictor_of
 from edge_tta.adapter import Adapter
 from edge_tta.background import Background
 from edge_tta.bundle.folder import Bundle
@@ -17,6 +17,7 @@ from edge_tta.bundle.runtime import quiet_runtime
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.method.stages import OnStage, no_stage
 from edge_tta.prepare import Images, InputSpec
+from edge_tta.temporal import Filtered
 
 FOLDED = "folded.onnx"
 """Name of the folded network in its folder."""
@@ -42,31 +43,44 @@ class Maker:
     def make(self, case: Case) -> Subject:
         folder = Path(str(case.place))
         if case.work is Work.FOLDED:
-            return self._folded(folder / FOLDED)
+            return self._folded(folder / FOLDED, filtered=case.filtered)
         profile = "memory" if case.work is Work.LEARN_IN_LITTLE else "speed"
         bundle = Bundle(folder, threads=self._threads, profile=profile)
         observes = case.work in (Work.OBSERVE, Work.OBSERVE_INT8)
         learns = not (case.work.predicts or observes)
         adapter = Adapter(OnnxEngine(bundle, learns=learns))
+        weights = folder / bundle.manifest.weights
+        if case.work.predicts:
+            return OnnxSubject(prediction_of(adapter, case.asked), weights, adapter)
         if case.work is Work.BESIDE:
             beside = Background(adapter)
-            return OnnxSubject(beside, folder / bundle.manifest.weights, beside, beside.wait)
-        run: Any
+            run, _ = predictor_of(beside, case.asked)
+            return OnnxSubject(run, weights, beside, beside.wait)
         run, _ = predictor_of(adapter, case.asked)
-        if case.work.predicts:
-            run = adapter.predict
-        elif observes:
-            run = partial(run, learn=False)
-        weights = folder / bundle.manifest.weights
-        return OnnxSubject(run, weights, adapter)
+        return OnnxSubject(partial(run, learn=False) if observes else run, weights, adapter)
 
-    def _folded(self, path: Path) -> Subject:
+    def _folded(self, path: Path, *, filtered: bool) -> Subject:
         runtime = quiet_runtime()
         chosen = runtime.SessionOptions()
         chosen.intra_op_num_threads = self._threads or 0
         chosen.log_severity_level = 3
         session = runtime.InferenceSession(str(path), chosen, providers=["CPUExecutionProvider"])
-        return OnnxSubject(lambda image: session.run(None, {"images": image}), path)
+        folded = _Folded(session)
+        return OnnxSubject(Filtered(folded, of_source=True) if filtered else folded, path)
+
+
+class _Folded:
+    """The folded network of a session, which predicts."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __call__(self, images: Images, *, learn: bool = True) -> Any:
+        """Return the first output of images (N, channels, H, W)."""
+        return self._session.run(None, {"images": images})[0]
+
+    def reset(self) -> None:
+        """There is nothing that changes."""
 
 
 class OnnxSubject:

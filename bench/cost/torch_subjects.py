@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.adapters import adapter_of
 from bench.cost.case import Case, Work
 from bench.cost.subjects import Subject
-from bench.methods import predictor_of
+from bench.methods import prediction_of, predictor_of
 from bench.peers import Peer
 from bench.untrained import untrained
 from edge_tta import heap
@@ -83,7 +83,7 @@ class AdapterSubject:
         self._adapter = adapter
         self._run: Callable[..., Any] = predictor_of(adapter, case.asked)[0]
         if case.work is Work.PREDICT:
-            self._run = adapter.predict
+            self._run = prediction_of(adapter, case.asked)
         elif case.work is Work.OBSERVE:
             self._run = partial(self._run, learn=False)
         adapter.prepare(adapter.input_spec.shape)

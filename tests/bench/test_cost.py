@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from bench.cost.onnx_subjects import Maker as OnnxMaker
 from bench.cost.process import MeasureError
 from bench.cost.torch_subjects import AdapterSubject, Maker
 from bench.cost.worker import Loaded
-from bench.methods import parse_methods
+from bench.methods import is_filtered, parse_methods
 from bench.peers import parse_peers
 from bench.peers.stock import StockTent, checkpointed_tent
 from bench.report import make_sections
@@ -47,9 +48,11 @@ from edge_tta.cli.loading import DEMO_BUNDLE
 from edge_tta.cli.main import main
 from edge_tta.engines.base import Backward
 from edge_tta.errors import ModelError
+from edge_tta.guard import Guard
 from edge_tta.models import Model, load_model
 from edge_tta.network.saved import node_tensors, saved_bytes
 from edge_tta.prepare import InputSpec
+from edge_tta.temporal import Filtered
 from tests.bench.test_cli_error import NET
 from tests.cli.commands import call
 from tests.networks import network
@@ -394,6 +397,40 @@ def test_graphs_of_a_bundle_do_as_much_as_their_case_says() -> None:
     assert changed[Work.PREDICT] == set()
     assert set() < changed[Work.OBSERVE] < changed[Work.LEARN]
     assert changed[Work.LEARN] == changed[Work.LEARN_IN_LITTLE] == changed[Work.BESIDE]
+
+
+def test_bundles_are_filtered_and_guarded_as_their_label_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def spied(thing: type, name: str) -> None:
+        plain = getattr(thing, name)
+
+        def spy(self: Any, *words: Any, **named: Any) -> Any:
+            seen[f"{thing.__name__}.{name}"] += 1
+            return plain(self, *words, **named)
+
+        monkeypatch.setattr(thing, name, spy)
+
+    spied(Filtered, "update")
+    spied(Guard, "predict")
+    spied(Guard, "__call__")
+    methods = parse_methods("source+filter,nanoadapt:tent+guard+filter")
+    cases = list(make_cases(methods, {}, backends=["onnx"]))
+    spec = InputSpec(size=12)
+    image = np.ones((1, 3, 12, 12), np.float32)
+    with with_bundles(cases, Model("net", network("residual"), spec)) as placed:
+        for one in placed:
+            seen.clear()
+            subject = OnnxMaker({"input": input_of(spec)}, 1).make(one)
+            subject.frame(image)
+            subject.learned()
+            guarded = "guard" in one.asked
+            assert (one.head["filtered"], one.head["guarded"]) == (is_filtered(one.asked), guarded)
+            how = "predict" if one.work is Work.PREDICT else "__call__"
+            asked = {"Filtered.update": int(is_filtered(one.asked)), f"Guard.{how}": int(guarded)}
+            assert +seen == +Counter(asked), one.label
 
 
 def _state(subject: OnnxSubject) -> dict[str, Any]:
