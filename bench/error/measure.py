@@ -97,13 +97,16 @@ def _estimates(
     """Return the estimates made at frames of a corruption, beside what they are of.
 
     made: which predictions of a stream were wrong, NaN where none was made, and the estimates.
+        Where none was made of all that one is of, it is left out.
     """
-    return tuple(
-        (1 - float(np.nanmean(wrong[max(frames - MEMORY, 0) : frames])), *(own or (None,) * 3))
-        for stream, (wrong, estimates) in zip(streams, made, strict=True)
-        for frames, own in estimates.items()
-        if int(stream.corruption[frames - 1]) == corruption
-    )
+    rows: list[tuple[float | None, ...]] = []
+    for stream, (wrong, estimates) in zip(streams, made, strict=True):
+        for frames, own in estimates.items():
+            latest = wrong[max(frames - MEMORY, 0) : frames]
+            latest = latest[~np.isnan(latest)]
+            if len(latest) and int(stream.corruption[frames - 1]) == corruption:
+                rows.append((1 - float(latest.mean()), *(own or (None,) * 3)))
+    return tuple(rows)
 
 
 def _errors(
@@ -136,10 +139,8 @@ def _guarded(
         return {}
     own = _by_seed(corruption, streams, [one.own_wrong for one in guarded], seeds)
     weight = _by_seed(corruption, streams, [one.weight for one in guarded], seeds)
-    of_own = [(g.own_wrong, {at: both[0] for at, both in g.estimates.items()}) for g in guarded]
-    of_source = [
-        (g.source_wrong, {at: both[1] for at, both in g.estimates.items()}) for g in guarded
-    ]
+    of_own = [(one.own_wrong, one.own_estimates) for one in guarded]
+    of_source = [(one.source_wrong, one.source_estimates) for one in guarded]
     return {
         "own_over_time": _over_time(own),
         "weight_over_time": _over_time(weight),

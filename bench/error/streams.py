@@ -56,8 +56,8 @@ class Guarded:
     falls: how often it fell back. source_frames: on how many frames it ran the source. own_wrong:
     which predictions of the adapted network alone were wrong, (frames,) bool. weight: of the
     source, as the judge had it after each frame, (frames,). source_wrong: the same as own_wrong of
-    the source, NaN where it did not run. estimates: of the adapted network's accuracy and of the
-    source's, as of `Outcome`.
+    the source, NaN where it did not run. own_estimates, source_estimates: of both networks'
+    accuracy, as of `Outcome`.
     """
 
     falls: int
@@ -65,7 +65,8 @@ class Guarded:
     own_wrong: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float64]
     source_wrong: npt.NDArray[np.float64]
-    estimates: Mapping[int, tuple[Accuracy | None, Accuracy | None]] = field(default_factory=dict)
+    own_estimates: Mapping[int, Accuracy | None]
+    source_estimates: Mapping[int, Accuracy | None]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ class Runner:
         stream = task.stream
         wrong, own_wrong, weight, source_wrong = [], [], [], []
         estimates: dict[int, Accuracy | None] = {}
-        of_both: dict[int, tuple[Accuracy | None, Accuracy | None]] = {}
+        own_estimates: dict[int, Accuracy | None] = {}
+        source_estimates: dict[int, Accuracy | None] = {}
         for start in range(0, len(stream.picture), task.batch_size):
             window = slice(start, start + task.batch_size)
             chosen = zip(stream.corruption[window], stream.picture[window], strict=True)
@@ -123,14 +125,21 @@ class Runner:
                 weight.append(np.full(len(labels), guard.judge.weight))
                 source_wrong.append(_wrong(guard.compared, labels))
                 if is_due:
-                    of_both[frames] = guard.judge.accuracy, guard.judge.source_accuracy
+                    own_estimates[frames] = guard.judge.accuracy
+                    source_estimates[frames] = guard.judge.source_accuracy
             if isinstance(predict, Filtered) and is_due:
                 estimates[frames] = FilterReport.of(predict, guard).accuracy
         guarded = None
         if guard is not None:
-            own, source = np.concatenate(own_wrong), np.concatenate(source_wrong)
-            counts = guard.falls, guard.source_frames
-            guarded = Guarded(*counts, own, np.concatenate(weight), source, of_both)
+            guarded = Guarded(
+                guard.falls,
+                guard.source_frames,
+                np.concatenate(own_wrong),
+                np.concatenate(weight),
+                np.concatenate(source_wrong),
+                own_estimates,
+                source_estimates,
+            )
         return Outcome(np.concatenate(wrong), guarded, estimates)
 
     def _predictor(self, task: Task) -> tuple[Callable[[Any], Any], Guard | None]:

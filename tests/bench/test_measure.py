@@ -164,7 +164,7 @@ def test_what_the_guard_says_of_both_networks_stands_beside_what_it_was() -> Non
     assert row.source_estimates is not None
     assert row.own_estimates[1][0] == pytest.approx(1 - own[300:].mean())
     assert row.source_estimates[1][0] == pytest.approx(1 - of_source[300:][ran[300:]].mean())
-    assert list(outcome.guarded.estimates) == [300, 600]
+    assert list(outcome.guarded.own_estimates) == [300, 600]
     for made in (*row.own_estimates, *row.source_estimates):
         assert made[1] is None or made[2] <= made[1] <= made[3]  # type: ignore[operator]
     assert source[0].source_estimates is None
