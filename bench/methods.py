@@ -142,15 +142,14 @@ def predictor_of(
 
 
 def prediction_of(adapter: Adapter, label: str) -> Callable[[Any], Any]:
-    """Return what predicts and adapts nothing, in the guard and the filter that a label asks for.
+    """Return what predicts and adapts nothing, in the filter that a label asks for.
 
     Raises ConfigError as `predictor_of`.
     """
-    answers, guard = predictor_of(adapter, label)
-    predict = (guard or adapter).predict
+    answers, _ = predictor_of(adapter, label)
     if not isinstance(answers, Filtered):
-        return predict
-    return lambda images: answers.update(images, predict(images))
+        return adapter.predict
+    return lambda images: answers.update(images, adapter.predict(images))
 
 
 def predictors_of(adapter: Adapter, label: str) -> Predictors:

@@ -28,8 +28,8 @@ from edge_tta.run.stopping import StopRequest
 _SETTLED = 0.1
 """Share of the run at its start that growth leaves out: allocators and caches fill up."""
 _SCENES = 64
-_BLACK_EVERY = 97
 _STRETCHES = 100
+_BLACK_EVERY = 97
 """Now and then a frame is black, as when a camera is covered."""
 _DAY = 5_000
 """Frames from one dawn to the next: the light changes all the time."""

@@ -3,43 +3,59 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_tta.errors import ConfigError
 from edge_tta.files import same_file
-from edge_tta.frames.finding import is_picture
 
 _FILES = ("save", "jsonl", "state", "plot")
+_MASK = re.compile(r"\d{6,}\.png")
 
 
 def check_results(arguments: argparse.Namespace) -> None:
-    """Refuses results that would be written over the source, or over one another.
+    """Refuses results that would be written over the file that is the source, or one another.
 
     Raises:
         ConfigError: one would.
     """
-    given = {name: getattr(arguments, name) for name in _FILES}
-    places = {name: Path(out) for name, out in given.items() if out not in (None, "-")}
-    source = Path(arguments.source)
-    # What a folder or a pattern of pictures shows, or the folder of a picture.
-    folder = source if source.is_dir() else source.parent if is_picture(source) else None
     taken: dict[Path, str] = {}
-    for name, place in places.items():
-        shown = folder is not None and is_picture(place) and _within(place, folder)
-        if same_file(source, place) or (shown and place.exists()):
-            raise ConfigError(f"{place} is the source itself; choose another name for the result")
-        other = taken.setdefault(place.absolute(), name)
+    for name, place in _places(arguments).items():
+        if same_file(Path(arguments.source), place):
+            raise _is_source(place)
+        other = taken.setdefault(place.resolve(), name)
         if other != name:
             raise ConfigError(f"--{other} and --{name} are both {place}; give each a name")
+
+
+def check_pictures(arguments: argparse.Namespace, pictures: Sequence[Path]) -> None:
+    """Refuses results that would be written over the pictures of a source.
+
+    Raises:
+        ConfigError: one would.
+    """
+    names: dict[Path, set[str]] = {}
+    for picture in pictures:
+        names.setdefault(picture.parent, set()).add(picture.name)
+    shown = [(folder.resolve(), inside) for folder, inside in names.items()]
+    for place in _places(arguments).values():
+        if any(place.parent.resolve() == folder and place.name in own for folder, own in shown):
+            raise _is_source(place)
     masks = arguments.masks
-    if masks is not None and folder is not None and _within(masks, folder, itself=True):
-        raise ConfigError(
-            f"--masks {masks} is in the folder of the source's pictures, which masks of the same "
-            "names would replace; choose another folder"
-        )
+    for folder, inside in shown if masks is not None else ():
+        if masks.resolve() == folder and (hit := next(filter(_MASK.fullmatch, inside), None)):
+            raise ConfigError(
+                f"--masks {masks} is where the source's pictures are, and a mask would replace "
+                f"{hit}; choose another folder"
+            )
 
 
-def _within(path: Path, folder: Path, *, itself: bool = False) -> bool:
-    """Tell whether a path is somewhere below a folder, or, where asked for, the folder."""
-    above = [path, *path.parents] if itself else list(path.parents)
-    return any(one.resolve() == folder.resolve() for one in above)
+def _places(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Return the files that results go to, by option."""
+    given = {name: getattr(arguments, name) for name in _FILES}
+    return {name: Path(out) for name, out in given.items() if out not in (None, "-")}
+
+
+def _is_source(place: Path) -> ConfigError:
+    return ConfigError(f"{place} is the source itself; choose another name for the result")

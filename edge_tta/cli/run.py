@@ -14,6 +14,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.background import Background, has_spare_core
 from edge_tta.cli import adapted_onnx, options, suiting, values
 from edge_tta.cli.loading import load
+from edge_tta.cli.results import check_pictures
 from edge_tta.cli.run_options import check, parser
 from edge_tta.cli.telling import progress, tell
 from edge_tta.cli.terminal import terminal
@@ -158,6 +159,7 @@ def _open_source(arguments: argparse.Namespace, classes: Classes) -> FrameSource
         reconnect_s=arguments.reconnect,
         more=DEMO,
     )
+    check_pictures(arguments, source.files)
     return source if arguments.fps is None or source.live else PacedSource(source)
 
 

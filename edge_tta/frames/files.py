@@ -85,7 +85,9 @@ def open_picture(path: Path, pick: Pick, classes: Sequence[str] | None) -> Frame
     except OSError:
         data = b""
     if frames_in(data) == 1:
-        return PictureSource(picture.name, [picture], pick)
+        source = PictureSource(picture.name, [picture], pick)
+        source.files = [path]
+        return source
     if data.startswith(PNG):  # OpenCV's captures play these too, and need little memory
         return open_video(path, pick)
     pictures = [
@@ -119,6 +121,7 @@ def open_folder(folder: Path, pick: Pick, classes: Sequence[str] | None) -> Pict
         )
     name = printable(folder.resolve().name)
     source = PictureSource(name, _described(pictures, folder, classes), pick)
+    source.files = pictures
     if closed:
         source.dropped["folders without permission"] = len(closed)
     return source
@@ -155,7 +158,9 @@ def _matching(
             else "nothing matches it; check it with ls, and quote it so that the shell keeps it"
         )
         raise SourceError(f"the pattern {without_secrets(pattern)} finds no pictures: {advice}")
-    return PictureSource(printable(pattern), _described(pictures, root, classes), pick)
+    source = PictureSource(printable(pattern), _described(pictures, root, classes), pick)
+    source.files = pictures
+    return source
 
 
 def _loaded(path: Path) -> Loaded:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -55,6 +56,7 @@ class FrameSource(Closing, ABC):
     fps: frames per second of stream time that come out, None when unknown.
     live: whether frames are lost when they are not read in time.
     dropped: why -> how many frames or files were left out because something was wrong with them.
+    files: of pictures, where each is one.
     reconnected: how often a live stream that was lost has been found again.
     tell: called with a line that the user may want to know at once: lost, found again.
     """
@@ -66,6 +68,7 @@ class FrameSource(Closing, ABC):
         self.length = length
         self.fps = fps
         self.live = live
+        self.files: Sequence[Path] = ()
         self.dropped: Counter[str] = Counter()
         self.reconnected = 0
         self.tell: Callable[[str], None] = lambda said: None

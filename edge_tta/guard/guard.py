@@ -124,13 +124,14 @@ class Guard:
         self.adapts = True
         self._news, self._adapted = News(self._limits.news), 0
         self._good: deque[dict[str, Any]] = deque(maxlen=2)
+        self._loaded: dict[str, Any] | None = None
         self._since_good = self._since_fall = 0
         self._patience = self._limits.patience
 
     def __call__(self, images: Any, *, learn: bool = True) -> Any:
         """Return logits (N, classes) or other outputs of images (N, channels, H, W)."""
-        if self.judge is None and self._adapter.steps:  # what was loaded is good until it is seen
-            self._good.append(self._adapter.state)
+        if self.judge is None and self._adapter.steps:
+            self._loaded = self._adapter.state
         self.blocks = block_means(as_array(images))
         self.adapts = self._news.is_enough(self.blocks) or self._comparable() is not None
         own = self._adapter(images, learn=learn) if self.adapts else self._adapter.predict(images)
@@ -169,11 +170,12 @@ class Guard:
         self._begin()
 
     def save(self, path: str | Path) -> None:
-        """Write the adapter's state; while harmed, its last good one, or the source's.
+        """Write the adapter's state; while harmed, its last good one, else what it began with.
 
         Raises OutputError and StateError as `Adapter.save`.
         """
-        self._adapter.save(path, self._good_state if self.harmed else None)
+        state = self._good[0] if self._good else self._loaded or self._adapter.source_state
+        self._adapter.save(path, state if self.harmed else None)
 
     def _is_due(self, n: int) -> bool:
         """Return whether the source is to run on n images whatever the judge says.
@@ -246,6 +248,7 @@ class Guard:
             self._since_good += n
             if self._since_good >= limits.keep_every:
                 self._good.append(self._adapter.state)
+                self._loaded = None
                 self._since_good, self._patience = 0, limits.patience
         elif judge.weight < limits.rise:
             self.fallen = None
@@ -274,14 +277,10 @@ class Guard:
         """Go back to the last good state; from the second time on to the source."""
         self._since_fall = 0
         self._note("restored" if self._good else "reset", why)
-        self._adapter.restore(self._good_state)
+        # The latest state that was kept may already hold the beginning of the harm.
+        self._adapter.restore(self._good[0] if self._good else self._adapter.source_state)
         self._good.clear()
         self.drift = self._adapter.drift()
-
-    @property
-    def _good_state(self) -> dict[str, Any]:
-        # The latest state that was kept may already hold the beginning of the harm.
-        return self._good[0] if self._good else self._adapter.source_state
 
     def _note(self, kind: str, why: str) -> None:
         self.events.append(Event(self.frames - 1, kind, why))

@@ -9,6 +9,8 @@ frames must bring several times the news.
 
 from __future__ import annotations
 
+import numpy as np
+
 from edge_tta.temporal.novelty import Blocks, Novelty
 
 CUT = 0.5
@@ -33,7 +35,12 @@ class News:
         self._news, self._of_scene = 0.0, 0
 
     def is_enough(self, blocks: Blocks) -> bool:
-        """Return whether images bring enough, of their block means (N, channels, rows, columns)."""
+        """Return whether images bring enough, of their block means (N, channels, rows, columns).
+
+        Those that are not finite do, and nothing is remembered: the adapter refuses such images.
+        """
+        if not np.isfinite(blocks).all():
+            return True
         for means in blocks:
             novelty = self._novelty.update(means)
             self._news += novelty

@@ -1,10 +1,10 @@
 """Updates of the trained parameters: accumulation (Eq. 9), then an optimizer's step.
 
 The parameters are one flat vector (P,). In the state, under keys that begin with `opt.`: the
-parameters, the gradient accumulated since the last update, two moments, and three counters:
-`position` of Eq. 9, `updates` (windows of S completed), and, where images may be left out,
-`counted` (images since the last update) and `applied` (optimizer steps). Branches on data are
-arithmetic.
+parameters, the gradient accumulated since the last update, two moments, and counters: `position`
+of Eq. 9, `updates` (windows of S completed), and, where images may be left out, `applied`
+(optimizer steps) and `counted`, the sum of the shares of images that counted in each batch since
+the last update. Branches on data are arithmetic.
 """
 
 from __future__ import annotations

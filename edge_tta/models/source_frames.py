@@ -115,7 +115,7 @@ class _Seen:
                 self._counts = np.zeros(outputs.shape[1])
             said = int(outputs[0].argmax())
             self._counts[said] += 1
-            self._labelled += label is not None
+            self._labelled += label is not None and 0 <= label < len(self._counts)
             self._right += said == label
             self.largest.append(float(softmax(as_array(outputs))[0].max()))
 

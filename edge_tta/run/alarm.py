@@ -14,6 +14,10 @@ class Alarm:
     def __init__(self, limit: float) -> None:
         self._limit, self._below = limit, False
 
+    def reset(self) -> None:
+        """Forget what was estimated."""
+        self._below = False
+
     def below(self, accuracy: Accuracy | None) -> float | None:
         """Return the limit where the latest estimate is below it, else None.
 

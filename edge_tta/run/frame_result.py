@@ -166,7 +166,7 @@ class FilterReport:
     def stay(self) -> str:
         """How long the class is expected to stay, in words."""
         if self.stay_s is not None:
-            return f"{self.stay_s:.1f} s"
+            return f"{self.stay_s:.{1 if self.stay_s >= 1 else 2}f} s"
         frames = round(self.stay_frames)
         return f"{frames} frame{'s' * (frames != 1)}"
 
@@ -263,7 +263,7 @@ class FrameResult:
             legend=answer.legend,
             stay=None if self.filter is None else self.filter.stay,
             alone=None if self.filter is None else (self.raw.label, self.raw.confidence),
-            alarm="" if self.alarm is None else f"accuracy below {self.alarm:.0%}",
+            alarm="" if self.alarm is None else f"accuracy below {100 * self.alarm:g}%",
         )
         pixels = self.frame.pixels
         if answer.pictured:

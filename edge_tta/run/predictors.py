@@ -98,6 +98,8 @@ class Predictors:
         (self.guard or self._adapter).reset()
         if self._filter is not None:
             self._filter.reset_filter()
+        if self._alarm is not None:
+            self._alarm.reset()
 
     def see(
         self, frame: Frame, image: Images, held: Outcome | None, fps: float | None, stages: Stages

@@ -124,8 +124,10 @@ class Filtered:
 
     def _interval(self, time_s: float | None, frames: int) -> float:
         """Return the time between the frames of a call in usual intervals; 1 where unknown."""
+        if time_s is not None and not math.isfinite(time_s):
+            time_s = None
         before, self._time_s = self._time_s, time_s
-        if time_s is None or before is None or not before < time_s < math.inf:
+        if time_s is None or before is None or time_s <= before:
             return 1.0
         gap = (time_s - before) / frames
         usual = float(np.median(self._intervals)) if self._intervals else gap

@@ -414,9 +414,8 @@ def test_bundles_are_filtered_and_guarded_as_their_label_says(
         monkeypatch.setattr(thing, name, spy)
 
     spied(Filtered, "update")
-    spied(Guard, "predict")
     spied(Guard, "__call__")
-    methods = parse_methods("source+filter,nanoadapt:tent+guard+filter")
+    methods = parse_methods("source+filter,nanoadapt:tent+filter,nanoadapt:tent+guard+filter")
     cases = list(make_cases(methods, {}, backends=["onnx"]))
     spec = InputSpec(size=12)
     image = np.ones((1, 3, 12, 12), np.float32)
@@ -428,9 +427,9 @@ def test_bundles_are_filtered_and_guarded_as_their_label_says(
             subject.learned()
             guarded = "guard" in one.asked
             assert (one.head["filtered"], one.head["guarded"]) == (is_filtered(one.asked), guarded)
-            how = "predict" if one.work is Work.PREDICT else "__call__"
-            asked = {"Filtered.update": int(is_filtered(one.asked)), f"Guard.{how}": int(guarded)}
+            asked = {"Filtered.update": int(is_filtered(one.asked)), "Guard.__call__": int(guarded)}
             assert +seen == +Counter(asked), one.label
+            assert not (guarded and one.work.predicts)
 
 
 def _state(subject: OnnxSubject) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from bench.cli.error import error_tables
 from bench.error import ErrorRow, Runner, Setting, in_processes, measure_error
+from bench.error.measure import _estimates
 from bench.error.streams import Task
 from bench.methods import parse_methods
 from bench.orders import make_streams, parse_order
@@ -22,6 +24,7 @@ from edge_tta.errors import ConfigError
 from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
 from edge_tta.prepare import InputSpec
+from edge_tta.temporal import Accuracy
 from tests.bench.pictures import pictures
 from tests.networks import network
 
@@ -168,6 +171,15 @@ def test_what_the_guard_says_of_both_networks_stands_beside_what_it_was() -> Non
     for made in (*row.own_estimates, *row.source_estimates):
         assert made[1] is None or made[2] <= made[1] <= made[3]  # type: ignore[operator]
     assert source[0].source_estimates is None
+
+
+def test_estimates_of_what_never_ran_are_left_out() -> None:
+    stream = make_streams(parse_order("iid"), DATA.labels, 1, 0)[0]
+    wrong = np.r_[np.full(300, np.nan), np.full(299, np.nan), 1.0]
+    stream = replace(stream, picture=np.zeros(600, int), corruption=np.zeros(600, int))
+    made = [(wrong, {300: Accuracy(0.9, 0.8, 1.0), 600: None})]
+    assert _estimates(0, [stream], made) == ((0.0, None, None, None),)
+    assert _estimates(1, [stream], made) == ()
 
 
 def test_a_method_that_needs_images_of_the_source_is_refused() -> None:

@@ -22,6 +22,17 @@ from edge_tta.prepare import InputSpec
 from tests.cli.commands import assert_one_line_of_advice, call, records, rows_of
 from tests.cli.conftest import Folder
 
+_SEGMENTER = """
+import torch
+
+TASK = {"network": "segment"}
+
+
+def network():
+    layers = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 3, 1)
+    return torch.nn.Sequential(*layers)
+"""
+
 
 def test_source_predicts_as_the_network_itself_and_changes_nothing(
     folder: Folder, tmp_path: Path
@@ -273,27 +284,44 @@ def test_a_result_is_not_written_over_the_source(option: str, folder: Folder) ->
         assert_one_line_of_advice(result, "is the source itself")
 
 
-@pytest.mark.parametrize("where", ["source", "below", "picture"])
-def test_masks_are_not_written_over_the_sources_pictures(where: str, folder: Folder) -> None:
+def _numbered(folder: Folder) -> Path:
+    """A folder of two pictures with the names of masks."""
     pictures = folder(0, 2)
-    source = pictures / "0.png" if where == "picture" else pictures
-    masks = pictures / "more" if where == "below" else pictures
-    result = call("run", source, "--masks", masks)
-    assert_one_line_of_advice(result, "choose another folder")
-    assert sorted(path.name for path in pictures.iterdir()) == ["0.png", "1.png"]
+    for number in range(2):
+        (pictures / f"{number}.png").rename(pictures / f"{number:06d}.png")
+    return pictures
 
 
-def test_a_plot_is_not_written_over_one_of_the_sources_pictures(folder: Folder) -> None:
+@pytest.mark.parametrize("form", ["{}", "{}/*", "{}/*.png", "{}/%06d.png", "{}/000000.png"])
+@pytest.mark.parametrize("option", ["--masks", "--plot"])
+def test_the_sources_pictures_are_not_written_over(
+    form: str, option: str, folder: Folder, tmp_path: Path
+) -> None:
+    pictures = _numbered(folder)
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    (tmp_path / "net.py").write_text(_SEGMENTER)
+    words = ("--model", f"{tmp_path / 'net.py'}:network") if option == "--masks" else ()
+    place = pictures if option == "--masks" else pictures / "000000.png"
+    result = call("run", form.format(pictures), option, place, *words)
+    assert_one_line_of_advice(result, "choose another")
+    assert {path: path.read_bytes() for path in pictures.iterdir()} == before
+
+
+def test_results_beside_and_below_the_sources_pictures_are_written_again_and_again(
+    folder: Folder, tmp_path: Path
+) -> None:
     pictures = folder(0, 2)
-    before = (pictures / "1.png").read_bytes()
-    result = call("run", pictures, "--plot", pictures / "1.png")
-    assert_one_line_of_advice(result, "is the source itself")
-    assert (pictures / "1.png").read_bytes() == before
+    (tmp_path / "net.py").write_text(_SEGMENTER)
+    words = ("--model", f"{tmp_path / 'net.py'}:network", "--masks", pictures / "masks")
+    for _ in range(2):
+        result = call("run", pictures / "0.png", *words, "--save", pictures / "out.mp4")
+        assert result.code == 0, result.err
+    assert sorted(path.name for path in (pictures / "masks").iterdir()) == ["000000.png"]
 
 
 def test_two_results_of_one_name_are_refused(folder: Folder, tmp_path: Path) -> None:
-    same = tmp_path / "same"
-    result = call("run", folder(0, 1), "--jsonl", same, "--state", same)
+    same, other = tmp_path / "same", tmp_path / ".." / tmp_path.name / "same"
+    result = call("run", folder(0, 1), "--jsonl", same, "--state", other)
     assert_one_line_of_advice(result, "--jsonl and --state are both")
     assert not same.exists()
 
@@ -376,5 +404,5 @@ def test_an_alarm_is_told_and_recorded_from_the_first_estimate_on() -> None:
     known = [line["frame"] for line in lines if line["filter"]["accuracy"] is not None]
     assert below == known == list(range(99, 130))
     assert {line["alarm_below"] for line in lines[99:]} == {0.99}
-    assert result.err.count("alarm: below 99.0%: estimated accuracy") == 1
+    assert result.err.count("alarm: below 99%: estimated accuracy") == 1
     assert re.search(r"estimated accuracy, latest 130 frames: \d.*; without the filter", result.err)

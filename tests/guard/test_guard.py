@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,18 +221,28 @@ def test_what_is_saved_after_a_fall_is_the_last_good_state(tmp_path: Path) -> No
     assert adapter.steps == harmful
 
 
-def test_a_state_that_was_loaded_is_good_until_another_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("start", "saved"), [(100, 5000), (300, 5256)])
+def test_a_state_that_was_loaded_is_saved_until_another_is_good(
+    start: int, saved: int, tmp_path: Path
+) -> None:
     """It is not lost because the run begins with something that does harm."""
-    adapter = _harmful_from(100)
+    adapter = _harmful_from(start)
     adapter.steps = 5000
     guard = Guard(adapter)
-    _run(guard, 200)
+    _run(guard, start + 100)
     assert guard.harmed
     guard.save(tmp_path / "state")
-    assert adapter.saved == [5000]
-    assert adapter.steps == 5200
-    _run(guard, 400)
-    assert adapter.restored == [5000]
+    assert adapter.saved == [saved]
+    assert adapter.steps == 5100 + start
+
+
+def test_harm_that_a_loaded_state_does_is_not_gone_back_to() -> None:
+    adapter = _harmful_from(0)
+    adapter.steps = 5000
+    guard = Guard(adapter)
+    _run(guard, 100 + LIMITS.patience)
+    assert _kinds(guard) == ["fell back", "reset"]
+    assert adapter.restored == []
 
 
 def test_its_prediction_is_its_answer_and_changes_nothing() -> None:
@@ -265,17 +276,24 @@ def test_pictures_that_are_nearly_the_one_before_teach_the_adapter_nothing() -> 
 
 
 def test_an_image_that_the_adapter_refuses_changes_nothing_of_what_is_news() -> None:
-    adapter = Scripted(lambda frame, age: mixed(frame))
-    guard = Guard(adapter)
-    _run(guard, 100)
-    still = PICTURES[99]
-    for picture in (np.full_like(FRAME, np.nan), still):
-        guard(picture)
+    class Refusing(Scripted):
+        def __call__(self, images: Any, *, learn: bool = True) -> Logits:
+            if not np.isfinite(images).all():
+                raise ValueError("images hold NaN")
+            return super().__call__(images, learn=learn)
+
     adapts = []
-    for _ in range(60):
-        guard(still)
-        adapts.append(guard.adapts)
-    assert not any(adapts)
+    for bad_every in (20, 10_000):
+        guard = Guard(Refusing(lambda frame, age: mixed(frame)))
+        _run(guard, 100)
+        for number in range(200):
+            if number % bad_every == bad_every - 1:
+                with pytest.raises(ValueError, match="NaN"):
+                    guard(np.full_like(FRAME, np.nan))
+            guard(PICTURES[99] + 0.2 * PICTURES[100 + number])  # hardly news
+            adapts.append(guard.adapts)
+    assert adapts[:200] == adapts[200:]
+    assert 0 < np.mean(adapts) < 0.5
 
 
 def test_reset_forgets_the_stream() -> None:

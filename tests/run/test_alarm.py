@@ -25,9 +25,9 @@ def test_each_crossing_is_told_once_with_the_interval() -> None:
     for frame, value in enumerate((None, 0.9, 0.699, 0.5, None, 0.71, 0.73, 0.9, 0.6)):
         sink.take(_result(frame, value, alarm.below(_accuracy(value))))
     assert told == [
-        "alarm: below 70.0%: estimated accuracy 69.9% (60 to 75) at frame 2",
-        "back above 70.0%: estimated accuracy 73.0% (63 to 78) at frame 6",
-        "alarm: below 70.0%: estimated accuracy 60.0% (50 to 65) at frame 8",
+        "alarm: below 70%: estimated accuracy 69.9% (60 to 75) at frame 2",
+        "back above 70%: estimated accuracy 73.0% (63 to 78) at frame 6",
+        "alarm: below 70%: estimated accuracy 60.0% (50 to 65) at frame 8",
     ]
 
 

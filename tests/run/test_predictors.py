@@ -318,6 +318,8 @@ def test_an_alarm_is_of_the_filtered_answers() -> None:
     alarms = [_see(predictors).alarm for _ in range(LEAST_FRAMES + 1)]
     # Logits of one 1 and three 0 are not surer than 0.9.
     assert alarms == [None] * (LEAST_FRAMES - 1) + [0.5] * 2
+    predictors.reset()
+    assert _see(predictors).alarm is None
     assert _see(_seeing(alarm=Alarm(0.5))[0]).alarm is None
 
 

@@ -161,7 +161,7 @@ def test_the_answer_over_time_is_shown_beside_the_frame_alone(browser: Any, page
     page.publish(6, answer=_ANSWER)
     tab.wait_for_selector("#filter:not([hidden])")
     shown = {
-        "answer": "stop", "belief": "90 %", "frame-alone": "yield 40 %", "stay": "0.5 s",
+        "answer": "stop", "belief": "90 %", "frame-alone": "yield 40 %", "stay": "0.50 s",
         "novelty": "20 %", "neighbours": "90 %", "accuracy": "80 % (70 to 90)",
     }  # fmt: skip
     assert {name: tab.text_content(f"#{name}") for name in shown} == shown

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,6 +56,22 @@ def test_input_is_not_touched_and_not_shared() -> None:
 
 def test_nothing_to_show_leaves_the_picture_as_it_is() -> None:
     assert np.array_equal(draw(_grey(), Overlay()), _grey())
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        ({"stay": "9.9 s"}, slice(400, 450)),
+        ({"alone": ("otter", 0.41)}, slice(400, 450)),
+        ({"alarm": "accuracy below 9%"}, slice(0, 34)),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_shown_over_time_is_seen(changes: dict[str, Any], rows: slice) -> None:
+    plain, other = draw(_grey(), FULL), draw(_grey(), replace(FULL, **changes))
+    differ = (plain != other).any(axis=(1, 2))
+    assert differ[rows].any()
+    assert not np.delete(differ, np.r_[rows]).any()
 
 
 def test_same_input_gives_the_same_picture() -> None:

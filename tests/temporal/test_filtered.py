@@ -117,17 +117,26 @@ def test_a_slower_camera_is_no_gap() -> None:
 
 
 def test_a_camera_that_slows_down_is_a_gap_until_its_pace_is_the_usual_one() -> None:
-    """A belief grows old faster at first, by seconds; then the slower pace is what a frame is."""
-    filtered, pictures = _filtered(_runs() * 4)[0], _pictures(64)
-    stays, time_s = [], 0.0
+    """A belief grows old by seconds at first; when half of the latest 64 frames came at the new
+    pace, that is what a frame is."""
+    filtered, pictures, rows = _filtered(_runs() * 4)[0], _pictures(64), _runs() * 4
+    by_filter, novelty, times = ClassFilter(CLASSES), Novelty(), [0.0]
+    intervals = []
     for frame in range(240):
-        time_s += 1 / 30 if frame < 120 else 1 / 3
-        filtered(pictures[frame % 64][None], time_s=time_s)
-        assert filtered.belief is not None
-        stays.append((filtered.belief.stay, filtered.stay_s))
-    assert stays[119][1] == pytest.approx(stays[119][0] / 30)
-    assert stays[-1][1] == pytest.approx(stays[-1][0] / 3)
-    assert all(5 < stays[frame][0] < 20 for frame in (119, -1))  # ten frames in truth
+        gaps = np.diff(times)
+        times.append(times[-1] + (1 / 30 if frame < 120 else 1 / 3))
+        usual = np.median(gaps[-64:]) if len(gaps) else times[-1] - times[-2]
+        intervals.append((times[-1] - times[-2]) / usual if frame else 1.0)
+        picture = pictures[frame % 64]
+        answer = filtered(picture[None], time_s=times[-1])
+        news = novelty.update(block_means(picture))
+        belief = by_filter.update(rows[frame], novelty=news, interval=intervals[-1])
+        np.testing.assert_allclose(np.exp(answer[0]), belief.p, rtol=1e-4, atol=1e-6)
+    slow = np.array(intervals[120:])
+    assert slow[:32] == pytest.approx(10)
+    assert slow[34:] == pytest.approx(1)
+    assert filtered.belief is not None
+    assert filtered.stay_s == pytest.approx(filtered.belief.stay / 3)
 
 
 def test_a_gap_after_the_first_interval_is_one() -> None:

@@ -51,6 +51,13 @@ def test_a_slow_change_is_less_news_than_a_cut() -> None:
     assert max(slow) < 0.6 < _told(novelty, a)
 
 
+def test_means_of_a_large_picture_are_over_evenly_spaced_rows_and_columns() -> None:
+    picture = np.full((3, 520, 270), 1e6, np.float32)
+    sampled = np.random.default_rng(0).normal(size=(3, 130, 135)).astype(np.float32)
+    picture[:, ::4, ::2] = sampled
+    np.testing.assert_allclose(block_means(picture), block_means(sampled))
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 40, 3), (3, 7, 5), (2, 4, 4)])
 def test_inputs_of_any_shape_are_taken(shape: tuple[int, ...]) -> None:
     novelty, rng = Novelty(), np.random.default_rng(0)

@@ -30,7 +30,8 @@ def accuracy(results: ErrorResults) -> Iterator[Section]:
         header = ["method", "frames", "estimates", "error, points", "within the interval"]
         text = (
             "What the class filter says of the accuracy over the latest 300 frames, and the guard "
-            "of both networks', beside what it was; the error is the mean of the absolute ones."
+            "of both networks' over some forty that it compared lately, beside what it was over "
+            "the latest 300; the error is the mean of the absolute ones."
         )
         yield Section("Accuracy without labels", [text, Table(header, rows)])
 

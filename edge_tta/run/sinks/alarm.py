@@ -18,11 +18,11 @@ class AlarmSink(Sink):
 
     def take(self, result: FrameResult) -> None:
         last, self._last = self._last, result.alarm
-        if result.filter is None or last == result.alarm:
-            return
         limit = last if result.alarm is None else result.alarm
+        if result.filter is None or limit is None or last == result.alarm:
+            return
         change = "back above" if result.alarm is None else "alarm: below"
         self._tell(
-            f"{change} {limit:.1%}: estimated accuracy {in_words(result.filter.accuracy)} "
+            f"{change} {100 * limit:g}%: estimated accuracy {in_words(result.filter.accuracy)} "
             f"at frame {result.frame.index}"
         )
