@@ -243,7 +243,7 @@ def _weights(arguments: argparse.Namespace) -> int:
 
             difference = write_adapted(adapter, Path(model.name).expanduser(), arguments.out)
         else:
-            difference = write_folded(adapter, model.input, arguments.out)
+            difference = write_folded(adapter, model.input, arguments.out, model.labels)
         terminal().print(
             f"{arguments.out}: {arguments.out.stat().st_size / 1e3:.0f} kB, from step "
             f"{adapter.steps} of {adapter.config.label}; logits differ by {difference:.1e} "

@@ -100,6 +100,11 @@ def main(argv: Sequence[str]) -> int:
         elif job.source.suffix == ".npz":
             _from_npz(job, severities, by_track)
         elif job.source.is_dir():
+            if job.target.suffix == ".npz":
+                raise ConfigError(
+                    f"a folder of pictures becomes a folder, and {job.target} is the name of a "
+                    f"file; give {job.target.with_suffix('')}, say"
+                )
             left_out = _from_folder(job, severities)
         else:
             raise SourceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,8 @@ from edge_tta.frames.names import printable
 from edge_tta.frames.pictures import PNG, Depth, decode_capture, to_rgb
 from edge_tta.frames.source import Frame, FrameSource, Pick
 from edge_tta.frames.video import open_video
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,15 @@ def _described(paths: Iterable[Path], root: Path, classes: Sequence[str] | None)
             label = names.index(relative.parent.name)
         name = printable(relative.as_posix())
         pictures.append(Picture(name, partial(_loaded, path), label))
+    # Folders of what is labelled nowhere are no labels.
+    if names.unknown and any((*tables.values(), *(p.label is not None for p in pictures))):
+        shown = ", ".join(printable(text) for text in list(names.unknown)[:3])
+        more = ", ..." if len(names.unknown) > 3 else ""
+        _log.warning(
+            "%s: %d of the labels are no class of the network (%s%s), and their pictures count as "
+            "unlabelled; correct them, or name the classes with --labels",
+            *(printable(str(root)), names.unknown.total(), shown, more),
+        )
     return sorted(pictures, key=lambda picture: natural_key(picture.name))
 
 

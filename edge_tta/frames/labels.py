@@ -15,9 +15,14 @@ _LABEL_COLUMNS = ("label", "class", "truelabel")
 
 
 class ClassNames:
-    """Finds a class's index (from 0) by its name or by its number."""
+    """Finds a class's index (from 0) by its name or by its number.
+
+    Attributes:
+        unknown: how often what was asked for was neither, by text.
+    """
 
     def __init__(self, classes: Sequence[str] | None) -> None:
+        self.unknown: Counter[str] = Counter()
         self._count = None if classes is None else len(classes)
         self._by_name = _unique(classes or ())
         self._by_spelling = _unique([_spelling(name) for name in classes or ()])
@@ -25,7 +30,9 @@ class ClassNames:
     def index(self, text: str) -> int | None:
         """The class called `text` (else spelled like it), else the number it is, else None."""
         index = self._by_name.get(text, self._by_spelling.get(_spelling(text)))
-        return self.checked(_number(text)) if index is None else index
+        if index is None and (index := self.checked(_number(text))) is None:
+            self.unknown[text] += 1
+        return index
 
     def checked(self, index: int) -> int | None:
         """`index` if there is such a class, else None."""

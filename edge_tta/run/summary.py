@@ -10,7 +10,7 @@ from rich.table import Table
 from edge_tta.run.frame_result import FILTER, SOURCE
 from edge_tta.run.tally import Tally
 from edge_tta.tasks import Classes, Task
-from edge_tta.temporal.accuracy import MEMORY, in_words
+from edge_tta.temporal.accuracy import LEAST_FRAMES, MEMORY, in_words
 
 _TITLES = {"norm": "Pred BN (norm)"}
 _OF_CLASSES = ("most often", "largest class", "class of most boxes")
@@ -148,9 +148,11 @@ def accuracy_line(tally: Tally) -> str | None:
     if tally.filter is None:
         return None
     if tally.filter.accuracy is None:
+        if tally.frames < LEAST_FRAMES:
+            return f"estimated accuracy: unknown before {LEAST_FRAMES} frames"
         return (
-            "estimated accuracy: unknown (too few frames, or neighbours that say nothing of each "
-            "other: then it takes --source-frames and --source-accuracy)"
+            "estimated accuracy: unknown (neighbours say nothing of each other: then it takes "
+            "--source-frames and --source-accuracy)"
         )
     alone = in_words(tally.filter.accuracy_alone)
     return (

@@ -39,7 +39,7 @@ LEAST_FRAMES = 100
 MOST_ALONE = 0.5
 """Weight of taking frames alone, from which on there is no estimate."""
 
-VAGUE = 0.4
+VAGUE = 0.3
 """Width of an interval that is told without its middle."""
 
 SURE_ERROR = 0.05

@@ -76,6 +76,13 @@ def test_without_tracks_nothing_can_be_drawn_by_track(clean: Path, tmp_path: Pat
     assert_one_line_of_advice(result, "--draw track needs an array `track`")
 
 
+def test_a_folder_does_not_become_a_file(clean: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    result = call("corrupt", tmp_path / "pictures", tmp_path / "out.npz", "--corruption", "fog")
+    assert_one_line_of_advice(result, "a folder of pictures becomes a folder")
+    assert not (tmp_path / "out.npz").exists()
+
+
 def test_all_is_every_corruption_and_groups_are_theirs(clean: Path, tmp_path: Path) -> None:
     call("corrupt", clean, tmp_path / "all.npz", "--limit", 1)
     assert list(load_set(tmp_path / "all.npz", SIZE).corruptions) == list(CORRUPTIONS)

@@ -11,6 +11,8 @@ import pytest
 
 from edge_tta.adapter import Adapter
 from edge_tta.demo.network import road_signs
+from edge_tta.models import load_model
+from edge_tta.prepare import Channels, InputSpec
 from export.folded import write_folded
 from export.frozen import write_parts
 from export.graph.trace import plain_step
@@ -38,6 +40,18 @@ def test_a_folded_graph_predicts_what_the_adapted_network_does(net: str, tmp_pat
     wanted = adapted.predict(images[0]).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
     assert np.abs(found - source).max() > 1e-2
+
+
+def test_a_folded_file_tells_its_classes_and_how_pixels_are_normalised(tmp_path: Path) -> None:
+    spec = InputSpec(8, 1.0, (10.0, 20.0, 30.0), (2.0, 3.0, 4.0), Channels.BGR)
+    adapted = adapter("nanoadapt:tent/edge", "residual")
+    names = tuple(f"class, {number}" for number in range(adapted.prepare((3, 8, 8))))
+    write_folded(adapted, spec, tmp_path / "f.onnx", names)
+    model = load_model(str(tmp_path / "f.onnx"))
+    assert model.labels == names
+    assert model.input == spec
+    write_folded(adapted, SPEC, tmp_path / "f.onnx")
+    assert load_model(str(tmp_path / "f.onnx")).labels is None
 
 
 @pytest.mark.parametrize("net", NETWORKS)

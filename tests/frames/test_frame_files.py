@@ -114,6 +114,37 @@ def test_subfolders_are_read_only_when_they_are_classes_or_all_there_is(
     assert _names(tmp_path / "a") == ["3/three.png", "thumbnails/small.png", "top.png"]
 
 
+@pytest.mark.parametrize("form", ["folders", "csv"])
+def test_labels_that_are_no_class_are_told(
+    form: str, tmp_path: Path, save: Save, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, name in enumerate(("cat", "cat", "kat", "dog")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        place = tmp_path / name if form == "folders" else tmp_path
+        save(place / f"{number}.png", textured(number))
+    if form == "csv":
+        rows = "file,label\n0.png,cat\n1.png,cat\n2.png,kat\n3.png,dog\n"
+        (tmp_path / "labels.csv").write_text(rows)
+    with open_source(str(tmp_path), classes=("cat", "dog")) as source:
+        assert sorted(str(frame.label) for frame in source) == ["0", "0", "1", "None"]
+    (said,) = caplog.messages
+    assert "1 of the labels are no class of the network (kat)" in said
+    caplog.clear()
+    with open_source(str(tmp_path), classes=("cat", "dog", "kat")) as source:
+        assert None not in [frame.label for frame in source]
+    assert not caplog.messages
+
+
+def test_folders_that_are_called_as_no_class_are_no_labels(
+    tmp_path: Path, save: Save, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "monday").mkdir()
+    save(tmp_path / "monday" / "0.png", textured(0))
+    with open_source(str(tmp_path), classes=("cat", "dog")) as source:
+        assert [frame.label for frame in source] == [None]
+    assert not caplog.messages
+
+
 def test_names_that_two_classes_share_give_no_label() -> None:
     names = ClassNames(["crane", "dog", "crane", "Dog"])
     assert names.index("crane") is None

@@ -39,6 +39,13 @@ class OnnxFile:
     labels: tuple[str, ...] | None
 
 
+OWN_INPUT = "edge_tta.input"
+"""Key of the metadata of files that `edge-tta export folded` wrote: how pixels are normalised."""
+
+NORMALISING = ("scale", "mean", "std", "channels")
+"""Fields of `InputSpec` that say so."""
+
+
 def read_file(path: str | Path) -> OnnxFile:
     """Return the network in an ONNX file. Nothing in the file is executed as code.
 
@@ -118,7 +125,10 @@ def _input_spec(
     usual_high, usual_wide = sides_of(usual.size)
     given["size"] = (high or usual_high, wide or usual_wide)
     scaling = _own_scaling(nodes, constants, value)
-    if whole:
+    own = _literal(metadata.get(OWN_INPUT, ""))
+    if isinstance(own, dict):
+        given |= {name: own[name] for name in NORMALISING if name in own}
+    elif whole:
         given |= _PLAIN
     elif scaling is not None:
         given |= _PLAIN if scaling else _UNIT
@@ -126,7 +136,7 @@ def _input_spec(
         given |= _UNIT
     try:
         return usual.changed(**given)
-    except ConfigError as error:
+    except (ConfigError, TypeError) as error:
         raise ModelError(f"the network's input cannot be made: {error}") from error
 
 
