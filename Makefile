@@ -75,10 +75,12 @@ clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "installing what the demo needs into $(VENV), about half a minute"
 	$(BIN)/python -m pip install --quiet --editable '.[plot]'
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "installing PyTorch and all tools into $(VENV), some 6 GB: minutes"
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -155,10 +155,10 @@ def main(argv: Sequence[str]) -> int:
             resets = any(order.resets for order in orders if (order.name == "drift") == drifts)
             streams = len(methods) * arguments.seeds * len(arguments.batch_size)
             streams *= len(data.corruptions) if resets else 1
-            processes = in_processes(
-                partial(_runner, arguments, data, bundles), _processes(arguments, streams)
-            )
-            runs[drifts] = opened.enter_context(processes)
+            count = _processes(arguments, streams)
+            own = Runner(network.source, network.model, data, arguments.saved, bundles)
+            make = partial(_runner, arguments, data, bundles) if count > 1 else partial(_this, own)
+            runs[drifts] = opened.enter_context(in_processes(make, count))
         for order, batch_size in itertools.product(orders, arguments.batch_size):
             drifts = order.name == "drift"
             frames = len(sets[drifts]) * len(sets[drifts].corruptions) * order.repeats
@@ -190,6 +190,10 @@ def _runner(
     model = options.model_from(arguments)
     network = source_network(model.module, arguments.device, model.task)
     return Runner(network, model, data, arguments.saved, bundles)
+
+
+def _this(runner: Runner) -> Runner:
+    return runner
 
 
 def _processes(arguments: argparse.Namespace, streams: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NoReturn
 
 
 def help_of(action: argparse.Action) -> str:
@@ -29,10 +29,14 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose help tells defaults."""
+    """A parser whose help tells defaults, and whose errors are one line."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{"formatter_class": _Formatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2: a usage of dozens of options would bury what was wrong."""
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def show_first(parser: argparse.ArgumentParser, first: Collection[str]) -> None:

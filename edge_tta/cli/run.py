@@ -25,6 +25,7 @@ from edge_tta.guard import Guard
 from edge_tta.run.alarm import Alarm
 from edge_tta.run.controls import Controls, Wish
 from edge_tta.run.frame_result import SOURCE
+from edge_tta.run.generations import previous_of
 from edge_tta.run.loop import Loop
 from edge_tta.run.predictors import Predictors
 from edge_tta.run.schedule import Schedule
@@ -103,6 +104,8 @@ def main(argv: Sequence[str]) -> int:
             if keeper.recovered is not None:
                 console.print(f"warning: {keeper.recovered}", style="yellow")
             console.print(f"resumed {arguments.state} at step {adapter.steps}")
+        elif keeper is not None and (previous := previous_of(keeper.path)).exists():
+            console.print(f"{keeper.path} is not there; the save before it is, {previous.name}")
         # Standard output belongs to the records when they go there.
         told, tight = terminal(stderr=arguments.jsonl == "-"), False
         try:
