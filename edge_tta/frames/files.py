@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -176,9 +177,9 @@ def _loaded(path: Path) -> Loaded:
 
 def _described(paths: Iterable[Path], root: Path, classes: Sequence[str] | None) -> list[Picture]:
     """Pictures in natural order, with names relative to `root` and labels where they exist."""
-    names = ClassNames(classes)
+    names, of_folders = ClassNames(classes), ClassNames(classes)
     tables: dict[Path, dict[str, int]] = {}
-    pictures = []
+    pictures, by_folder = [], 0
     for path in paths:
         relative = path.relative_to(root)
         for folder in (path.parent, root):
@@ -189,17 +190,19 @@ def _described(paths: Iterable[Path], root: Path, classes: Sequence[str] | None)
         if label is None:
             label = _table_label(relative.as_posix(), tables[root])
         if label is None and relative.parent.name:
-            label = names.index(relative.parent.name)
+            label = of_folders.index(relative.parent.name)
+            by_folder += label is not None
         name = printable(relative.as_posix())
         pictures.append(Picture(name, partial(_loaded, path), label))
-    # Folders of what is labelled nowhere are no labels.
-    if names.unknown and any((*tables.values(), *(p.label is not None for p in pictures))):
-        shown = ", ".join(printable(text) for text in list(names.unknown)[:3])
-        more = ", ..." if len(names.unknown) > 3 else ""
+    # Folders of which none is called like a class are no labels.
+    unknown = names.unknown + (of_folders.unknown if by_folder else Counter())
+    if unknown:
+        shown = ", ".join(printable(text) for text in list(unknown)[:3])
+        more = ", ..." if len(unknown) > 3 else ""
         _log.warning(
             "%s: %d of the labels are no class of the network (%s%s), and their pictures count as "
             "unlabelled; correct them, or name the classes with --labels",
-            *(printable(str(root)), names.unknown.total(), shown, more),
+            *(printable(str(root)), unknown.total(), shown, more),
         )
     return sorted(pictures, key=lambda picture: natural_key(picture.name))
 

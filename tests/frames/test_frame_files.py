@@ -142,6 +142,10 @@ def test_folders_that_are_called_as_no_class_are_no_labels(
     save(tmp_path / "monday" / "0.png", textured(0))
     with open_source(str(tmp_path), classes=("cat", "dog")) as source:
         assert [frame.label for frame in source] == [None]
+    (tmp_path / "labels.csv").write_text("file,label\nmonday/1.png,cat\n")
+    save(tmp_path / "monday" / "1.png", textured(1))
+    with open_source(str(tmp_path), classes=("cat", "dog")) as source:
+        assert [frame.label for frame in source] == [None, 0]
     assert not caplog.messages
 
 
