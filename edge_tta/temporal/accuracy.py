@@ -141,7 +141,8 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     spread = Z95 * Z95 / n
     centre = (share + spread / 2) / (1 + spread)
     half = Z95 * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At 0 and 1 an end is the share itself, but for rounding.
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def in_words(accuracy: Accuracy | None) -> str:

@@ -119,3 +119,10 @@ def test_in_words() -> None:
         estimate.add(Belief(np.array([0.9, 0.1], np.float32), 0.0, 3.0), np.array([0.9, 0.1]))
     assert in_words(estimate.of_answers()) == "90.0% (83 to 94)"
     assert in_words(Accuracy(0.9, 0.25, 1.0)) == "somewhere from 25 to 100%"
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_interval_holds_its_share(share: float) -> None:
+    for n in range(1, 2000):
+        low, high = wilson(share, n)
+        assert 0 <= low <= share <= high <= 1
