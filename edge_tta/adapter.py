@@ -191,8 +191,7 @@ class Adapter:
     @property
     def source_state(self) -> State:
         """The state's tensors before the first image; of the source is also the Fisher diagonal."""
-        of_source = {n: v for n, v in self._state.items() if n == "host.fisher"}
-        return {**self._source, **of_source}
+        return {**self._source, **{n: v for n, v in self._state.items() if n == "host.fisher"}}
 
     @property
     def steps(self) -> int:

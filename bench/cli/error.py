@@ -156,8 +156,8 @@ def main(argv: Sequence[str]) -> int:
             streams = len(methods) * arguments.seeds * len(arguments.batch_size)
             streams *= len(data.corruptions) if resets else 1
             count = _processes(arguments, streams)
-            own = Runner(network.source, network.model, data, arguments.saved, bundles)
-            make = partial(_runner, arguments, data, bundles) if count > 1 else partial(_this, own)
+            here = partial(Runner, network.source, network.model, data, arguments.saved, bundles)
+            make = partial(_runner, arguments, data, bundles) if count > 1 else here
             runs[drifts] = opened.enter_context(in_processes(make, count))
         for order, batch_size in itertools.product(orders, arguments.batch_size):
             drifts = order.name == "drift"
@@ -190,10 +190,6 @@ def _runner(
     model = options.model_from(arguments)
     network = source_network(model.module, arguments.device, model.task)
     return Runner(network, model, data, arguments.saved, bundles)
-
-
-def _this(runner: Runner) -> Runner:
-    return runner
 
 
 def _processes(arguments: argparse.Namespace, streams: int) -> int:

@@ -153,6 +153,8 @@ def make_cases(
                 else _bundle_cases(methods, int8)
             )
             for case in cases:
+                if case.guarded and case.work.predicts:
+                    continue  # a guard's prediction follows what it has judged
                 yield replace(case, label=case.label + more, device=device, threads=count)
 
 
@@ -165,7 +167,7 @@ def _torch_cases(
     for label, config in methods.items():
         works = [Work.ADAPT]
         if device == "cuda" and config.method != "source":
-            works = [*_predicting(label), Work.OBSERVE, *([Work.LEARN] if config.trains else [])]
+            works = [Work.PREDICT, Work.OBSERVE, *([Work.LEARN] if config.trains else [])]
         case = Case(label, label, fields=to_fields(config))
         precisions = saved if config.trains else saved[:1]
         cuts = checkpoint_activations if config.trains else (0,)
@@ -178,18 +180,13 @@ def _torch_cases(
                 yield replace(case, label=own, work=work)
 
 
-def _predicting(label: str, *, int8: bool = False) -> list[Work]:
-    """Return the work of predicting; none of a guard, whose prediction follows what it judged."""
-    return [] if is_guarded(label) else [Work.PREDICT_INT8 if int8 else Work.PREDICT]
-
-
 def _bundle_cases(methods: Mapping[str, MethodConfig], int8: bool) -> Iterator[Case]:
     for label, config in {"source": make_config("source"), **methods}.items():
         if config.method == "source":
             works = [Work.FOLDED]
         else:
-            works = [*_predicting(label), Work.OBSERVE]
-            works += [*_predicting(label, int8=True), Work.OBSERVE_INT8] if int8 else []
+            works = [Work.PREDICT, Work.OBSERVE]
+            works += [Work.PREDICT_INT8, Work.OBSERVE_INT8] if int8 else []
             works += [Work.LEARN, Work.LEARN_IN_LITTLE, Work.BESIDE] if config.trains else []
         for work in works:
             yield Case(

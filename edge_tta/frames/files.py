@@ -39,6 +39,7 @@ class Picture:
     name: str
     load: Callable[[], Loaded]
     label: int | None = None
+    path: Path | None = None
 
 
 class PictureSource(FrameSource):
@@ -51,6 +52,7 @@ class PictureSource(FrameSource):
         fps = None if pick.fps is None else pick.fps / pick.stride
         super().__init__(name, length=pick.count(len(pictures)), fps=fps)
         self._pictures = pictures
+        self.files = [picture.path for picture in pictures if picture.path is not None]
         self._pick = pick
         self._depth = Depth()
         self._position = 0
@@ -89,9 +91,7 @@ def open_picture(path: Path, pick: Pick, classes: Sequence[str] | None) -> Frame
     except OSError:
         data = b""
     if frames_in(data) == 1:
-        source = PictureSource(picture.name, [picture], pick)
-        source.files = [path]
-        return source
+        return PictureSource(picture.name, [picture], pick)
     if data.startswith(PNG):  # OpenCV's captures play these too, and need little memory
         return open_video(path, pick)
     pictures = [
@@ -125,7 +125,6 @@ def open_folder(folder: Path, pick: Pick, classes: Sequence[str] | None) -> Pict
         )
     name = printable(folder.resolve().name)
     source = PictureSource(name, _described(pictures, folder, classes), pick)
-    source.files = pictures
     if closed:
         source.dropped["folders without permission"] = len(closed)
     return source
@@ -162,9 +161,7 @@ def _matching(
             else "nothing matches it; check it with ls, and quote it so that the shell keeps it"
         )
         raise SourceError(f"the pattern {without_secrets(pattern)} finds no pictures: {advice}")
-    source = PictureSource(printable(pattern), _described(pictures, root, classes), pick)
-    source.files = pictures
-    return source
+    return PictureSource(printable(pattern), _described(pictures, root, classes), pick)
 
 
 def _loaded(path: Path) -> Loaded:
@@ -193,7 +190,7 @@ def _described(paths: Iterable[Path], root: Path, classes: Sequence[str] | None)
             label = of_folders.index(relative.parent.name)
             by_folder += label is not None
         name = printable(relative.as_posix())
-        pictures.append(Picture(name, partial(_loaded, path), label))
+        pictures.append(Picture(name, partial(_loaded, path), label, path))
     # Folders of which none is called like a class are no labels.
     unknown = names.unknown + (of_folders.unknown if by_folder else Counter())
     if unknown:

@@ -90,9 +90,7 @@ function filter(answer, alarmBelow) {
   text("frame-alone", answer.raw.label + " " + percent(answer.raw.confidence));
   $("alarm").hidden = alarmBelow == null;
   if (alarmBelow != null) text("alarm", "Estimated accuracy is below " + +(100 * alarmBelow).toFixed(1) + " %.");
-  const frames = Math.round(answer.stay_frames);
-  const stays = frames + (frames === 1 ? " frame" : " frames");
-  text("stay", answer.stay_s == null ? stays : number(answer.stay_s, answer.stay_s >= 1 ? 1 : 2) + " s");
+  text("stay", answer.stay);
   text("novelty", percent(answer.novelty));
   text("neighbours", percent(1 - answer.alone));
   text("accuracy", estimated(answer.accuracy));

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edge_tta.run.frame_result import FilterReport
 from edge_tta.temporal.accuracy import VAGUE
 from tests.serve.pages import Page, serving
 
@@ -64,7 +65,8 @@ _GUARD = {
     "events": [{"frame": 7, "kind": "fell back", "why": "one class", "at_s": 0.1}],
 }  # fmt: skip
 _ANSWER = {
-    "label": "stop", "confidence": 0.9, "stay_frames": 12, "stay_s": 0.5, "novelty": 0.2,
+    "label": "stop", "confidence": 0.9, "stay": FilterReport(0.1, 12, 0.5, 0.2, None, None).stay,
+    "novelty": 0.2,
     "alone": 0.1, "accuracy": {"value": 0.8, "low": 0.7, "high": 0.9},
     "raw": {"label": "yield", "confidence": 0.4},
 }  # fmt: skip
@@ -166,7 +168,9 @@ def test_the_answer_over_time_is_shown_beside_the_frame_alone(browser: Any, page
     }  # fmt: skip
     assert {name: tab.text_content(f"#{name}") for name in shown} == shown
     assert tab.is_hidden("#alarm")
-    page.publish(7, answer={**_ANSWER, "stay_s": None, "accuracy": None}, alarm_below=0.85)
+    in_frames = FilterReport(0.1, 12, None, 0.2, None, None).stay
+    told = {**_ANSWER, "stay": in_frames, "accuracy": None}
+    page.publish(7, answer=told, alarm_below=0.85)
     tab.wait_for_selector("#alarm:not([hidden])")
     assert tab.text_content("#alarm") == "Estimated accuracy is below 85 %."
     assert tab.text_content("#stay") == "12 frames"

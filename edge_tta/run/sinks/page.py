@@ -110,6 +110,7 @@ class PageSink(Sink):
             "label": reading.label,
             "confidence": reading.confidence,
             "raw": {"label": raw.label, "confidence": raw.confidence},
+            "stay": result.filter.stay,
             **result.filter.record(),
         }
 
