@@ -5,16 +5,28 @@ classes stay is not known, nor how far the network's certainty can be trusted. S
 for each stay probability s and temperature T:
 
     p    = softmax(logits / T)
-    like = (p / prior)^sqrt(novelty), scaled to sum_k prior_k like_k = 1
-    old  = prior (belief / prior)^(1 - FADING (1 - novelty)), scaled to sum 1
-    predicted = s^e old + (1 - s^e) prior           e = novelty x time in frame intervals
+    like = (p / usual)^sqrt(novelty), scaled to sum_k usual_k like_k = 1
+    old  = usual (belief / usual)^(1 - FADING (1 - novelty)), scaled to sum 1
+    predicted = s^e old + (1 - s^e) usual           e = novelty x time in frame intervals
     evidence  = sum_k predicted_k like_k
     belief    = predicted like / evidence
     evidence <- evidence exp(-toll novelty)
 
-prior: running mean of p, one for each temperature; with a common one rare classes would win by
-themselves. Beside them stand models that take every frame alone, with the network's own prediction
-as belief. One has evidence 1. The others say that predictions resemble each other because the
+usual: how often the network says each class whatever it sees, by
+
+    prior  = running mean of p, over up to PRIOR_MEMORY frames, one for each temperature
+    recent = the same over DRIFTS[1] = 30 frames
+    grown  = GROWTH median_k(recent_k / prior_k)
+    most_k = max(prior_k, min(grown prior_k, (1 - recent_k) / (C - 1)))
+    usual_k = min(recent_k, most_k), scaled to sum 1
+
+With a common prior for all temperatures rare classes would win by themselves. A class that is said
+more than before stays, or the network has just become less sure and says all of them more that
+never come: by the prior one of these would be what stays, for hundreds of frames. So what grows
+beyond its prior is usual as far as most classes have grown, and as the others are said on average.
+
+Beside these models stand others that take every frame alone, with the network's own prediction as
+belief. One has evidence 1. The others say that predictions resemble each other because the
 network's preferences drift: adaptation does that, in random order too. What they expect of a frame
 is a short running mean of p, over DRIFTS frames. The toll is what resemblance must at least tell
 before it counts: a class that stays tells far more, a drift less, but of more classes one is always
@@ -55,6 +67,9 @@ ALONE = 300 / 301
 DRIFTS = (10, 30, 100)
 """Memories of drifting preferences, in frames of news."""
 
+_RECENT = 1
+"""Which of `DRIFTS` is the memory of what has lately been said."""
+
 SHARE = 1e-3
 FADING = 0.3
 
@@ -65,6 +80,9 @@ calibration takes it out, and what is learned soon would be the first things see
 
 PRIOR_MEMORY = 600.0
 """Frames of news that a prior is over at most."""
+
+GROWTH = 1.5
+"""So many times the median growth of the classes is taken for the growth of all."""
 
 PACE_FRAMES = 50
 """Frames that the mean novelty is over, with which it is told how long a class stays."""
@@ -102,6 +120,18 @@ class _Prior:
     mean: Array
     recent: Array
     seen: float
+
+    def usual(self) -> Array:
+        """Return how often each class is said whatever is seen, (T, C)."""
+        recent = self.recent[:, _RECENT]
+        classes = recent.shape[-1]
+        growth = np.sort(recent / self.mean, -1)[:, (classes - 1) // 2 : classes // 2 + 1]
+        grown = np.float32(GROWTH) * growth.mean(-1, keepdims=True) * self.mean
+        others = (1 - recent) / np.float32(max(classes - 1, 1))
+        usual: Array = np.minimum(recent, np.maximum(self.mean, np.minimum(grown, others)))
+        usual = np.maximum(usual, _LEAST_PRIOR)
+        usual /= usual.sum(-1, keepdims=True)
+        return usual
 
 
 class ClassFilter:
@@ -159,15 +189,16 @@ class ClassFilter:
         self._pace += (novelty - self._pace) / PACE_FRAMES
         prior = self._prior
         stays = np.minimum(self._stays**exponent, _MOST_STAY)
-        predicted = self._predicted(prior.mean[:, None], novelty, stays)
+        usual = prior.usual()
+        predicted = self._predicted(usual[:, None], novelty, stays)
         alone = softmax_in_kind(logits)
         if not np.isfinite(alone).all():
             self._belief = predicted
             return Belief(alone, self._alone(), self._stay())
         with np.errstate(over="ignore"):
             p: Array = softmax_in_kind(logits / self._temperatures)
-        like = (p / np.maximum(prior.mean, _TINY)) ** np.float32(np.sqrt(novelty))
-        like /= (prior.mean * like).sum(-1, keepdims=True)
+        like = (p / np.maximum(usual, _TINY)) ** np.float32(np.sqrt(novelty))
+        like /= (usual * like).sum(-1, keepdims=True)
         predicted *= like[:, None]
         evidence = predicted.sum(-1)
         predicted /= np.maximum(evidence, _TINY)[..., None]
@@ -184,15 +215,15 @@ class ClassFilter:
         answer = weights @ predicted.reshape(-1, self._classes) + np.float32(by_frame) * alone
         return Belief(answer / answer.sum(), by_frame, self._stay())
 
-    def _predicted(self, prior: Array, novelty: float, stays: npt.NDArray[np.float64]) -> Array:
+    def _predicted(self, usual: Array, novelty: float, stays: npt.NDArray[np.float64]) -> Array:
         """Return the distributions (T, S, C) expected of a frame before it is seen."""
         old = self._belief
         if novelty < 1:
             power = np.float32(1 - FADING * (1 - novelty))
-            faded: Array = prior * (old / np.maximum(prior, _TINY)).astype(np.float32) ** power
+            faded: Array = usual * (old / np.maximum(usual, _TINY)).astype(np.float32) ** power
             old = faded / faded.sum(-1, keepdims=True)
         stay = stays.astype(np.float32)[:, None]
-        predicted: Array = stay * old + (1 - stay) * prior
+        predicted: Array = stay * old + (1 - stay) * usual
         return predicted
 
     def _weigh(self, evidence: npt.NDArray[Any], of_drifts: npt.NDArray[Any]) -> None:

@@ -12,6 +12,7 @@ from edge_tta.temporal import ClassFilter
 from edge_tta.temporal.class_filter import (
     ALONE,
     DRIFTS,
+    GROWTH,
     PRIOR_FRAMES,
     PRIOR_MEMORY,
     SHARE,
@@ -25,23 +26,37 @@ def _softmax(x: Any) -> Any:
     return e / e.sum()
 
 
+def _usual(prior: Any, recent: Any) -> Any:
+    """How often each class is said whatever is seen, (C,), from its long and its short mean."""
+    growth = sorted(r / p for r, p in zip(recent, prior, strict=True))
+    half = len(growth) // 2
+    median = growth[half] if len(growth) % 2 else (growth[half - 1] + growth[half]) / 2
+    usual = [
+        min(r, max(p, min(GROWTH * median * p, (1 - r) / (len(growth) - 1))))
+        for r, p in zip(recent, prior, strict=True)
+    ]
+    return np.array(usual) / sum(usual)
+
+
 def _enumerated(logits: Any, intervals: Any) -> Any:
     """Answers (frames, C): sums over all sequences of classes, model by model.
 
     Novelty is 1. What a model believes of frame t is the sum over all sequences up to t of the
     sequence's probability times the product of its likelihoods; its evidence of a frame is the
-    ratio of two such sums. The prior changes from frame to frame and is that before the frame.
+    ratio of two such sums. What is usual changes from frame to frame and is that before the frame.
     """
     frames, classes = logits.shape
     models = list(itertools.product(TEMPERATURES, STAYS))
-    priors: dict[float, list[Any]] = {}
+    usual: dict[float, list[Any]] = {}
     for temperature in TEMPERATURES:
-        mean, seen, history = np.full(classes, 1 / classes), PRIOR_FRAMES, []
+        mean, seen = np.full(classes, 1 / classes), PRIOR_FRAMES
+        recent, usual[temperature] = mean, []
         for row in logits:
-            history.append(mean)
-            mean = mean + (_softmax(row / temperature) - mean) / min(seen, PRIOR_MEMORY)
+            usual[temperature].append(_usual(mean, recent))
+            p = _softmax(row / temperature)
+            mean = mean + (p - mean) / min(seen, PRIOR_MEMORY)
+            recent = recent + (p - recent) / 30
             seen += 1
-        priors[temperature] = history
     sums = {model: [1.0] for model in models}
     beliefs: dict[Any, list[Any]] = {model: [] for model in models}
     for (temperature, stay), t in itertools.product(models, range(frames)):
@@ -50,7 +65,7 @@ def _enumerated(logits: Any, intervals: Any) -> Any:
         for before, *sequence in itertools.product(range(classes), repeat=t + 2):
             probability, last = 1 / classes, before
             for i, now in enumerate(sequence):
-                prior = priors[temperature][i]
+                prior = usual[temperature][i]
                 s = stay ** intervals[i]
                 probability *= s * (now == last) + (1 - s) * prior[now]
                 p = _softmax(logits[i] / temperature)
@@ -70,7 +85,7 @@ def _enumerated(logits: Any, intervals: Any) -> Any:
                 continue
             if m[0] == "drift":
                 _, temperature, memory = m
-                p, prior = _softmax(logits[t] / temperature), priors[temperature][t]
+                p, prior = _softmax(logits[t] / temperature), usual[temperature][t]
                 expected = np.full(classes, 1 / classes)
                 for row in logits[:t]:
                     expected = expected + (_softmax(row / temperature) - expected) / memory
@@ -114,7 +129,7 @@ def _plain(logits: Any, novelties: Any, intervals: Any, prior_frames: float) -> 
     for row, novelty, interval in zip(logits, novelties, intervals, strict=True):
         evidence: dict[Any, float] = {"alone": 1.0}
         for t, s in models:
-            p, prior = _softmax(np.array(row) / t), priors[t]
+            p, prior = _softmax(np.array(row) / t), _usual(priors[t], recent[t, 30])
             like = [(p[k] / prior[k]) ** novelty**0.5 for k in range(classes)]
             scale = sum(prior[k] * like[k] for k in range(classes))
             fade = 1 - 0.3 * (1 - novelty)
@@ -223,6 +238,19 @@ def test_in_random_order_the_frames_stand_alone() -> None:
     predicted = np.array([by_filter.update(row).p.argmax() for row in logits])
     assert (predicted != logits.argmax(1)).mean() < 0.01
     assert by_filter.update(logits[0]).alone > 0.9
+
+
+def test_a_network_that_becomes_less_sure_shows_no_class_that_stays() -> None:
+    """In random order, of a stream that shows four of ten classes."""
+    rng = np.random.default_rng(3)
+    labels, noise = rng.integers(0, 4, 1200), rng.normal(size=(1200, 10))
+    signal = np.where(np.arange(1200) < 600, 6.0, 2.5)
+    noise[np.arange(1200), labels] += signal
+    by_filter = ClassFilter(10)
+    wrong = np.array([by_filter.update(row).p.argmax() for row in noise]) != labels
+    alone = noise.argmax(1) != labels
+    assert alone[:600].mean() < 0.01 < 0.2 < alone[600:].mean()
+    assert wrong[600:].mean() < alone[600:].mean() + 0.05  # by the prior alone 0.6
 
 
 def test_preferences_that_drift_are_no_class_that_stays() -> None:
