@@ -25,7 +25,7 @@ from edge_tta.files import write_whole
 from edge_tta.small_files import check_ordinary
 
 FORMAT = "edge_tta-state"
-VERSION = 4
+VERSION = 5
 ADVICE = "keep it for inspection and start with another --state file"
 
 _MOST_STEPS = 2**53

@@ -153,7 +153,7 @@ METADATA: dict[str, tuple[Callable[[Arrays, dict[str, str]], object], str]] = {
     "a later version": (lambda a, m: m.update(version="99"), "version 99"),
     "an earlier version": (
         lambda a, m: m.update(version="1"),
-        "version 1, this edge_tta reads version 4; use the edge_tta that wrote it, or start with "
+        "version 1, this edge_tta reads version 5; use the edge_tta that wrote it, or start with "
         "another --state file",
     ),
     "no version": (lambda a, m: m.pop("version"), "version"),

@@ -27,7 +27,7 @@ NEW = "new."
 """Outputs of the state are named so, and otherwise as the inputs."""
 
 FORMAT = "edge_tta-bundle"
-VERSION = 4
+VERSION = 5
 MANIFEST = "manifest.json"
 
 _MOST_BYTES = 64 * MIB

@@ -107,9 +107,10 @@ class LossConfig:
 
     Attributes:
         weighting: `ewga` (Eq. 9: position ramp r and min(1/H, 1)) or `mean`.
-        diversity: weight of a term in the loss of every image, the mean of ln f under its
-            prediction, f the running frequency of classes, that asks for the rarer ones, >= 0;
-            `anchored` only. With an entropy as the host's loss, 1 is information maximisation.
+        diversity: weight of a term in the loss of every image, the mean of ln(f / usual) under its
+            prediction, f the running frequency of classes and usual that of the whole stream, which
+            asks for those that are rarer than usual, >= 0; `anchored` only. With an entropy as the
+            host's loss, 1 is information maximisation where all classes are usual alike.
         reliable_below: NanoAdapt learns only from images whose entropy is below this share of ln C
             (C classes, more than 32 counted as 32), whatever the host, >= 0; 0: from all.
         fisher_weight: eata's beta, of the regulariser that keeps parameters near the source, >= 0;
@@ -138,18 +139,22 @@ class OptimizerConfig:
         reference_batch: the frames N_0 in a batch that `learning_rate` is meant for: a batch of N
             takes min(1, N / N_0) of it. 0: the learning rate as it stands.
         accumulation: S of Eq. 9, frames from one optimizer step to the next (paper: not given).
+        forgetting: at each step the parameters go back by this share of their way from the
+            source's, 0 to 1; 0: never.
     """
 
     kind: str = "adam"
     learning_rate: float = 1e-3
     reference_batch: int = 0
     accumulation: int = 16
+    forgetting: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.kind, ("adam", "sgd"))
         check_number("learning_rate", self.learning_rate, 0.0, math.inf)
         check_whole("reference_batch", self.reference_batch, 0, 1_000_000)
         check_whole("accumulation", self.accumulation, 1, 1_000_000)
+        check_number("forgetting", self.forgetting, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """The loss of a batch: the host's, weighed and completed by NanoAdapt (Eq. 9).
 
-    loss of an image = balance mask (certainty L_o + diversity E_p[ln f])
+    loss of an image = balance mask (certainty L_o + diversity E_p[ln f / usual])
 
 certainty: min(1, 1/H) of Eq. 9. The rest is this project's, and off in the preset `paper`: balance
-(`class_balance_weight`) and f, the running frequency of classes, where the calibration knows them;
-mask: images whose entropy is below a share of ln K, of at most `CLASSES_IN_LIMIT`.
+(`class_balance_weight`), f, the running frequency of classes, and `usual`, that of the whole
+stream, where the calibration knows them; mask: images whose entropy is below a share of ln K, of at
+most `CLASSES_IN_LIMIT`.
 
 Axes: n images, views among them; K classes.
 """
@@ -32,13 +33,13 @@ mostly wrong."""
 
 
 class Weights(NamedTuple):
-    """Constants of a batch's loss: certainty and balance, (n,) each in (0, 1]; frequency of the
-    classes so far, (K,), None where nothing knows it; mask of images that teach, (n,) bool; None:
+    """Constants of a batch's loss: certainty and balance, (n,) each in (0, 1]; ln f / usual of the
+    classes, (K,), None where nothing knows it; mask of images that teach, (n,) bool; None:
     all."""
 
     certainty: Tensor
     balance: Tensor
-    frequency: Tensor | None
+    excess: Tensor | None
     mask: Tensor | None
 
 
@@ -48,7 +49,7 @@ class Loss:
 
     Attributes:
         by_certainty: min(1, 1/H) weighs.
-        diversity: weight of E_p[ln f], >= 0.
+        diversity: weight of E_p[ln f / usual], >= 0.
         reliable_below: share of ln K, K at most `CLASSES_IN_LIMIT`; 0: every image teaches.
         smoothing: of the running frequency of classes; None: none is known.
     """
@@ -62,25 +63,27 @@ class Loss:
         """Return the weights of a batch, of logits (n, K)."""
         logits = logits.detach()
         certainty = balance = torch.ones_like(logits[..., 0])
-        frequency = mask = None
+        excess = mask = None
         if self.by_certainty:
             certainty = accumulation.entropy_weight(logits)
         if self.smoothing is not None:
+            classes = unpacked(state).classes
             frequency = class_balance.shrunk_frequency(
-                unpacked(state).classes, self.smoothing, class_balance.PRIOR_FRAMES_IN_LOSS
+                classes, self.smoothing, class_balance.PRIOR_FRAMES_IN_LOSS
             )
+            excess = (frequency / classes.usual.clamp_min(class_balance.TINY)).log()
             balance = class_balance.class_balance_weight(logits.softmax(-1), frequency)
         if self.reliable_below:
             limit = self.reliable_below * math.log(min(logits.shape[-1], CLASSES_IN_LIMIT))
             mask = accumulation.entropy(logits) < limit
-        return Weights(certainty, balance, frequency, mask)
+        return Weights(certainty, balance, excess, mask)
 
     def of_batch(self, logits: Tensor, host: HostLoss, weights: Weights) -> Tensor:
         """Return the mean loss, (), of logits (n, K) and the host's answer to them."""
         losses = weights.certainty * host.losses
         if self.diversity:
-            assert weights.frequency is not None  # the configuration was checked
-            expected = (logits.softmax(-1) * weights.frequency.log()[..., None, :]).sum(-1)
+            assert weights.excess is not None  # the configuration was checked
+            expected = (logits.softmax(-1) * weights.excess[..., None, :]).sum(-1)
             if host.mask is not None:  # a mean over the images that count, as the host's losses
                 expected = mean_over(expected, host.mask)
             losses = losses + self.diversity * expected

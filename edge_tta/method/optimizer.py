@@ -79,6 +79,7 @@ class Optimizer:
         position_weight: of Eq. 9, one of `accumulation.POSITION_WEIGHTS`.
         accumulation: S, gradients from one step to the next.
         learning_rate: of a step; of N < reference_batch frames, N / reference_batch of it.
+        forgetting: share of the way back to the source that the parameters go at each step.
         filters: images may be left out, so that a window may hold none that counts.
         shortens: a step is multiplied by the mean share of images that counted, which Adam would
             make as long for one as for all.
@@ -90,6 +91,7 @@ class Optimizer:
     accumulation: int
     learning_rate: float
     reference_batch: int
+    forgetting: float
     filters: bool
     shortens: bool
     host: Host
@@ -135,6 +137,9 @@ class Optimizer:
         total = self._accumulated(state["opt.gradient"], gradient, position)
         parameters, first, second = (state[name] for name in _MOVED)
         proposal = self.rule(parameters, total, first, second, count[..., None], step_size)
+        if self.forgetting:
+            kept = source + (1 - self.forgetting) * (proposal.parameters - source)
+            proposal = proposal._replace(parameters=kept)
         for part in proposal:
             moves = moves & torch.isfinite(part).all(-1)
         full, moved = is_full[..., None], moves[..., None]
@@ -202,6 +207,7 @@ def make_optimizer(config: MethodConfig, host: Host) -> Optimizer:
         accumulation=table.accumulation,
         learning_rate=table.learning_rate,
         reference_batch=table.reference_batch,
+        forgetting=table.forgetting,
         filters=host.filters or config.loss.reliable_below > 0,
         shortens=config.loss.reliable_below > 0 and table.kind == "adam",
         host=host,

@@ -101,7 +101,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "an earlier version": (
         lambda f: _edit_manifest(f, lambda m: m.update(version=1)),
-        "format version 1, this edge_tta reads version 4; export the bundle with this edge_tta",
+        "format version 1, this edge_tta reads version 5; export the bundle with this edge_tta",
     ),
     "manifest without methods": (
         lambda f: _edit_manifest(f, lambda m: m.update(methods={})),
@@ -203,7 +203,7 @@ def _edit_state(folder: Path, **metadata: str) -> None:
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({"version": "1"}, "state format version 1, this edge_tta reads version 4"),
+        ({"version": "1"}, "state format version 1, this edge_tta reads version 5"),
         ({"config": '{"method": "nanoadapt", "host": "tent"}'}, "another version of edge_tta"),
         ({"config": "{}"}, "another version of edge_tta"),
     ],

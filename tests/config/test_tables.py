@@ -50,6 +50,7 @@ def test_a_configuration_is_the_same_after_a_file_and_after_its_flat_names() -> 
         ("reliable_below", [0, 2.0], [-0.1, float("inf"), "low"]),
         ("reference_batch", [0, 64], [-1, 64.0]),
         ("accumulation", [1, 1_000_000], [0, -1, 1_000_001, 2.0, True]),
+        ("forgetting", [0, 1], [-0.01, 1.01, float("nan")]),
         ("depth", [0, 0.5, 1_000_000], [-1, -0.5, 1.0, 1.5, True]),
         ("views", [0, 5], [-1, 6, 2.0]),
         ("seed", [0, 2**63 - 1], [-1, 2**63, 0.5]),

@@ -56,6 +56,19 @@ def test_a_step_is_no_longer_for_batches_of_other_sizes_in_its_window(optimizer:
     torch.testing.assert_close(last_is_small, every, rtol=1e-4, atol=2e-7)
 
 
+def test_each_step_goes_back_by_a_share_of_the_way_from_the_source() -> None:
+    plain, fading = _config(forgetting=0.0), _config(forgetting=0.25)
+    first = [_after([[1, 1]] * S, config)["opt.parameters"] - SOURCE for config in (plain, fading)]
+    torch.testing.assert_close(first[1], 0.75 * first[0])
+    far = {**_after([[1, 1]] * S, fading), "opt.parameters": SOURCE + 1}
+    ways = [
+        _after([[1, 1]] * S, config, far)["opt.parameters"] - SOURCE for config in (plain, fading)
+    ]
+    torch.testing.assert_close(ways[1], 0.75 * ways[0])
+    still = _after([[0, 0]] * S, fading, far)
+    assert torch.equal(still["opt.parameters"], SOURCE + 1)
+
+
 def test_a_window_without_a_reliable_image_moves_nothing_not_even_by_momentum() -> None:
     config = _config()
     before = _after([[1, 1]] * S, config)
@@ -109,11 +122,12 @@ def test_a_step_that_is_not_finite_is_left_out_and_the_next_window_goes_on(
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_window_of_gradients_equals_torch_optim_on_their_weighted_sum(optimizer: str) -> None:
-    config = _config(optimizer=optimizer, learning_rate=0.01, reliable_below=0.0, weighting="mean")
+    options = {"reliable_below": 0.0, "weighting": "mean", "forgetting": 0.0}
+    config = _config(optimizer=optimizer, learning_rate=0.01, **options)
     plain = SOURCE.clone().requires_grad_()
     kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-    options = {"adam": {}, "sgd": {"momentum": 0.9}}[optimizer]
-    reference = kinds[optimizer]([plain], lr=0.01, **options)
+    momentum = {"adam": {}, "sgd": {"momentum": 0.9}}[optimizer]
+    reference = kinds[optimizer]([plain], lr=0.01, **momentum)
     generator = torch.Generator().manual_seed(0)
     ours = _optimizer(config)
     state = ours.initial(SOURCE)

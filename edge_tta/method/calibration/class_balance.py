@@ -14,8 +14,10 @@ for a run of one class, the number of frames where they come in random order. A 
 statistics has the difference of their class distributions.
 
 A frame of a class that has been frequent weighs less, in statistics and in the loss; and the loss
-may ask for the rarer classes (`diversity`), as information maximisation does (Liang et al., "Do We
-Really Need to Access the Source Data?", ICML 2020), here with a running mean in a batch's place.
+may ask for classes that are rarer than usual (`diversity`), as information maximisation does for
+the rarer ones (Liang et al., "Do We Really Need to Access the Source Data?", ICML 2020), here with
+running means in a batch's place. Usual is what a stream has shown so far: one that never shows a
+class is not asked for it.
 
 Axes: n images, K classes; ... any others.
 """
@@ -34,13 +36,18 @@ from edge_tta.method import moments
 PRIOR_FRAMES = 2.0
 PRIOR_FRAMES_IN_LOSS = 20.0
 
+# Of each class, that what is usual counts as, with all alike, before the first one; and that it is
+# over at most.
+USUAL_FRAMES, USUAL_MEMORY = 70.0, 1000.0
+
 TINY = 1e-9
 
 
 class ClassBalance(NamedTuple):
     """Class distributions (K,) of the recent and of the lasting statistics, and dispersion ().
 
-    frequency: running mean prediction (K,), each frame weighing the same. variety: running mean of
+    frequency: running mean prediction (K,), each frame weighing the same. usual: the same over the
+    whole stream. variety: running mean of
     |p - recent|^2, the squared distance of a prediction from the recent ones, (). frames: so far,
     ().
     """
@@ -48,6 +55,7 @@ class ClassBalance(NamedTuple):
     recent: Tensor
     lasting: Tensor
     frequency: Tensor
+    usual: Tensor
     dispersion: Tensor
     variety: Tensor
     frames: Tensor
@@ -58,7 +66,8 @@ def initial(classes: int, like: Tensor) -> ClassBalance:
     uniform = torch.full_like(like.new_empty(classes), 1 / classes)
     one = like.new_ones(())
     frames = torch.zeros_like(one, dtype=torch.int64)
-    return ClassBalance(uniform, uniform.clone(), uniform.clone(), one, one.clone(), frames)
+    recent, lasting, frequency, usual = (uniform.clone() for _ in range(4))
+    return ClassBalance(recent, lasting, frequency, usual, one, one.clone(), frames)
 
 
 def mean_prediction(logits: Tensor) -> Tensor:
@@ -142,6 +151,8 @@ def updated(
         smoothing: of frequency, dispersion and variety.
     """
     in_frequency = 1 - moments.smoothing_at(balance.frames[..., None], smoothing, TINY)
+    in_usual = 1 / (balance.frames[..., None] + 1 + USUAL_FRAMES * p.shape[-1])
+    in_usual = in_usual.clamp_min(1 / (USUAL_MEMORY * p.shape[-1]))
     in_dispersion = 1 - moments.smoothing_at(balance.frames, smoothing, 1)
     distance = (p - 1 / p.shape[-1]).square().sum(-1)
     from_recent = (p - balance.recent).square().sum(-1)
@@ -149,6 +160,7 @@ def updated(
         balance.recent + weights[0] * (p - balance.recent),
         balance.lasting + weights[1] * (p - balance.lasting),
         balance.frequency + in_frequency * (p - balance.frequency),
+        balance.usual + in_usual * (p - balance.usual),
         balance.dispersion + in_dispersion * (distance - balance.dispersion),
         balance.variety + in_dispersion * (from_recent - balance.variety),
         balance.frames + 1,

@@ -20,7 +20,7 @@ class SlowBalance:
     def __init__(self, table: CalibrationConfig, classes: int) -> None:
         self.table, self.classes = table, classes
         self.uniform = [1 / classes] * classes
-        self.recent = self.lasting = self.frequency = self.uniform
+        self.recent = self.lasting = self.frequency = self.usual = self.uniform
         self.dispersion = self.variety = 1.0
 
     def shrunk(self, t: int, prior_frames: float) -> list[float]:
@@ -59,5 +59,7 @@ class SlowBalance:
         self.recent = towards(self.recent, p, in_recent)
         self.lasting = towards(self.lasting, p, in_lasting)
         self.frequency = towards(self.frequency, p, max(1 - m, 1 / (t + 1)))
+        in_usual = 1 / min(1000 * self.classes, 70 * self.classes + t + 1)
+        self.usual = towards(self.usual, p, in_usual)
         distance = square_distance(p, self.uniform)
         self.dispersion += rate * (distance - self.dispersion)

@@ -50,6 +50,23 @@ def test_share_is_one_in_a_run_of_one_class(n: int) -> None:
     assert float(class_balance.share_in_lasting(balance)) == pytest.approx(seen / dispersion)
 
 
+def test_usual_is_the_mean_of_the_stream_and_of_frames_of_each_class_beforehand() -> None:
+    labels = _labels(400, 0)
+    usual = _run(labels).usual.tolist()
+    assert usual == pytest.approx([(labels.count(k) + 70) / (400 + 70 * 5) for k in range(5)])
+    before, after = (float(_run([0] * 9000 + more).usual[1]) for more in ([], [1]))
+    assert after == pytest.approx(before + (1 - before) / 5000)  # over 1,000 frames a class at most
+
+
+def test_a_stream_is_asked_for_classes_that_it_has_shown_before_and_no_others() -> None:
+    """By the loss, which asks for classes whose frequency is below what is usual."""
+    two, one = _labels(6000, 0, 2), [0] * 400
+    balance = _run(two + one)
+    excess = _shrunk(balance, class_balance.PRIOR_FRAMES_IN_LOSS) / balance.usual
+    assert excess[0] > 1 > excess[1]
+    assert bool((excess[2:] > 1).all())
+
+
 def test_share_in_the_recent_is_of_their_distance_from_the_shrunk_lasting() -> None:
     balance = _run(_labels(50, 0))
     balance = balance._replace(recent=torch.eye(CLASSES, dtype=torch.float64)[2])
