@@ -117,13 +117,15 @@ class Runner:
             shown = np.stack([pictures[c][p] for c, p in chosen])
             images = images_of(shown, self.model.input)
             labels = self.data.labels[stream.picture[window]]
-            wrong.append(as_array(predict(images)).argmax(1) != labels)
+            wrong.append(_wrong(predict(images), labels))
             frames = start + len(labels)
             is_due = frames // MEMORY > start // MEMORY
             if guard is not None and guard.judge is not None:
-                own_wrong.append(as_array(guard.own).argmax(1) != labels)
+                own_wrong.append(_wrong(guard.own, labels))
                 weight.append(np.full(len(labels), guard.judge.weight))
-                source_wrong.append(_wrong(guard.compared, labels))
+                unknown = np.full(len(labels), np.nan)
+                compared = guard.compared
+                source_wrong.append(unknown if compared is None else _wrong(compared, labels))
                 if is_due:
                     own_estimates[frames] = guard.judge.accuracy
                     source_estimates[frames] = guard.judge.source_accuracy
@@ -162,11 +164,9 @@ class Runner:
         return predictor_of(adapter, task.label, self.model.sure_above)
 
 
-def _wrong(logits: Any, labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return which predictions are wrong, (frames,) 0 or 1; NaN where there are none."""
-    if logits is None:
-        return np.full(len(labels), np.nan)
-    wrong: npt.NDArray[np.float64] = (as_array(logits).argmax(1) != labels).astype(np.float64)
+def _wrong(logits: Any, labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which predictions, logits (frames, K), are wrong, (frames,)."""
+    wrong: npt.NDArray[np.bool_] = as_array(logits).argmax(1) != labels
     return wrong
 
 

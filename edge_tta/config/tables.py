@@ -107,10 +107,9 @@ class LossConfig:
 
     Attributes:
         weighting: `ewga` (Eq. 9: position ramp r and min(1/H, 1)) or `mean`.
-        diversity: weight of a term in the loss of every image, the mean of ln(f / usual) under its
-            prediction, f the running frequency of classes and usual that of the whole stream, which
-            asks for those that are rarer than usual, >= 0; `anchored` only. With an entropy as the
-            host's loss, 1 is information maximisation where all classes are usual alike.
+        diversity: weight of a term in the loss of every image that pushes its prediction away from
+            classes that are more frequent than usual (`edge_tta.method.calibration.class_balance`),
+            >= 0; `anchored` only.
         reliable_below: NanoAdapt learns only from images whose entropy is below this share of ln C
             (C classes, more than 32 counted as 32), whatever the host, >= 0; 0: from all.
         fisher_weight: eata's beta, of the regulariser that keeps parameters near the source, >= 0;
@@ -140,7 +139,7 @@ class OptimizerConfig:
             takes min(1, N / N_0) of it. 0: the learning rate as it stands.
         accumulation: S of Eq. 9, frames from one optimizer step to the next (paper: not given).
         forgetting: at each step the parameters go back by this share of their way from the
-            source's, 0 to 1; 0: never.
+            source's, 0 to 1, and by less where the step is shortened (`reliable_below`); 0: never.
     """
 
     kind: str = "adam"

@@ -1,10 +1,10 @@
 """The loss of a batch: the host's, weighed and completed by NanoAdapt (Eq. 9).
 
-    loss of an image = balance mask (certainty L_o + diversity E_p[ln f / usual])
+    loss of an image = balance mask (certainty L_o + diversity E_p[excess])
 
 certainty: min(1, 1/H) of Eq. 9. The rest is this project's, and off in the preset `paper`: balance
-(`class_balance_weight`), f, the running frequency of classes, and `usual`, that of the whole
-stream, where the calibration knows them; mask: images whose entropy is below a share of ln K, of at
+(`class_balance_weight`) and excess (ln of how many times more frequent than usual a class is),
+where the calibration knows the classes; mask: images whose entropy is below a share of ln K, of at
 most `CLASSES_IN_LIMIT`.
 
 Axes: n images, views among them; K classes.
@@ -33,8 +33,8 @@ mostly wrong."""
 
 
 class Weights(NamedTuple):
-    """Constants of a batch's loss: certainty and balance, (n,) each in (0, 1]; ln f / usual of the
-    classes, (K,), None where nothing knows it; mask of images that teach, (n,) bool; None:
+    """Constants of a batch's loss: certainty and balance, (n,) each in (0, 1]; excess of the
+    classes, (K,) from 0, None where nothing knows them; mask of images that teach, (n,) bool; None:
     all."""
 
     certainty: Tensor
@@ -49,7 +49,7 @@ class Loss:
 
     Attributes:
         by_certainty: min(1, 1/H) weighs.
-        diversity: weight of E_p[ln f / usual], >= 0.
+        diversity: weight of E_p[excess], >= 0.
         reliable_below: share of ln K, K at most `CLASSES_IN_LIMIT`; 0: every image teaches.
         smoothing: of the running frequency of classes; None: none is known.
     """
@@ -71,7 +71,7 @@ class Loss:
             frequency = class_balance.shrunk_frequency(
                 classes, self.smoothing, class_balance.PRIOR_FRAMES_IN_LOSS
             )
-            excess = (frequency / classes.usual.clamp_min(class_balance.TINY)).log()
+            excess = class_balance.excess(classes, self.smoothing)
             balance = class_balance.class_balance_weight(logits.softmax(-1), frequency)
         if self.reliable_below:
             limit = self.reliable_below * math.log(min(logits.shape[-1], CLASSES_IN_LIMIT))

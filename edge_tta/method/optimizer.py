@@ -1,4 +1,5 @@
-"""Updates of the trained parameters: accumulation (Eq. 9), then an optimizer's step.
+"""Updates of the trained parameters: accumulation (Eq. 9), then an optimizer's step, after which
+they go back some of the way to the source's (`forgetting`).
 
 The parameters are one flat vector (P,). In the state, under keys that begin with `opt.`: the
 parameters, the gradient accumulated since the last update, two moments, and counters: `position`
@@ -79,7 +80,8 @@ class Optimizer:
         position_weight: of Eq. 9, one of `accumulation.POSITION_WEIGHTS`.
         accumulation: S, gradients from one step to the next.
         learning_rate: of a step; of N < reference_batch frames, N / reference_batch of it.
-        forgetting: share of the way back to the source that the parameters go at each step.
+        forgetting: share of the way back to the source that the parameters go at each step, of one
+            that is shortened as much less.
         filters: images may be left out, so that a window may hold none that counts.
         shortens: a step is multiplied by the mean share of images that counted, which Adam would
             make as long for one as for all.
@@ -129,16 +131,18 @@ class Optimizer:
         is_full = position >= self.accumulation
         count, moves, counted = state["opt.updates"] + 1, is_full, None
         step_size: float | Tensor = self.step_size(frames)
+        forgetting: float | Tensor = self.forgetting
         if mask is not None:
             counted, gradient = self._filtered(state, gradient, mask, source)
             count, moves = state["opt.applied"] + 1, is_full & (counted > 0)
             if self.shortens:
-                step_size = (counted / self.accumulation)[..., None] * step_size
+                share = (counted / self.accumulation)[..., None]
+                step_size, forgetting = share * step_size, share * forgetting
         total = self._accumulated(state["opt.gradient"], gradient, position)
         parameters, first, second = (state[name] for name in _MOVED)
         proposal = self.rule(parameters, total, first, second, count[..., None], step_size)
         if self.forgetting:
-            kept = source + (1 - self.forgetting) * (proposal.parameters - source)
+            kept = source + (1 - forgetting) * (proposal.parameters - source)
             proposal = proposal._replace(parameters=kept)
         for part in proposal:
             moves = moves & torch.isfinite(part).all(-1)

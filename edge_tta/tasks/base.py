@@ -85,6 +85,7 @@ FRAMEWISE: Mapping[str, Any] = {
     "strength": 0.6,
     "coarsest": 64,
     "diversity": 0.0,
+    "forgetting": 0.0,
 }
 """Preset of the tasks whose frames show much at once: enough for statistics of their own."""
 

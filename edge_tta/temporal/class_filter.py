@@ -15,14 +15,13 @@ for each stay probability s and temperature T:
 usual: how often the network says each class whatever it sees, by
 
     prior  = running mean of p, over up to PRIOR_MEMORY frames, one for each temperature
-    recent = the same over DRIFTS[1] = 30 frames
+    recent = the same over DRIFTS[0] = 10 frames
     grown  = GROWTH median_k(recent_k / prior_k)
-    most_k = max(prior_k, min(grown prior_k, (1 - recent_k) / (C - 1)))
-    usual_k = min(recent_k, most_k), scaled to sum 1
+    usual_k = max(prior_k, min(recent_k, grown prior_k, (1 - recent_k) / (C - 1))), scaled to sum 1
 
 With a common prior for all temperatures rare classes would win by themselves. A class that is said
-more than before stays, or the network has just become less sure and says all of them more that
-never come: by the prior one of these would be what stays, for hundreds of frames. So what grows
+more than before stays; or the network has just become less sure, and says every class more that
+never comes. By the prior one of those would be what stays, for hundreds of frames. So what grows
 beyond its prior is usual as far as most classes have grown, and as the others are said on average.
 
 Beside these models stand others that take every frame alone, with the network's own prediction as
@@ -67,7 +66,7 @@ ALONE = 300 / 301
 DRIFTS = (10, 30, 100)
 """Memories of drifting preferences, in frames of news."""
 
-_RECENT = 1
+_RECENT = 0
 """Which of `DRIFTS` is the memory of what has lately been said."""
 
 SHARE = 1e-3
@@ -128,8 +127,7 @@ class _Prior:
         growth = np.sort(recent / self.mean, -1)[:, (classes - 1) // 2 : classes // 2 + 1]
         grown = np.float32(GROWTH) * growth.mean(-1, keepdims=True) * self.mean
         others = (1 - recent) / np.float32(max(classes - 1, 1))
-        usual: Array = np.minimum(recent, np.maximum(self.mean, np.minimum(grown, others)))
-        usual = np.maximum(usual, _LEAST_PRIOR)
+        usual: Array = np.maximum(self.mean, np.minimum(np.minimum(recent, grown), others))
         usual /= usual.sum(-1, keepdims=True)
         return usual
 

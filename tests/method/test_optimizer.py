@@ -41,7 +41,7 @@ def _after(masks: list[list[int]], config: MethodConfig, state: State | None = N
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_step_is_as_long_as_its_images_were_reliable(optimizer: str) -> None:
-    config = _config(optimizer=optimizer)
+    config = _config(optimizer=optimizer, forgetting=0.0)
     every = _after([[1, 1]] * S, config)["opt.parameters"] - SOURCE
     half = _after([[1, 0]] * S, config)["opt.parameters"] - SOURCE
     # Adam's first step is the sign of the gradient; sgd's is the gradient, itself a half here.
@@ -56,17 +56,30 @@ def test_a_step_is_no_longer_for_batches_of_other_sizes_in_its_window(optimizer:
     torch.testing.assert_close(last_is_small, every, rtol=1e-4, atol=2e-7)
 
 
-def test_each_step_goes_back_by_a_share_of_the_way_from_the_source() -> None:
-    plain, fading = _config(forgetting=0.0), _config(forgetting=0.25)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_each_step_goes_back_by_a_share_of_the_way_from_the_source(
+    optimizer: str, share: float
+) -> None:
+    plain, fading = (_config(optimizer=optimizer, forgetting=value) for value in (0.0, share))
     first = [_after([[1, 1]] * S, config)["opt.parameters"] - SOURCE for config in (plain, fading)]
-    torch.testing.assert_close(first[1], 0.75 * first[0])
+    torch.testing.assert_close(first[1], (1 - share) * first[0])
     far = {**_after([[1, 1]] * S, fading), "opt.parameters": SOURCE + 1}
     ways = [
         _after([[1, 1]] * S, config, far)["opt.parameters"] - SOURCE for config in (plain, fading)
     ]
-    torch.testing.assert_close(ways[1], 0.75 * ways[0])
+    torch.testing.assert_close(ways[1], (1 - share) * ways[0])
     still = _after([[0, 0]] * S, fading, far)
     assert torch.equal(still["opt.parameters"], SOURCE + 1)
+
+
+def test_a_step_that_is_shortened_goes_back_as_much_less() -> None:
+    plain, fading = _config(forgetting=0.0), _config(forgetting=0.5)
+    far = {**_optimizer(plain).initial(SOURCE), "opt.parameters": SOURCE + 1}
+    ways = [
+        _after([[1, 0]] * S, config, far)["opt.parameters"] - SOURCE for config in (plain, fading)
+    ]
+    torch.testing.assert_close(ways[1], 0.75 * ways[0])
 
 
 def test_a_window_without_a_reliable_image_moves_nothing_not_even_by_momentum() -> None:

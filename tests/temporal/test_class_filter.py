@@ -32,7 +32,7 @@ def _usual(prior: Any, recent: Any) -> Any:
     half = len(growth) // 2
     median = growth[half] if len(growth) % 2 else (growth[half - 1] + growth[half]) / 2
     usual = [
-        min(r, max(p, min(GROWTH * median * p, (1 - r) / (len(growth) - 1))))
+        max(p, min(r, GROWTH * median * p, (1 - r) / (len(growth) - 1)))
         for r, p in zip(recent, prior, strict=True)
     ]
     return np.array(usual) / sum(usual)
@@ -55,7 +55,7 @@ def _enumerated(logits: Any, intervals: Any) -> Any:
             usual[temperature].append(_usual(mean, recent))
             p = _softmax(row / temperature)
             mean = mean + (p - mean) / min(seen, PRIOR_MEMORY)
-            recent = recent + (p - recent) / 30
+            recent = recent + (p - recent) / 10
             seen += 1
     sums = {model: [1.0] for model in models}
     beliefs: dict[Any, list[Any]] = {model: [] for model in models}
@@ -129,7 +129,7 @@ def _plain(logits: Any, novelties: Any, intervals: Any, prior_frames: float) -> 
     for row, novelty, interval in zip(logits, novelties, intervals, strict=True):
         evidence: dict[Any, float] = {"alone": 1.0}
         for t, s in models:
-            p, prior = _softmax(np.array(row) / t), _usual(priors[t], recent[t, 30])
+            p, prior = _softmax(np.array(row) / t), _usual(priors[t], recent[t, 10])
             like = [(p[k] / prior[k]) ** novelty**0.5 for k in range(classes)]
             scale = sum(prior[k] * like[k] for k in range(classes))
             fade = 1 - 0.3 * (1 - novelty)
@@ -222,14 +222,25 @@ def _stream(run: int, frames: int, classes: int, signal: float, seed: int) -> An
     return labels, logits
 
 
-@pytest.mark.parametrize(("classes", "run"), [(10, 20), (100, 30)])
-def test_runs_of_one_class_are_told_far_better_than_frame_by_frame(classes: int, run: int) -> None:
-    labels, logits = _stream(run, 600, classes, 2.0, 0)
+@pytest.mark.parametrize(
+    ("classes", "run", "signal", "left"),
+    [
+        (2, 60, 1.5, 0.7),
+        (3, 60, 1.5, 0.5),
+        (10, 20, 2.0, 0.4),
+        (10, 300, 2.0, 0.4),
+        (100, 30, 2.0, 0.4),
+    ],
+)
+def test_runs_of_one_class_are_told_far_better_than_frame_by_frame(
+    classes: int, run: int, signal: float, left: float
+) -> None:
+    labels, logits = _stream(run, 600, classes, signal, 0)
     by_filter = ClassFilter(classes)
     wrong = [by_filter.update(row).p.argmax() for row in logits] != labels
     raw = logits.argmax(1) != labels
-    assert raw.mean() > 0.3
-    assert wrong.mean() < 0.4 * raw.mean()
+    assert raw.mean() > 0.1
+    assert wrong.mean() < left * raw.mean()
 
 
 def test_in_random_order_the_frames_stand_alone() -> None:
@@ -240,17 +251,18 @@ def test_in_random_order_the_frames_stand_alone() -> None:
     assert by_filter.update(logits[0]).alone > 0.9
 
 
-def test_a_network_that_becomes_less_sure_shows_no_class_that_stays() -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_that_becomes_less_sure_shows_no_class_that_stays(seed: int) -> None:
     """In random order, of a stream that shows four of ten classes."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     labels, noise = rng.integers(0, 4, 1200), rng.normal(size=(1200, 10))
     signal = np.where(np.arange(1200) < 600, 6.0, 2.5)
     noise[np.arange(1200), labels] += signal
     by_filter = ClassFilter(10)
     wrong = np.array([by_filter.update(row).p.argmax() for row in noise]) != labels
     alone = noise.argmax(1) != labels
-    assert alone[:600].mean() < 0.01 < 0.2 < alone[600:].mean()
-    assert wrong[600:].mean() < alone[600:].mean() + 0.05  # by the prior alone 0.6
+    assert alone[:600].mean() < 0.01 < 0.15 < alone[600:].mean()
+    assert wrong[600:].mean() < alone[600:].mean() + 0.02  # by the prior alone + 0.7
 
 
 def test_preferences_that_drift_are_no_class_that_stays() -> None:

@@ -14,10 +14,9 @@ for a run of one class, the number of frames where they come in random order. A 
 statistics has the difference of their class distributions.
 
 A frame of a class that has been frequent weighs less, in statistics and in the loss; and the loss
-may ask for classes that are rarer than usual (`diversity`), as information maximisation does for
-the rarer ones (Liang et al., "Do We Really Need to Access the Source Data?", ICML 2020), here with
-running means in a batch's place. Usual is what a stream has shown so far: one that never shows a
-class is not asked for it.
+may push predictions away from classes that are more frequent than usual (`diversity`). Information
+maximisation does so with those that are more frequent than others (Liang et al., "Do We Really Need
+to Access the Source Data?", ICML 2020), in a batch; but no camera sees all classes equally often.
 
 Axes: n images, K classes; ... any others.
 """
@@ -36,9 +35,9 @@ from edge_tta.method import moments
 PRIOR_FRAMES = 2.0
 PRIOR_FRAMES_IN_LOSS = 20.0
 
-# Of each class, that what is usual counts as, with all alike, before the first one; and that it is
-# over at most.
-USUAL_FRAMES, USUAL_MEMORY = 70.0, 1000.0
+# Frames of each class that the usual frequencies count as before the first frame, all classes
+# alike; and that they are over at most.
+USUAL_FRAMES, USUAL_MEMORY = 30.0, 1000.0
 
 TINY = 1e-9
 
@@ -46,10 +45,9 @@ TINY = 1e-9
 class ClassBalance(NamedTuple):
     """Class distributions (K,) of the recent and of the lasting statistics, and dispersion ().
 
-    frequency: running mean prediction (K,), each frame weighing the same. usual: the same over the
-    whole stream. variety: running mean of
-    |p - recent|^2, the squared distance of a prediction from the recent ones, (). frames: so far,
-    ().
+    frequency: running mean prediction (K,), each frame weighing the same. usual: the same over many
+    more frames (`USUAL_MEMORY`). variety: running mean of |p - recent|^2, the squared distance of a
+    prediction from the recent ones, (). frames: so far, ().
     """
 
     recent: Tensor
@@ -93,6 +91,18 @@ def shrunk_frequency(balance: ClassBalance, smoothing: float, prior_frames: floa
     shrunk = uniform + (1 - chance).clamp_min(0) * (frequency - uniform)
     seen = seen.clamp_max(1 / max(1 - smoothing, TINY))
     return (seen * shrunk + prior_frames) / (seen + prior_frames * classes)
+
+
+def excess(balance: ClassBalance, smoothing: float) -> Tensor:
+    """Return ln(f / usual) of the classes that are more frequent than usual, 0 of others, (K,).
+
+    f and usual: the frequency and the usual one as of `shrunk_frequency`. smoothing: of f.
+    """
+    f, usual = (
+        shrunk_frequency(shown, smoothing, PRIOR_FRAMES_IN_LOSS)
+        for shown in (balance, balance._replace(frequency=balance.usual))
+    )
+    return (f / usual).log().clamp_min(0)
 
 
 def class_balance_weight(p: Tensor, frequency: Tensor) -> Tensor:

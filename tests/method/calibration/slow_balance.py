@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edge_tta.config import CalibrationConfig
 from edge_tta.method.calibration import class_balance
 
@@ -23,13 +25,22 @@ class SlowBalance:
         self.recent = self.lasting = self.frequency = self.usual = self.uniform
         self.dispersion = self.variety = 1.0
 
-    def shrunk(self, t: int, prior_frames: float) -> list[float]:
+    def excess(self, t: int) -> list[float]:
+        """How much more frequent than usual classes are after t frames, as logarithms from 0."""
+        prior = class_balance.PRIOR_FRAMES_IN_LOSS
+        both = zip(self.shrunk(t, prior), self.shrunk(t, prior, self.usual), strict=True)
+        return [max(0.0, math.log(f / usual)) for f, usual in both]
+
+    def shrunk(
+        self, t: int, prior_frames: float, frequency: list[float] | None = None
+    ) -> list[float]:
         """Frequencies of the classes after t frames."""
+        frequency = frequency or self.frequency
         m = self.table.lasting_smoothing
-        gap = square_distance(self.frequency, self.uniform)
+        gap = square_distance(frequency, self.uniform)
         frames = min(t, (1 + m) / (1 - m))  # independent ones in the exponential mean
         factor = max(0.0, 1 - self.dispersion / (frames * gap)) if frames * gap > 0 else 0.0
-        shrunk = towards(self.uniform, self.frequency, factor)
+        shrunk = towards(self.uniform, frequency, factor)
         seen = min(t, 1 / (1 - m))
         return [(seen * f + prior_frames) / (seen + self.classes * prior_frames) for f in shrunk]
 
@@ -59,7 +70,7 @@ class SlowBalance:
         self.recent = towards(self.recent, p, in_recent)
         self.lasting = towards(self.lasting, p, in_lasting)
         self.frequency = towards(self.frequency, p, max(1 - m, 1 / (t + 1)))
-        in_usual = 1 / min(1000 * self.classes, 70 * self.classes + t + 1)
+        in_usual = 1 / min(1000 * self.classes, 30 * self.classes + t + 1)
         self.usual = towards(self.usual, p, in_usual)
         distance = square_distance(p, self.uniform)
         self.dispersion += rate * (distance - self.dispersion)

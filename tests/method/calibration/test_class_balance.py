@@ -53,18 +53,24 @@ def test_share_is_one_in_a_run_of_one_class(n: int) -> None:
 def test_usual_is_the_mean_of_the_stream_and_of_frames_of_each_class_beforehand() -> None:
     labels = _labels(400, 0)
     usual = _run(labels).usual.tolist()
-    assert usual == pytest.approx([(labels.count(k) + 70) / (400 + 70 * 5) for k in range(5)])
+    assert usual == pytest.approx([(labels.count(k) + 30) / (400 + 30 * 5) for k in range(5)])
     before, after = (float(_run([0] * 9000 + more).usual[1]) for more in ([], [1]))
     assert after == pytest.approx(before + (1 - before) / 5000)  # over 1,000 frames a class at most
 
 
-def test_a_stream_is_asked_for_classes_that_it_has_shown_before_and_no_others() -> None:
-    """By the loss, which asks for classes whose frequency is below what is usual."""
+def test_classes_that_are_lately_more_frequent_than_in_the_stream_are_in_excess_alone() -> None:
     two, one = _labels(6000, 0, 2), [0] * 400
-    balance = _run(two + one)
-    excess = _shrunk(balance, class_balance.PRIOR_FRAMES_IN_LOSS) / balance.usual
-    assert excess[0] > 1 > excess[1]
-    assert bool((excess[2:] > 1).all())
+    excess = class_balance.excess(_run(two + one), SMOOTHING)
+    assert excess[0] > 0.3
+    assert excess[1:].tolist() == [0] * 4
+
+
+@pytest.mark.parametrize("frames", [2000, 20_000])
+def test_what_a_stream_shows_most_of_all_the_time_is_no_excess(frames: int) -> None:
+    few = class_balance.excess(_run(_labels(frames, 1, 2)), SMOOTHING)
+    late = class_balance.excess(_run(_labels(frames, 1, 2) + [4] * 40), SMOOTHING)
+    assert few.max() < 0.15
+    assert late[:4].max() < 0.15  # nothing is asked of them, however long the fifth never came
 
 
 def test_share_in_the_recent_is_of_their_distance_from_the_shrunk_lasting() -> None:
