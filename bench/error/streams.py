@@ -123,9 +123,11 @@ class Runner:
             if guard is not None and guard.judge is not None:
                 own_wrong.append(_wrong(guard.own, labels))
                 weight.append(np.full(len(labels), guard.judge.weight))
-                unknown = np.full(len(labels), np.nan)
-                compared = guard.compared
-                source_wrong.append(unknown if compared is None else _wrong(compared, labels))
+                source_wrong.append(
+                    np.full(len(labels), np.nan)
+                    if guard.compared is None
+                    else _wrong(guard.compared, labels)
+                )
                 if is_due:
                     own_estimates[frames] = guard.judge.accuracy
                     source_estimates[frames] = guard.judge.source_accuracy

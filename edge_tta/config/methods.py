@@ -138,11 +138,10 @@ def affine_only(config: MethodConfig, *, learns: bool) -> MethodConfig:
             f"its other normalisations can train, by entropy; got {config.label}, use --method "
             "tent for a classifier or segmenter, or source"
         )
-    fields: dict[str, Any] = {"calibration": "source", "taylor": "none", "gradient": "constant"}
+    fields = {"calibration": "source", "taylor": "none", "gradient": "constant", "diversity": 0.0}
     # A preset's are for networks that calibrate, which does most; here learning does all.
-    fields |= {"diversity": 0.0, "forgetting": 0.0}
     depth = config.layers.depth if config.layers.depth >= 1 else 0
-    return with_fields(config, {**fields, "depth": depth})
+    return with_fields(config, {**fields, "depth": depth, "forgetting": 0.0})
 
 
 def with_fields(config: MethodConfig, fields: Mapping[str, Any]) -> MethodConfig:

@@ -34,8 +34,8 @@ mostly wrong."""
 
 class Weights(NamedTuple):
     """Constants of a batch's loss: certainty and balance, (n,) each in (0, 1]; excess of the
-    classes, (K,) from 0, None where nothing knows them; mask of images that teach, (n,) bool; None:
-    all."""
+    classes, (K,) from 0, None where nothing asks for it; mask of images that teach, (n,) bool;
+    None: all."""
 
     certainty: Tensor
     balance: Tensor
@@ -71,8 +71,9 @@ class Loss:
             frequency = class_balance.shrunk_frequency(
                 classes, self.smoothing, class_balance.PRIOR_FRAMES_IN_LOSS
             )
-            excess = class_balance.excess(classes, self.smoothing)
             balance = class_balance.class_balance_weight(logits.softmax(-1), frequency)
+            if self.diversity:
+                excess = class_balance.excess(classes, frequency, self.smoothing)
         if self.reliable_below:
             limit = self.reliable_below * math.log(min(logits.shape[-1], CLASSES_IN_LIMIT))
             mask = accumulation.entropy(logits) < limit

@@ -130,19 +130,18 @@ class Optimizer:
         position = state["opt.position"] + 1
         is_full = position >= self.accumulation
         count, moves, counted = state["opt.updates"] + 1, is_full, None
-        step_size: float | Tensor = self.step_size(frames)
-        forgetting: float | Tensor = self.forgetting
+        length: float | Tensor = 1.0  # of the step, 0 to 1
         if mask is not None:
             counted, gradient = self._filtered(state, gradient, mask, source)
             count, moves = state["opt.applied"] + 1, is_full & (counted > 0)
             if self.shortens:
-                share = (counted / self.accumulation)[..., None]
-                step_size, forgetting = share * step_size, share * forgetting
+                length = (counted / self.accumulation)[..., None]
         total = self._accumulated(state["opt.gradient"], gradient, position)
         parameters, first, second = (state[name] for name in _MOVED)
+        step_size = length * self.step_size(frames)
         proposal = self.rule(parameters, total, first, second, count[..., None], step_size)
         if self.forgetting:
-            kept = source + (1 - forgetting) * (proposal.parameters - source)
+            kept = source + (1 - length * self.forgetting) * (proposal.parameters - source)
             proposal = proposal._replace(parameters=kept)
         for part in proposal:
             moves = moves & torch.isfinite(part).all(-1)

@@ -195,7 +195,7 @@ class ClassFilter:
             return Belief(alone, self._alone(), self._stay())
         with np.errstate(over="ignore"):
             p: Array = softmax_in_kind(logits / self._temperatures)
-        like = (p / np.maximum(usual, _TINY)) ** np.float32(np.sqrt(novelty))
+        like = (p / usual) ** np.float32(np.sqrt(novelty))
         like /= (usual * like).sum(-1, keepdims=True)
         predicted *= like[:, None]
         evidence = predicted.sum(-1)
@@ -218,7 +218,7 @@ class ClassFilter:
         old = self._belief
         if novelty < 1:
             power = np.float32(1 - FADING * (1 - novelty))
-            faded: Array = usual * (old / np.maximum(usual, _TINY)).astype(np.float32) ** power
+            faded: Array = usual * (old / usual) ** power
             old = faded / faded.sum(-1, keepdims=True)
         stay = stays.astype(np.float32)[:, None]
         predicted: Array = stay * old + (1 - stay) * usual

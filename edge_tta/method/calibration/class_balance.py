@@ -93,16 +93,15 @@ def shrunk_frequency(balance: ClassBalance, smoothing: float, prior_frames: floa
     return (seen * shrunk + prior_frames) / (seen + prior_frames * classes)
 
 
-def excess(balance: ClassBalance, smoothing: float) -> Tensor:
+def excess(balance: ClassBalance, frequency: Tensor, smoothing: float) -> Tensor:
     """Return ln(f / usual) of the classes that are more frequent than usual, 0 of others, (K,).
 
-    f and usual: the frequency and the usual one as of `shrunk_frequency`. smoothing: of f.
+    frequency: f, `shrunk_frequency` with PRIOR_FRAMES_IN_LOSS; usual is shrunk alike. smoothing:
+    of f.
     """
-    f, usual = (
-        shrunk_frequency(shown, smoothing, PRIOR_FRAMES_IN_LOSS)
-        for shown in (balance, balance._replace(frequency=balance.usual))
-    )
-    return (f / usual).log().clamp_min(0)
+    shown = balance._replace(frequency=balance.usual)
+    usual = shrunk_frequency(shown, smoothing, PRIOR_FRAMES_IN_LOSS)
+    return (frequency / usual).log().clamp_min(0)
 
 
 def class_balance_weight(p: Tensor, frequency: Tensor) -> Tensor:
@@ -161,6 +160,7 @@ def updated(
         smoothing: of frequency, dispersion and variety.
     """
     in_frequency = 1 - moments.smoothing_at(balance.frames[..., None], smoothing, TINY)
+    # As of `moments.smoothing_at`, which in float32 is too near to 1 here with many classes.
     in_usual = 1 / (balance.frames[..., None] + 1 + USUAL_FRAMES * p.shape[-1])
     in_usual = in_usual.clamp_min(1 / (USUAL_MEMORY * p.shape[-1]))
     in_dispersion = 1 - moments.smoothing_at(balance.frames, smoothing, 1)

@@ -34,6 +34,12 @@ def _shrunk(balance: ClassBalance, prior_frames: float, smoothing: float = SMOOT
     return class_balance.shrunk_frequency(balance, smoothing, prior_frames)
 
 
+def _excess(labels: list[int]) -> Tensor:
+    balance = _run(labels)
+    frequency = _shrunk(balance, class_balance.PRIOR_FRAMES_IN_LOSS)
+    return class_balance.excess(balance, frequency, SMOOTHING)
+
+
 @pytest.mark.parametrize("n", [5, 20, 100])
 def test_share_is_on_average_one_nth_for_n_frames_in_random_order(n: int) -> None:
     shares = [float(class_balance.share_in_lasting(_run(_labels(n, seed)))) for seed in range(200)]
@@ -60,15 +66,15 @@ def test_usual_is_the_mean_of_the_stream_and_of_frames_of_each_class_beforehand(
 
 def test_classes_that_are_lately_more_frequent_than_in_the_stream_are_in_excess_alone() -> None:
     two, one = _labels(6000, 0, 2), [0] * 400
-    excess = class_balance.excess(_run(two + one), SMOOTHING)
+    excess = _excess(two + one)
     assert excess[0] > 0.3
     assert excess[1:].tolist() == [0] * 4
 
 
 @pytest.mark.parametrize("frames", [2000, 20_000])
 def test_what_a_stream_shows_most_of_all_the_time_is_no_excess(frames: int) -> None:
-    few = class_balance.excess(_run(_labels(frames, 1, 2)), SMOOTHING)
-    late = class_balance.excess(_run(_labels(frames, 1, 2) + [4] * 40), SMOOTHING)
+    few = _excess(_labels(frames, 1, 2))
+    late = _excess(_labels(frames, 1, 2) + [4] * 40)
     assert few.max() < 0.15
     assert late[:4].max() < 0.15  # nothing is asked of them, however long the fifth never came
 
