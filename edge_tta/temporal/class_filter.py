@@ -17,12 +17,15 @@ usual: how often the network says each class whatever it sees, by
     prior  = running mean of p, over up to PRIOR_MEMORY frames, one for each temperature
     recent = the same over DRIFTS[0] = 10 frames
     grown  = GROWTH median_k(recent_k / prior_k)
-    usual_k = max(prior_k, min(recent_k, grown prior_k, (1 - recent_k) / (C - 1))), scaled to sum 1
+    raised_k = max(prior_k, min(recent_k, grown prior_k, (1 - recent_k) / (C - 1)))
+    usual  = prior + alone (raised - prior), scaled to sum 1
+    alone  = running mean of the weight of taking frames alone, over the frames of the prior
 
 With a common prior for all temperatures rare classes would win by themselves. A class that is said
 more than before stays; or the network has just become less sure, and says every class more that
 never comes. By the prior one of those would be what stays, for hundreds of frames. So what grows
-beyond its prior is usual as far as most classes have grown, and as the others are said on average.
+beyond its prior is usual as far as most classes have grown, and as the others are said on average;
+but not in a stream whose neighbours have long been found to tell.
 
 Beside these models stand others that take every frame alone, with the network's own prediction as
 belief. One has evidence 1. The others say that predictions resemble each other because the
@@ -113,12 +116,13 @@ class Belief(NamedTuple):
 class _Prior:
     """Running mean of the network's probabilities, (T, C), and the news that it is over.
 
-    recent: short running means, (T, D, C).
+    recent: short running means, (T, D, C). alone: running mean of the weight of frames alone.
     """
 
     mean: Array
     recent: Array
     seen: float
+    alone: float = 1.0
 
     def usual(self) -> Array:
         """Return how often each class is said whatever is seen, (T, C)."""
@@ -127,7 +131,8 @@ class _Prior:
         growth = np.sort(recent / self.mean, -1)[:, (classes - 1) // 2 : classes // 2 + 1]
         grown = np.float32(GROWTH) * growth.mean(-1, keepdims=True) * self.mean
         others = (1 - recent) / np.float32(max(classes - 1, 1))
-        usual: Array = np.maximum(self.mean, np.minimum(np.minimum(recent, grown), others))
+        raised = np.maximum(self.mean, np.minimum(np.minimum(recent, grown), others))
+        usual: Array = self.mean + np.float32(self.alone) * (raised - self.mean)
         usual /= usual.sum(-1, keepdims=True)
         return usual
 
@@ -203,13 +208,14 @@ class ClassFilter:
         self._belief = predicted
         evidence = evidence * np.exp(-self._toll * novelty)
         self._weigh(evidence, (prior.recent * like[:, None]).sum(-1))
-        mean = prior.mean + (p - prior.mean) * (novelty / min(prior.seen, PRIOR_MEMORY))
-        prior.mean = np.maximum(mean, _LEAST_PRIOR)
+        by_frame = self._alone()
+        rate = novelty / min(prior.seen, PRIOR_MEMORY)
+        prior.mean = np.maximum(prior.mean + (p - prior.mean) * rate, _LEAST_PRIOR)
+        prior.alone += (by_frame - prior.alone) * rate
         prior.seen += novelty
         rates = np.float32(novelty) * self._drift_rates
         prior.recent = prior.recent + rates * (p[:, None] - prior.recent)
         weights = self._weights.astype(np.float32).reshape(-1)
-        by_frame = self._alone()
         answer = weights @ predicted.reshape(-1, self._classes) + np.float32(by_frame) * alone
         return Belief(answer / answer.sum(), by_frame, self._stay())
 

@@ -26,15 +26,17 @@ def _softmax(x: Any) -> Any:
     return e / e.sum()
 
 
-def _usual(prior: Any, recent: Any) -> Any:
-    """How often each class is said whatever is seen, (C,), from its long and its short mean."""
+def _usual(prior: Any, recent: Any, alone: float) -> Any:
+    """How often each class is said whatever is seen, (C,), from its long and its short mean, and
+    the mean weight of taking a frame alone."""
     growth = sorted(r / p for r, p in zip(recent, prior, strict=True))
     half = len(growth) // 2
     median = growth[half] if len(growth) % 2 else (growth[half - 1] + growth[half]) / 2
-    usual = [
+    raised = [
         max(p, min(r, GROWTH * median * p, (1 - r) / (len(growth) - 1)))
         for r, p in zip(recent, prior, strict=True)
     ]
+    usual = [alone * r + (1 - alone) * p for r, p in zip(raised, prior, strict=True)]
     return np.array(usual) / sum(usual)
 
 
@@ -47,56 +49,53 @@ def _enumerated(logits: Any, intervals: Any) -> Any:
     """
     frames, classes = logits.shape
     models = list(itertools.product(TEMPERATURES, STAYS))
-    usual: dict[float, list[Any]] = {}
-    for temperature in TEMPERATURES:
-        mean, seen = np.full(classes, 1 / classes), PRIOR_FRAMES
-        recent, usual[temperature] = mean, []
-        for row in logits:
-            usual[temperature].append(_usual(mean, recent))
-            p = _softmax(row / temperature)
-            mean = mean + (p - mean) / min(seen, PRIOR_MEMORY)
-            recent = recent + (p - recent) / 10
-            seen += 1
-    sums = {model: [1.0] for model in models}
-    beliefs: dict[Any, list[Any]] = {model: [] for model in models}
-    for (temperature, stay), t in itertools.product(models, range(frames)):
-        by_class = np.zeros(classes)
-        # The class before the first frame is as the uniform belief at the start says.
-        for before, *sequence in itertools.product(range(classes), repeat=t + 2):
-            probability, last = 1 / classes, before
-            for i, now in enumerate(sequence):
-                prior = usual[temperature][i]
-                s = stay ** intervals[i]
-                probability *= s * (now == last) + (1 - s) * prior[now]
-                p = _softmax(logits[i] / temperature)
-                probability *= (p / prior)[now] / (prior * (p / prior)).sum()
-                last = now
-            by_class[last] += probability
-        sums[temperature, stay].append(by_class.sum())
-        beliefs[temperature, stay].append(by_class / by_class.sum())
+    means = {temperature: np.full(classes, 1 / classes) for temperature in TEMPERATURES}
+    recent = dict(means)
+    usual: dict[float, list[Any]] = {temperature: [] for temperature in TEMPERATURES}
+    sums = dict.fromkeys(models, 1.0)
     drifts = list(itertools.product(TEMPERATURES, DRIFTS))
     first = {model: (1 - ALONE) / len(models) for model in models}
     first |= {("drift", *drift): ALONE / 2 / len(drifts) for drift in drifts}
     first["alone"] = ALONE / 2
-    weights, answers = dict(first), []
+    weights, answers, mean_alone = dict(first), [], 1.0
     for t in range(frames):
-        for m in weights:
-            if m == "alone":
-                continue
-            if m[0] == "drift":
-                _, temperature, memory = m
-                p, prior = _softmax(logits[t] / temperature), usual[temperature][t]
-                expected = np.full(classes, 1 / classes)
-                for row in logits[:t]:
-                    expected = expected + (_softmax(row / temperature) - expected) / memory
-                weights[m] *= (expected * p / prior).sum() / p.sum()
-            else:
-                weights[m] *= sums[m][t + 1] / sums[m][t] * np.exp(-0.05)
+        for temperature in TEMPERATURES:
+            usual[temperature].append(_usual(means[temperature], recent[temperature], mean_alone))
+        beliefs = {}
+        for temperature, stay in models:
+            by_class = np.zeros(classes)
+            # The class before the first frame is as the uniform belief at the start says.
+            for before, *sequence in itertools.product(range(classes), repeat=t + 2):
+                probability, last = 1 / classes, before
+                for i, now in enumerate(sequence):
+                    prior = usual[temperature][i]
+                    s = stay ** intervals[i]
+                    probability *= s * (now == last) + (1 - s) * prior[now]
+                    p = _softmax(logits[i] / temperature)
+                    probability *= (p / prior)[now] / (prior * (p / prior)).sum()
+                    last = now
+                by_class[last] += probability
+            model = temperature, stay
+            weights[model] *= by_class.sum() / sums[model] * np.exp(-0.05)
+            sums[model] = by_class.sum()
+            beliefs[model] = by_class / by_class.sum()
+        for temperature, memory in drifts:
+            p, prior = _softmax(logits[t] / temperature), usual[temperature][t]
+            expected = np.full(classes, 1 / classes)
+            for row in logits[:t]:
+                expected = expected + (_softmax(row / temperature) - expected) / memory
+            weights["drift", temperature, memory] *= (expected * p / prior).sum() / p.sum()
         total = sum(weights.values())
         weights = {m: (1 - SHARE) * w / total + SHARE * first[m] for m, w in weights.items()}
-        stays = sum(weights[m] * beliefs[m][t] for m in models)
+        stays = sum(weights[m] * beliefs[m] for m in models)
         alone = sum(w for m, w in weights.items() if m not in beliefs)
         answers.append(alone * _softmax(logits[t]) + stays)
+        rate = 1 / min(PRIOR_FRAMES + t, PRIOR_MEMORY)
+        mean_alone += rate * (alone - mean_alone)
+        for temperature in TEMPERATURES:
+            p = _softmax(logits[t] / temperature)
+            means[temperature] = means[temperature] + rate * (p - means[temperature])
+            recent[temperature] = recent[temperature] + (p - recent[temperature]) / 10
     return np.array(answers)
 
 
@@ -125,11 +124,11 @@ def _plain(logits: Any, novelties: Any, intervals: Any, prior_frames: float) -> 
     first |= dict.fromkeys((("drift", *key) for key in recent), ALONE / 2 / len(recent))
     first["alone"] = ALONE / 2
     weights, answers, others = dict(first), [], []
-    pace, all_evidence = 1.0, 1.0
+    pace, all_evidence, mean_alone = 1.0, 1.0, 1.0
     for row, novelty, interval in zip(logits, novelties, intervals, strict=True):
         evidence: dict[Any, float] = {"alone": 1.0}
         for t, s in models:
-            p, prior = _softmax(np.array(row) / t), _usual(priors[t], recent[t, 10])
+            p, prior = _softmax(np.array(row) / t), _usual(priors[t], recent[t, 10], mean_alone)
             like = [(p[k] / prior[k]) ** novelty**0.5 for k in range(classes)]
             scale = sum(prior[k] * like[k] for k in range(classes))
             fade = 1 - 0.3 * (1 - novelty)
@@ -144,9 +143,9 @@ def _plain(logits: Any, novelties: Any, intervals: Any, prior_frames: float) -> 
             for d in DRIFTS:
                 drifted = sum(recent[t, d][k] * like[k] / scale for k in range(classes))
                 evidence["drift", t, d] = drifted
+        rate = novelty / min(seen, PRIOR_MEMORY)
         for t in TEMPERATURES:
             p = _softmax(np.array(row) / t)
-            rate = novelty / min(seen, PRIOR_MEMORY)
             priors[t] = [prior + rate * (q - prior) for prior, q in zip(priors[t], p, strict=True)]
             for d in DRIFTS:
                 recent[t, d] = [
@@ -159,6 +158,7 @@ def _plain(logits: Any, novelties: Any, intervals: Any, prior_frames: float) -> 
             m: (1 - SHARE) * w * evidence[m] / total + SHARE * first[m] for m, w in weights.items()
         }
         alone = sum(w for m, w in weights.items() if m not in beliefs)
+        mean_alone += rate * (alone - mean_alone)
         stays = sum(weights[m] * np.array(beliefs[m]) for m in models)
         answers.append(alone * _softmax(np.array(row)) + stays)
         pace += (novelty - pace) / 50
@@ -223,21 +223,29 @@ def _stream(run: int, frames: int, classes: int, signal: float, seed: int) -> An
 
 
 def _wrong(classes: int, run: int, signal: float) -> tuple[float, float]:
-    """Shares of wrong answers in runs of one class: filtered, and frame by frame."""
-    labels, logits = _stream(run, 600, classes, signal, 0)
-    by_filter = ClassFilter(classes)
-    filtered = np.array([by_filter.update(row).p.argmax() for row in logits])
-    return (filtered != labels).mean(), (logits.argmax(1) != labels).mean()
+    """Shares of wrong answers in eight streams of runs of one class: filtered, frame by frame."""
+    shares = []
+    for seed in range(8):
+        labels, logits = _stream(run, 600, classes, signal, seed)
+        by_filter = ClassFilter(classes)
+        filtered = np.array([by_filter.update(row).p.argmax() for row in logits])
+        shares.append(((filtered != labels).mean(), (logits.argmax(1) != labels).mean()))
+    filtered, raw = np.mean(shares, 0)
+    return filtered, raw
 
 
-@pytest.mark.parametrize(("classes", "run"), [(10, 20), (10, 300), (100, 30)])
-def test_runs_of_one_class_are_told_far_better_than_frame_by_frame(classes: int, run: int) -> None:
+@pytest.mark.parametrize(
+    ("classes", "run", "left"), [(10, 20, 0.25), (10, 300, 0.36), (100, 30, 0.15)]
+)
+def test_runs_of_one_class_are_told_far_better_than_frame_by_frame(
+    classes: int, run: int, left: float
+) -> None:
     filtered, raw = _wrong(classes, run, 2.0)
     assert raw > 0.3
-    assert filtered < 0.4 * raw
+    assert filtered < left * raw
 
 
-@pytest.mark.parametrize(("classes", "left"), [(2, 0.7), (3, 0.5)])
+@pytest.mark.parametrize(("classes", "left"), [(2, 0.5), (3, 0.45)])
 def test_runs_of_one_of_two_or_three_classes_are_told_better(classes: int, left: float) -> None:
     filtered, raw = _wrong(classes, 60, 1.5)
     assert raw > 0.1
