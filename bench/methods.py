@@ -10,6 +10,7 @@ from edge_tta.adapter import Adapter
 from edge_tta.config import HOSTS, REFERENCE_BATCHES, MethodConfig, make_config
 from edge_tta.errors import ConfigError
 from edge_tta.guard import Guard
+from edge_tta.probability import Threshold
 from edge_tta.run.predictors import Predictors
 from edge_tta.run.schedule import Schedule
 from edge_tta.tasks import Classes, can_be_guarded
@@ -112,7 +113,7 @@ class Scheduled:
 
 
 def predictor_of(
-    adapter: Adapter, label: str, sure_above: float | None = None
+    adapter: Adapter, label: str, sure_above: Threshold | None = None
 ) -> tuple[Callable[..., Any], Guard | None]:
     """Return what answers images by a label: the adapter, in what the label says.
 

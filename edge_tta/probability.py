@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
 Real = TypeVar("Real", np.float32, np.float64)
+
+
+class Threshold(NamedTuple):
+    """Probability that as large a share of source frames is surer than as are right, 0..1, with the
+    ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 def as_array(logits: Any) -> npt.NDArray[Any]:

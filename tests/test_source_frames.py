@@ -87,7 +87,7 @@ def test_a_known_accuracy_tells_how_sure_the_network_is_of_what_it_gets_right(
         logits = model.module(torch.from_numpy(model.input.normalise(pictures)))
     surest = logits.softmax(1).amax(1).numpy()
     assert made.sure_above is not None
-    assert (surest > made.sure_above).sum() == 9
+    assert (surest > made.sure_above.value).sum() == 9
     assert with_source_frames(model, *given)[0].sure_above is None
     right = logits.argmax(1).numpy()
     right[:3] = (right[:3] + 1) % 8

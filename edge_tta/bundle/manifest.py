@@ -21,6 +21,7 @@ from edge_tta.bundle.runtime import PROFILES
 from edge_tta.errors import BundleError, ConfigError, one_line, quoted
 from edge_tta.files import write_whole
 from edge_tta.prepare import Channels, Fit, InputSpec
+from edge_tta.probability import Threshold
 from edge_tta.small_files import MIB, check_ordinary, read_small
 
 NEW = "new."
@@ -80,7 +81,7 @@ class Manifest:
     advice: Advice = Advice()
     task: str = "classify"
     form: nest.Form = None
-    sure_above: float | None = None
+    sure_above: Threshold | None = None
 
 
 def output_names(form: nest.Form) -> list[str]:
@@ -192,14 +193,19 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
         advice=advice,
         task=text_of(fields.get("task", Manifest.task)),
         form=nest.checked_form(fields.get("form")),
-        sure_above=_probability(fields.get("sure_above")),
+        sure_above=_threshold(fields.get("sure_above")),
     )
 
 
-def _probability(given: Any) -> float | None:
-    if given is not None and not (isinstance(given, float) and 0 <= given <= 1):
-        raise ValueError(f"expected 0 to 1, got {quoted(given, 40)}")
-    return given
+def _threshold(given: Any) -> Threshold | None:
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != len(Threshold._fields):
+        raise ValueError(f"expected a threshold and its interval, got {quoted(given, 40)}")
+    for bound in given:
+        if not (isinstance(bound, float) and 0 <= bound <= 1):
+            raise ValueError(f"expected 0 to 1, got {quoted(bound, 40)}")
+    return Threshold(*given)
 
 
 def _is_plain(name: str) -> bool:

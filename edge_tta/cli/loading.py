@@ -23,6 +23,7 @@ from edge_tta.decoders import read_decode
 from edge_tta.engines.base import Backward
 from edge_tta.engines.onnx import OnnxEngine
 from edge_tta.errors import ConfigError, ModelError
+from edge_tta.probability import Threshold
 from edge_tta.tasks import Task, task_named
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Loaded:
     adapter: Adapter
     labels: tuple[str, ...] | None
     prepare: Callable[[Adapter], int]
-    sure_above: float | None
+    sure_above: Threshold | None
     why: str = ""
     bundled: bool = False
 

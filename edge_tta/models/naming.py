@@ -17,6 +17,7 @@ from edge_tta.models.fitting import fill
 from edge_tta.network.capture import outputs_of
 from edge_tta.network.checking import evaluating
 from edge_tta.prepare import InputSpec
+from edge_tta.probability import Threshold
 from edge_tta.tasks import ClassLogits, Decode, Task, find_task, task_named
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Model:
     class_logits: ClassLogits | None = None
     task_name: str | None = None
     task: Task | None = None
-    sure_above: float | None = None
+    sure_above: Threshold | None = None
 
     def with_task(self, name: str | None) -> Model:
         """Return the model with its task found, by name or (None) by what it is and returns.

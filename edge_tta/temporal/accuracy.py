@@ -13,6 +13,8 @@ Then (average thresholded confidence; Garg et al., ICLR 2022)
     accuracy = share of frames whose largest probability is above the threshold
 
 which holds for a network that adapts. Without a threshold there is no estimate in random order.
+Of some hundred source frames few are wrong, so that the threshold has an interval of its own: in n
+frames the number of surer ones less that of right ones has the variance n P(one and not the other).
 
 Frames that show one thing are right or wrong together, so that the interval (Wilson, 1927) counts
 classes' stays, not frames. A network that is wrong about a thing for as long as it is seen is
@@ -28,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edge_tta.probability import Vector
+from edge_tta.probability import Threshold, Vector
 from edge_tta.temporal.class_filter import Belief
 from edge_tta.temporal.running import Running
 
@@ -42,7 +44,7 @@ MOST_ALONE = 0.5
 VAGUE = 0.3
 """Width of an interval that is told without its middle."""
 
-SURE_ERROR = 0.05
+SURE_ERROR = 0.03
 """Half the width that the interval of thresholded confidence has whatever the number of frames."""
 
 Z95 = 1.959964
@@ -57,7 +59,7 @@ class Accuracy(NamedTuple):
     high: float
 
 
-def threshold(largest: Sequence[float], accuracy: float) -> float:
+def threshold(largest: Sequence[float], accuracy: float) -> Threshold:
     """Return what so large a share of frames is surer than, from each one's largest probability.
 
     Below 1, since nothing is surer than that; frames without a number are left out. Raises
@@ -66,7 +68,13 @@ def threshold(largest: Sequence[float], accuracy: float) -> float:
     known = np.asarray(largest)[np.isfinite(largest)]
     if not len(known):
         raise ValueError("largest must hold a finite number at least")
-    return min(float(np.quantile(known, 1 - accuracy)), float(np.nextafter(1.0, 0.0)))
+    value = np.quantile(known, 1 - accuracy)
+    # A frame is surer and wrong, or right and less sure, with this chance by the network itself.
+    apart = np.where(known > value, 1 - known, known).mean()
+    half = Z95 * math.sqrt(apart / len(known))
+    ends = np.quantile(known, np.clip([1 - accuracy - half, 1 - accuracy + half], 0, 1))
+    surer = (value, *ends)
+    return Threshold(*(min(float(p), float(np.nextafter(1.0, 0.0))) for p in surer))
 
 
 def _doubted(accuracy: Accuracy, by: float) -> Accuracy:
@@ -85,7 +93,7 @@ class AccuracyEstimate:
         sure_above: `threshold` of the network's source frames; None: unknown.
     """
 
-    def __init__(self, memory: float = MEMORY, sure_above: float | None = None) -> None:
+    def __init__(self, memory: float = MEMORY, sure_above: Threshold | None = None) -> None:
         self._memory, self._sure_above = memory, sure_above
         self._frame, self._answer = Running(memory), Running(memory)
         self._alone, self._stay = Running(memory), Running(memory)
@@ -95,7 +103,7 @@ class AccuracyEstimate:
         """Add a frame: what is believed after it, and its own probabilities (C,)."""
         self._frame.add(float(belief.p[p.argmax()]))
         if self._sure_above is not None:
-            self._sure.add(float(p.max() > self._sure_above))
+            self._sure.add(float(p.max()) > np.array(self._sure_above))
         self._answer.add(float(belief.p.max()))
         self._alone.add(belief.alone)
         self._stay.add(belief.stay)
@@ -131,8 +139,8 @@ class AccuracyEstimate:
             return _doubted(Accuracy(value, *wilson(value, frames / self._stay.value)), doubt)
         if self._sure_above is None or not adapting:
             return None
-        value = float(self._sure.value)
-        low, high = wilson(value, frames)
+        value, most, least = (float(share) for share in self._sure.value)
+        low, high = wilson(least, frames)[0], wilson(most, frames)[1]
         return Accuracy(value, max(low - SURE_ERROR, 0.0), min(high + SURE_ERROR, 1.0))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edge_tta.probability import as_array, in_kind, log_probabilities, softmax
+from edge_tta.probability import Threshold, as_array, in_kind, log_probabilities, softmax
 from edge_tta.temporal.accuracy import AccuracyEstimate
 from edge_tta.temporal.class_filter import PRIOR_FRAMES, SOURCE_PRIOR_FRAMES, Belief, ClassFilter
 from edge_tta.temporal.novelty import Blocks, Novelty, block_means
@@ -50,7 +50,7 @@ class Filtered:
     def __init__(
         self,
         predictor: Predictor,
-        sure_above: float | None = None,
+        sure_above: Threshold | None = None,
         *,
         of_source: bool = False,
     ) -> None:

@@ -116,7 +116,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "is damaged",
     ),
     "a threshold of more than certainty": (
-        lambda f: _edit_manifest(f, lambda m: m.update(sure_above=1.5)),
+        lambda f: _edit_manifest(f, lambda m: m.update(sure_above=[0.9, 0.8, 1.5])),
+        "is damaged",
+    ),
+    "a threshold without an interval": (
+        lambda f: _edit_manifest(f, lambda m: m.update(sure_above=0.9)),
         "is damaged",
     ),
     "a file outside the folder": (_outside, "expected names in its folder"),

@@ -146,7 +146,9 @@ def test_a_bundle_of_a_restored_network_adapts_as_the_network_does() -> None:
     known = ("--source-accuracy", 80)
     done = call("export", "bundle", *frames, *known, "--host", "tent", "--out", "b")
     assert done.code == 0, done.err
-    assert 0 < (Bundle("b").manifest.sure_above or 0) < 1
+    sure_above = Bundle("b").manifest.sure_above
+    assert sure_above is not None
+    assert 0 < sure_above.low <= sure_above.value <= sure_above.high < 1
     spec = InputSpec(size=(12, 12))
     labelled = source_frames.labelled_images_of("good.npz", spec, FRAMES)
     sources = np.concatenate([image for image, _ in labelled])

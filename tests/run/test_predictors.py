@@ -14,6 +14,7 @@ from edge_tta.config import make_config
 from edge_tta.frames.source import Frame
 from edge_tta.guard import Guard, Limits, guard
 from edge_tta.prepare import Images
+from edge_tta.probability import Threshold
 from edge_tta.run.alarm import Alarm
 from edge_tta.run.frame_result import FilterReport, FrameResult, Outcome
 from edge_tta.run.predictors import Predictors
@@ -79,7 +80,7 @@ def _seeing(
     limits: Limits | None = None,
     compare: Sequence[str] | None = (),
     filtered: bool = False,
-    sure_above: float | None = None,
+    sure_above: Threshold | None = None,
     **more: Any,
 ) -> tuple[Predictors, Counted]:
     adapter = Counted(label, Counter())
@@ -300,7 +301,7 @@ def test_guard_and_filter_measure_a_picture_once(monkeypatch: pytest.MonkeyPatch
 def test_in_random_order_the_accuracy_of_a_network_that_adapts_is_known_by_a_threshold(
     label: str, known: bool
 ) -> None:
-    predictors, _ = _seeing(label, filtered=True, sure_above=0.4)
+    predictors, _ = _seeing(label, filtered=True, sure_above=Threshold(0.4, 0.4, 0.4))
     result = _see(predictors)
     for _ in range(LEAST_FRAMES - 1):
         assert result.filter is not None
@@ -314,7 +315,7 @@ def test_in_random_order_the_accuracy_of_a_network_that_adapts_is_known_by_a_thr
 
 
 def test_an_alarm_is_of_the_filtered_answers() -> None:
-    predictors, _ = _seeing(filtered=True, sure_above=0.9, alarm=Alarm(0.5))
+    predictors, _ = _seeing(filtered=True, sure_above=Threshold(0.9, 0.9, 0.9), alarm=Alarm(0.5))
     alarms = [_see(predictors).alarm for _ in range(LEAST_FRAMES + 1)]
     # Logits of one 1 and three 0 are not surer than 0.9.
     assert alarms == [None] * (LEAST_FRAMES - 1) + [0.5] * 2
@@ -324,7 +325,7 @@ def test_an_alarm_is_of_the_filtered_answers() -> None:
 
 
 def test_while_the_guard_has_fallen_back_a_threshold_tells_nothing() -> None:
-    predictors, _ = _seeing(limits=Limits(), filtered=True, sure_above=0.2)
+    predictors, _ = _seeing(limits=Limits(), filtered=True, sure_above=Threshold(0.2, 0.2, 0.2))
     for _ in range(LEAST_FRAMES):
         _see(predictors)
     filtering, guard = predictors._filter, predictors.guard

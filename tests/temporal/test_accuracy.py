@@ -93,13 +93,16 @@ def test_half_of_a_doubt_is_taken_off_the_estimate_and_all_of_it_off_its_lower_e
 def test_in_random_order_it_is_the_share_of_frames_that_are_surer_than_source_frames() -> None:
     belief = Belief(np.array([0.8, 0.2], np.float32), 0.9, 1.0)
     sure_above = threshold(np.linspace(0.5, 1.0, 401).tolist(), 0.7)
-    assert sure_above == pytest.approx(0.65)
+    # Surer than 0.65 and wrong: 0.7 (1 - 0.825); right and less sure: 0.3 x 0.575.
+    half = 1.96 * np.sqrt((0.7 * 0.175 + 0.3 * 0.575) / 401)
+    assert sure_above == pytest.approx((0.65, 0.65 - half / 2, 0.65 + half / 2), abs=1e-3)
     estimate = AccuracyEstimate(sure_above=sure_above)
-    for frames, sure in enumerate(np.resize([True, True, False, True], MEMORY)):
+    # Of five frames one is not even above the threshold's lower end, and one above its upper end.
+    between = (sure_above.low + sure_above.value) / 2, (sure_above.value + sure_above.high) / 2
+    for frames, sure in enumerate(np.resize([0.9, *between, 0.5, between[1]], MEMORY)):
         assert (estimate.of_frames() is None) == (frames < LEAST_FRAMES)
-        estimate.add(belief, np.array([0.9, 0.1] if sure else [0.4, 0.6]))
-    low, high = wilson(0.75, MEMORY)
-    expected = (0.75, low - SURE_ERROR, high + SURE_ERROR)
+        estimate.add(belief, np.array([sure, 1 - sure]))
+    expected = (0.6, wilson(0.2, MEMORY)[0] - SURE_ERROR, wilson(0.8, MEMORY)[1] + SURE_ERROR)
     # What is believed is no part of it, and neither is what contradicts that.
     for of_frames in (estimate.of_frames(), estimate.of_answers(), estimate.of_frames(0.5)):
         assert of_frames == pytest.approx(expected)
@@ -108,8 +111,23 @@ def test_in_random_order_it_is_the_share_of_frames_that_are_surer_than_source_fr
 
 
 def test_a_threshold_can_be_passed_and_is_a_number() -> None:
-    assert threshold([1.0] * 60 + [0.5] * 40, 0.5) < 1
-    assert threshold([float("nan"), 0.2, 0.4], 0.5) == pytest.approx(0.3)
+    assert max(threshold([1.0] * 60 + [0.5] * 40, 0.5)) < 1
+    assert threshold([float("nan"), 0.2, 0.4], 0.5).value == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("frames", [50, 500])
+def test_the_interval_of_a_threshold_holds_that_of_many_frames(frames: int) -> None:
+    """Of a network that is as sure as it is right, and mostly sure; frames drawn at random."""
+    rng = np.random.default_rng(0)
+    many = 1 - 0.5 * rng.uniform(size=100_000) ** 4
+    wanted = threshold(many.tolist(), float(many.mean())).value
+    inside = 0
+    for _ in range(200):
+        largest = 1 - 0.5 * rng.uniform(size=frames) ** 4
+        right = rng.uniform(size=frames) < largest
+        given = threshold(largest.tolist(), float(right.mean()))
+        inside += given.low <= wanted <= given.high
+    assert inside >= 180
 
 
 def test_in_words() -> None:
