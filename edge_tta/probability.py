@@ -12,8 +12,10 @@ Real = TypeVar("Real", np.float32, np.float64)
 
 
 class Threshold(NamedTuple):
-    """Probability that as large a share of source frames is surer than as are right, 0..1, with the
-    ends of its 95 % interval."""
+    """A largest probability that as many source frames are above as are right, 0..1.
+
+    low, high: the ends of its 95 % interval (`edge_tta.temporal.accuracy.threshold`).
+    """
 
     value: float
     low: float

@@ -95,7 +95,9 @@ def test_a_known_accuracy_tells_how_sure_the_network_is_of_what_it_gets_right(
     by_labels, line = with_source_frames(model, *given)
     assert by_labels.sure_above == made.sure_above
     assert "; 75.0% of them are right by their labels" in line
-    assert with_source_frames(model, *given, 0.5)[0].sure_above > made.sure_above  # type: ignore[operator]
+    higher = with_source_frames(model, *given, 0.5)[0].sure_above
+    assert higher is not None
+    assert higher.value > made.sure_above.value
     np.savez(tmp_path / "good.npz", pictures=pictures, labels=right[:11])
     assert with_source_frames(model, *given)[0].sure_above is None
     features = dataclasses.replace(model, task=Features())

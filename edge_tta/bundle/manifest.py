@@ -205,7 +205,10 @@ def _threshold(given: Any) -> Threshold | None:
     for bound in given:
         if not (isinstance(bound, float) and 0 <= bound <= 1):
             raise ValueError(f"expected 0 to 1, got {quoted(bound, 40)}")
-    return Threshold(*given)
+    threshold = Threshold(*given)
+    if not threshold.low <= threshold.value <= threshold.high:
+        raise ValueError(f"expected a threshold within its interval, got {quoted(given, 40)}")
+    return threshold
 
 
 def _is_plain(name: str) -> bool:

@@ -5,7 +5,7 @@ import { watch } from "/stream.js";
 const $ = (id) => document.getElementById(id);
 const BUTTONS = ["pause", "reset", "save"];
 const KEPT = 300;
-const VAGUE = 0.3; // as in edge_tta/temporal/accuracy.py
+const VAGUE = 0.4; // as in edge_tta/temporal/accuracy.py
 const DONE = { pause: "Paused", resume: "Resumed", reset: "Reset to the source", save: "Saved" };
 const NOT_DONE = { pause: "Not paused", resume: "Not resumed", reset: "Not reset", save: "Not saved" };
 let points = [];

@@ -41,7 +41,7 @@ LEAST_FRAMES = 100
 MOST_ALONE = 0.5
 """Weight of taking frames alone, from which on there is no estimate."""
 
-VAGUE = 0.3
+VAGUE = 0.4
 """Width of an interval that is told without its middle."""
 
 SURE_ERROR = 0.03
@@ -60,21 +60,32 @@ class Accuracy(NamedTuple):
 
 
 def threshold(largest: Sequence[float], accuracy: float) -> Threshold:
-    """Return what so large a share of frames is surer than, from each one's largest probability.
+    """Return the probability that so large a share of source frames is surer than.
 
-    Below 1, since nothing is surer than that; frames without a number are left out. Raises
-    ValueError where none has one.
+    Each below 1, since nothing is surer than that. The interval is by how many frames there are; an
+    end that all of them are on one side of is 0 or the most.
+
+    Args:
+        largest: each frame's largest probability; those without a number are left out.
+        accuracy: share of these frames, or of others like them, that the network is right about.
+
+    Raises ValueError where no frame has a number.
     """
     known = np.asarray(largest)[np.isfinite(largest)]
     if not len(known):
         raise ValueError("largest must hold a finite number at least")
-    value = np.quantile(known, 1 - accuracy)
-    # A frame is surer and wrong, or right and less sure, with this chance by the network itself.
-    apart = np.where(known > value, 1 - known, known).mean()
+    most = float(np.nextafter(1.0, 0.0))
+    value = min(float(np.quantile(known, 1 - accuracy)), most)
+    # The chance that a frame is surer and wrong, or right and less sure, by the network itself; of
+    # an accuracy that is of other frames the variance is that of the number of right ones.
+    apart = max(np.where(known > value, 1 - known, known).mean(), accuracy * (1 - accuracy))
     half = Z95 * math.sqrt(apart / len(known))
-    ends = np.quantile(known, np.clip([1 - accuracy - half, 1 - accuracy + half], 0, 1))
-    surer = (value, *ends)
-    return Threshold(*(min(float(p), float(np.nextafter(1.0, 0.0))) for p in surer))
+    low, high = 1 - accuracy - half, 1 - accuracy + half
+    return Threshold(
+        value,
+        min(float(np.quantile(known, low)), most) if low > 0 else 0.0,
+        min(float(np.quantile(known, high)), most) if high < 1 else most,
+    )
 
 
 def _doubted(accuracy: Accuracy, by: float) -> Accuracy:

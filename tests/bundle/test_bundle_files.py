@@ -119,6 +119,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _edit_manifest(f, lambda m: m.update(sure_above=[0.9, 0.8, 1.5])),
         "is damaged",
     ),
+    "a threshold outside its interval": (
+        lambda f: _edit_manifest(f, lambda m: m.update(sure_above=[0.5, 0.9, 0.1])),
+        "is damaged",
+    ),
     "a threshold without an interval": (
         lambda f: _edit_manifest(f, lambda m: m.update(sure_above=0.9)),
         "is damaged",

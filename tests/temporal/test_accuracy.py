@@ -115,19 +115,27 @@ def test_a_threshold_can_be_passed_and_is_a_number() -> None:
     assert threshold([float("nan"), 0.2, 0.4], 0.5).value == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("frames", [50, 500])
-def test_the_interval_of_a_threshold_holds_that_of_many_frames(frames: int) -> None:
-    """Of a network that is as sure as it is right, and mostly sure; frames drawn at random."""
+@pytest.mark.parametrize(("doubt", "frames"), [(0.5, 50), (0.5, 500), (0.1, 50), (0.1, 500)])
+def test_the_interval_of_a_threshold_holds_that_of_many_frames(doubt: float, frames: int) -> None:
+    """Of a network that is as sure as it is right, in 90 or 98 %; frames drawn at random."""
     rng = np.random.default_rng(0)
-    many = 1 - 0.5 * rng.uniform(size=100_000) ** 4
+    many = 1 - doubt * rng.uniform(size=100_000) ** 4
     wanted = threshold(many.tolist(), float(many.mean())).value
-    inside = 0
-    for _ in range(200):
-        largest = 1 - 0.5 * rng.uniform(size=frames) ** 4
+    inside, between = [], []
+    for _ in range(400):
+        largest = 1 - doubt * rng.uniform(size=frames) ** 4
         right = rng.uniform(size=frames) < largest
         given = threshold(largest.tolist(), float(right.mean()))
-        inside += given.low <= wanted <= given.high
-    assert inside >= 180
+        inside.append(given.low <= wanted <= given.high)
+        between.append(((many > given.low) & (many <= given.high)).mean())
+    assert np.mean(inside) > 0.92
+    assert np.mean(between) < 1.6 / np.sqrt(frames)
+
+
+def test_the_interval_of_a_threshold_that_all_frames_are_above_is_open() -> None:
+    surest = np.linspace(0.98, 1.0, 50).tolist()
+    assert threshold(surest, 1.0) == (0.98, 0.0, pytest.approx(0.9815, abs=1e-3))
+    assert threshold(surest, 0.0).high == np.nextafter(1.0, 0.0)
 
 
 def test_in_words() -> None:

@@ -168,6 +168,20 @@ def _plain(logits: Any, novelties: Any, intervals: Any, prior_frames: float) -> 
     return answers, others
 
 
+def _check_against_plain(
+    logits: Any, novelties: Any, intervals: Any, prior_frames: float
+) -> ClassFilter:
+    by_filter, answers, others = ClassFilter(logits.shape[1], prior_frames), [], []
+    for row, novelty, interval in zip(logits, novelties, intervals, strict=True):
+        belief = by_filter.update(row, novelty=novelty, interval=interval)
+        answers.append(belief.p)
+        others.append((belief.alone, belief.stay, by_filter.log_evidence))
+    plain, plain_others = _plain(logits, novelties, intervals, prior_frames)
+    np.testing.assert_allclose(answers, plain, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(others, plain_others, rtol=1e-4, atol=1e-4)
+    return by_filter
+
+
 @pytest.mark.parametrize(("classes", "prior_frames"), [(5, 10.0), (60, 50.0)])
 def test_novelty_and_time_weigh_likelihood_memory_and_stay(
     classes: int, prior_frames: float
@@ -175,14 +189,14 @@ def test_novelty_and_time_weigh_likelihood_memory_and_stay(
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(40, classes)) * 4
     novelties, intervals = rng.uniform(0.02, 1, 40), rng.uniform(0.3, 5, 40)
-    by_filter, answers, others = ClassFilter(classes, prior_frames), [], []
-    for row, novelty, interval in zip(logits, novelties, intervals, strict=True):
-        belief = by_filter.update(row, novelty=novelty, interval=interval)
-        answers.append(belief.p)
-        others.append((belief.alone, belief.stay, by_filter.log_evidence))
-    plain, plain_others = _plain(logits, novelties, intervals, prior_frames)
-    np.testing.assert_allclose(answers, plain, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(others, plain_others, rtol=1e-4, atol=1e-5)
+    _check_against_plain(logits, novelties, intervals, prior_frames)
+
+
+def test_where_neighbours_have_long_told_what_is_usual_is_the_prior() -> None:
+    _, logits = _stream(20, 200, 5, 2.0, 0)
+    novelties = np.random.default_rng(0).uniform(0.4, 1, 200)
+    by_filter = _check_against_plain(2 * logits, novelties, np.ones(200), 10.0)
+    assert by_filter._prior.alone < 0.4
 
 
 def test_preferences_that_change_are_no_stay_of_one_class_in_a_thousand() -> None:
