@@ -148,7 +148,7 @@ def test_a_bundle_of_a_restored_network_adapts_as_the_network_does() -> None:
     assert done.code == 0, done.err
     sure_above = Bundle("b").manifest.sure_above
     assert sure_above is not None
-    assert 0 < sure_above.low <= sure_above.value <= sure_above.high < 1
+    assert 0 == sure_above.low < sure_above.value <= sure_above.high < 1  # of few frames
     spec = InputSpec(size=(12, 12))
     labelled = source_frames.labelled_images_of("good.npz", spec, FRAMES)
     sources = np.concatenate([image for image, _ in labelled])
