@@ -200,15 +200,11 @@ def _parsed(fields: Mapping[str, Any]) -> Manifest:
 def _threshold(given: Any) -> Threshold | None:
     if given is None:
         return None
-    if not isinstance(given, list) or len(given) != len(Threshold._fields):
-        raise ValueError(f"expected a threshold and its interval, got {quoted(given, 40)}")
-    for bound in given:
-        if not (isinstance(bound, float) and 0 <= bound <= 1):
-            raise ValueError(f"expected 0 to 1, got {quoted(bound, 40)}")
-    threshold = Threshold(*given)
-    if not threshold.low <= threshold.value <= threshold.high:
-        raise ValueError(f"expected a threshold within its interval, got {quoted(given, 40)}")
-    return threshold
+    if isinstance(given, list) and [type(number) for number in given] == [float] * 3:
+        threshold = Threshold(*given)
+        if 0 <= threshold.low <= threshold.value <= threshold.high <= 1:
+            return threshold
+    raise ValueError(f"expected a threshold and its interval, 0 to 1, got {quoted(given, 40)}")
 
 
 def _is_plain(name: str) -> bool:

@@ -105,7 +105,8 @@ class AccuracyEstimate:
     """
 
     def __init__(self, memory: float = MEMORY, sure_above: Threshold | None = None) -> None:
-        self._memory, self._sure_above = memory, sure_above
+        self._memory = memory
+        self._sure_above = None if sure_above is None else np.array(sure_above)
         self._frame, self._answer = Running(memory), Running(memory)
         self._alone, self._stay = Running(memory), Running(memory)
         self._sure = Running(memory)
@@ -114,7 +115,7 @@ class AccuracyEstimate:
         """Add a frame: what is believed after it, and its own probabilities (C,)."""
         self._frame.add(float(belief.p[p.argmax()]))
         if self._sure_above is not None:
-            self._sure.add(float(p.max()) > np.array(self._sure_above))
+            self._sure.add(p.max() > self._sure_above)
         self._answer.add(float(belief.p.max()))
         self._alone.add(belief.alone)
         self._stay.add(belief.stay)
