@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -468,6 +469,15 @@ def test_the_judge_is_right_where_it_gives_the_better_network_most_of_the_weight
         [f"`{guarded}`", "iid, N = 1", "1 of 3", "clean +20.0, snow -10.0"]
     ]
     assert list(judge(_results([row("source"), row(guarded)]))) == []
+
+
+def test_the_source_is_the_one_without_a_filter() -> None:
+    labels = ("source+filter", "source", "tent")
+    fields = {label: {"filter": label == "source+filter"} for label in labels}
+    rows = [replace(row("source"), label="source+filter"), row("source"), row("tent")]
+    look = Look(list(labels), [])
+    assert ErrorResults(rows, fields, look).source == "source"
+    assert ErrorResults(rows[::2], fields, look).source is None
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class ErrorResults:
         prefix: of the names of its plots.
         methods: the fields of each method, by label.
         labels: of its methods, the source network first.
-        source: the label of the source network, if it was measured.
+        source: the label of the source network without a filter, if it was measured.
         orders: names, in a fixed order.
     """
 
@@ -44,9 +44,11 @@ class ErrorResults:
     ) -> None:
         self.title, self.prefix, self.look = title, prefix, look
         labels = dict.fromkeys(row.label for row in rows)
-        self.source = next((row.label for row in rows if row.method == "source"), None)
+        self.methods = {label: methods.get(label, {}) for label in labels}
+        filtered = {label for label, fields in self.methods.items() if fields.get("filter")}
+        sources = (row.label for row in rows if row.method == "source")
+        self.source = next((label for label in sources if label not in filtered), None)
         self.labels = tuple(sorted(labels, key=lambda label: label != self.source))
-        self.methods = {label: methods.get(label, {}) for label in self.labels}
         orders = {row.order: parse_order(row.order) for row in rows}
         places = {text: (ORDERS.index(order.name), order.run) for text, order in orders.items()}
         self.orders = tuple(sorted(places, key=places.__getitem__))
