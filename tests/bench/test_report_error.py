@@ -25,9 +25,9 @@ from bench.report.error.corruptions import (
 )
 from bench.report.error.judge import judge
 from bench.report.error.orders import by_order, draw_by_order
-from bench.report.error.results import ErrorResults, group
+from bench.report.error.results import ErrorResults, group, plain_sources
 from bench.report.error.sensitivity import by_value, draw_by_value, series_of
-from bench.report.look import Look
+from bench.report.look import SOURCE, Look
 from bench.results import ResultError
 from edge_tta.config.fields import to_fields
 from tests.bench.rows import row
@@ -42,8 +42,7 @@ def _results(rows: Iterable[ErrorRow], methods: str = "") -> ErrorResults:
     labels = list(dict.fromkeys(one.label for one in rows))
     configs = parse_methods(methods or ",".join(labels))
     fields = {label: to_fields(config) for label, config in configs.items()}
-    sources = [one.label for one in rows if one.method == "source"]
-    return ErrorResults(rows, fields, Look(labels, sources))
+    return ErrorResults(rows, fields, Look(labels, plain_sources(rows, fields)))
 
 
 def _tables(section: Section) -> list[Table]:
@@ -475,7 +474,8 @@ def test_the_source_is_the_one_without_a_filter() -> None:
     labels = ("source+filter", "source", "tent")
     fields = {label: {"filter": label == "source+filter"} for label in labels}
     rows = [replace(row("source"), label="source+filter"), row("source"), row("tent")]
-    look = Look(list(labels), [])
+    look = Look(list(labels), plain_sources(rows, fields))
+    assert look.colour("source") == SOURCE != look.colour("source+filter")
     assert ErrorResults(rows, fields, look).source == "source"
     assert ErrorResults(rows[::2], fields, look).source is None
 

@@ -18,7 +18,7 @@ from bench.report.error.corruptions import by_corruption
 from bench.report.error.judge import judge
 from bench.report.error.orders import by_order
 from bench.report.error.over_time import over_time
-from bench.report.error.results import ErrorResults, group, same_fields
+from bench.report.error.results import ErrorResults, group, plain_sources, same_fields
 from bench.report.error.sensitivity import by_value, series_of
 from bench.report.look import Look
 from bench.results import ResultError, Row
@@ -54,7 +54,7 @@ def sections(rows: Sequence[Row], methods: Mapping[str, Row]) -> list[Section]:
     """
     checked, replaced = read_rows(rows)
     labels = list(dict.fromkeys(row.label for row in checked))
-    look = Look(labels, [row.label for row in checked if row.method == "source"])
+    look = Look(labels, plain_sources(checked, methods))
     result: list[Section] = []
     for results in group(checked, methods, look):
         hidden = variants(results)

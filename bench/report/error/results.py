@@ -21,6 +21,12 @@ METHODS_AT_ONCE = 8
 Fields = Mapping[str, Any]
 
 
+def plain_sources(rows: Iterable[ErrorRow], methods: Mapping[str, Fields]) -> list[str]:
+    """Return the labels of the source network; with a filter it is a method beside the others."""
+    labels = dict.fromkeys(row.label for row in rows if row.method == "source")
+    return [label for label in labels if not methods.get(label, {}).get("filter")]
+
+
 class ErrorResults:
     """The rows of one network on one set at one severity (the drift through all of them beside it).
 
@@ -45,9 +51,7 @@ class ErrorResults:
         self.title, self.prefix, self.look = title, prefix, look
         labels = dict.fromkeys(row.label for row in rows)
         self.methods = {label: methods.get(label, {}) for label in labels}
-        filtered = {label for label, fields in self.methods.items() if fields.get("filter")}
-        sources = (row.label for row in rows if row.method == "source")
-        self.source = next((label for label in sources if label not in filtered), None)
+        self.source = next(iter(plain_sources(rows, methods)), None)
         self.labels = tuple(sorted(labels, key=lambda label: label != self.source))
         orders = {row.order: parse_order(row.order) for row in rows}
         places = {text: (ORDERS.index(order.name), order.run) for text, order in orders.items()}
