@@ -42,7 +42,7 @@ def _results(rows: Iterable[ErrorRow], methods: str = "") -> ErrorResults:
     labels = list(dict.fromkeys(one.label for one in rows))
     configs = parse_methods(methods or ",".join(labels))
     fields = {label: to_fields(config) for label, config in configs.items()}
-    return ErrorResults(rows, fields, Look(labels, plain_sources(rows, fields)))
+    return ErrorResults(rows, fields, Look(labels, plain_sources(rows)))
 
 
 def _tables(section: Section) -> list[Table]:
@@ -471,13 +471,13 @@ def test_the_judge_is_right_where_it_gives_the_better_network_most_of_the_weight
 
 
 def test_the_source_is_the_one_without_a_filter() -> None:
-    labels = ("source+filter", "source", "tent")
-    fields = {label: {"filter": label == "source+filter"} for label in labels}
-    rows = [replace(row("source"), label="source+filter"), row("source"), row("tent")]
-    look = Look(list(labels), plain_sources(rows, fields))
+    labels = ["source+filter", "source", "tent"]
+    filtered = replace(row("source"), label="source+filter", estimates=())
+    rows = [filtered, row("source"), row("tent")]
+    look = Look(labels, plain_sources(rows))
     assert look.colour("source") == SOURCE != look.colour("source+filter")
-    assert ErrorResults(rows, fields, look).source == "source"
-    assert ErrorResults(rows[::2], fields, look).source is None
+    assert ErrorResults(rows, {}, look).source == "source"
+    assert ErrorResults(rows[::2], {}, look).source is None
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def sections(rows: Sequence[Row], methods: Mapping[str, Row]) -> list[Section]:
     """
     checked, replaced = read_rows(rows)
     labels = list(dict.fromkeys(row.label for row in checked))
-    look = Look(labels, plain_sources(checked, methods))
+    look = Look(labels, plain_sources(checked))
     result: list[Section] = []
     for results in group(checked, methods, look):
         hidden = variants(results)

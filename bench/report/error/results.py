@@ -21,10 +21,10 @@ METHODS_AT_ONCE = 8
 Fields = Mapping[str, Any]
 
 
-def plain_sources(rows: Iterable[ErrorRow], methods: Mapping[str, Fields]) -> list[str]:
+def plain_sources(rows: Iterable[ErrorRow]) -> list[str]:
     """Return the labels of the source network; with a filter it is a method beside the others."""
-    labels = dict.fromkeys(row.label for row in rows if row.method == "source")
-    return [label for label in labels if not methods.get(label, {}).get("filter")]
+    plain = (row.label for row in rows if row.method == "source" and row.estimates is None)
+    return list(dict.fromkeys(plain))
 
 
 class ErrorResults:
@@ -51,7 +51,7 @@ class ErrorResults:
         self.title, self.prefix, self.look = title, prefix, look
         labels = dict.fromkeys(row.label for row in rows)
         self.methods = {label: methods.get(label, {}) for label in labels}
-        self.source = next(iter(plain_sources(rows, methods)), None)
+        self.source = next(iter(plain_sources(rows)), None)
         self.labels = tuple(sorted(labels, key=lambda label: label != self.source))
         orders = {row.order: parse_order(row.order) for row in rows}
         places = {text: (ORDERS.index(order.name), order.run) for text, order in orders.items()}
