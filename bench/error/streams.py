@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -194,7 +196,18 @@ def in_processes(make_runner: Callable[[], Runner], processes: int) -> Iterator[
         initializer=_prepare,
         initargs=(make_runner,),
     ) as pool:
-        yield lambda tasks: pool.map(_run, tasks)
+        try:
+            yield partial(_outcomes, pool)
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()  # a task may take minutes
+            raise
+
+
+def _outcomes(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[Outcome]:
+    # Not pool.map: it cancels what is left, and a pool whose processes are ended then complains.
+    futures = [pool.submit(_run, task) for task in tasks]
+    return (future.result() for future in futures)
 
 
 _runner: Runner | None = None  # a process's own
@@ -202,10 +215,12 @@ _runner: Runner | None = None  # a process's own
 
 def _prepare(make_runner: Callable[[], Runner]) -> None:
     global _runner
-    # Ctrl-C ends a process without a word; the command's own says what happened.
+    # A signal ends a process without a word; the command's own says what happened.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(1)
-    _runner = make_runner()
+    # What there is to say of the network, the command's own process has said.
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        _runner = make_runner()
 
 
 def _run(task: Task) -> Outcome:

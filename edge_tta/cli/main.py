@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from edge_tta import __version__
 from edge_tta.cli import completion
@@ -30,11 +34,23 @@ DESK_PACKAGES = {"onnx", "torch", "torchvision"}
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
+class Terminated(KeyboardInterrupt):
+    """A signal to end, heeded as Ctrl-C is.
+
+    Attributes:
+        number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code.
 
     0; 1 for a failure that the user can act on, told in one line; 2 for a wrong command line;
-    130 after Ctrl-C.
+    128 + the signal after Ctrl-C (130), SIGTERM or SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _quiet_dependencies()
@@ -47,9 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             completion.answer(_parser(), COMMANDS)
         if not arguments or arguments[0] not in COMMANDS:
             return _top_level(arguments)
-        command = importlib.import_module(COMMANDS[arguments[0]][0])
-        code: int = command.main(arguments[1:])
-        return code
+        with _heeding_termination():
+            command = importlib.import_module(COMMANDS[arguments[0]][0])
+            code: int = command.main(arguments[1:])
+            return code
     except EdgeTTAError as error:
         return _fail(one_line(error))
     except ModuleNotFoundError as error:
@@ -59,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(
             f"{arguments[0]} needs {package}, which is not installed: pip install 'edge-tta[torch]'"
         )
+    except Terminated as signalled:
+        return _fail("terminated", 128 + signalled.number)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -67,6 +86,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except SystemExit as leaving:  # argparse
         return leaving.code if isinstance(leaving.code, int) else USAGE
+
+
+@contextlib.contextmanager
+def _heeding_termination() -> Iterator[None]:
+    """A block that SIGTERM and SIGHUP end as Ctrl-C does: nothing half made is left in folders."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated(number)
+
+    old = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows lacks SIGHUP
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                old[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _fail(said: str, code: int = FAILED) -> int:

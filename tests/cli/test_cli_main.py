@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,6 +182,28 @@ def test_an_interruption_is_exit_code_130_without_traceback(
     _replace_doctor(monkeypatch, KeyboardInterrupt())
     result = call("doctor")
     assert (result.code, result.err) == (130, "edge-tta: interrupted\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_a_termination_signal_leaves_nothing_half_made(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def work(arguments: list[str]) -> int:
+        with tempfile.TemporaryDirectory(dir=tmp_path):
+            assert list(tmp_path.iterdir())
+            signal.raise_signal(number)
+        return 0
+
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        monkeypatch.setattr(importlib.import_module("edge_tta.cli.doctor"), "main", work)
+        result = call("doctor")
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert (result.code, result.err) == (128 + number, "edge-tta: terminated\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

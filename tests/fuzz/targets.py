@@ -68,13 +68,13 @@ def told() -> Iterator[None]:
 
 
 @functools.cache
-def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="fuzz-"))
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="fuzz-")  # gone when the process ends
 
 
 def file_of(data: bytes, name: str) -> Path:
     """The bytes as a file; the next call with the same name replaces it."""
-    path = _folder() / name
+    path = Path(_folder().name, name)
     path.write_bytes(data)
     return path
 
@@ -133,7 +133,7 @@ def a_state() -> tuple[Adapter, bytes, dict[str, Any]]:
     rng = np.random.default_rng(0)
     for _ in range(3):
         adapter(rng.standard_normal((1, 3, 8, 8)).astype(np.float32))
-    path = _folder() / "good.safetensors"
+    path = Path(_folder().name, "good.safetensors")
     adapter.save(path)
     return adapter, path.read_bytes(), load_state(path)[0]
 
