@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
@@ -120,7 +121,7 @@ class Filtered:
         """Expected seconds until the class changes; None: no frame had a time."""
         if self.belief is None or not self._intervals:
             return None
-        return self.belief.stay * float(np.median(self._intervals))
+        return self.belief.stay * median(self._intervals)
 
     def _interval(self, time_s: float | None, frames: int) -> float:
         """Return the time between the frames of a call in usual intervals; 1 where unknown."""
@@ -130,6 +131,6 @@ class Filtered:
         if time_s is None or before is None or time_s <= before:
             return 1.0
         gap = (time_s - before) / frames
-        usual = float(np.median(self._intervals)) if self._intervals else gap
+        usual = median(self._intervals) if self._intervals else gap
         self._intervals.append(gap)
         return gap / usual

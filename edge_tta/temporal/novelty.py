@@ -9,6 +9,7 @@ a sensor's noise. The root is what measured best (docs/background/temporal.md).
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -70,13 +71,15 @@ def block_means(images: npt.NDArray[Any]) -> Blocks:
     """
     down, across = (max(1, side // SAMPLED) for side in images.shape[-2:])
     images = images[..., ::down, ::across]
-    height, width = images.shape[-2:]
-    rows, columns = _starts(height), _starts(width)
-    sums = np.add.reduceat(np.add.reduceat(images, rows, -2), columns, -1)
-    sizes = np.outer(np.diff([*rows, height]), np.diff([*columns, width]))
-    means: Blocks = sums / sizes
+    rows, columns, sizes = _grid(*images.shape[-2:])
+    means: Blocks = np.add.reduceat(np.add.reduceat(images, rows, -2), columns, -1) / sizes
     return means
 
 
-def _starts(side: int) -> npt.NDArray[np.int64]:
-    return np.arange(min(GRID, side)) * side // min(GRID, side)
+@functools.lru_cache
+def _grid(height: int, width: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return where the blocks' rows and columns start, and how many pixels each block has."""
+    rows, columns = (
+        np.arange(min(GRID, side)) * side // min(GRID, side) for side in (height, width)
+    )
+    return rows, columns, np.outer(np.diff([*rows, height]), np.diff([*columns, width]))
