@@ -28,6 +28,12 @@ MEMORY = 300
 FIRST_VARIANCE, FIRST_FRAMES = 0.25, 20
 """Variance of normalised pictures' block means that is assumed at first, as of so many frames."""
 
+WILD = 10.0
+"""Standard deviations, of at least the first variance, that a frame is from the mean at most.
+
+Pictures are nearer. Of a wild frame no more is remembered: else all later ones would seem alike.
+"""
+
 
 class Novelty:
     """Tells how much each frame of a stream is news, in [0, 1]; the first is all news."""
@@ -47,16 +53,31 @@ class Novelty:
             return 1.0
         last, self._last = self._last, blocks
         if last is None or last.shape != blocks.shape:
-            self._mean, self._variance = blocks, np.full(blocks.shape, FIRST_VARIANCE)
-            self._frames = FIRST_FRAMES
+            self._begin(blocks)
             return 1.0
         self._frames += 1
+        if self._frames == FIRST_FRAMES + 1 and self._is_wild(blocks):  # or the first one is
+            self._begin(blocks)
+            self._frames += 1
+            return 1.0
         # What is no news tells nothing of how far unrelated frames are apart.
         weight = _novelty(blocks - last, self._variance) ** 2 / min(self._frames, MEMORY)
-        gap = blocks - self._mean
+        limit = self._limit()
+        gap = np.minimum(np.maximum(blocks - self._mean, -limit), limit)
         self._mean = self._mean + weight * gap
         self._variance = (1 - weight) * (self._variance + weight * gap * gap)
         return _novelty(blocks - last, self._variance)
+
+    def _begin(self, blocks: Blocks) -> None:
+        self._mean, self._variance = blocks, np.full(blocks.shape, FIRST_VARIANCE)
+        self._frames = FIRST_FRAMES
+
+    def _is_wild(self, blocks: Blocks) -> bool:
+        return bool((np.abs(blocks - self._mean) > self._limit()).any())
+
+    def _limit(self) -> Blocks:
+        limit: Blocks = WILD * np.sqrt(np.maximum(self._variance, FIRST_VARIANCE))
+        return limit
 
 
 def _novelty(gap: Blocks, variance: Blocks) -> float:

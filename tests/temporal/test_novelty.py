@@ -51,6 +51,23 @@ def test_a_slow_change_is_less_news_than_a_cut() -> None:
     assert max(slow) < 0.6 < _told(novelty, a)
 
 
+@pytest.mark.parametrize("wild", [0, 60])
+def test_a_wild_frame_is_forgotten_soon(wild: int) -> None:
+    rng = np.random.default_rng(0)
+    novelty = Novelty()
+    told = [_told(novelty, _picture(rng) * (1e4 if frame == wild else 1)) for frame in range(400)]
+    assert told[wild] == told[wild + 1] == 1.0
+    assert np.mean(told[wild + 1 :]) > 0.85
+
+
+@pytest.mark.parametrize(("scale", "mean"), [(50, 120), (1000, 0)], ids=["pixels", "wide"])
+def test_inputs_of_another_scale_are_news_as_pictures_are(scale: float, mean: float) -> None:
+    rng = np.random.default_rng(0)
+    novelty = Novelty()
+    unrelated = [_told(novelty, _picture(rng) * scale + mean) for _ in range(300)]
+    assert np.mean(unrelated) > 0.85
+
+
 def test_means_of_a_large_picture_are_over_evenly_spaced_rows_and_columns() -> None:
     picture = np.full((3, 520, 270), 1e6, np.float32)
     sampled = np.random.default_rng(0).normal(size=(3, 130, 135)).astype(np.float32)
