@@ -69,7 +69,7 @@ def tell(loop: Loop, console: Console) -> None:
     if tally.frames:
         console.print(summary_table(tally, method, classes, task))
         console.print(latency_line(tally))
-        for line in (accuracy_line(tally), comparison_line(tally)):
+        for line in (accuracy_line(tally, method), comparison_line(tally)):
             if line is not None:
                 console.print(line)
         guarded = guard_line(tally)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from edge_tta.temporal import Accuracy
 
 HYSTERESIS = 0.02
-"""By how much the estimate must be above the limit to be back, so that it does not waver."""
+"""By how much the estimate must be above the limit to be back, so that it does not waver.
+
+Of a limit so high that there is no room for it, by half of what there is.
+"""
 
 
 class Alarm:
@@ -24,5 +27,6 @@ class Alarm:
         accuracy: None: unknown, so that it is as it was before.
         """
         if accuracy is not None:
-            self._below = accuracy.value < self._limit + HYSTERESIS * self._below
+            above = min(HYSTERESIS, (1 - self._limit) / 2)
+            self._below = accuracy.value < self._limit + above * self._below
         return self._limit if self._below else None

@@ -135,6 +135,7 @@ class FilterReport:
         novelty: how much of the frame is news, 0..1.
         accuracy, accuracy_alone: estimated share of right answers lately, and of what frames say
             alone; None: unknown.
+        frames: the latest, that these are over.
     """
 
     alone: float
@@ -143,6 +144,7 @@ class FilterReport:
     novelty: float
     accuracy: Accuracy | None
     accuracy_alone: Accuracy | None
+    frames: int = 0
 
     @classmethod
     def of(cls, filtered: Filtered, guard: Guard | None) -> FilterReport:
@@ -160,6 +162,7 @@ class FilterReport:
             filtered.novelty,
             filtered.accuracy.of_answers(doubt, adapting=adapting),
             filtered.accuracy.of_frames(doubt, adapting=adapting),
+            filtered.accuracy.frames,
         )
 
     @property

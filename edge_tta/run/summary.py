@@ -10,7 +10,7 @@ from rich.table import Table
 from edge_tta.run.frame_result import FILTER, SOURCE
 from edge_tta.run.tally import Tally
 from edge_tta.tasks import Classes, Task
-from edge_tta.temporal.accuracy import LEAST_FRAMES, MEMORY, in_words
+from edge_tta.temporal.accuracy import LEAST_FRAMES, in_words
 
 _TITLES = {"norm": "Pred BN (norm)"}
 _OF_CLASSES = ("most often", "largest class", "class of most boxes")
@@ -143,20 +143,23 @@ def comparison_line(tally: Tally) -> str | None:
     return f"{said}; estimated accuracy: adapted {adapted}, source {source}"
 
 
-def accuracy_line(tally: Tally) -> str | None:
+def accuracy_line(tally: Tally, adapted: str) -> str | None:
     """Return the estimated accuracy of the latest frames; None: no filter."""
     if tally.filter is None:
         return None
     if tally.filter.accuracy is None:
-        if tally.frames < LEAST_FRAMES:
+        if tally.filter.frames < LEAST_FRAMES:
             return f"estimated accuracy: unknown before {LEAST_FRAMES} frames"
-        return (
-            "estimated accuracy: unknown (neighbours say nothing of each other: then it takes "
-            "--source-frames and --source-accuracy)"
+        by_source = adapted == SOURCE or (tally.guard is not None and tally.guard.fallen)
+        otherwise = (
+            "and of the source network nothing else tells"
+            if by_source
+            else "then it takes --source-frames and --source-accuracy"
         )
+        return f"estimated accuracy: unknown (neighbours say nothing of each other; {otherwise})"
     alone = in_words(tally.filter.accuracy_alone)
     return (
-        f"estimated accuracy, latest {min(tally.frames, MEMORY)} frames: "
+        f"estimated accuracy, latest {tally.filter.frames} frames: "
         f"{in_words(tally.filter.accuracy)}; without the filter {alone}"
     )
 

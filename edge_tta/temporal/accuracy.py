@@ -121,6 +121,11 @@ class AccuracyEstimate:
         self._stay.add(belief.stay)
 
     @property
+    def frames(self) -> int:
+        """Frames that the estimates are over."""
+        return int(min(self._frame.count, self._memory))
+
+    @property
     def alone(self) -> float:
         """Mean weight of taking frames alone, 0..1; 1 before the first frame."""
         return float(self._alone.value) if self._alone.count else 1.0
@@ -143,16 +148,15 @@ class AccuracyEstimate:
         return self._estimate(self._answer, doubt, adapting)
 
     def _estimate(self, believed: Running, doubt: float, adapting: bool) -> Accuracy | None:
-        if believed.count < LEAST_FRAMES:
+        if self.frames < LEAST_FRAMES:
             return None
-        frames = min(believed.count, self._memory)
         if self.alone <= MOST_ALONE:
             value = min(float(believed.value), 1.0)
-            return _doubted(Accuracy(value, *wilson(value, frames / self._stay.value)), doubt)
+            return _doubted(Accuracy(value, *wilson(value, self.frames / self._stay.value)), doubt)
         if self._sure_above is None or not adapting:
             return None
         value, most, least = (float(share) for share in self._sure.value)
-        low, high = wilson(least, frames)[0], wilson(most, frames)[1]
+        low, high = wilson(least, self.frames)[0], wilson(most, self.frames)[1]
         return Accuracy(value, max(low - SURE_ERROR, 0.0), min(high + SURE_ERROR, 1.0))
 
 

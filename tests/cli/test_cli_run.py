@@ -66,7 +66,7 @@ def test_the_log_has_a_record_a_frame_with_the_documented_keys(demo: tuple[Path,
         assert (record["truth"], record["condition"]) == (frame.label, frame.condition)
         assert set(record["compared"]) == {"source", "norm"}
         assert set(record["raw"]) == {"prediction", "label", "confidence", "entropy"}
-        estimates = {"accuracy", "accuracy_alone"}
+        estimates = {"accuracy", "accuracy_alone", "frames"}
         assert set(record["filter"]) == {"alone", "stay_frames", "stay_s", "novelty"} | estimates
         assert 0 <= record["filter"]["alone"] <= 1 <= record["filter"]["stay_frames"]
 

@@ -11,12 +11,19 @@ import pytest
 from rich.console import Console
 
 from edge_tta.frames.source import Frame
-from edge_tta.run.frame_result import FrameResult, Outcome
-from edge_tta.run.summary import latency_line, order_line, summary_table, warning_line
+from edge_tta.run.frame_result import FilterReport, FrameResult, GuardReport, Outcome
+from edge_tta.run.summary import (
+    accuracy_line,
+    latency_line,
+    order_line,
+    summary_table,
+    warning_line,
+)
 from edge_tta.run.tally import Errors, Latencies, Mean, Tally
 from edge_tta.run.timing import Stages
 from edge_tta.tasks import Classes, Classification, Detection, Reading, Task, task_named
 from edge_tta.tasks.detection import Boxes, BoxReading
+from edge_tta.temporal import Accuracy
 
 
 def _errors(*seen: tuple[bool, str | None]) -> Errors:
@@ -233,3 +240,37 @@ def test_a_run_without_the_source_network_is_not_warned_of() -> None:
     tally = _labelled(0, 9)
     del tally.errors["source"], tally.entropies["source"]
     assert warning_line(tally, "tent") is None
+
+
+@pytest.mark.parametrize(
+    ("adapted", "fallen", "frames", "said"),
+    [
+        ("tent+filter", None, 99, "unknown before 100 frames"),
+        ("source+filter", None, 99, "unknown before 100 frames"),
+        ("tent+filter", None, 100, "then it takes --source-frames and --source-accuracy"),
+        ("source", None, 100, "of the source network nothing else tells"),
+        ("tent+filter", "harm", 100, "of the source network nothing else tells"),
+    ],
+)
+def test_why_the_accuracy_is_unknown_is_told(
+    adapted: str, fallen: str | None, frames: int, said: str
+) -> None:
+    tally = Tally(
+        frames=5000,
+        filter=FilterReport(1.0, 1.0, None, 1.0, None, None, frames),
+        guard=GuardReport(fallen, (), 1, 1.0, 1.0, None, 0.0, None, None),
+    )
+    line = accuracy_line(tally, adapted)
+    assert line is not None
+    assert said in line
+    assert ("--source-frames" in line) == ("--source-frames" in said)
+
+
+def test_the_accuracy_is_of_the_frames_since_a_reset() -> None:
+    known = Accuracy(0.8, 0.75, 0.85), Accuracy(0.6, 0.5, 0.65)
+    tally = Tally(frames=5000, filter=FilterReport(0.1, 9.0, None, 1.0, *known, 120))
+    assert accuracy_line(tally, "tent+filter") == (
+        "estimated accuracy, latest 120 frames: 80.0% (75 to 85); without the filter 60.0% "
+        "(50 to 65)"
+    )
+    assert accuracy_line(Tally(frames=5000), "tent") is None

@@ -21,8 +21,11 @@ class AlarmSink(Sink):
         limit = last if result.alarm is None else result.alarm
         if result.filter is None or limit is None or last == result.alarm:
             return
+        accuracy, frame = result.filter.accuracy, result.frame.index
+        if result.alarm is None and accuracy is None:
+            self._tell(f"alarm over: reset at frame {frame}, estimated accuracy unknown")
+            return
         change = "back above" if result.alarm is None else "alarm: below"
         self._tell(
-            f"{change} {100 * limit:g}%: estimated accuracy {in_words(result.filter.accuracy)} "
-            f"at frame {result.frame.index}"
+            f"{change} {100 * limit:g}%: estimated accuracy {in_words(accuracy)} at frame {frame}"
         )
