@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.signals import end_silently
 from bench.soak import SoakSource
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
@@ -143,16 +144,21 @@ def _one(
     child.start()
     writing.close()  # the child's is the last: when it has gone, reading ends
     seen: list[tuple[int, int, float]] = []
-    with reading, contextlib.suppress(EOFError, OSError):
-        seen.append(reading.recv())
-        ends_s = time.monotonic() + after_s
-        while (left_s := ends_s - time.monotonic()) > 0:
-            if reading.poll(left_s):
-                seen.append(reading.recv())
-        child.kill()
-        while True:
+    try:
+        with reading, contextlib.suppress(EOFError, OSError):
             seen.append(reading.recv())
-    child.join()
+            ends_s = time.monotonic() + after_s
+            while (left_s := ends_s - time.monotonic()) > 0:
+                if reading.poll(left_s):
+                    seen.append(reading.recv())
+            child.kill()
+            while True:
+                seen.append(reading.recv())
+    except BaseException:
+        child.kill()
+        raise
+    finally:
+        child.join()
     if child.exitcode != -signal.SIGKILL or not seen:
         raise RunDiedError("a run ended before it was killed; see its message above, and report it")
     return seen
@@ -170,6 +176,7 @@ def _run(
 
     It reports steps of the adapter, steps in the last finished save, and seconds.
     """
+    end_silently()
     reading.close()  # the parent's: it ends with the parent, and so does this
     adapter = make()
     spec = adapter.input_spec

@@ -50,7 +50,7 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         with contextlib.ExitStack() as undone:
-            undone.callback(self.close)
+            undone.push(self)
             setup = {"backend": like.backend, "threads": like.threads, "source": source}
             self.ask("begin", **setup, model=dict(model))
             undone.pop_all()
@@ -58,7 +58,9 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
+        if exception is not None:
+            self._process.terminate()  # a turn may take minutes
         self.close()
 
     def close(self) -> None:

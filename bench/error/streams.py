@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,12 +23,13 @@ from bench.methods import predictor_of
 from bench.orders import Stream
 from bench.peers import Peer
 from bench.sets import LabelledSet
+from bench.signals import end_silently, ignored
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.config import MethodConfig
 from edge_tta.engines.base import Backward
 from edge_tta.engines.onnx import OnnxEngine
-from edge_tta.errors import ConfigError
+from edge_tta.errors import ConfigError, EdgeTTAError
 from edge_tta.guard import Guard
 from edge_tta.models import Model
 from edge_tta.network.source import SourceNetwork
@@ -174,6 +176,10 @@ def _wrong(logits: Any, labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return wrong
 
 
+class ProcessDiedError(EdgeTTAError):
+    """A process at work that ended before its task."""
+
+
 Run = Callable[[Sequence[Task]], Iterable[Outcome]]
 """Outcomes of tasks, in their order."""
 
@@ -185,11 +191,16 @@ def in_processes(make_runner: Callable[[], Runner], processes: int) -> Iterator[
     Args:
         make_runner: makes each process's own; it is pickled.
         processes: how many; 1: none, the tasks run here.
+
+    Raises:
+        ProcessDiedError: on a task, one was ended from outside.
     """
     if processes == 1:
         runner = make_runner()
         yield lambda tasks: map(runner, tasks)
         return
+    with ignored():  # a hang-up would end it before what it looks after
+        multiprocessing.resource_tracker.ensure_running()
     with ProcessPoolExecutor(
         processes,
         mp_context=multiprocessing.get_context("spawn"),
@@ -206,8 +217,14 @@ def in_processes(make_runner: Callable[[], Runner], processes: int) -> Iterator[
 
 def _outcomes(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[Outcome]:
     # Not pool.map: it cancels what is left, and a pool whose processes are ended then complains.
-    futures = [pool.submit(_run, task) for task in tasks]
-    return (future.result() for future in futures)
+    try:
+        futures = [pool.submit(_run, task) for task in tasks]
+        yield from (future.result() for future in futures)
+    except BrokenProcessPool:
+        raise ProcessDiedError(
+            "a process at work was ended from outside, as the system does where memory is short; "
+            "expected enough of it for all: take fewer --threads"
+        ) from None
 
 
 _runner: Runner | None = None  # a process's own
@@ -215,8 +232,7 @@ _runner: Runner | None = None  # a process's own
 
 def _prepare(make_runner: Callable[[], Runner]) -> None:
     global _runner
-    # A signal ends a process without a word; the command's own says what happened.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_silently()
     torch.set_num_threads(1)
     # What there is to say of the network, the command's own process has said.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):

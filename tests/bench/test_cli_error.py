@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from edge_tta.config.fields import to_fields
 from edge_tta.models import load_model
 from edge_tta.network.source import SourceNetwork
 from tests.bench.pictures import pictures
-from tests.cli.commands import Result, assert_one_line_of_advice, call, start
+from tests.cli.commands import Result, assert_one_line_of_advice, call
 
 NET = """
 import torch
@@ -282,43 +279,3 @@ def test_what_was_measured_before_an_interruption_is_in_the_file(
     assert result.code == 130
     rows = json.loads((tmp_path / "out.json").read_text())["results"]
     assert {row["label"] for row in rows} == {"source"}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
-def test_a_termination_signal_ends_the_processes_at_work(tmp_path: Path) -> None:
-    at_work = tmp_path / "processes"
-    waits = f"""
-class Waits(nn.Module):
-    def forward(self, images):
-        if multiprocessing.parent_process() is not None:
-            with open({str(at_work)!r}, "a") as file:
-                print(os.getpid(), file=file)
-            time.sleep(300)
-        return images.mean((2, 3))
-
-def make():
-    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), Waits())
-"""
-    (tmp_path / "net.py").write_text(f"import multiprocessing, os, time\n{NET}{waits}")
-    process = start(
-        *("bench", "error", "--model", f"{tmp_path / 'net.py'}:make", "--methods", "norm"),
-        *("--data", _set(tmp_path / "set.npz"), "--threads", 2, "--seeds", 10),
-    )
-    with process:
-        try:
-            deadline = time.monotonic() + 200
-            while not (at_work.exists() and at_work.read_text().count("\n") == 2):
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            process.terminate()
-            _, err = process.communicate(timeout=120)
-        finally:
-            process.kill()
-    assert process.returncode == 143
-    once, last = err.splitlines()
-    assert "looks untrained" in once
-    assert last == "edge-tta: terminated"
-    for number in at_work.read_text().split():
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(number), 0)

@@ -42,8 +42,13 @@ def call(*words: object) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def start(*words: object, python: tuple[str, ...] = ("-m", "edge_tta")) -> subprocess.Popen[str]:
-    """Starts `python -m edge_tta words...`, its output in pipes."""
+def start(
+    *words: object, python: tuple[str, ...] = ("-m", "edge_tta"), apart: bool = False
+) -> subprocess.Popen[str]:
+    """Starts `python -m edge_tta words...`, its output in pipes.
+
+    apart: as the first of a process group, as a terminal's commands are.
+    """
     return subprocess.Popen(
         [sys.executable, *python, *(str(word) for word in words)],
         stdin=subprocess.DEVNULL,
@@ -51,6 +56,7 @@ def start(*words: object, python: tuple[str, ...] = ("-m", "edge_tta")) -> subpr
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        start_new_session=apart,
     )
 
 
