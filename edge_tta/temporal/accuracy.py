@@ -148,7 +148,7 @@ class AccuracyEstimate:
         return self._estimate(self._answer, doubt, adapting)
 
     def _estimate(self, believed: Running, doubt: float, adapting: bool) -> Accuracy | None:
-        if self.frames < LEAST_FRAMES:
+        if self._frame.count < LEAST_FRAMES:
             return None
         if self.alone <= MOST_ALONE:
             value = min(float(believed.value), 1.0)

@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_does_not_end_the_run_and_the_old_state_stays(tmp_pa
     assert call("run", pictures, "--state", state, "--max-frames", 2).code == 0
     before = state.read_bytes()
     words = ("run", pictures, "--state", state, "--save-every", "1e-6", "--jsonl", log)
-    full = _limited(4096, *words)
+    full = _limited(8192, *words)
     assert full.code == 1
     assert len(records(log)) == 6
     told = full.err.splitlines()
