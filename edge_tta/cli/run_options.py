@@ -36,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
         "closed and the state is saved.",
     )
     source = (
-        "0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | http(s)/rtsp URL | demo | - "
-        "(a video on standard input)"
+        "0 | /dev/video0 | clip.mp4 | folder/ | 'glob*.jpg' | set.npz | http(s)/rtsp URL | demo | "
+        "- (a video on standard input)"
     )
     parser.add_argument("source", metavar="SOURCE", help=source)
     options.add_model(parser, default="demo", bundles=True)

@@ -1,23 +1,25 @@
-"""Inputs that are no pictures: .npy files, or the arrays of an .npz, each a network's input.
+"""Arrays: the pictures of an .npz, or inputs that are no pictures, of an .npz or of .npy files.
 
 The files are those of a folder that holds no others, or those that a pattern names.
 
-An array (channels, H, W), or (H, W) of one channel, real numbers, goes to the network as it is: as
+An input (channels, H, W), or (H, W) of one channel, real numbers, goes to the network as it is: as
 float32, not resized, not normalised. What is shown is its first channel, from its least value
 (black) to its largest (white), the first row at the bottom, as of spectrograms.
 
-An .npz holds `inputs` (n, channels, H, W) or (n, H, W), perhaps `labels` (n,).
+An .npz holds `inputs` (n, channels, H, W) or (n, H, W), or pictures, of which the first such array
+is taken; perhaps `labels` (n,).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_tta.array_files import open_npz
 from edge_tta.errors import SourceError, one_line
 from edge_tta.frames.source import Frame, FrameSource, Pick, Pixels
 from edge_tta.small_files import check_ordinary
@@ -30,6 +32,11 @@ INPUTS = "inputs"
 
 LABELS = "labels"
 
+_FORMS = (
+    "expected an .npz with inputs (n, channels, H, W), or with one uint8 array (n, H, W, 3) of RGB "
+    "pictures, and perhaps labels (n,)"
+)
+
 
 class ArraySource(FrameSource):
     """Arrays as frames.
@@ -37,15 +44,16 @@ class ArraySource(FrameSource):
     Args:
         names: of the arrays, which `load` reads.
         labels: of each; None: unknown.
+        pictures: they are; else inputs that are none.
     """
 
     def __init__(
         self, name: str, names: list[str], load: Callable[[int], Array], labels: Array | None,
-        pick: Pick,
+        pick: Pick, *, pictures: bool = False,
     ) -> None:  # fmt: skip
         chosen = range(0, len(names), pick.stride)[: pick.max_frames]
         super().__init__(name, length=len(chosen))
-        self._names, self._load, self._labels = names, load, labels
+        self._names, self._load, self._labels, self._pictures = names, load, labels, pictures
         self._left, self._given, self._step = list(chosen)[::-1], 0, 1 / (pick.fps or 1)
 
     def read(self) -> Frame | None:
@@ -59,11 +67,11 @@ class ArraySource(FrameSource):
             self._given += 1
             return Frame(
                 index=self._given - 1,
-                pixels=_shown(array),
+                pixels=array if self._pictures else _shown(array),
                 time_s=index * self._step,
                 name=self._names[index],
                 label=label,
-                array=array,
+                array=None if self._pictures else array,
             )
         return None
 
@@ -72,27 +80,39 @@ def open_arrays(path: Path, pick: Pick) -> ArraySource:
     """Open an .npz, an .npy, or a folder of .npy files, in the order of their names.
 
     Raises:
-        SourceError: nothing readable there, or arrays that are no network's input.
+        SourceError: nothing readable there, or arrays that are no pictures and no inputs.
     """
     if path.suffix == PACKED:
-        check_ordinary(path)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                inputs = np.asarray(file[INPUTS])
-                labels = np.asarray(file[LABELS]) if LABELS in file else None
-        except Exception as error:  # damaged zips raise many kinds
-            raise SourceError(
-                f"{path} cannot be read ({one_line(error, 120)}); expected an .npz with inputs "
-                "(n, channels, H, W) and perhaps labels (n,)"
-            ) from error
-        if labels is not None and (
-            labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu"
-        ):
-            raise SourceError(f"{path}: labels must be whole numbers, one for each of the inputs")
-        names = [f"{path.name}#{i}" for i in range(len(inputs))]
-        return ArraySource(path.name, names, lambda i: _checked(inputs[i], names[i]), labels, pick)
+        return _open_packed(path, pick)
     files = list(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
     return open_array_files(path.name, files, pick)
+
+
+def _open_packed(path: Path, pick: Pick) -> ArraySource:
+    with open_npz(path, _FORMS) as file:
+        labels = file.get(LABELS)
+        arrays = file[INPUTS] if INPUTS in file else _pictures_in(file)
+        pictures = INPUTS not in file
+    if arrays is None:
+        raise SourceError(f"{path} holds no pictures and no inputs; {_FORMS}")
+    if labels is not None and (labels.shape != arrays.shape[:1] or labels.dtype.kind not in "iu"):
+        if not pictures:
+            raise SourceError(f"{path}: labels must be whole numbers, one for each of the inputs")
+        labels = None  # of something else, such as boxes
+    names = [f"{path.name}#{i}" for i in range(len(arrays))]
+
+    def load(index: int) -> Array:
+        return arrays[index] if pictures else _checked(arrays[index], names[index])
+
+    return ArraySource(path.name, names, load, labels, pick, pictures=pictures)
+
+
+def _pictures_in(file: Mapping[str, Array]) -> Array | None:
+    for name in file:
+        array = file[name]
+        if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3 and array.size:
+            return array
+    return None
 
 
 def open_array_files(name: str, paths: Iterable[Path], pick: Pick) -> ArraySource:

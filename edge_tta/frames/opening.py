@@ -48,7 +48,7 @@ def open_source(
         "shots/*.jpg" or "shots/img_%04d.jpg", an http(s), rtsp, rtmp, udp, tcp or srt address, a
         CSI camera such as "csi://0", a GStreamer pipeline, a named pipe, "-" (standard input), or
         a name in `more`.
-        Inputs that are no pictures: `edge_tta.frames.arrays`.
+        Of .npz and .npy: `edge_tta.frames.arrays`.
     stride: every stride-th frame is given.
     fps: videos are thinned out to about so many frames per second of media time (before stride);
         cameras are asked for this rate, and live streams that are faster are thinned out; pictures

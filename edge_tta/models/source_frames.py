@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from edge_tta.array_files import open_npz
 from edge_tta.demo.source import DEMO
 from edge_tta.errors import ConfigError, SourceError
 from edge_tta.frames import open_source
-from edge_tta.frames.arrays import INPUTS, LABELS
 from edge_tta.inputs import input_of
 from edge_tta.models.naming import Model
 from edge_tta.network.capture import outputs_of
@@ -23,7 +20,7 @@ from edge_tta.network.onnx_file import OnnxNetwork
 from edge_tta.network.onnx_file.restoring import check_statistics, restore
 from edge_tta.network.source import SourceNetwork
 from edge_tta.network.source_statistics import USUAL, measure
-from edge_tta.prepare import Images, InputSpec, Pixels
+from edge_tta.prepare import Images, InputSpec
 from edge_tta.probability import as_array, entropy, softmax
 from edge_tta.temporal.accuracy import threshold
 
@@ -31,8 +28,6 @@ _TOLD_EVERY = 50
 _FEW = 0.25
 _SOME = 64
 """Frames at most of `few_images`."""
-
-_NPZ = "expected an .npz with one uint8 array (n, H, W, 3) of RGB pictures"
 
 
 def with_source_frames(
@@ -151,11 +146,6 @@ def labelled_images_of(
     Raises:
         SourceError: it cannot be opened, or holds no frames.
     """
-    if frames.endswith(".npz") and (found := _pictures_of(Path(frames))) is not None:
-        pictures, labels = found
-        for picture, label in zip(pictures[:most], labels, strict=False):
-            yield spec.prepare(picture), label
-        return
     with open_source(frames, max_frames=most, classes=classes, more=DEMO) as opened:
         while (frame := opened.read()) is not None:
             yield input_of(frame, spec), frame.label
@@ -175,25 +165,3 @@ def few_images(frames: str | None, spec: InputSpec) -> list[Images] | None:
     if not images:
         raise SourceError(f"{frames} holds no frames; give a folder, video or .npz that does")
     return images
-
-
-def _pictures_of(path: Path) -> tuple[Pixels, Sequence[int | None]] | None:
-    """Return the pictures (n, H, W, 3) of a file, and their classes; None: it holds inputs that
-    are none."""
-    with open_npz(path, _NPZ) as arrays:
-        if INPUTS in arrays:
-            return None
-        for name in arrays:
-            array: Pixels = arrays[name]
-            if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3:
-                return array, _labels_in(arrays, len(array))
-    raise SourceError(f"{path} holds no pictures; {_NPZ}")
-
-
-def _labels_in(arrays: Mapping[str, Any], count: int) -> Sequence[int | None]:
-    """Return the classes of so many pictures; None each, where the file does not tell."""
-    if LABELS in arrays:
-        labels = arrays[LABELS]
-        if labels.shape == (count,) and labels.dtype.kind in "iu":
-            return list(map(int, labels))
-    return [None] * count

@@ -1,4 +1,4 @@
-"""Inputs that are no pictures, as a source of frames."""
+"""Pictures of an .npz, and inputs that are no pictures, as a source of frames."""
 
 from __future__ import annotations
 
@@ -56,10 +56,29 @@ def test_labels_come_along_and_an_array_that_is_not_finite_is_left_out(tmp_path:
         assert source.dropped == {"not finite": 1}
 
 
+@pytest.mark.parametrize("labels", [np.arange(5), None, np.zeros((5, 4))])
+def test_pictures_come_as_they_are_with_the_labels_that_are_theirs(
+    labels: Any, tmp_path: Path
+) -> None:
+    pictures = RNG.integers(0, 255, (5, 6, 4, 3), np.uint8)
+    more = {} if labels is None else {"labels": labels}
+    np.savez(tmp_path / "a.npz", mean=INPUTS[0], fog=pictures, rain=pictures[::-1], **more)
+    with open_source(str(tmp_path / "a.npz"), stride=2) as source:
+        frames = list(source)
+        assert source.length == 3
+    known = labels is not None and labels.ndim == 1
+    assert [frame.label for frame in frames] == ([0, 2, 4] if known else [None] * 3)
+    assert [frame.name for frame in frames] == ["a.npz#0", "a.npz#2", "a.npz#4"]
+    for frame, expected in zip(frames, pictures[::2], strict=True):
+        assert frame.array is None
+        np.testing.assert_array_equal(frame.pixels, expected)
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
         ({"images": INPUTS}, "expected an .npz with inputs"),
+        ({"images": np.zeros((0, 4, 4, 3), np.uint8)}, "holds no pictures and no inputs"),
         ({"inputs": INPUTS, "labels": np.zeros(4, int)}, "one for each of the inputs"),
         ({"inputs": INPUTS[0, 0]}, r"expected real numbers \(channels, H, W\)"),
         ({"inputs": INPUTS.astype(complex)}, "expected real numbers"),
