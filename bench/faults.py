@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.signals import end_silently
+from bench.signals import end_silently, held
 from bench.soak import SoakSource
 from edge_tta.adapter import Adapter
 from edge_tta.checkpoint import load_state
@@ -141,7 +141,8 @@ def _one(
     context = multiprocessing.get_context("fork")
     reading, writing = context.Pipe(duplex=False)
     child = context.Process(target=_run, args=(make, state, pause_s, seed, reading, writing))
-    child.start()
+    with held():
+        child.start()
     writing.close()  # the child's is the last: when it has gone, reading ends
     seen: list[tuple[int, int, float]] = []
     try:

@@ -6,23 +6,26 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-_OF_THE_USER = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-
-
-def end_silently() -> None:
-    """Let signals of the user end this process, at once and without a word."""
-    for number in _OF_THE_USER:
-        signal.signal(number, signal.SIG_DFL)
+_OF_THE_USER = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 @contextlib.contextmanager
-def ignored() -> Iterator[None]:
-    """A block in which signals of the user are ignored, and by processes that it starts."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _OF_THE_USER}
+def held() -> Iterator[None]:
+    """A block whose signals of the user come after it; to processes that it starts, not before
+    these call `end_silently`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_USER)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_silently() -> None:
+    """Let signals of the user end this process, at once and without a word.
+
+    Those that are ignored, as `nohup` does it, stay so.
+    """
+    for number in _OF_THE_USER:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_USER)

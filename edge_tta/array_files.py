@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +31,26 @@ _MOST_UNPACKED = 1032
 _DAMAGED = (ValueError, zipfile.BadZipFile, EOFError, TypeError, OverflowError, zlib.error)
 
 
+class _Arrays(Mapping[str, Array]):
+    """Arrays of a file, without what else may be in it."""
+
+    def __init__(self, file: np.lib.npyio.NpzFile, members: Collection[str]) -> None:
+        self._file = file
+        self._names = [name for name in file.files if f"{name}.npy" in members]
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        array: Array = self._file[name]
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 @contextmanager
 def open_npz(path: Path, expected: str) -> Iterator[Mapping[str, Array]]:
     """Arrays of an .npz, read when they are asked for.
@@ -43,12 +63,14 @@ def open_npz(path: Path, expected: str) -> Iterator[Mapping[str, Array]]:
     with _told(path, expected):
         check_ordinary(path)
         # A file of our own: NumPy leaves the one it opened unclosed when it is damaged.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
+        with path.open("rb") as raw:
+            loaded = np.load(raw, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise ValueError("it is no .npz")
-            assert file.zip is not None  # it is open
-            _check_claims(file.zip, path.stat().st_size)
-            yield file
+            with loaded as file:
+                assert file.zip is not None  # it is open
+                _check_claims(file.zip, path.stat().st_size)
+                yield _Arrays(file, file.zip.namelist())
 
 
 def open_npy(path: Path, expected: str) -> Array:

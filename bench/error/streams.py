@@ -23,7 +23,7 @@ from bench.methods import predictor_of
 from bench.orders import Stream
 from bench.peers import Peer
 from bench.sets import LabelledSet
-from bench.signals import end_silently, ignored
+from bench.signals import end_silently, held
 from edge_tta.adapter import Adapter
 from edge_tta.bundle.folder import Bundle
 from edge_tta.config import MethodConfig
@@ -199,7 +199,7 @@ def in_processes(make_runner: Callable[[], Runner], processes: int) -> Iterator[
         runner = make_runner()
         yield lambda tasks: map(runner, tasks)
         return
-    with ignored():  # a hang-up would end it before what it looks after
+    with held():  # a hang-up would end it before what it looks after
         multiprocessing.resource_tracker.ensure_running()
     with ProcessPoolExecutor(
         processes,
@@ -218,12 +218,13 @@ def in_processes(make_runner: Callable[[], Runner], processes: int) -> Iterator[
 def _outcomes(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[Outcome]:
     # Not pool.map: it cancels what is left, and a pool whose processes are ended then complains.
     try:
-        futures = [pool.submit(_run, task) for task in tasks]
+        with held():  # it starts processes
+            futures = [pool.submit(_run, task) for task in tasks]
         yield from (future.result() for future in futures)
     except BrokenProcessPool:
         raise ProcessDiedError(
-            "a process at work was ended from outside, as the system does where memory is short; "
-            "expected enough of it for all: take fewer --threads"
+            "a process at work has ended before its task; where nothing above says why, the "
+            "system ended it for want of memory: take fewer --threads"
         ) from None
 
 

@@ -32,6 +32,9 @@ INPUTS = "inputs"
 
 LABELS = "labels"
 
+_NAMED = 3
+"""Arrays at most that a message names."""
+
 _FORMS = (
     "expected an .npz with inputs (n, channels, H, W), or with one uint8 array (n, H, W, 3) of RGB "
     "pictures, and perhaps labels (n,)"
@@ -82,7 +85,7 @@ def open_arrays(path: Path, pick: Pick) -> ArraySource:
     Raises:
         SourceError: nothing readable there, or arrays that are no pictures and no inputs.
     """
-    if path.suffix == PACKED:
+    if path.suffix.lower() == PACKED:
         return _open_packed(path, pick)
     files = list(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
     return open_array_files(path.name, files, pick)
@@ -93,8 +96,10 @@ def _open_packed(path: Path, pick: Pick) -> ArraySource:
         labels = file.get(LABELS)
         arrays = file[INPUTS] if INPUTS in file else _pictures_in(file)
         pictures = INPUTS not in file
-    if arrays is None:
-        raise SourceError(f"{path} holds no pictures and no inputs; {_FORMS}")
+        if arrays is None or not arrays.ndim:
+            held = [f"{name} {file[name].dtype} {file[name].shape}" for name in [*file][:_NAMED]]
+            listed = f" but {', '.join(held)}" if held else ""
+            raise SourceError(f"{path} holds no pictures and no inputs{listed}; {_FORMS}")
     if labels is not None and (labels.shape != arrays.shape[:1] or labels.dtype.kind not in "iu"):
         if not pictures:
             raise SourceError(f"{path}: labels must be whole numbers, one for each of the inputs")
@@ -124,7 +129,7 @@ def open_array_files(name: str, paths: Iterable[Path], pick: Pick) -> ArraySourc
 def holds_arrays(path: Path) -> bool:
     """Tell whether a path is a file of arrays, or a folder with such and no other files."""
     if not path.is_dir():
-        return path.suffix in (SUFFIX, PACKED)
+        return path.suffix.lower() in (SUFFIX, PACKED)
     suffixes = {entry.suffix for entry in path.iterdir() if entry.is_file()}
     return suffixes == {SUFFIX}
 

@@ -56,8 +56,9 @@ class Novelty:
             self._begin(blocks)
             return 1.0
         self._frames += 1
-        if self._frames == FIRST_FRAMES + 1 and self._is_wild(blocks):  # or the first one is
-            self._begin(blocks)
+        nearer = float(np.abs(blocks).sum()) < float(np.abs(last).sum())
+        if self._frames == FIRST_FRAMES + 1 and nearer and self._is_wild(blocks):
+            self._begin(blocks)  # the first one was wild
             self._frames += 1
             return 1.0
         # What is no news tells nothing of how far unrelated frames are apart.

@@ -44,11 +44,18 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 
 
 def _ended(
-    folder: Path, name: str, number: int, *, group: bool = False, one: bool = False
+    folder: Path,
+    name: str,
+    number: int,
+    *,
+    group: bool = False,
+    one: bool = False,
+    early: bool = False,
 ) -> Result:
     """A command that got a signal while its processes were at work, which then are no more.
 
     group: all of its processes got it, as a terminal does it; one: one of those at work, alone.
+    early: when the processes had only begun to start.
     """
     set_ = folder / "set.npz"
     np.savez(set_, images=pictures(0), labels=LABELS)
@@ -60,7 +67,12 @@ def _ended(
     with process:
         try:
             deadline = time.monotonic() + 200
-            while not (at_work.exists() and at_work.read_text().count("\n") == processes):
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            while not (
+                len(children.read_text().split()) > processes  # one tracks what they share
+                if early
+                else at_work.exists() and at_work.read_text().count("\n") == processes
+            ):
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
@@ -73,7 +85,7 @@ def _ended(
             out, err = process.communicate(timeout=120)
         finally:
             process.kill()
-    for at in at_work.read_text().split():
+    for at in at_work.read_text().split() if at_work.exists() else ():
         with pytest.raises(ProcessLookupError):
             os.kill(int(at), 0)
     return Result(process.returncode, out, err)
@@ -96,6 +108,29 @@ def test_a_signal_to_all_of_them_is_told_by_the_command_alone(
     assert result.code == 128 + number
     said = [line for line in result.err.splitlines() if "looks untrained" not in line]
     assert said == ["edge-tta: interrupted" if number == signal.SIGINT else "edge-tta: terminated"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are asked of Linux")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_processes_that_are_just_starting_are_silent_too(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    result = _ended(tmp_path, "error", number, group=True, early=True)
+    assert result.code == 128 + number
+    said = [line for line in result.err.splitlines() if "looks untrained" not in line]
+    assert said == ["edge-tta: interrupted" if number == signal.SIGINT else "edge-tta: terminated"]
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    script = (
+        "import os, signal, sys; from bench.signals import end_silently; "
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); end_silently(); "
+        "os.kill(os.getpid(), signal.SIGHUP); print('on', flush=True); "
+        "os.kill(os.getpid(), signal.SIGTERM); print('never')"
+    )
+    process = start(python=("-c", script))
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out, err) == (-signal.SIGTERM, "on\n", "")
 
 
 def test_a_process_that_the_system_ends_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -42,12 +43,17 @@ def call(*words: object) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
+def _ignore_nothing() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(
     *words: object, python: tuple[str, ...] = ("-m", "edge_tta"), apart: bool = False
 ) -> subprocess.Popen[str]:
     """Starts `python -m edge_tta words...`, its output in pipes.
 
-    apart: as the first of a process group, as a terminal's commands are.
+    apart: as a terminal's commands are: the first of a process group, and no signal is ignored.
     """
     return subprocess.Popen(
         [sys.executable, *python, *(str(word) for word in words)],
@@ -57,6 +63,7 @@ def start(
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         start_new_session=apart,
+        preexec_fn=_ignore_nothing if apart else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ def test_pictures_come_as_they_are_with_the_labels_that_are_theirs(
     ("arrays", "said"),
     [
         ({"images": INPUTS}, "expected an .npz with inputs"),
+        ({"images": INPUTS[0]}, r"but images float32 \(2, 4, 6\); expected an .npz"),
+        ({"inputs": np.float32(3)}, r"but inputs float32 \(\); expected an .npz"),
         ({"images": np.zeros((0, 4, 4, 3), np.uint8)}, "holds no pictures and no inputs"),
         ({"inputs": INPUTS, "labels": np.zeros(4, int)}, "one for each of the inputs"),
         ({"inputs": INPUTS[0, 0]}, r"expected real numbers \(channels, H, W\)"),
@@ -94,6 +97,24 @@ def test_what_is_no_input_is_refused_in_one_line(
     ):
         list(source)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_array_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "A.NPZ"
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("README.txt", "inputs", "labels"):
+            file.writestr(name, "no array")
+        with file.open("images.npy", "w") as member:
+            np.save(member, RNG.integers(0, 255, (2, 4, 4, 3), np.uint8))
+    with open_source(str(path)) as source:
+        assert [(frame.array, frame.label) for frame in source] == [(None, None)] * 2
+
+
+def test_an_array_that_is_called_npz_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", INPUTS)
+    path = (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(SourceError, match=r"it is no \.npz"):
+        open_source(str(path))
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

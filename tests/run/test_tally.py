@@ -245,11 +245,11 @@ def test_a_run_without_the_source_network_is_not_warned_of() -> None:
 @pytest.mark.parametrize(
     ("adapted", "fallen", "frames", "said"),
     [
-        ("tent+filter", None, 99, "unknown before 100 frames"),
-        ("source+filter", None, 99, "unknown before 100 frames"),
-        ("tent+filter", None, 100, "then it takes --source-frames and --source-accuracy"),
+        ("nanoadapt:tent", None, 99, "unknown before 100 frames"),
+        ("source", None, 99, "unknown before 100 frames"),
+        ("nanoadapt:tent", None, 100, "then it takes --source-frames and --source-accuracy"),
         ("source", None, 100, "of the source network nothing else tells"),
-        ("tent+filter", "harm", 100, "of the source network nothing else tells"),
+        ("nanoadapt:tent", "harm", 100, "of the source network nothing else tells"),
     ],
 )
 def test_why_the_accuracy_is_unknown_is_told(
@@ -269,7 +269,7 @@ def test_why_the_accuracy_is_unknown_is_told(
 def test_the_accuracy_is_of_the_frames_since_a_reset() -> None:
     known = Accuracy(0.8, 0.75, 0.85), Accuracy(0.6, 0.5, 0.65)
     tally = Tally(frames=5000, filter=FilterReport(0.1, 9.0, None, 1.0, *known, 120))
-    assert accuracy_line(tally, "tent+filter") == (
+    assert accuracy_line(tally, "nanoadapt:tent") == (
         "estimated accuracy, latest 120 frames: 80.0% (75 to 85); without the filter 60.0% "
         "(50 to 65)"
     )
