@@ -6,14 +6,14 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-_OF_THE_USER = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+from edge_tta.signals import ENDING
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """A block whose signals of the user come after it; to processes that it starts, not before
-    these call `end_silently`."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_USER)
+    """A block after which signals to end come, and to processes that it starts when these call
+    `end_silently`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -21,11 +21,11 @@ def held() -> Iterator[None]:
 
 
 def end_silently() -> None:
-    """Let signals of the user end this process, at once and without a word.
+    """Let signals to end this process do so at once and without a word.
 
     Those that are ignored, as `nohup` does it, stay so.
     """
-    for number in _OF_THE_USER:
+    for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_USER)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

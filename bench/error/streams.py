@@ -193,7 +193,7 @@ def in_processes(make_runner: Callable[[], Runner], processes: int) -> Iterator[
         processes: how many; 1: none, the tasks run here.
 
     Raises:
-        ProcessDiedError: on a task, one was ended from outside.
+        ProcessDiedError: on a task, one has ended before it.
     """
     if processes == 1:
         runner = make_runner()

@@ -9,7 +9,6 @@ import io
 import os
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from types import FrameType
@@ -17,6 +16,7 @@ from types import FrameType
 from edge_tta import __version__
 from edge_tta.cli import completion
 from edge_tta.errors import EdgeTTAError, one_line
+from edge_tta.signals import ENDING, handled
 
 # name: (module, what it does). Imported when called: only `run` needs a network, `bench` and
 # `export` are packages of their own that build on this one.
@@ -95,17 +95,9 @@ def _heeding_termination() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         raise Terminated(number)
 
-    old = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)  # Windows lacks SIGHUP
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                old[number] = signal.signal(number, end)
-    try:
+    others = [number for number in ENDING if number != signal.SIGINT]
+    with handled(end, [each for each in others if signal.getsignal(each) is signal.SIG_DFL]):
         yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _fail(said: str, code: int = FAILED) -> int:

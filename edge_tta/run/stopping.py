@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_tta.closing import Closing
+from edge_tta.signals import handled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_SIGNALS = [
-    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
 
 
 class Stopped(BaseException):
@@ -38,7 +34,7 @@ class StopRequest(Closing):
         self.signal: int | None = None
         self.waiting = False
         self._asked = False
-        self._old: dict[int, Any] = {}
+        self._handled = contextlib.ExitStack()
 
     def __bool__(self) -> bool:
         return self._asked or self.signal is not None
@@ -53,16 +49,12 @@ class StopRequest(Closing):
         return 0 if self.signal is None else 128 + self.signal
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                    self._old[number] = signal.signal(number, self._note)
+        self._handled.enter_context(handled(self._note))
         return self
 
     def close(self) -> None:
         """Puts the old handlers back."""
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+        self._handled.close()
 
     @contextlib.contextmanager
     def wait(self) -> Iterator[None]:

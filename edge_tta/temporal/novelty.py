@@ -56,9 +56,8 @@ class Novelty:
             self._begin(blocks)
             return 1.0
         self._frames += 1
-        nearer = float(np.abs(blocks).sum()) < float(np.abs(last).sum())
-        if self._frames == FIRST_FRAMES + 1 and nearer and self._is_wild(blocks):
-            self._begin(blocks)  # the first one was wild
+        if self._frames == FIRST_FRAMES + 1 and self._first_was_wild(blocks):
+            self._begin(blocks)
             self._frames += 1
             return 1.0
         # What is no news tells nothing of how far unrelated frames are apart.
@@ -73,8 +72,9 @@ class Novelty:
         self._mean, self._variance = blocks, np.full(blocks.shape, FIRST_VARIANCE)
         self._frames = FIRST_FRAMES
 
-    def _is_wild(self, blocks: Blocks) -> bool:
-        return bool((np.abs(blocks - self._mean) > self._limit()).any())
+    def _first_was_wild(self, second: Blocks) -> bool:
+        apart = bool((np.abs(second - self._mean) > self._limit()).any())
+        return apart and float(np.abs(second).sum()) < float(np.abs(self._mean).sum())
 
     def _limit(self) -> Blocks:
         limit: Blocks = WILD * np.sqrt(np.maximum(self._variance, FIRST_VARIANCE))

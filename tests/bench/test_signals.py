@@ -40,6 +40,9 @@ COMMANDS = {
 }
 """How many processes are at work, and the command."""
 
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="children are asked of Linux"
+)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 
@@ -100,22 +103,14 @@ def test_the_processes_at_work_end_with_the_command(name: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
-@pytest.mark.parametrize("name", ["error", "faults"])
+@pytest.mark.parametrize(
+    ("name", "early"),
+    [("error", False), ("faults", False), pytest.param("error", True, marks=needs_proc)],
+)
 def test_a_signal_to_all_of_them_is_told_by_the_command_alone(
-    name: str, number: signal.Signals, tmp_path: Path
+    name: str, early: bool, number: signal.Signals, tmp_path: Path
 ) -> None:
-    result = _ended(tmp_path, name, number, group=True)
-    assert result.code == 128 + number
-    said = [line for line in result.err.splitlines() if "looks untrained" not in line]
-    assert said == ["edge-tta: interrupted" if number == signal.SIGINT else "edge-tta: terminated"]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are asked of Linux")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
-def test_processes_that_are_just_starting_are_silent_too(
-    number: signal.Signals, tmp_path: Path
-) -> None:
-    result = _ended(tmp_path, "error", number, group=True, early=True)
+    result = _ended(tmp_path, name, number, group=True, early=early)
     assert result.code == 128 + number
     said = [line for line in result.err.splitlines() if "looks untrained" not in line]
     assert said == ["edge-tta: interrupted" if number == signal.SIGINT else "edge-tta: terminated"]
