@@ -6,18 +6,25 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-from edge_tta.signals import ENDING
+from edge_tta.signals import ENDING, handled
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """A block after which signals to end come, and to processes that it starts when these call
     `end_silently`."""
+    came: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    # The mask is for the processes: here another thread may take a signal, for the main one.
     try:
-        yield
+        with handled(lambda number, frame: came.append(number)):
+            try:
+                yield
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in came:  # before what it may have made fail
+            signal.raise_signal(number)
 
 
 def end_silently() -> None:

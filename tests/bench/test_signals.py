@@ -116,6 +116,21 @@ def test_a_signal_to_all_of_them_is_told_by_the_command_alone(
     assert said == ["edge-tta: interrupted" if number == signal.SIGINT else "edge-tta: terminated"]
 
 
+def test_what_another_thread_takes_is_held_too() -> None:
+    script = (
+        "import os, signal, threading, time; from bench.signals import held\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "try:\n"
+        "    with held():\n"
+        "        os.kill(os.getpid(), signal.SIGINT); time.sleep(0.1); print('whole', flush=True)\n"
+        "    print('never')\n"
+        "except KeyboardInterrupt: print('then', flush=True)"
+    )
+    process = start(python=("-c", script), apart=True)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out, err) == (0, "whole\nthen\n", "")
+
+
 def test_what_nohup_ignores_stays_ignored() -> None:
     script = (
         "import os, signal, sys; from bench.signals import end_silently; "
